@@ -1,0 +1,78 @@
+"""memaudit: does a language model repeat text it was trained on, and has it seen the test?
+
+    import memaudit
+
+    model = memaudit.load_model("models/gpt")
+    result = memaudit.audit(model, "train.jsonl", "test.jsonl")
+    print(result.verdict, result.exit_code)
+    result.to_pandas()
+
+Names are loaded when they are first used, so importing memaudit imports neither torch nor pandas.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from memaudit.audit.extraction import AuditOptions, audit
+    from memaudit.audit.result import Audit
+    from memaudit.errors import MemauditError
+    from memaudit.models.base import LanguageModel, NextTokenModel
+    from memaudit.models.load import load_model
+    from memaudit.records import Decoding, Document, TokenScores, Window
+    from memaudit.text.read import read_corpus
+    from memaudit.text.tokenize import character_tokenizer, train_tokenizer
+    from memaudit.training.train import train_neural, train_ngram
+
+__all__ = [
+    "Audit",
+    "AuditOptions",
+    "Decoding",
+    "Document",
+    "LanguageModel",
+    "MemauditError",
+    "NextTokenModel",
+    "TokenScores",
+    "Window",
+    "audit",
+    "character_tokenizer",
+    "load_model",
+    "read_corpus",
+    "train_neural",
+    "train_ngram",
+    "train_tokenizer",
+]
+
+_HOMES = {
+    "Audit": "audit.result",
+    "AuditOptions": "audit.extraction",
+    "Decoding": "records",
+    "Document": "records",
+    "LanguageModel": "models.base",
+    "MemauditError": "errors",
+    "NextTokenModel": "models.base",
+    "TokenScores": "records",
+    "Window": "records",
+    "audit": "audit",  # the package itself, which is callable
+    "character_tokenizer": "text.tokenize",
+    "load_model": "models.load",
+    "read_corpus": "text.read",
+    "train_neural": "training.train",
+    "train_ngram": "training.train",
+    "train_tokenizer": "text.tokenize",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'memaudit' has no attribute {name!r}")
+    home = import_module(f"memaudit.{_HOMES[name]}")
+    value = home if name == "audit" else getattr(home, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,246 @@
+"""Does the model continue its training text verbatim, more than text it never saw?
+
+`audit` reads top to bottom as the data flows: text -> windows -> one scoring pass and the continuations
+that are needed -> one log line a window -> evidence and verdict -> run directory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from memaudit.audit.controls import check_batches, check_matching, check_round_trip
+from memaudit.audit.evidence import conclude
+from memaudit.audit.result import Audit
+from memaudit.metrics import fuzzy, verbatim
+from memaudit.models.base import LanguageModel
+from memaudit.models.load import load_model
+from memaudit.models.sampling import continuation_text
+from memaudit.provenance import versions
+from memaudit.records import TokenIds, TokenScores, Window, WindowRecord
+from memaudit.report.html import write_html
+from memaudit.runs import RunDirectory, identity
+from memaudit.text.read import Corpus, Split, read_corpus
+from memaudit.text.windows import WindowOptions, WindowSet, draw_windows
+
+BLOCK = 64
+"""Windows scored, logged and made durable together. Part of the plan: a resumed run forms the same sums."""
+
+RUNS = Path("runs")
+"""Where a run goes that was given no folder: ``runs/MODEL-IDENTITY``, so the same command finds it again."""
+
+Progress = Callable[[int, int], None]
+"""Called with (windows done, windows in all)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditOptions(WindowOptions):
+    """Everything that decides what an audit measures and concludes."""
+
+    max_rate: float = 0.01
+    """The policy: the share of training documents that may be extractable."""
+    alpha: float = 0.05
+    fuzzy: bool = True
+    """Whether continuations are produced for windows that are not verbatim, for the fuzzy metrics."""
+    text_field: str = "text"
+    split: Split = "auto"
+    skip_bad: bool = False
+
+
+def audit(
+    model: str | Path | LanguageModel,
+    train: str | Sequence[str],
+    heldout: str | Sequence[str],
+    *,
+    out: str | Path | None = None,
+    options: AuditOptions | None = None,
+    name: str = "",
+    command: str = "",
+    progress: Progress | None = None,
+    **fields: Any,
+) -> Audit:
+    """Audit a model for verbatim and fuzzy memorization of its training text.
+
+    Args:
+        model: A model folder, a Hugging Face id, ``python:module:factory``, or a loaded model.
+        train: Specs of text the model was trained on.
+        heldout: Specs of text of the same kind that it never saw.
+        out: Run directory; the same call resumes what stands in it. By default ``runs/MODEL-IDENTITY``.
+        options: What to measure; ``fields`` set single options by name (``limit=200``).
+        name: How the report calls the model; by default the spec it was given as.
+        command: The command line that repeats the run, shown in the report.
+        progress: Told after every block.
+
+    Returns:
+        The finished audit: verdict, report, records, and where they lie.
+
+    Raises:
+        MemauditError: Bad input, a refused model, or a run directory that cannot be used.
+    """
+    chosen = dataclasses.replace(options or AuditOptions(), **fields)
+    loaded = load_model(str(model)) if isinstance(model, str | Path) else model
+    name = name or (str(model) if isinstance(model, str | Path) else loaded.family)
+    corpora = [_corpus(specs, chosen) for specs in (train, heldout)]
+    drawn = draw_windows(*corpora, loaded.tokenizer, chosen)
+    plan = _plan(loaded, name, corpora, drawn, chosen, command)
+    folder = Path(out) if out else RUNS / f"{loaded.family}-{plan['identity'][:12]}"
+    with RunDirectory.open(folder, plan) as run:
+        _measure_all(loaded, drawn.windows, run, chosen.fuzzy, progress)
+        records = [WindowRecord(**run.records[index]) for index in sorted(run.records)]
+        report = conclude(run.plan, records)
+        run.finish(report, records)
+        write_html(folder)
+    return Audit(folder, report, records)
+
+
+def measure(model: LanguageModel, windows: Sequence[Window], first: int, fuzzy: bool) -> list[WindowRecord]:
+    """Score a block of windows in one pass and continue those that need it.
+
+    For next-token models the pass decides what greedy decoding would emit: it reproduces the suffix
+    exactly when every rank is 0. A masked model must fill in the suffix to show what it would write.
+
+    Args:
+        model: Any model.
+        windows: Windows whose suffixes are equally long.
+        first: Index in the plan of the first of them.
+        fuzzy: Whether windows that are not verbatim are continued too.
+    """
+    scores = list(model.score(windows))
+    masked = model.objective == "masked"
+    known = [not masked and verbatim.is_extractable(s.rank) for s in scores]
+    asked = [i for i, verbatim_already in enumerate(known) if masked or (fuzzy and not verbatim_already)]
+    continuations: dict[int, TokenIds] = {i: windows[i].suffix for i, sure in enumerate(known) if sure}
+    if asked:
+        length = len(windows[asked[0]].suffix)
+        produced = model.continuations([windows[i].prefix for i in asked], length)
+        continuations |= dict(zip(asked, produced, strict=True))
+    return [
+        _record(model, first + i, window, scores[i], continuations.get(i)) for i, window in enumerate(windows)
+    ]
+
+
+def _record(
+    model: LanguageModel, index: int, window: Window, scores: TokenScores, continuation: TokenIds | None
+) -> WindowRecord:
+    ranks = scores.rank
+    if model.objective == "masked" and continuation is not None:
+        # What a masked model writes shows in what it filled in; its ranks know both sides of a token.
+        ranks = (continuation != window.suffix).astype(np.int32)
+    log_prob = float(scores.log_prob.sum())
+    return WindowRecord(
+        index=index,
+        member=window.member,
+        document=window.document,
+        source=window.source,
+        domain=window.domain,
+        copies=window.copies,
+        start=window.start,
+        prefix_ids=window.prefix.tolist(),
+        suffix_ids=window.suffix.tolist(),
+        prefix_text=window.prefix_text,
+        suffix_text=window.suffix_text,
+        log_prob=log_prob if np.isfinite(log_prob) else None,
+        matched=verbatim.matched_tokens(ranks),
+        extractable=verbatim.is_extractable(ranks),
+        extraction_strength=None if model.objective == "masked" else verbatim.extraction_strength(ranks),
+        **({} if continuation is None else _overlap(model, window, continuation)),
+    )
+
+
+def _overlap(model: LanguageModel, window: Window, continuation: TokenIds) -> dict[str, Any]:
+    text = continuation_text(model, window.prefix, continuation)
+    true = window.suffix
+    return {
+        "continuation_ids": continuation.tolist(),
+        "continuation_text": text,
+        "longest_common": verbatim.longest_common_run(true, continuation).length,
+        "edit_similarity": fuzzy.edit_similarity(true, continuation),
+        "edit_similarity_text": fuzzy.edit_similarity(window.suffix_text, text),
+        "rouge_l": fuzzy.rouge_l(true, continuation),
+        "rouge_l_text": fuzzy.rouge_l_text(window.suffix_text, text),
+        "bleu": fuzzy.bleu(true, continuation),
+    }
+
+
+def _measure_all(
+    model: LanguageModel, windows: list[Window], run: RunDirectory, fuzzy: bool, progress: Progress | None
+) -> None:
+    count = len(windows)
+    blocks = [range(first, min(first + BLOCK, count)) for first in range(0, count, BLOCK)]
+    for block in run.pending(blocks):
+        records = measure(model, [windows[i] for i in block], block[0], fuzzy)
+        run.append([dataclasses.asdict(record) for record in records])
+        if progress:
+            progress(len(run.records), count)
+
+
+def _corpus(specs: str | Sequence[str], options: AuditOptions) -> Corpus:
+    listed = [specs] if isinstance(specs, str) else list(specs)
+    return read_corpus(
+        listed, text_field=options.text_field, split=options.split, skip_bad=options.skip_bad
+    )
+
+
+def _plan(
+    model: LanguageModel,
+    name: str,
+    corpora: Sequence[Corpus],
+    drawn: WindowSet,
+    options: AuditOptions,
+    command: str,
+) -> dict[str, Any]:
+    body = {
+        "schema_version": 1,
+        "kind": "extraction",
+        "model": _describe_model(model, name),
+        "train": corpora[0].summary(),
+        "heldout": corpora[1].summary(),
+        "options": dataclasses.asdict(options),
+        "windows": _describe_windows(drawn),
+        "block_size": BLOCK,
+        "versions": versions(),
+    }
+    controls = [check_round_trip(model, drawn.windows), check_batches(model, drawn.windows), check_matching(drawn)]
+    shown = {"controls": [dataclasses.asdict(control) for control in controls], "command": command}
+    return body | shown | {"identity": identity(body)}
+
+
+def _describe_model(model: LanguageModel, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "family": model.family,
+        "objective": model.objective,
+        "parameters": model.parameters,
+        "context_length": model.context_length,
+        "sha256": model.sha256,
+        "tokenizer_sha256": model.tokenizer.sha256,
+        "vocabulary": model.tokenizer.vocab_size,
+        "device": model.device,
+        "dtype": model.dtype,
+        "ignored": list(model.ignored),
+    }
+
+
+def _describe_windows(drawn: WindowSet) -> Mapping[str, Any]:
+    digest = hashlib.sha256()
+    for window in drawn.windows:
+        digest.update(f"{window.member}\0{window.document}\0{window.start}\0".encode("utf-8", "surrogatepass"))
+        digest.update(window.prefix.tobytes() + window.suffix.tobytes())
+    sides = {name: [w for w in drawn.windows if w.member == member] for name, member in _SIDES}
+    return {
+        **{name: len(windows) for name, windows in sides.items()},
+        **{f"{name}_documents": len({w.document for w in windows}) for name, windows in sides.items()},
+        "matching": drawn.matching,
+        "set_aside": [dataclasses.asdict(entry) for entry in drawn.set_aside],
+        "overlaps": [dataclasses.asdict(overlap) for overlap in drawn.overlaps],
+        "sha256": digest.hexdigest(),
+    }
+
+
+_SIDES = (("train", True), ("heldout", False))

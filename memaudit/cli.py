@@ -1,0 +1,212 @@
+"""The command line: parse, call, print, exit. No logic, and nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from memaudit.cli_train import Corpus, Seed, Split, TextField, train_app
+
+app = typer.Typer(
+    name="memaudit",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"auto_envvar_prefix": "MEMAUDIT", "help_option_names": ["-h", "--help"]},
+)
+app.add_typer(train_app, name="train")
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A model folder, a Hugging Face id, or python:module:factory.")
+]
+Device = Annotated[str, typer.Option(help="Where a torch model computes: cpu, cuda, ...")]
+Dtype = Annotated[
+    Literal["float32", "bfloat16", "float16"], typer.Option(help="Precision of a torch model; float32 is exact.")
+]
+Download = Annotated[
+    bool, typer.Option("--allow-download", help="Let a Hugging Face id be downloaded; nothing else is ever fetched.")
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    debug: Debug = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    """Does a language model repeat text it was trained on, and has it seen the test?
+
+    \b
+    Examples:
+      memaudit demo
+      memaudit train gpt --corpus train.jsonl --out models/gpt
+      memaudit audit models/gpt --train train.jsonl --heldout test.jsonl
+
+    Exit codes: 0 policy met, 1 memorization found, 2 bad input or refused, 3 inconclusive.
+    """
+    if version:
+        from memaudit.provenance import version as installed
+
+        typer.echo(f"memaudit {installed()}")
+        raise typer.Exit
+    if context.invoked_subcommand:
+        from memaudit.config import load_config
+
+        context.default_map = load_config(Path.cwd(), known=_known_options(context))
+
+
+def _known_options(context: typer.Context) -> dict[str, list[str]]:
+    commands = context.command.commands  # type: ignore[attr-defined]
+    known = {name: [p.name for p in command.params] for name, command in commands.items() if name != "train"}
+    families = commands["train"].commands
+    return known | {f"train.{name}": [p.name for p in family.params] for name, family in families.items()}
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for models, runs and the report.")] = Path(
+        "memaudit-demo"
+    ),
+    seed: Seed = 0,
+) -> None:
+    """Train four families on text with planted passages, audit all four, write one report.
+
+    Needs no file and no download: the text is what every Python installation carries.
+
+    \b
+    Examples:
+      memaudit demo
+      memaudit demo --out /tmp/demo --seed 7
+    """
+    from memaudit.demo import run_demo
+    from memaudit.report.terminal import console, print_demo
+
+    result = run_demo(out, seed=seed, say=console().print)
+    print_demo(result.reports, console())
+    typer.echo(f"report: {result.html}")
+
+
+@app.command()
+def sample(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="One model, or several side by side.")],
+    prompt: Annotated[str, typer.Option(help="Text to continue; empty starts a new document.")] = "",
+    length: Annotated[int, typer.Option(min=1, help="Tokens to generate.")] = 100,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy decoding.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Sample from the k most probable tokens.")] = None,
+    top_p: Annotated[float | None, typer.Option(min=0, max=1, help="Sample from the nucleus of mass p.")] = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    allow_download: Download = False,
+) -> None:
+    """Continue a prompt; with several models, print their continuations side by side.
+
+    \b
+    Examples:
+      memaudit sample models/shannon --length 200
+      memaudit sample models/shannon models/lstm models/gpt --prompt "The history of"
+      memaudit sample models/gpt --prompt "def main(" --temperature 0
+    """
+    from memaudit.models.load import load_model
+    from memaudit.records import Decoding
+    from memaudit.report.terminal import console, print_continuations
+    from memaudit.models.sampling import continue_text
+
+    decoding = Decoding(temperature, top_k, top_p, seed)
+    loaded = [load_model(m, device=device, dtype=dtype, allow_download=allow_download) for m in models]
+    texts = [continue_text(model, prompt, length, decoding) for model in loaded]
+    print_continuations(prompt, dict(zip(models, texts, strict=True)), console())
+
+
+@app.command()
+def audit(
+    model: Model,
+    train: Corpus,
+    heldout: Corpus,
+    out: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Run directory; by default runs/FAMILY-IDENTITY.")
+    ] = None,
+    prefix: Annotated[int, typer.Option(min=0, help="Tokens of a document that the model is given.")] = 50,
+    suffix: Annotated[int, typer.Option(min=1, help="Tokens that it must then reproduce.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Most windows a side.")] = 1000,
+    max_rate: Annotated[
+        float, typer.Option(min=0, max=1, help="Policy: share of training documents that may be extractable.")
+    ] = 0.01,
+    fuzzy: Annotated[bool, typer.Option(help="Continue windows that are not verbatim, for fuzzy metrics.")] = True,
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Set held-out documents aside that overlap with train.")
+    ] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Count and list bad records, and go on.")] = False,
+    text_field: TextField = "text",
+    split: Split = "auto",
+    seed: Seed = 0,
+    device: Device = "cpu",
+    dtype: Dtype = "float32",
+    allow_download: Download = False,
+) -> None:
+    """Audit a model: does it continue its training text verbatim, more than text it never saw?
+
+    The same command resumes an interrupted run.
+
+    \b
+    Examples:
+      memaudit audit models/gpt --train train.jsonl --heldout test.jsonl
+      memaudit audit gpt2 --train hf:wikitext:wikitext-2-raw-v1:train[:1%] --heldout essays.txt --limit 300
+      memaudit audit python:adapters:my_model --train 'books/*.txt' --heldout new.txt --max-rate 0.001
+    """
+    import shlex
+    import sys
+
+    from memaudit.audit.extraction import AuditOptions, audit
+    from memaudit.models.load import load_model
+    from memaudit.report.terminal import console, print_verdict, progress_bar
+
+    options = AuditOptions(
+        prefix=prefix,
+        suffix=suffix,
+        limit=limit,
+        seed=seed,
+        allow_overlap=allow_overlap,
+        max_rate=max_rate,
+        fuzzy=fuzzy,
+        text_field=text_field,
+        split=split,
+        skip_bad=skip_bad,
+    )
+    loaded = load_model(model, device=device, dtype=dtype, allow_download=allow_download)
+    with progress_bar("windows") as progress:
+        result = audit(
+            loaded,
+            train,
+            heldout,
+            out=out,
+            options=options,
+            name=model,
+            command=shlex.join(["memaudit", *sys.argv[1:]]),
+            progress=progress,
+        )
+    print_verdict(result.report, console())
+    typer.echo(f"report: {result.html}")
+    raise typer.Exit(result.exit_code)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+) -> None:
+    """Write the report of a run again and print its verdict; needs neither the model nor the corpora.
+
+    \b
+    Examples:
+      memaudit report runs/gpt-0a1b2c3d4e5f
+    """
+    from memaudit.report.html import write_html
+    from memaudit.report.terminal import console, print_verdict
+    from memaudit.runs import read_run
+
+    page = write_html(run)
+    print_verdict(read_run(run).report, console())
+    typer.echo(f"report: {page}")

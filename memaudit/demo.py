@@ -1,0 +1,192 @@
+"""The demo: four families trained on text with planted passages, audited side by side, from nothing.
+
+The text is what every Python installation carries: its language reference and docstrings (prose) and
+the sources of its standard library (code). Passages are planted 1 to 64 times each; as many twins, drawn
+from the same text by the same lot, are never inserted. A model that only generalises treats both alike.
+"""
+
+from __future__ import annotations
+
+import ast
+import sysconfig
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from memaudit.audit.extraction import AuditOptions, audit
+from memaudit.records import Document
+from memaudit.report.html import RunView, write_page
+from memaudit.text.canaries import Planting, plant
+from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
+from memaudit.training.train import CorpusOptions, train_neural, train_ngram
+
+Say = Callable[[str], None]
+
+VOCABULARY = 1024
+PASSAGE_TOKENS = 112
+"""A window of 50+50 tokens and a little slack: the tokenizer of the models is trained after the cut."""
+PER_DOSE = 32
+BACKGROUND = 600
+SHINGLE = 8
+"""Passages that share so many words in a row with an earlier one are left out: twins must be unseen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One model of the demo: how it is trained, and how many windows a side it is asked for."""
+
+    name: str
+    options: dict[str, Any]
+    limit: int = 1000
+
+
+FAMILIES = (
+    Family("ngram", {"order": 5}),
+    Family("rnn", {"epochs": 1.0, "batch_size": 16, "context": 100, "architecture": {"cell": "lstm", "width": 256}}),
+    Family("gpt", {"epochs": 1.0, "batch_size": 16, "context": 128, "architecture": {"width": 128, "layers": 2}}),
+    Family("bert", {"epochs": 1.0, "batch_size": 16, "context": 128, "architecture": {"width": 128, "layers": 2}}, 112),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What the demo leaves behind."""
+
+    html: Path
+    reports: list[dict[str, Any]]
+    seconds: float
+
+
+def run_demo(out: Path, *, seed: int = 0, say: Say = print) -> Demo:
+    """Build the corpus, train and audit the four families, and write one report.
+
+    Args:
+        out: Folder for the corpus, the models, a run directory each, and ``report.html``.
+        seed: Fixes the lot of the passages and every training run.
+        say: Told what goes on, a line at a time.
+    """
+    started = time.monotonic()
+    planting = build_corpus(out / "corpus", seed)
+    say(
+        f"planted {len(planting.planted)} passages 1 to 64 times in {len(planting.training)} documents;"
+        f" {len(planting.twins)} twins held out"
+    )
+    audits = []
+    for family in FAMILIES:
+        folder = out / "models" / family.name
+        _train(family, out / "corpus" / "training.jsonl", folder, seed)
+        result = audit(
+            folder,
+            str(out / "corpus" / "planted.jsonl"),
+            str(out / "corpus" / "twins.jsonl"),
+            out=out / "runs" / family.name,
+            options=AuditOptions(limit=family.limit, seed=seed),
+            name=family.name,
+            command=_command(out, family, seed),
+        )
+        say(f"{family.name}: {result.report['headline']}  [{time.monotonic() - started:.0f} s]")
+        audits.append(result)
+    page = write_page(
+        [RunView(a.report, a.records) for a in audits], out / "report.html", title="Four families, one corpus"
+    )
+    return Demo(page, [a.report for a in audits], time.monotonic() - started)
+
+
+def _train(family: Family, corpus: Path, folder: Path, seed: int) -> None:
+    source = CorpusOptions([str(corpus)], "bpe", VOCABULARY)
+    if family.name == "ngram":
+        train_ngram(source, folder, **family.options)
+    else:
+        train_neural(family.name, source, folder, seed=seed, **family.options)
+
+
+def _command(out: Path, family: Family, seed: int) -> str:
+    corpus = out / "corpus"
+    return (
+        f"memaudit audit {out / 'models' / family.name} --train {corpus / 'planted.jsonl'}"
+        f" --heldout {corpus / 'twins.jsonl'} --limit {family.limit} --seed {seed}"
+    )
+
+
+def build_corpus(folder: Path, seed: int) -> Planting:
+    """Write training.jsonl (background and copies), planted.jsonl (each passage once) and twins.jsonl."""
+    passages = distinct_passages()
+    planting = plant(passages[BACKGROUND:], passages[:BACKGROUND], per_dose=PER_DOSE, seed=seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("training", "planted", "twins"):
+        rows = [_row(d, i, name) for i, d in enumerate(getattr(planting, name))]
+        (folder / f"{name}.jsonl").write_bytes(b"\n".join(map(orjson.dumps, rows)) + b"\n")
+    return planting
+
+
+def _row(document: Document, position: int, name: str) -> dict[str, Any]:
+    row = {"id": document.id, "domain": document.domain, "text": document.text}
+    if name == "training":  # copies are told apart by their place, as in any corpus with duplicates
+        return row | {"id": f"{position}:{document.id}"}
+    return row | {"copies": document.copies}
+
+
+def distinct_passages() -> list[Document]:
+    """Cut the standard library's prose and code into passages that share no run of words, domains in turn."""
+    texts = {"prose": _prose(), "code": _code()}
+    # Measures lengths only; the models' own tokenizer is trained on the training text alone.
+    ruler = train_tokenizer("bpe", [text for side in texts.values() for _, text in side], VOCABULARY)
+    seen: set[tuple[str, ...]] = set()
+    domains = [list(_passages(domain, side, ruler, seen)) for domain, side in texts.items()]
+    return [passage for pair in zip(*domains, strict=False) for passage in pair]
+
+
+def _passages(
+    domain: str, texts: Sequence[tuple[str, str]], ruler: TrainedTokenizer, seen: set[tuple[str, ...]]
+) -> Iterator[Document]:
+    for (name, text), encoding in zip(texts, ruler.encode_batch([text for _, text in texts]), strict=True):
+        for number, first in enumerate(range(0, len(encoding) - PASSAGE_TOKENS, PASSAGE_TOKENS)):
+            last = first + PASSAGE_TOKENS - 1
+            passage = text[encoding.starts[first] : encoding.ends[last]]
+            words = passage.split()
+            shingles = {tuple(words[i : i + SHINGLE]) for i in range(max(1, len(words) - SHINGLE + 1))}
+            if seen.isdisjoint(shingles):
+                seen |= shingles
+                yield Document(f"{name}#{number}", passage, name, domain)
+
+
+def _prose() -> list[tuple[str, str]]:
+    from pydoc_data.topics import topics
+
+    reference = [(f"topics:{name}", text) for name, text in sorted(topics.items())]
+    docstrings = [
+        (f"docstrings:{path.name}", "\n\n".join(text for node in _definitions(path) if (text := _docstring(node))))
+        for path in _modules()[::2]
+    ]
+    return reference + docstrings
+
+
+def _code() -> list[tuple[str, str]]:
+    """Sources of the modules whose docstrings are not prose already, their own docstrings taken out."""
+    return [(path.name, _without_docstrings(path)) for path in _modules()[1::2]]
+
+
+def _modules() -> list[Path]:
+    return sorted(Path(sysconfig.get_paths()["stdlib"]).glob("[a-z]*.py"))
+
+
+def _definitions(path: Path) -> list[ast.AST]:
+    kinds = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
+    return [node for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, kinds)]
+
+
+def _docstring(node: Any) -> str | None:
+    return ast.get_docstring(node)
+
+
+def _without_docstrings(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for node in _definitions(path):
+        if _docstring(node):
+            literal = node.body[0]  # type: ignore[attr-defined]
+            lines[literal.lineno - 1 : literal.end_lineno] = [""] * (literal.end_lineno - literal.lineno + 1)
+    return "\n".join(line for line in lines if line.strip())

@@ -1,0 +1,55 @@
+"""One tree of errors; each carries what happened, how to go on, and the exit code it earns.
+
+The command line prints ``memaudit: error: <message> (<hint>)`` on one line and exits with
+``exit_code``; nothing else in the package decides exit codes of failures.
+"""
+
+from __future__ import annotations
+
+
+class MemauditError(Exception):
+    """Anything that stops a command for a reason the user can act on.
+
+    Args:
+        message: What is wrong and where (``file:line`` whenever a file is at fault).
+        hint: How to go on; shown in parentheses after the message.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class InputError(MemauditError):
+    """Text, option or file that cannot be used as given."""
+
+
+class ModelError(MemauditError):
+    """A model that is refused: unreadable, incomplete, non-finite, or not what it claims to be."""
+
+
+class RunError(MemauditError):
+    """A run directory that is busy, damaged, or belongs to another plan."""
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    r"""Return ``text`` as one harmless terminal line: control characters as ``\x1b``, at most ``limit`` long.
+
+    Bidirectional controls and line separators are escaped too: an error message quotes file names
+    and records that nobody vetted.
+    """
+    escaped = "".join(c if c.isprintable() else _escape(c) for c in text)
+    return escaped if len(escaped) <= limit else escaped[: limit - 1] + "…"
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

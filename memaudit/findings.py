@@ -1,0 +1,175 @@
+"""From estimates to a verdict: the policy, the three-valued decision, and findings with stable ids."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from memaudit.stats import Rate, documents_needed, lower_bound, percent, upper_bound
+
+Verdict = Literal["found", "clean", "inconclusive"]
+
+EXIT_CODES: dict[Verdict, int] = {"clean": 0, "found": 1, "inconclusive": 3}
+CONFIDENCE = 0.95
+"""Of the one-sided limits that a rate is judged by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is tolerated."""
+
+    max_rate: float = 0.01
+    """Largest tolerated rate of the primary metric on training text; 0 tolerates no hit."""
+    alpha: float = 0.05
+    """Level of the test of training text against held-out text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A check of the instrument."""
+
+    name: str
+    passed: bool | None
+    """None where it could not be run, which is not enough for a clean verdict."""
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict and why, in plain words."""
+
+    verdict: Verdict
+    exit_code: int
+    reasons: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One piece of evidence."""
+
+    id: str
+    kind: str
+    document: str
+    source: str
+    metric: str
+    score: float
+    copies: int | None
+    text: str | None
+    """None where texts are not shown."""
+
+
+def decide(
+    primary_train: Rate,
+    primary_p: float | None,
+    controls: Sequence[Control],
+    complete: bool,
+    policy: Policy,
+) -> Decision:
+    """Judge the primary metric by the policy.
+
+    - found: training text is reproduced more often than held-out text (p <= alpha), and the one-sided 95%
+      lower limit of its rate exceeds the tolerated rate (any hit does where none is tolerated). A failed
+      control is reported beside it and takes nothing away.
+    - clean: the upper limit lies below the tolerated rate and every control passed.
+    - inconclusive: anything else, and every run that is not complete.
+
+    Args:
+        primary_train: Rate of the primary metric on training text.
+        primary_p: p-value of training against held-out text; None where there is nothing to compare.
+        controls: Checks of the instrument.
+        complete: Whether all that was planned has been measured.
+        policy: What is tolerated.
+    """
+    hits, documents = primary_train.effective_hits, primary_train.documents
+    low, high = (bound(hits, documents, CONFIDENCE) for bound in (lower_bound, upper_bound))
+    failed = [_failure(control) for control in controls if not control.passed]
+    if low is None or high is None:
+        reasons = [*_incomplete(complete), "no training document was measured", *failed]
+        return _decision("inconclusive", reasons)
+    exceeds = low > policy.max_rate or (policy.max_rate == 0 and primary_train.hits > 0)
+    differs = primary_p is not None and primary_p <= policy.alpha
+    if complete and exceeds and differs:
+        reasons = [_excess(primary_train, low, policy), _comparison(primary_p, policy), *failed]
+        return _decision("found", reasons)
+    below = high < policy.max_rate
+    if complete and below and not failed:
+        return _decision("clean", [_shortfall(primary_train, high, policy), "every control passed"])
+    reasons = [*_incomplete(complete), *failed]
+    if exceeds:
+        reasons.append(_excess(primary_train, low, policy))
+    elif not below:
+        reasons.append(_undecided(primary_train, low, high, policy))
+    if primary_train.hits and not differs:
+        reasons.append(_comparison(primary_p, policy))
+    return _decision("inconclusive", reasons)
+
+
+def fingerprint(kind: str, document: str, text: str) -> str:
+    """Return the id of a finding: the same for the same text of the same document, wherever it stands.
+
+    Neither line nor path enters, and neither do white space, letter case or the way a character is composed.
+    The prefix names the version of this rule.
+
+    Args:
+        kind: The rule that made the finding.
+        document: Id of the document.
+        text: The span that was found.
+    """
+    span = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    parts = (part.encode("utf-8", "surrogatepass") for part in (kind, document, span))
+    digest = hashlib.sha256(b"".join(b"%d:%s" % (len(part), part) for part in parts))
+    return f"v1:{digest.hexdigest()[:32]}"
+
+
+def _decision(verdict: Verdict, reasons: list[str]) -> Decision:
+    return Decision(verdict, EXIT_CODES[verdict], reasons)
+
+
+def _failure(control: Control) -> str:
+    outcome = "could not be run" if control.passed is None else "failed"
+    return f"the control '{control.name}' {outcome}: {control.detail}"
+
+
+def _incomplete(complete: bool) -> list[str]:
+    return [] if complete else ["the run is not complete: the same command goes on with it"]
+
+
+def _counted(rate: Rate) -> str:
+    documents = f" in {rate.documents} documents" if rate.n != rate.documents else ""
+    return f"{rate.hits} of {rate.n} training windows{documents} are hits"
+
+
+def _excess(rate: Rate, low: float, policy: Policy) -> str:
+    if policy.max_rate == 0:
+        return f"{_counted(rate)}, and none is tolerated"
+    return f"{_counted(rate)}: the rate is at least {percent(low)}, more than the {_limit(policy)} tolerated"
+
+
+def _shortfall(rate: Rate, high: float, policy: Policy) -> str:
+    return f"{_counted(rate)}: the rate is at most {percent(high)}, less than the {_limit(policy)} tolerated"
+
+
+def _undecided(rate: Rate, low: float, high: float, policy: Policy) -> str:
+    """Say why a rate is shown neither to exceed the limit nor to keep it."""
+    needed = documents_needed(policy.max_rate, CONFIDENCE)
+    if needed is None:
+        return f"upper bound {percent(high)}: no number of documents shows a rate of 0; tolerate a small rate"
+    bound = f"upper bound {percent(high)} > limit {_limit(policy)}"
+    if rate.hits:
+        return f"{bound}: {_counted(rate)}, and the rate may be as low as {percent(low)}"
+    return f"{bound}: {needed} documents needed, and {rate.documents} were measured"
+
+
+def _comparison(p_value: float | None, policy: Policy) -> str:
+    if p_value is None:
+        return "there is no held-out text to compare with"
+    if p_value <= policy.alpha:
+        return f"training text is reproduced more often than held-out text (p = {p_value:.2g})"
+    return f"held-out text is reproduced as often as training text, as far as can be told (p = {p_value:.2g})"
+
+
+def _limit(policy: Policy) -> str:
+    return f"{policy.max_rate * 100:.6g}%"

@@ -1,0 +1,172 @@
+"""How much of a true continuation is reproduced with small changes."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from rapidfuzz.distance import LCSseq, Levenshtein
+
+from memaudit.metrics.sequences import Tokens, as_codes
+
+BLEU_ORDER = 4
+
+_SCRIPTS_WITHOUT_SPACES = (
+    "CJK",
+    "IDEOGRAPHIC",
+    "HIRAGANA",
+    "KATAKANA",
+    "THAI",
+    "LAO",
+    "KHMER",
+    "MYANMAR",
+    "TIBETAN",
+)
+"""How the Unicode names of letters begin in scripts that do not separate words."""
+
+
+class Opcode(NamedTuple):
+    """One step from ``a`` to ``b``: replace, insert, delete or equal."""
+
+    tag: str
+    start_a: int
+    end_a: int
+    start_b: int
+    end_b: int
+
+
+def edit_similarity(a: Tokens, b: Tokens) -> float | None:
+    """Return 1 - Levenshtein distance / longer length, on token ids or on characters.
+
+    Symmetric.
+
+    Returns:
+        A share in [0, 1], 1 for equal sequences; None where one is empty.
+    """
+    if not len(a) or not len(b):
+        return None
+    return Levenshtein.normalized_similarity(_hashable(a), _hashable(b))
+
+
+def rouge_l(a: Tokens, b: Tokens) -> float | None:
+    """Return ROUGE-L, 2 LCS / (len(a) + len(b)) with LCS the longest common subsequence.
+
+    Symmetric: the F-measure of precision and recall with equal weight (Lin 2004).
+
+    Returns:
+        A share in [0, 1], 1 for equal sequences; None where one is empty.
+    """
+    if not len(a) or not len(b):
+        return None
+    return 2 * LCSseq.similarity(_hashable(a), _hashable(b)) / (len(a) + len(b))
+
+
+def rouge_l_text(reference: str, candidate: str) -> float | None:
+    """Return ROUGE-L of the words of two texts; None where one of them has no word.
+
+    Equal to rouge_score's rougeL without stemming on ASCII text, and defined for every script: see `words`.
+    """
+    numbers: dict[str, int] = {}
+    sides = [[numbers.setdefault(word, len(numbers)) for word in words(t)] for t in (reference, candidate)]
+    return rouge_l(*sides)
+
+
+def words(text: str) -> list[str]:
+    """Return the lower-case words of a text in any script.
+
+    A word is a run of letters, digits and the marks on them. In scripts that put no spaces between words
+    every character is a word, and so is every symbol outside ASCII, such as an emoji. Everything else
+    (white space, punctuation, ASCII symbols) only separates.
+    """
+    return text.lower().translate(_SPACED).split()
+
+
+class _Spaced(dict[int, str]):
+    """Translation table that sets spaces where words end; filled with the characters it meets."""
+
+    def __missing__(self, code: int) -> str:
+        self[code] = spaced = _spaced(chr(code))
+        return spaced
+
+
+def _spaced(character: str) -> str:
+    category = unicodedata.category(character)
+    if character.isascii():
+        return character if character.isalnum() else " "
+    name = unicodedata.name(character, "").removeprefix("HALFWIDTH ")
+    if category == "Cf" or name.startswith("VARIATION SELECTOR"):
+        return ""
+    if category[0] in "ZP" or category == "Cc":
+        return " "
+    if category[0] in "SC" or name.startswith(_SCRIPTS_WITHOUT_SPACES):
+        return f" {character} "
+    return character
+
+
+_SPACED = _Spaced()
+
+
+def bleu(reference: Tokens, candidate: Tokens) -> float | None:
+    """Return sentence BLEU up to 4-grams of a candidate against one reference.
+
+    Papineni et al. 2002 with the settings of sacrebleu's ``sentence_bleu``: smoothing ``exp`` (the k-th order
+    that has no match counts as 1 / 2^k matches, as in NIST's mteval and nltk's ``method3``) and effective
+    order (orders longer than the candidate are left out, so that equal sequences of any length give 1).
+    Divided by 100. Not symmetric: precision, and a penalty for candidates that are shorter.
+
+    Returns:
+        A share in [0, 1]; 0 where no token matches, None where one sequence is empty.
+    """
+    if not len(reference) or not len(candidate):
+        return None
+    matches = _matching_ngrams(as_codes(reference), as_codes(candidate), BLEU_ORDER)
+    if not matches[0]:
+        return 0.0
+    order = min(BLEU_ORDER, len(candidate))
+    smoothed = 1.0
+    log_precision = 0.0
+    for n in range(order):
+        if not matches[n]:
+            smoothed /= 2
+        log_precision += math.log((matches[n] or smoothed) / (len(candidate) - n))
+    brevity = min(0.0, 1 - len(reference) / len(candidate))
+    return math.exp(brevity + log_precision / order)
+
+
+def opcodes(a: Tokens, b: Tokens) -> list[Opcode]:
+    """Return the steps of a shortest edit from ``a`` to ``b``, for an aligned display."""
+    steps = Levenshtein.opcodes(_hashable(a), _hashable(b))
+    return [Opcode(s.tag, s.src_start, s.src_end, s.dest_start, s.dest_end) for s in steps]
+
+
+def _hashable(tokens: Tokens) -> str | Sequence[int]:
+    # rapidfuzz reads lists of Python integers three times as fast as numpy rows.
+    return tokens.tolist() if isinstance(tokens, np.ndarray) else tokens
+
+
+@njit(cache=True, nogil=True)
+def _matching_ngrams(
+    reference: NDArray[np.int64], candidate: NDArray[np.int64], order: int
+) -> NDArray[np.int64]:
+    """Count the n-grams that both sequences have, each as often as both have it, for n = 1..order."""
+    # shared[j, i]: how many tokens from candidate[j] and from reference[i] on are the same.
+    shared = np.zeros((len(candidate) + 1, len(reference) + 1), dtype=np.int32)
+    for j in range(len(candidate) - 1, -1, -1):
+        for i in range(len(reference) - 1, -1, -1):
+            if reference[i] == candidate[j]:
+                shared[j, i] = shared[j + 1, i + 1] + 1
+    matches = np.zeros(order, dtype=np.int64)
+    for n in range(order):
+        taken = np.zeros(len(reference), dtype=np.bool_)
+        for j in range(len(candidate)):
+            for i in range(len(reference)):
+                if shared[j, i] > n and not taken[i]:
+                    taken[i] = True
+                    matches[n] += 1
+                    break
+    return matches

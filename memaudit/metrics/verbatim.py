@@ -1,0 +1,102 @@
+"""How much of a true continuation is reproduced word for word."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from memaudit.metrics.sequences import Tokens, as_codes
+
+
+class Run(NamedTuple):
+    """A run of equal tokens: ``a[start_a:start_a + length] == b[start_b:start_b + length]``."""
+
+    length: int
+    start_a: int
+    start_b: int
+
+
+def matched_tokens(ranks: NDArray[np.int32]) -> int:
+    """Return how many suffix tokens greedy decoding gives before its first difference.
+
+    Args:
+        ranks: Rank of every suffix token, shape [n]; 0 means greedy decoding gives it.
+    """
+    wrong = np.flatnonzero(ranks)
+    return int(wrong[0]) if len(wrong) else len(ranks)
+
+
+def is_extractable(ranks: NDArray[np.int32]) -> bool:
+    """Return whether greedy decoding gives the whole suffix; False for an empty one (ranks as above).
+
+    Source: Carlini et al. 2022, definition 3.1, with k the length of the prefix.
+    """
+    return len(ranks) > 0 and not np.any(ranks)
+
+
+def extraction_strength(ranks: NDArray[np.int32]) -> float | None:
+    """Return 1 - k / n for the smallest k from which on every token follows greedily (ranks as above).
+
+    Returns:
+        A share in [0, 1]; 0 where not even the last token follows, None for an empty suffix.
+
+    Source: after Carlini et al. 2021.
+    """
+    if not len(ranks):
+        return None
+    wrong = np.flatnonzero(ranks)
+    return 1 - (int(wrong[-1]) + 1) / len(ranks) if len(wrong) else 1.0
+
+
+def longest_common_run(a: Tokens, b: Tokens) -> Run:
+    """Return the longest run of tokens (or characters) that stands in both sequences.
+
+    Of several equally long runs, the first in ``a``, then the first in ``b``; ``Run(0, 0, 0)`` if there is
+    none. Exact, O(len(a) len(b)) time.
+    """
+    return Run(*_longest_common_run(as_codes(a), as_codes(b)))
+
+
+def common_spans(a: Tokens, b: Tokens, minimum: int) -> list[Run]:
+    """Return the spans of ``b`` that are copied from ``a``, for marking them in a report.
+
+    The longest span is taken first, then the longest in what is left of ``b`` on either side, and so on.
+    Spans do not overlap in ``b``; a place in ``a`` may be copied more than once.
+
+    Args:
+        a: The true text.
+        b: The continuation.
+        minimum: Shortest span worth marking, at least 1.
+
+    Returns:
+        Spans in the order of ``b``.
+    """
+    if minimum < 1:
+        raise ValueError(f"minimum must be at least 1, not {minimum}")
+    source, copy = as_codes(a), as_codes(b)
+    spans: list[Run] = []
+    gaps = [(0, len(copy))]
+    while gaps:
+        first, last = gaps.pop()
+        length, start_a, start_b = _longest_common_run(source, copy[first:last])
+        if length >= minimum:
+            spans.append(Run(length, start_a, first + start_b))
+            gaps += [(first, first + start_b), (first + start_b + length, last)]
+    return sorted(spans, key=lambda span: span.start_b)
+
+
+@njit(cache=True, nogil=True)
+def _longest_common_run(a: NDArray[np.int64], b: NDArray[np.int64]) -> tuple[int, int, int]:
+    # lengths[j + 1]: length of the run that ends at the current row of a and at b[j].
+    lengths = np.zeros(len(b) + 1, dtype=np.int64)
+    best, end_a, end_b = 0, 0, 0
+    for i in range(len(a)):
+        for j in range(len(b) - 1, -1, -1):
+            lengths[j + 1] = lengths[j] + 1 if a[i] == b[j] else 0
+        for j in range(1, len(b) + 1):
+            if lengths[j] > best:
+                best, end_a, end_b = lengths[j], i + 1, j
+    return best, end_a - best, end_b - best

@@ -1,0 +1,120 @@
+"""Our own decoding: the distribution a decoding samples from, the choice of a token, and the loop.
+
+Nothing here reads a model's folder. numpy only; models that live on a device hand in log-probabilities.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from memaudit.records import Decoding, FloatArray, TokenIds, TokenScores
+
+Step = Callable[[list[TokenIds], TokenIds | None], FloatArray]
+"""(texts so far, newly chosen ids or None at first) -> log-probabilities [rows, vocabulary]."""
+
+
+def decoded_log_probs(log_probs: FloatArray, decoding: Decoding) -> FloatArray:
+    """Return the log-probabilities that ``decoding`` samples from, shape [rows, vocabulary].
+
+    Temperature first, then top-k, then top-p on what is left, each renormalised (the order of the field's
+    usual implementations). Ties at a cut go to the smaller id, so exactly k tokens stay. Greedy decoding
+    keeps the model's own distribution: its point mass would say nothing that the rank does not.
+    """
+    if decoding.greedy or (decoding.temperature == 1 and not decoding.top_k and not decoding.top_p):
+        return log_probs
+    scaled = _normalise(log_probs / decoding.temperature)
+    if decoding.top_k is None and decoding.top_p is None:
+        return scaled
+    order = np.argsort(-scaled, axis=-1, kind="stable")
+    ranked = np.take_along_axis(scaled, order, axis=-1)
+    if decoding.top_k is not None:
+        ranked[:, decoding.top_k :] = -np.inf
+        ranked = _normalise(ranked)
+    if decoding.top_p is not None:
+        before = np.cumsum(np.exp(ranked), axis=-1) - np.exp(ranked)
+        ranked = _normalise(np.where(before < decoding.top_p, ranked, -np.inf))
+    kept = np.empty_like(ranked)
+    np.put_along_axis(kept, order, ranked, axis=-1)
+    return kept
+
+
+def score_log_probs(
+    log_probs: FloatArray, targets: TokenIds, decoding: Decoding, scores: TokenScores, rows: slice
+) -> None:
+    """Fill ``rows`` of ``scores`` from distributions [targets, vocabulary] and the true tokens [targets]."""
+    log_probs = np.asarray(log_probs, dtype=np.float64)
+    at = np.arange(len(targets)), targets
+    true = log_probs[at][:, None]
+    ids = np.arange(log_probs.shape[1])
+    better = (log_probs > true) | ((log_probs == true) & (ids < np.asarray(targets)[:, None]))
+    probs = np.exp(log_probs)
+    finite = np.where(probs > 0, log_probs, 0.0)
+    mean = (probs * finite).sum(axis=1)
+    variance = (probs * (finite - mean[:, None]) ** 2).sum(axis=1)
+    scores.log_prob[rows] = decoded_log_probs(log_probs, decoding)[at]
+    scores.rank[rows] = better.sum(axis=1)
+    scores.mean[rows] = mean
+    scores.std[rows] = np.sqrt(variance)
+
+
+def choose(log_probs: FloatArray, decoding: Decoding, generators: Sequence[np.random.Generator]) -> TokenIds:
+    """Choose one token per row: the first maximum when greedy, else by inverse transform sampling."""
+    if decoding.greedy:
+        return np.argmax(log_probs, axis=-1).astype(np.int32)
+    cumulative = np.cumsum(np.exp(decoded_log_probs(np.asarray(log_probs, np.float64), decoding)), axis=-1)
+    draws = np.array([generator.random() for generator in generators]) * cumulative[:, -1]
+    return np.array(
+        [np.searchsorted(row, draw, side="right") for row, draw in zip(cumulative, draws, strict=True)],
+        dtype=np.int32,
+    )
+
+
+def generators_for(prompts: Sequence[TokenIds], seed: int) -> list[np.random.Generator]:
+    """Return one random stream per prompt, fixed by the seed and the prompt's ids, whatever its batch.
+
+    Equal prompts in one call get different streams: the second occurrence is a second attempt.
+    """
+    seen: dict[bytes, int] = {}
+    streams = []
+    for prompt in prompts:
+        key = np.asarray(prompt, dtype=np.int32).tobytes()
+        attempt = seen[key] = seen.get(key, -1) + 1
+        digest = hashlib.sha256(f"{seed}:{attempt}:".encode() + key).digest()
+        streams.append(np.random.default_rng(int.from_bytes(digest[:16], "little")))
+    return streams
+
+
+def continue_prompts(
+    step: Step,
+    prompts: Sequence[TokenIds],
+    length: int,
+    decoding: Decoding,
+    generators: Sequence[np.random.Generator] | None = None,
+) -> list[TokenIds]:
+    """Continue all prompts by ``length`` tokens, asking ``step`` once per token for the whole batch.
+
+    A caller that cuts its prompts into batches hands in their streams (`generators_for` all of them), so
+    that equal prompts in different batches stay different attempts.
+    """
+    if not prompts or not length:
+        return [np.empty(0, np.int32) for _ in prompts]
+    if generators is None:
+        generators = [] if decoding.greedy else generators_for(prompts, decoding.seed)
+    texts = [np.asarray(prompt, dtype=np.int32) for prompt in prompts]
+    chosen: TokenIds | None = None
+    columns: list[TokenIds] = []
+    for _ in range(length):
+        chosen = choose(step(texts, chosen), decoding, generators)
+        columns.append(chosen)
+        texts = [np.append(text, token) for text, token in zip(texts, chosen, strict=True)]
+    return list(np.stack(columns, axis=1))
+
+
+def _normalise(log_probs: FloatArray) -> FloatArray:
+    peak = log_probs.max(axis=-1, keepdims=True)
+    shifted = log_probs - peak
+    normalised: FloatArray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return normalised

@@ -1,0 +1,113 @@
+"""From what the user types to a language model: the one place that knows every kind of MODEL."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+from memaudit.errors import MemauditError, ModelError, one_line
+from memaudit.models.base import LanguageModel
+from memaudit.plugins import import_object
+
+PYTHON = "python:"
+MEMBERS = ("objective", "tokenizer", "score", "continuations")
+TOKENIZER_MEMBERS = ("vocab_size", "bos_id", "eos_id", "mask_id", "sha256", "encode_batch", "decode")
+
+
+def load_model(
+    spec: str, *, device: str = "cpu", dtype: str = "float32", allow_download: bool = False
+) -> LanguageModel:
+    """Load the language model that ``spec`` names.
+
+    Args:
+        spec: ``python:package.module:factory`` (a function without arguments that returns the model), a
+            folder that memaudit or ``save_pretrained`` wrote, or the id of a cached Hugging Face model.
+        device: Where transformers compute; all other families compute on the CPU.
+        dtype: Type of a transformer's weights in memory.
+        allow_download: Whether a Hugging Face id may be fetched.
+
+    Raises:
+        ModelError: Nothing of this name, or a model that is refused.
+    """
+    if spec.startswith(PYTHON):
+        return _from_python(spec)
+    folder = Path(spec).expanduser()
+    if folder.is_file():
+        raise ModelError(f"{spec}: a file; a model is a folder", "give the folder that holds it")
+    if not folder.is_dir():
+        if spec.startswith((".", "/", "~")):
+            raise ModelError(f"{spec}: no such folder")
+        from memaudit.models.pretrained import cached_folder
+
+        folder = cached_folder(spec, allow_download=allow_download)
+    return _from_folder(folder, device, dtype)
+
+
+def _from_folder(folder: Path, device: str, dtype: str) -> LanguageModel:
+    from memaudit.models.weights import folder_sha256, read_json
+
+    about = read_json(folder / "memaudit.json") if (folder / "memaudit.json").is_file() else {}
+    family = about.get("family", "")
+    model: LanguageModel
+    if about and about.get("format") != 1:
+        raise ModelError(f"{folder / 'memaudit.json'}: written by another version of memaudit")
+    if family == "ngram":
+        from memaudit.models.ngram import NgramModel
+
+        model = NgramModel.load(folder)
+    elif family == "rnn":
+        from memaudit.models.rnn import RnnModel
+
+        model = RnnModel.load(folder)
+    elif family in ("", "gpt", "bert"):
+        from memaudit.models.pretrained import load_pretrained
+
+        model = load_pretrained(folder, device=device, dtype=dtype, family=family)
+        model.training = about.get("training", {})
+    else:
+        raise ModelError(f"{folder / 'memaudit.json'}: unknown family {one_line(repr(family), 60)}")
+    model.sha256 = folder_sha256(folder)
+    return model
+
+
+def _from_python(spec: str) -> LanguageModel:
+    """Call the factory and check what it returns, member by member."""
+    path = spec.removeprefix(PYTHON)
+    factory = import_object(path)
+    if not callable(factory):
+        raise ModelError(f"{spec}: not callable", "name a function that returns the model")
+    try:
+        model: Any = factory()
+    except MemauditError:
+        raise
+    except Exception as error:
+        reason = one_line(f"{type(error).__name__}: {error}", 150)
+        raise ModelError(f"{spec}: the factory failed: {reason}") from error
+    missing = [name for name in MEMBERS if not hasattr(model, name)]
+    if not missing:
+        missing = [f"tokenizer.{name}" for name in TOKENIZER_MEMBERS if not hasattr(model.tokenizer, name)]
+    if missing:
+        raise ModelError(
+            f"{spec}: {type(model).__name__} lacks {', '.join(missing)}",
+            "subclass memaudit.models.base.NextTokenModel",
+        )
+    if model.objective not in ("next-token", "masked"):
+        raise ModelError(f"{spec}: objective is {model.objective!r}", 'it must be "next-token" or "masked"')
+    return _completed(model, path)
+
+
+def _completed(model: Any, path: str) -> LanguageModel:
+    """Give a stranger's model the facts that it does not state; its identity defaults to its source file."""
+    if not getattr(model, "family", ""):
+        model.family = type(model).__name__
+    for name in ("context_length", "parameters", "ignored", "device", "dtype"):
+        if not hasattr(model, name):
+            setattr(model, name, getattr(LanguageModel, name))
+    if not getattr(model, "sha256", ""):
+        module = util.find_spec(path.split(":")[0])
+        source = Path(module.origin).read_bytes() if module and module.origin else b""
+        model.sha256 = hashlib.sha256(path.encode() + b"\0" + source).hexdigest()
+    result: LanguageModel = model
+    return result

@@ -1,0 +1,276 @@
+"""Hugging Face folders and ids, trusted in nothing: what is read is checked, what is not followed is listed.
+
+The folder is opened by us: its configuration is filtered before a module is built from it, its weights are
+read as safetensors and handed over as tensors, and no generation setting, code or adapter in it is used.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from memaudit.errors import ModelError, one_line
+from memaudit.models.body_head import quiet_transformers
+from memaudit.models.transformer import CausalTransformer, MaskedTransformer
+from memaudit.models.weights import check_values, one_name, read_json, read_weights
+from memaudit.records import Objective
+from memaudit.text.tokenize import HuggingFaceTokenizer, Tokenizer, TrainedTokenizer
+
+DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+NOT_CONFIGURATION = re.compile(
+    r"auto_map|custom_pipelines|_?attn_implementation\w*|_?experts_implementation\w*"
+)
+"""Keys that would fetch code or kernels instead of describing the model."""
+HARMLESS = {"transformers_version", "_from_model_config", "use_cache", "return_dict", "output_scores"}
+OTHER_OBJECTIVE = re.compile(r"(^|\.)(pooler|seq_relationship)\.")
+"""Weights of BERT's sentence objective, which no token prediction reads."""
+
+
+def load_pretrained(
+    folder: Path, *, device: str = "cpu", dtype: str = "float32", family: str = ""
+) -> CausalTransformer | MaskedTransformer:
+    """Load a causal or masked language model from a ``save_pretrained`` folder.
+
+    Args:
+        folder: Holds ``config.json``, safetensors weights and a tokenizer.
+        device: Where the model computes.
+        dtype: Type of the weights in memory: float32, float64, bfloat16 or float16.
+        family: ``gpt`` or ``bert`` for models trained here; by default the architecture's name.
+
+    Raises:
+        ModelError: Weights are missing, left over, of another shape, not finite or not safetensors; the
+            folder needs code, an adapter or quantised kernels; or tokenizer and model do not fit.
+    """
+    for file in ("adapter_config.json", "adapter_model.safetensors"):
+        if (folder / file).exists():
+            raise ModelError(
+                f"{folder / file}: an adapter, without it the base model would be audited",
+                "merge the adapter into the model and save that",
+            )
+    raw = read_json(folder / "config.json")
+    ignored: list[str] = []
+    config = _configuration(folder / "config.json", raw, ignored)
+    ignored += _generation_settings(folder, raw)
+    objective, module_class = _module_class(folder, config, raw)
+    weights = read_weights(folder)
+    check_values(weights)
+    module = _build(folder, module_class, config, weights, DTYPES[_known(dtype)], ignored)
+    tokenizer, closing_id = load_tokenizer(folder)
+    _check_fit(folder, module, tokenizer)
+    module = module.to(device)
+    name = family or str(config.model_type)
+    model: CausalTransformer | MaskedTransformer
+    if objective == "next-token":
+        model = CausalTransformer(module, tokenizer, family=name, ignored=ignored)
+        _check_causal(folder, module)
+    else:
+        model = MaskedTransformer(module, tokenizer, family=name, ignored=ignored, closing_id=closing_id)
+    model.device, model.dtype = device, dtype
+    return model
+
+
+def cached_folder(name: str, *, allow_download: bool = False) -> Path:
+    """Return the local folder of a hub id: from the cache, or downloaded if that is allowed."""
+    if not allow_download:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    patterns = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
+    try:
+        folder = snapshot_download(name, local_files_only=not allow_download, allow_patterns=patterns)
+    except HFValidationError:
+        raise ModelError(f"{name}: neither a folder nor a Hugging Face id") from None
+    except Exception as error:  # the hub client raises errors of several HTTP libraries
+        if allow_download:
+            raise ModelError(f"{name}: cannot be downloaded: {one_line(str(error), 150)}") from None
+        raise ModelError(
+            f"{name}: no such folder, and no model of this name in the Hugging Face cache",
+            "give the path of a local model folder, or allow downloading with --allow-download",
+        ) from None
+    return Path(folder)
+
+
+def load_tokenizer(folder: Path) -> tuple[Tokenizer, int | None]:
+    """Return the folder's tokenizer and the id that it puts after a text, if any."""
+    if (folder / "memaudit.json").is_file():
+        return TrainedTokenizer.load(folder), None
+    from transformers import AutoTokenizer
+
+    try:
+        with quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(folder), trust_remote_code=False, local_files_only=True
+            )
+            ends = tokenizer.encode("a")[-1:]
+    except Exception as error:  # tokenizers and its many readers raise bare Exception
+        raise ModelError(f"{folder}: no usable tokenizer: {one_line(str(error), 150)}") from None
+    closing = ends[0] if ends and ends[0] in tokenizer.all_special_ids else None
+    return HuggingFaceTokenizer(tokenizer), closing
+
+
+def _known(dtype: str) -> str:
+    if dtype not in DTYPES:
+        raise ModelError(f"unknown dtype {dtype}", f"one of {', '.join(DTYPES)}")
+    return dtype
+
+
+def _configuration(file: Path, raw: dict[str, Any], ignored: list[str]) -> Any:
+    """Build the configuration from the keys that describe the model; list the others in ``ignored``."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    kind = raw.get("model_type")
+    if kind not in CONFIG_MAPPING:
+        reason = "needs code of its own" if "auto_map" in raw else "is not known to transformers"
+        raise ModelError(f"{file}: model_type {one_line(repr(kind), 60)} {reason}", "load it through python:")
+    if "quantization_config" in raw:
+        raise ModelError(f"{file}: quantised weights", "save the model unquantised")
+    ignored += [f"{file.name}: {key}" for key in sorted(raw) if NOT_CONFIGURATION.fullmatch(key)]
+    try:
+        with quiet_transformers():
+            config: Any = CONFIG_MAPPING[kind].from_dict(_describing(raw))
+    except Exception as error:  # validation errors of several libraries
+        raise ModelError(f"{file}: not a configuration: {one_line(str(error), 150)}") from None
+    return config
+
+
+def _describing(raw: Any) -> Any:
+    if isinstance(raw, dict):
+        return {k: _describing(v) for k, v in raw.items() if not NOT_CONFIGURATION.fullmatch(k)}
+    return [_describing(value) for value in raw] if isinstance(raw, list) else raw
+
+
+def _generation_settings(folder: Path, raw: dict[str, Any]) -> list[str]:
+    """List what ``generation_config.json`` and ``config.json`` would change about decoding."""
+    from transformers import GenerationConfig
+
+    names = set(GenerationConfig().to_dict()) - HARMLESS
+    found = [("config.json", key, value) for key, value in raw.items()]
+    file = folder / "generation_config.json"
+    if file.is_file():
+        found += [(file.name, key, value) for key, value in read_json(file).items()]
+        names |= {key for _, key, _ in found[len(raw) :]} - HARMLESS
+    settings = [
+        (where, key, value)
+        for where, key, value in found
+        if key in names and value is not None and not (key.endswith("_token_id") and isinstance(value, int))
+    ]
+    return [one_line(f"{where}: {key}={value}", 120) for where, key, value in settings if value is not False]
+
+
+def _module_class(folder: Path, config: Any, raw: dict[str, Any]) -> tuple[Objective, Any]:
+    """Decide the objective by the architecture's name, else by what the family can be."""
+    from transformers.models.auto import modeling_auto
+
+    causal, masked = (
+        modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING,
+        modeling_auto.MODEL_FOR_MASKED_LM_MAPPING,
+    )
+    names = " ".join(str(name) for name in raw.get("architectures") or [])
+    says_causal = re.search(r"ForCausalLM|LMHeadModel", names) is not None
+    if type(config) in masked and not says_causal:
+        return "masked", masked[type(config)]
+    if type(config) in causal:
+        return "next-token", causal[type(config)]
+    raise ModelError(
+        f"{folder / 'config.json'}: {one_line(names or config.model_type, 60)} is no language model for text",
+        "causal and masked language models can be audited",
+    )
+
+
+def _build(
+    folder: Path,
+    module_class: Any,
+    config: Any,
+    weights: dict[str, Tensor],
+    dtype: torch.dtype,
+    ignored: list[str],
+) -> Any:
+    _check_sizes(folder, config, weights)
+    attention = "sdpa" if getattr(module_class, "_supports_sdpa", False) else "eager"
+    try:
+        with quiet_transformers():
+            module, info = module_class.from_pretrained(
+                None,
+                config=config,
+                state_dict=dict(weights),
+                dtype=dtype,
+                attn_implementation=attention,
+                output_loading_info=True,
+            )
+    except Exception as error:  # a hostile configuration can fail anywhere in a family's constructor
+        reason = one_line(" ".join(str(error).split()), 150)
+        raise ModelError(f"{folder}: weights and config.json do not fit: {reason}") from None
+    unused = sorted(name for name in info["unexpected_keys"] if OTHER_OBJECTIVE.search(name))
+    ignored += [f"weights: {one_name(name)}" for name in unused]
+    found = {
+        "missing": sorted(info["missing_keys"]),
+        "unexpected": sorted(set(info["unexpected_keys"]) - set(unused)),
+        "of another shape": sorted(str(key[0]) for key in info["mismatched_keys"]),
+    }
+    wrong = [
+        f"{len(names)} tensors {what}, first: {one_name(names[0])}" for what, names in found.items() if names
+    ]
+    if wrong:
+        raise ModelError(f"{folder}: {'; '.join(wrong)}", "weights and config.json are of different models")
+    _check_same(folder, module, weights)
+    return module
+
+
+def _check_sizes(folder: Path, config: Any, weights: Mapping[str, Tensor]) -> None:
+    """Refuse sizes that the weights cannot fill, before memory is taken for them."""
+    text = config.get_text_config()
+    largest = max((side for tensor in weights.values() for side in tensor.shape), default=0)
+    for name, limit in (
+        ("num_hidden_layers", len(weights)),
+        ("vocab_size", largest),
+        ("hidden_size", largest),
+    ):
+        size = getattr(text, name, None)
+        if isinstance(size, int) and not 0 < size <= limit:
+            raise ModelError(
+                f"{folder / 'config.json'}: {name} is {size}, which the weights cannot fill",
+                "weights and config.json are of different models",
+            )
+
+
+def _check_same(folder: Path, module: Any, weights: Mapping[str, Tensor]) -> None:
+    """Compare what was loaded with what was read: loading has been known to succeed with random weights."""
+    loaded = module.state_dict()
+    for name, tensor in weights.items():
+        if name in loaded and not torch.equal(loaded[name].cpu(), tensor.to(loaded[name].dtype)):
+            raise ModelError(f"{folder}: tensor {one_name(name)} differs from the file after loading")
+    check_values(loaded)
+    embedding = module.get_input_embeddings().weight
+    if not bool(embedding.any()):
+        raise ModelError(f"{folder}: the token embedding holds zeros only", "the weights are damaged")
+
+
+def _check_fit(folder: Path, module: Any, tokenizer: Tokenizer) -> None:
+    rows = module.get_input_embeddings().weight.shape[0]
+    if tokenizer.vocab_size > rows:
+        raise ModelError(
+            f"{folder}: its tokenizer has {tokenizer.vocab_size} tokens, its embedding only {rows}",
+            "tokenizer and weights are of different models",
+        )
+
+
+@torch.no_grad()
+def _check_causal(folder: Path, module: Any) -> None:
+    """Refuse a model whose prediction reads the tokens that it is to predict."""
+    device = module.get_input_embeddings().weight.device
+    ids = torch.tensor([[0, 1, 0, 1], [0, 1, 0, 0]], device=device)
+    first, second = module(input_ids=ids).logits[:, :3].float()
+    if not torch.allclose(first, second, rtol=0, atol=1e-2 * max(1.0, float(first.abs().max()))):
+        raise ModelError(f"{folder}: predicts a token from the tokens after it", "is it a masked model?")

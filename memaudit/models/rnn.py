@@ -1,0 +1,356 @@
+"""Recurrent language models: LSTM, GRU, and the multiplicative RNN (Sutskever, Martens, Hinton 2011)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+import orjson
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from memaudit.errors import InputError, ModelError
+from memaudit.models.base import LanguageModel
+from memaudit.models.decoding import Step, continue_prompts
+from memaudit.models.torch_scores import score_hidden, step_log_probs
+from memaudit.records import GREEDY, Decoding, FloatArray, Objective, TokenIds, TokenScores, Window
+from memaudit.text.tokenize import TrainedTokenizer
+
+Cell = Literal["lstm", "gru", "mrnn"]
+State = tuple[Tensor, ...]
+"""Hidden state of each layer, shape [layers, rows, width]; an LSTM has its cell state as a second tensor."""
+
+BATCH_TOKENS = 8192
+"""Tokens scored together, padding included: enough rows for the matrix products, little memory."""
+BATCH_ROWS = 256
+"""Prompts continued together."""
+LARGEST_SIZE = 1 << 24
+"""Largest width, vocabulary or depth; a description that asks for more is a mistake or an attack."""
+
+
+class MultiplicativeScan(torch.autograd.Function):
+    """One layer of the multiplicative RNN over a whole sequence, with its gradient written out.
+
+    f_t = a_t * (W_fh h_{t-1}),  h_t = tanh(W_hf f_t + b_t), where a_t = W_fx x_t and b_t = W_hx x_t + bias
+    are made for all t at once outside. The gradients of both weights are one product over all steps each;
+    left to autograd they would be one per step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor, w_fh: Tensor, w_hf: Tensor, start: Tensor) -> Tensor:
+        """Return h of all steps [length, rows, width] from a, b of that shape and h_0 [rows, width]."""
+        product, hidden = torch.empty_like(a), torch.empty_like(b)
+        state, fh, hf = start, w_fh.t(), w_hf.t()
+        for t in range(len(a)):
+            torch.mm(state, fh, out=product[t])
+            state = torch.addmm(b[t], product[t] * a[t], hf, out=hidden[t]).tanh_()
+        ctx.save_for_backward(a, w_fh, w_hf, start, product, hidden)
+        return hidden
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        """Return the gradients of all five inputs."""
+        a, w_fh, w_hf, start, product, hidden = ctx.saved_tensors
+        gradient = gradients[0]
+        d_b, d_product = torch.empty_like(hidden), torch.empty_like(a)
+        d_a = torch.empty_like(a)
+        slope = 1 - hidden * hidden
+        carried = torch.zeros_like(start)
+        for t in range(len(a) - 1, -1, -1):
+            torch.mul(gradient[t] + carried, slope[t], out=d_b[t])
+            d_f = d_b[t] @ w_hf
+            torch.mul(d_f, product[t], out=d_a[t])
+            torch.mul(d_f, a[t], out=d_product[t])
+            carried = d_product[t] @ w_fh
+        before = torch.cat([start[None], hidden[:-1]]).flatten(0, 1)
+        d_w_fh = d_product.flatten(0, 1).t() @ before
+        d_w_hf = d_b.flatten(0, 1).t() @ (a * product).flatten(0, 1)
+        return d_a, d_b, d_w_fh, d_w_hf, carried
+
+
+class MultiplicativeRnn(nn.Module):
+    """Stack of multiplicative layers with the interface of ``nn.GRU(batch_first=True)``."""
+
+    def __init__(self, inputs: int, width: int, layers: int) -> None:
+        super().__init__()
+        self.width, self.layers = width, layers
+        sizes = [inputs] + [width] * (layers - 1)
+        linears = [nn.Linear(size, 2 * width) for size in sizes]
+        self.from_input = nn.ModuleList(linears)
+        self.w_fh = nn.ParameterList(nn.Parameter(torch.empty(width, width)) for _ in sizes)
+        self.w_hf = nn.ParameterList(nn.Parameter(torch.empty(width, width)) for _ in sizes)
+        # The product of two small numbers vanishes: factors start with unit variance, matrices keep lengths.
+        for size, linear, w_fh, w_hf in zip(sizes, linears, self.w_fh, self.w_hf, strict=True):
+            nn.init.normal_(linear.weight, std=1 / math.sqrt(size))
+            nn.init.zeros_(linear.bias)
+            nn.init.orthogonal_(w_fh)
+            nn.init.orthogonal_(w_hf)
+
+    def forward(self, inputs: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map inputs [rows, length, size] and state [layers, rows, width] to hidden states and last state."""
+        if state is None:
+            state = inputs.new_zeros(self.layers, len(inputs), self.width)
+        hidden, last = inputs.transpose(0, 1), []
+        for linear, w_fh, w_hf, start in zip(self.from_input, self.w_fh, self.w_hf, state, strict=True):
+            a, b = (part.contiguous() for part in linear(hidden).chunk(2, dim=2))
+            hidden = MultiplicativeScan.apply(a, b, w_fh, w_hf, start)  # type: ignore[no-untyped-call]
+            last.append(hidden[-1])
+        return hidden.transpose(0, 1), torch.stack(last)
+
+
+class RecurrentNetwork(nn.Module):
+    """Embedding, recurrent layers, and a linear head that is applied where logits are asked for."""
+
+    def __init__(self, vocab_size: int, cell: Cell, width: int, layers: int, embedding: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab_size, embedding)
+        self.cells: nn.Module
+        if cell == "mrnn":
+            self.cells = MultiplicativeRnn(embedding, width, layers)
+        else:
+            kind = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
+            self.cells = kind(embedding, width, layers, batch_first=True)
+        self.head = nn.Linear(width, vocab_size)
+
+    def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Return hidden states [rows, length, width] for ids [rows, length], and the state to go on from."""
+        start = state[0] if state is not None and len(state) == 1 else state
+        hidden, last = self.cells(self.embedding(ids), start)
+        return hidden, last if isinstance(last, tuple) else (last,)
+
+
+class RnnModel(LanguageModel):
+    """A recurrent next-token model; its state is what it remembers of the text so far.
+
+    Args:
+        tokenizer: The tokenizer whose ids the network reads.
+        module: The network.
+        config: The arguments the network was built with, as they are written to disk.
+        training: How it was trained, for the record.
+    """
+
+    family = "rnn"
+    objective: Objective = "next-token"
+
+    def __init__(
+        self,
+        tokenizer: TrainedTokenizer,
+        module: RecurrentNetwork,
+        config: dict[str, Any],
+        training: dict[str, Any] | None = None,
+    ) -> None:
+        self.tokenizer: TrainedTokenizer = tokenizer
+        self.module = module
+        self.config = config
+        self.training = training or {}
+        self.parameters = sum(weight.numel() for weight in module.parameters())
+
+    @torch.no_grad()
+    def score(self, windows: Sequence[Window], decoding: Decoding = GREEDY) -> TokenScores:
+        """Score every suffix token by one teacher-forced scan per batch of about equally long windows."""
+        scores = TokenScores.of_lengths([len(window.suffix) for window in windows])
+        texts = [self._started(np.concatenate([w.prefix, w.suffix]), len(w.prefix)) for w in windows]
+        self.module.eval()
+        for batch in _batches([len(text) for text in texts]):
+            width = max(len(texts[i]) for i in batch) - 1
+            ids = np.zeros((len(batch), max(width, 1)), dtype=np.int64)
+            for row, i in enumerate(batch):
+                ids[row, : len(texts[i]) - 1] = texts[i][:-1]
+            hidden, _ = self.module(self._tensor(ids))
+            for row, i in enumerate(batch):
+                count = len(windows[i].suffix)
+                stop = len(texts[i]) - 1
+                rows = slice(int(scores.offsets[i]), int(scores.offsets[i + 1]))
+                targets = self._tensor(windows[i].suffix.astype(np.int64))
+                if count:
+                    states = hidden[row, stop - count : stop]
+                    score_hidden(states, self.module.head, targets, decoding, scores, rows)
+        return scores
+
+    @torch.no_grad()
+    def continuations(
+        self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY
+    ) -> list[TokenIds]:
+        """Read each prompt once, then go on from its state token by token."""
+        self.module.eval()
+        continued: dict[int, TokenIds] = {}
+        by_length = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+        for _, group in groupby(by_length, key=lambda i: len(prompts[i])):
+            rows = list(group)
+            chosen = continue_prompts(self._stepper(decoding), [prompts[i] for i in rows], length, decoding)
+            continued.update(zip(rows, chosen, strict=True))
+        return [continued[i] for i in range(len(prompts))]
+
+    def save(self, folder: Path) -> None:
+        """Write ``memaudit.json``, ``model.safetensors`` and the tokenizer into ``folder``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.tokenizer.save(folder)
+        weights = self.module.state_dict().items()
+        tensors = {name: value.detach().cpu().contiguous() for name, value in weights}
+        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+        about = {
+            "format": 1,
+            "family": self.family,
+            "objective": self.objective,
+            "config": self.config,
+            "training": self.training,
+        }
+        (folder / "memaudit.json").write_bytes(orjson.dumps(about, option=orjson.OPT_INDENT_2))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a folder that `save` wrote.
+
+        Raises:
+            ModelError: A file is unreadable, or a tensor is missing, unexpected, of another shape than
+                ``memaudit.json`` says, or not finite.
+        """
+        config, training = _read_config(folder / "memaudit.json")
+        tokenizer = TrainedTokenizer.load(folder)
+        if tokenizer.vocab_size != config["vocab_size"]:
+            raise ModelError(
+                f"{folder}: the tokenizer has {tokenizer.vocab_size} ids, the model {config['vocab_size']}"
+            )
+        file = folder / "model.safetensors"
+        try:
+            tensors = load_file(file)
+        except (OSError, safetensors.SafetensorError) as error:
+            raise ModelError(f"{file}: not weights: {error}") from error
+        if config["layers"] > len(tensors):
+            raise ModelError(f"{file}: {len(tensors)} tensors for {config['layers']} layers")
+        # On the meta device nothing is allocated before the shapes are known to be those of the file.
+        with torch.device("meta"):
+            module = RecurrentNetwork(**config)
+        _check_tensors(file, tensors, module.state_dict())
+        module.load_state_dict(tensors, assign=True)
+        return cls(tokenizer, module, config, training)
+
+    def _started(self, text: TokenIds, prefix: int) -> TokenIds:
+        """Return the text behind the start token; without one the first token has nothing before it."""
+        if self.tokenizer.bos_id is not None:
+            return np.concatenate([[self.tokenizer.bos_id], text]).astype(np.int32)
+        if not prefix:
+            raise ModelError("this tokenizer has no start token", "give every window a prefix")
+        return text
+
+    def _tensor(self, ids: np.ndarray[Any, Any]) -> Tensor:
+        return torch.from_numpy(ids).to(self.module.head.weight.device)
+
+    def _stepper(self, decoding: Decoding) -> Step:
+        """Return the step of a batch of equally long prompts; it keeps their states from call to call."""
+        states: list[State] = []
+
+        def step(texts: list[TokenIds], new: TokenIds | None) -> FloatArray:
+            parts = []
+            for number, first in enumerate(range(0, len(texts), BATCH_ROWS)):
+                rows = slice(first, first + BATCH_ROWS)
+                if new is None:
+                    ids = np.stack([self._started(text, len(text)) for text in texts[rows]])
+                    states.append(())
+                else:
+                    ids = new[rows][:, None]
+                inputs = self._tensor(ids.astype(np.int64))
+                hidden, states[number] = self.module(inputs, states[number] or None)
+                parts.append(step_log_probs(self.module.head(hidden[:, -1]), decoding))
+            return np.concatenate(parts)
+
+        return step
+
+
+def new_rnn(
+    tokenizer: TrainedTokenizer,
+    *,
+    cell: Cell = "lstm",
+    width: int = 256,
+    layers: int = 1,
+    embedding: int | None = None,
+    seed: int = 0,
+) -> RnnModel:
+    """Return an untrained recurrent model.
+
+    Args:
+        tokenizer: Fixes the vocabulary.
+        cell: ``lstm``, ``gru`` or ``mrnn``.
+        width: Units of each recurrent layer.
+        layers: Recurrent layers on top of each other.
+        embedding: Length of a token's vector; ``width`` by default.
+        seed: Fixes the initial weights.
+
+    Raises:
+        InputError: The cell is unknown or a size is not positive.
+    """
+    config: dict[str, Any] = {
+        "vocab_size": tokenizer.vocab_size,
+        "cell": cell,
+        "width": width,
+        "layers": layers,
+        "embedding": width if embedding is None else embedding,
+    }
+    problem = _problem(config)
+    if problem:
+        raise InputError(problem)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = RecurrentNetwork(**config)
+    return RnnModel(tokenizer, module, config)
+
+
+def _problem(config: dict[str, Any]) -> str | None:
+    """Return what is wrong with a configuration, or None."""
+    if config["cell"] not in get_args(Cell):
+        return f"unknown cell {config['cell']!r}: one of {', '.join(get_args(Cell))}"
+    for name in ("vocab_size", "width", "layers", "embedding"):
+        if type(config[name]) is not int or not 1 <= config[name] <= LARGEST_SIZE:
+            return f"{name} must be a whole number from 1 to {LARGEST_SIZE}, not {config[name]!r}"
+    return None
+
+
+def _read_config(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    try:
+        about = orjson.loads(file.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise ModelError(f"{file}: not a model description: {error}") from error
+    if not isinstance(about, dict) or about.get("format") != 1 or about.get("family") != "rnn":
+        raise ModelError(f"{file}: does not describe a recurrent model of format 1")
+    config, training = about.get("config"), about.get("training", {})
+    names = {"vocab_size", "cell", "width", "layers", "embedding"}
+    if not isinstance(config, dict) or set(config) != names or not isinstance(training, dict):
+        raise ModelError(f"{file}: config must have exactly {', '.join(sorted(names))}")
+    problem = _problem(config)
+    if problem:
+        raise ModelError(f"{file}: {problem}")
+    return config, training
+
+
+def _check_tensors(file: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    missing, unexpected = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
+    if missing:
+        raise ModelError(f"{file}: {len(missing)} tensors missing, first: {missing[0]}")
+    if unexpected:
+        raise ModelError(f"{file}: {len(unexpected)} unexpected tensors, first: {unexpected[0]}")
+    for name, tensor in found.items():
+        if tensor.shape != expected[name].shape or tensor.dtype != torch.float32:
+            raise ModelError(
+                f"{file}: tensor {name} is {tensor.dtype} {list(tensor.shape)}, "
+                f"expected torch.float32 {list(expected[name].shape)}"
+            )
+        broken = int((~torch.isfinite(tensor)).sum())
+        if broken:
+            raise ModelError(f"{file}: tensor {name} has {broken} non-finite values")
+
+
+def _batches(lengths: Sequence[int]) -> list[list[int]]:
+    """Group indices of about equal lengths so that a padded group has at most `BATCH_TOKENS` tokens."""
+    batches: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if batches and (len(batches[-1]) + 1) * lengths[i] <= BATCH_TOKENS:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+    return batches

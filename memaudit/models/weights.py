@@ -1,0 +1,117 @@
+"""Files of weights that nobody vetted: safetensors only, every fault named with its file in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from memaudit.errors import ModelError
+
+UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".gguf")
+IDENTITY_SUFFIXES = (".json", ".safetensors", ".model", ".txt", ".jinja")
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read a JSON object, or raise ModelError that says what is wrong with the file."""
+    try:
+        content = orjson.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise ModelError(f"{file}: no such file", "is this a model folder?") from None
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise ModelError(f"{file}: not valid JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{file}: not a JSON object")
+    return content
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """Read every tensor of ``model.safetensors`` or of the shards that its index names.
+
+    Raises:
+        ModelError: No safetensors file, a shard that is missing, a damaged file, or a git-LFS pointer.
+    """
+    tensors: dict[str, Tensor] = {}
+    for file in _weight_files(folder):
+        for name, tensor in _read_file(file).items():
+            if name in tensors:
+                raise ModelError(f"{file}: tensor {one_name(name)} stands in another shard too")
+            tensors[name] = tensor
+    if not tensors:
+        raise ModelError(f"{folder}: its weight files hold no tensors")
+    return tensors
+
+
+def check_values(tensors: Mapping[str, Tensor]) -> None:
+    """Raise ModelError naming the first tensor with NaN or infinite values."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            continue
+        bad = int((~torch.isfinite(tensor)).sum())
+        if bad:
+            values = "value" if bad == 1 else "values"
+            raise ModelError(
+                f"tensor {one_name(name)} has {bad} non-finite {values}", "the weights are damaged"
+            )
+
+
+def folder_sha256(folder: Path) -> str:
+    """Return the identity of a model folder: names and contents of its settings, tokenizer and weights."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.is_file() and file.suffix in IDENTITY_SUFFIXES:
+            with file.open("rb") as stream:
+                content = hashlib.file_digest(stream, "sha256").hexdigest()
+            digest.update(f"{file.name}\0{content}\n".encode())
+    return digest.hexdigest()
+
+
+def one_name(name: str) -> str:
+    """Return a tensor name short enough for a one-line message."""
+    return name if len(name) <= 80 else name[:79] + "…"
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    single = folder / "model.safetensors"
+    index = folder / "model.safetensors.index.json"
+    if single.is_file():
+        return [single]
+    if index.is_file():
+        shards = read_json(index).get("weight_map")
+        if not isinstance(shards, dict) or not all(_plain_name(name) for name in shards.values()):
+            raise ModelError(f"{index}: no weight_map of file names in this folder")
+        missing = sorted({name for name in shards.values() if not (folder / name).is_file()})
+        if missing:
+            raise ModelError(f"{index}: names {missing[0]}, which is absent", "download the folder again")
+        return [folder / name for name in sorted(set(shards.values()))]
+    unsafe = sorted(file.name for file in folder.iterdir() if file.suffix in UNSAFE_SUFFIXES)
+    if unsafe:
+        raise ModelError(
+            f"{folder}: {unsafe[0]} may run code when it is read; safetensors only",
+            "convert it with transformers' save_pretrained where you trust it",
+        )
+    raise ModelError(f"{folder}: no model.safetensors", "is this a model folder?")
+
+
+def _plain_name(name: object) -> bool:
+    return isinstance(name, str) and re.fullmatch(r"[\w.-]+\.safetensors", name) is not None
+
+
+def _read_file(file: Path) -> dict[str, Tensor]:
+    with file.open("rb") as stream:
+        start = stream.read(64)
+    if start.startswith(b"version https://git-lfs"):
+        raise ModelError(f"{file}: git-LFS pointer, not weights", "fetch the file with git lfs pull")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"{file}: not a safetensors file: {reason}", "download it again") from None

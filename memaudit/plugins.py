@@ -1,0 +1,59 @@
+"""Things found by name: ours, and those that installed packages declare as entry points."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from functools import reduce
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from memaudit.config import did_you_mean
+from memaudit.errors import InputError
+
+
+class Registry:
+    """Names of one kind of thing and where each lives; nothing is imported before it is asked for.
+
+    Args:
+        group: Entry point group in which other packages declare theirs; ours win over a namesake.
+        builtin: Name to ``"package.module:attribute"``.
+    """
+
+    def __init__(self, group: str, builtin: Mapping[str, str]) -> None:
+        self.group = group
+        self.builtin = builtin
+
+    def targets(self) -> dict[str, str]:
+        """Return every known name with its ``module:attribute``, sorted by name."""
+        declared = {point.name: point.value for point in entry_points(group=self.group)}
+        return dict(sorted({**declared, **self.builtin}.items()))
+
+    def resolve(self, name: str) -> Any:
+        """Import and return what the name stands for; an unknown name is an InputError."""
+        targets = self.targets()
+        if name not in targets:
+            hint = did_you_mean(name, targets) or f"there are: {', '.join(targets)}"
+            raise InputError(f"unknown {self.group.rpartition('.')[2]} '{name}'", hint)
+        return import_object(targets[name])
+
+
+def import_object(target: str) -> Any:
+    """Return what ``package.module:attribute`` names; the working directory is searched last."""
+    module_name, _, attribute = target.partition(":")
+    if not module_name or not attribute:
+        raise InputError(f"'{target}' does not name an object", "write package.module:attribute")
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # last: a file in it must never stand in for an installed module
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise InputError(f"{target}: importing '{module_name}' failed", cause) from error
+    try:
+        return reduce(getattr, attribute.split("."), module)
+    except AttributeError as error:
+        problem = f"{target}: module '{module_name}' has no '{attribute}'"
+        raise InputError(problem, did_you_mean(attribute, vars(module))) from error

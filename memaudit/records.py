@@ -1,0 +1,165 @@
+"""Frozen records that travel between the stages, in the order in which the data flows.
+
+Document -> Window -> TokenScores -> WindowRecord. They hold numpy arrays and plain values only, so a
+finished run can be read and scored again on a machine without torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+TokenIds = NDArray[np.int32]
+FloatArray = NDArray[np.float64]
+Objective = Literal["next-token", "masked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text of a corpus and where it came from."""
+
+    id: str
+    """Unique within its corpus: the ``id`` field of the record, or else ``source``."""
+    text: str
+    source: str
+    """``file:line`` of the record, or ``file`` where the whole file is one document."""
+    domain: str | None = None
+    """Part of a mixture (web, code, books), as the Pile names its parts."""
+    date: str | None = None
+    copies: int | None = None
+    """How often the text stands in the training data, where that is known (planted passages)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window:
+    """A prefix and its true continuation, cut on the token ids of the whole document."""
+
+    prefix: TokenIds
+    suffix: TokenIds
+    document: str = ""
+    source: str = ""
+    start: int = 0
+    """Index of the first prefix token in the document."""
+    member: bool = True
+    """True for training text, False for held-out text."""
+    domain: str | None = None
+    copies: int | None = None
+    prefix_text: str = ""
+    suffix_text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How a continuation is chosen. Always ours: a model folder never sets it."""
+
+    temperature: float = 0.0
+    """0 is greedy decoding (ties go to the smallest id); 1 samples from the model's own distribution."""
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise ValueError(f"temperature must be at least 0, not {self.temperature}")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k must be at least 1, not {self.top_k}")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must lie in (0, 1], not {self.top_p}")
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the most probable token is always taken."""
+        return self.temperature == 0
+
+
+GREEDY = Decoding()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenScores:
+    """One row per target token (the suffix tokens of all windows, in order). No metric asks for logits.
+
+    ``log_prob`` is natural-log p(x_t | x_<t) for next-token models and the pseudo-log-likelihood term
+    p(x_t | x_\\t) for masked ones, under the decoding it was asked for (temperature, then top-k, then
+    top-p; ``-inf`` for a token that decoding can never emit; under greedy decoding the model's own).
+    ``rank`` counts the tokens that greedy decoding would prefer to the true one: strictly more probable,
+    or equally probable with a smaller id; 0 means greedy decoding emits the true token. ``mean`` and
+    ``std`` are the expectation and standard deviation of log p under the model's own distribution over
+    the vocabulary, as Min-K%++ needs them (Zhang et al. 2024).
+    """
+
+    offsets: NDArray[np.int64]
+    """Shape [windows + 1]: rows of window ``i`` are ``offsets[i]:offsets[i + 1]``."""
+    log_prob: FloatArray
+    rank: NDArray[np.int32]
+    mean: FloatArray
+    std: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __iter__(self) -> Iterator[TokenScores]:
+        """Yield the scores of one window at a time."""
+        for first, last in zip(self.offsets[:-1], self.offsets[1:], strict=True):
+            yield TokenScores(
+                np.array([0, last - first]),
+                self.log_prob[first:last],
+                self.rank[first:last],
+                self.mean[first:last],
+                self.std[first:last],
+            )
+
+    @staticmethod
+    def of_lengths(lengths: list[int]) -> TokenScores:
+        """Return empty (zero) scores for windows whose suffixes have these lengths, to be filled in."""
+        offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+        total = int(offsets[-1])
+        return TokenScores(
+            offsets, np.zeros(total), np.zeros(total, np.int32), np.zeros(total), np.zeros(total)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRecord:
+    """What an audit found out about one window: one line of the run log, one row of records.parquet.
+
+    Values that need the model's own continuation are None where none was asked for.
+    """
+
+    index: int
+    """Place of the window in the plan; the order of all results."""
+    member: bool
+    document: str
+    source: str
+    domain: str | None
+    copies: int | None
+    start: int
+    prefix_ids: list[int]
+    suffix_ids: list[int]
+    prefix_text: str
+    suffix_text: str
+    log_prob: float | None
+    """Natural log-probability of the suffix (masked: pseudo-log-likelihood); None if it is zero probability."""
+    matched: int
+    """Suffix tokens that greedy decoding reproduces before its first difference."""
+    extractable: bool
+    """Whether greedy decoding reproduces the whole suffix (k-extractable, k = prefix length)."""
+    extraction_strength: float | None
+    """Share of the suffix that follows greedily once enough of it is given (0: not even its last token);
+    None for masked models, which have no such left-to-right pass."""
+    continuation_ids: list[int] | None = None
+    continuation_text: str | None = None
+    longest_common: int | None = None
+    """Longest run of tokens shared by continuation and suffix, at any place in each."""
+    edit_similarity: float | None = None
+    """1 - Levenshtein distance of token ids / longer length, in [0, 1]."""
+    edit_similarity_text: float | None = None
+    rouge_l: float | None = None
+    """F-measure of the longest common subsequence of token ids, in [0, 1]."""
+    rouge_l_text: float | None = None
+    bleu: float | None = None
+    """Sentence BLEU of token ids up to 4-grams, in [0, 1]."""

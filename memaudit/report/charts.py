@@ -1,0 +1,255 @@
+"""Charts as inline SVG: no script, no font and no address from outside, the same bytes every time.
+
+Each chart is drawn in two widths; the page shows the one that fits. Colours are plain attributes, which
+the style sheet replaces in the dark; a chart is therefore legible without any style sheet. Beside the
+picture stand its title, a description in words, and the numbers as a table.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from memaudit.report.wording import interval, percent, visible
+
+INK, MUTED, RULE, PAPER = "#1d1b18", "#5d5850", "#e2dccf", "#fbf9f4"
+SERIES = ("#0072b2", "#d55e00", "#00805e", "#8f4a8a", "#6b6355", "#a8860b")
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+WIDTHS = (("wide", 900), ("narrow", 330))
+MAX_SERIES = len(SERIES)
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A figure of the page."""
+
+    id: str
+    title: str
+    description: str
+    svgs: list[tuple[str, str]]
+    """(width class, SVG element); the SVG holds no text from data other than escaped labels."""
+    columns: list[str]
+    rows: list[list[str]]
+    """The numbers drawn, in words."""
+
+
+def dose_chart(series: Sequence[tuple[str, Sequence[dict[str, Any]]]], id: str) -> Chart | None:
+    """Draw the verbatim rate against the copies of a passage in training, a line per model.
+
+    Args:
+        series: (name, doses of the report) of each model.
+        id: Unique on the page: a letter, then letters, digits and hyphens.
+
+    Returns:
+        The chart, or None if fewer than two doses are known or there are more models than marks.
+    """
+    values = [
+        {"series": visible(name), **{key: dose[key] for key in ("copies", "rate", "low", "high")}}
+        for name, doses in series
+        for dose in doses
+        if dose["rate"] is not None
+    ]
+    copies = sorted({value["copies"] for value in values})
+    if len(copies) < 2 or len(series) > MAX_SERIES:
+        return None
+    names = [visible(name) for name, _ in series]
+    rows = [
+        [
+            name,
+            f"{dose['copies']:,}",
+            f"{dose['hits']:,} of {dose['n']:,}",
+            percent(dose["rate"]),
+            interval(dose),
+        ]
+        for name, doses in series
+        for dose in doses
+    ]
+    return Chart(
+        id=id,
+        title="Recited word for word, by copies in the training text",
+        description=_describe_doses(series, copies),
+        svgs=_draw(lambda width: _dose_layers(values, names, copies, width), id),
+        columns=["Model", "Copies in training", "Recited", "Rate", "95% interval"],
+        rows=rows,
+    )
+
+
+def interval_chart(estimates: Sequence[dict[str, Any]], id: str) -> Chart | None:
+    """Draw the rate of each metric with its interval, training beside held-out text.
+
+    Args:
+        estimates: The ``estimates`` of a report.
+        id: Unique on the page: a letter, then letters, digits and hyphens.
+
+    Returns:
+        The chart, or None if no metric has a rate.
+    """
+    values = [
+        {
+            "metric": visible(e["label"]),
+            "side": label,
+            **{key: e[side][key] for key in ("rate", "low", "high")},
+        }
+        for e in estimates
+        for side, label in (("train", "Training text"), ("heldout", "Held-out text"))
+        if e[side]["rate"] is not None
+    ]
+    if not values:
+        return None
+    rows = [
+        [e["label"], *(f"{percent(e[side]['rate'])} {interval(e[side])}" for side in ("train", "heldout"))]
+        for e in estimates
+    ]
+    labels = [visible(e["label"]) for e in estimates]
+    return Chart(
+        id=id,
+        title="Training text beside held-out text",
+        description=(
+            "Share of windows that count as copied under each metric, with 95% intervals: "
+            "training text as filled circles, held-out text as open diamonds."
+        ),
+        svgs=_draw(lambda width: _interval_layers(values, labels, width), id),
+        columns=["Metric", "Training text", "Held-out text"],
+        rows=rows,
+    )
+
+
+def _describe_doses(series: Sequence[tuple[str, Sequence[dict[str, Any]]]], copies: Sequence[int]) -> str:
+    last = ", ".join(
+        f"{name} {percent(dose['rate'])}"
+        for name, doses in series
+        for dose in doses
+        if dose["copies"] == copies[-1]
+    )
+    return (
+        "Share of windows recited word for word, by how often the passage stood in the training text; "
+        "0 copies are passages that were never shown. Bands are 95% intervals. "
+        f"At {copies[-1]:,} copies: {last}."
+    )
+
+
+def _dose_layers(values: list[dict[str, Any]], names: list[str], copies: list[int], width: int) -> Any:
+    alt = _altair()
+    # log(1 + x) has a place for 0 and is otherwise near enough to the doubling scale of the doses.
+    scale = alt.Scale(type="symlog", constant=1, domain=[0, copies[-1]], nice=False)
+    ticks = alt.Axis(
+        values=copies, grid=False, format=",d", labelOverlap="greedy", labelFlush=False, titlePadding=10
+    )
+    x = alt.X("copies:Q", title="Copies in the training text", scale=scale, axis=ticks)
+    share = alt.Scale(domain=[0, 1])
+    y = alt.Y("rate:Q", title=None, scale=share, axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1]))
+    several = len(names) > 1
+    legend = alt.Legend(title=None, orient="top", symbolSize=80, columns=0 if width > 400 else 2)
+    guide = {"legend": legend if several else None}
+    colour = alt.Color(
+        "series:N", sort=names, scale=alt.Scale(domain=names, range=list(SERIES[: len(names)])), **guide
+    )
+    shape = alt.Shape(
+        "series:N", sort=names, scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), **guide
+    )
+    base = alt.Chart(alt.Data(values=values))
+    band = base.mark_area(opacity=0.11).encode(x=x, y=alt.Y("low:Q", scale=share), y2="high:Q", color=colour)
+    line = base.mark_line(strokeWidth=2.2, strokeJoin="round").encode(x=x, y=y, color=colour)
+    dots = base.mark_point(filled=True, size=72, opacity=1, stroke=PAPER, strokeWidth=1.2).encode(
+        x=x, y=y, color=colour, shape=shape
+    )
+    return alt.layer(band, line, dots).properties(width=width, height=340 if width > 400 else 240)
+
+
+def _interval_layers(values: list[dict[str, Any]], labels: list[str], width: int) -> Any:
+    alt = _altair()
+    sides = ["Training text", "Held-out text"]
+    breaks = {label: "\n".join(textwrap.wrap(label, 30 if width > 400 else 14)) for label in labels}
+    values = [value | {"metric": breaks[value["metric"]]} for value in values]
+    lines = "split(datum.label, '\\n')"
+    axis = alt.Axis(ticks=False, domain=False, grid=False, labelPadding=12, labelLimit=220, labelExpr=lines)
+    y = alt.Y("metric:N", sort=list(breaks.values()), title=None, axis=axis)
+    offset = alt.YOffset("side:N", sort=sides, scale=alt.Scale(paddingOuter=0.9))
+    x_axis = alt.Axis(
+        format=".0%", labelFlush=False, values=[0, 0.25, 0.5, 0.75, 1] if width > 400 else [0, 0.5, 1]
+    )
+    x = alt.X("rate:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=x_axis)
+    legend = alt.Legend(title=None, orient="top", symbolSize=80)
+    colour = alt.Color(
+        "side:N", sort=sides, scale=alt.Scale(domain=sides, range=list(SERIES[:2])), legend=legend
+    )
+    marks = alt.Scale(domain=sides, range=["circle", "diamond"])
+    shape = alt.Shape("side:N", sort=sides, scale=marks, legend=legend)
+    fills = alt.Scale(domain=sides, range=[SERIES[0], PAPER])
+    fill = alt.Fill("side:N", sort=sides, scale=fills, legend=legend)
+    base = alt.Chart(alt.Data(values=values))
+    rules = base.mark_rule(strokeWidth=2).encode(
+        y=y, yOffset=offset, x=alt.X("low:Q", scale=alt.Scale(domain=[0, 1])), x2="high:Q", color=colour
+    )
+    dots = base.mark_point(size=70, strokeWidth=2, opacity=1).encode(
+        y=y, yOffset=offset, x=x, color=colour, shape=shape, fill=fill
+    )
+    return alt.layer(rules, dots).properties(
+        width=width * 7 // 10, height=(46 if width > 400 else 58) * len(labels)
+    )
+
+
+def _altair() -> Any:
+    """Import altair late, and untyped: its generated signatures say less than the grammar they stand for."""
+    import altair
+
+    return altair
+
+
+def _draw(layers: Callable[[int], Any], id: str) -> list[tuple[str, str]]:
+    import vl_convert
+
+    pictures = []
+    for name, width in WIDTHS:
+        specification = layers(width - 60).configure(**_config(width)).to_dict()
+        svg = vl_convert.vegalite_to_svg(specification)
+        pictures.append((name, _embed(svg, id, f"{id}-{name}-")))
+    return pictures
+
+
+def _config(width: int) -> dict[str, Any]:
+    font = "Helvetica, Arial, sans-serif"
+    size = 13 if width > 400 else 12
+    return {
+        "aria": False,
+        "background": "transparent",
+        "font": font,
+        "view": {"stroke": None},
+        "axis": {
+            "labelColor": MUTED,
+            "titleColor": MUTED,
+            "labelFontSize": size,
+            "titleFontSize": size,
+            "titleFontWeight": "normal",
+            "gridColor": RULE,
+            "domainColor": RULE,
+            "tickColor": RULE,
+            "labelPadding": 7,
+        },
+        "legend": {
+            "labelColor": INK,
+            "labelFontSize": size,
+            "columnPadding": 22,
+            "offset": 14,
+            "symbolOpacity": 1,
+            "symbolStrokeWidth": 2,
+        },
+    }
+
+
+def _embed(svg: str, id: str, prefix: str) -> str:
+    """Return an SVG fit to stand inside an HTML page: named by its figure, with ids of its own."""
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
+    svg = re.sub(r' (?:aria-[\w-]+|role|class|pointer-events|font-weight="normal")="[^"]*"', "", svg)
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}\1"', svg)
+    svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}\1)", svg)
+    head, _, body = svg.partition(">")
+    size = re.search(r'width="(\d+(?:\.\d+)?)" height="(\d+(?:\.\d+)?)"', head)
+    if size is None:
+        raise ValueError("vl-convert wrote an SVG without a size")
+    width, height = size.groups()
+    names = f'aria-labelledby="{id}-title" aria-describedby="{id}-description"'
+    return f'<svg role="img" {names} viewBox="0 0 {width} {height}" width="{width}" height="{height}">{body}'

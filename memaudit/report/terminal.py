@@ -1,0 +1,198 @@
+"""What a run says on a terminal: the verdict first, on one screen, plain where nobody watches.
+
+Nothing of what a model or a corpus holds is read as markup, and no control character of theirs reaches
+the terminal.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from memaudit.errors import one_line
+from memaudit.report import wording
+
+STYLES = {"found": "bold red", "clean": "bold green", "inconclusive": "bold yellow"}
+EXCERPT = 72
+"""Characters of a finding that are shown."""
+PLAIN_WIDTH = 110
+"""Columns where the output is no terminal."""
+PLAIN_STEPS = 10
+"""Lines of progress where the output is no terminal."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that colours nothing by itself and keeps tables whole in files."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(
+        file=stream,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        width=None if stream.isatty() else PLAIN_WIDTH,
+    )
+
+
+def escape(text: str, limit: int = sys.maxsize, encoding: str = "utf-8") -> str:
+    r"""Return a text that does nothing to a terminal: controls and bidirectional marks as ``\x1b``.
+
+    Args:
+        text: Any text; it becomes one line.
+        limit: Most characters of the result.
+        encoding: What the terminal can show; the rest is written as ``\u2026``.
+    """
+    return one_line(text, limit).encode(encoding, "backslashreplace").decode(encoding)
+
+
+def print_verdict(report: Mapping[str, Any], console: Console) -> None:
+    """Print a report on one screen: verdict, estimates, controls, the three worst findings."""
+
+    def line(*parts: tuple[str, str]) -> None:
+        console.print(
+            Text.assemble(*((escape(text, encoding=console.encoding), style) for text, style in parts))
+        )
+
+    verdict = report["verdict"]
+    word = f"{_symbol(verdict, console)} {wording.VERDICTS[verdict].upper()}"
+    line((word, STYLES[verdict]), (f"  {report['headline']}", "bold"))
+    if not report["complete"]:
+        line(("INCOMPLETE: the run was stopped before all windows were scored", STYLES["inconclusive"]))
+    for reason in report["reasons"]:
+        line((f"  {reason}", "dim"))
+    console.print()
+    console.print(_estimates(report["estimates"], console.encoding))
+    console.print()
+    line((_controls(report["controls"]), ""))
+    for finding in report["findings"][:3]:
+        copies = finding.get("copies")
+        where = (
+            f"{finding['document']} ({finding['source']}{'' if copies is None else f', copies: {copies}'})"
+        )
+        line(("  " + one_line(where, EXCERPT), "bold"))
+        if finding.get("text"):
+            line(("    " + one_line(" ".join(finding["text"].split()), EXCERPT), STYLES["found"]))
+    if len(report["findings"]) > 3:
+        line((f"  and {len(report['findings']) - 3:,} more findings", "dim"))
+
+
+def print_demo(reports: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Print the table of copies by models: verbatim rate with its interval, and the mean edit similarity."""
+    encoding = console.encoding
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("copies", justify="right", no_wrap=True)
+    for report in reports:
+        table.add_column(
+            Text(escape(wording.family(report["model"]["family"]), encoding=encoding)), no_wrap=True
+        )
+    doses = [{dose["copies"]: dose for dose in report["doses"]} for report in reports]
+    for copies in sorted(set().union(*doses)):
+        cells = [_dose(known.get(copies), encoding) for known in doses]
+        table.add_row(Text(f"{copies:,}"), *cells)
+    words = [
+        Text(
+            escape(_symbol(r["verdict"], console) + " " + r["verdict"], encoding=encoding),
+            STYLES[r["verdict"]],
+        )
+        for r in reports
+    ]
+    table.add_section()
+    table.add_row(Text("verdict"), *words)
+    console.print(table)
+    note = "recited word for word, mean edit similarity; beneath it the 95% interval; 0 copies: held out"
+    console.print(Text(note, "dim"))
+
+
+def print_continuations(prompt: str, texts: Mapping[str, str], console: Console) -> None:
+    """Print what each model makes of the same prompt, one beneath the other with its name.
+
+    Args:
+        prompt: Shown before every continuation.
+        texts: Name of the model -> its continuation.
+        console: Where to.
+    """
+    for name, text in texts.items():
+        if len(texts) > 1:
+            console.print(Text(escape(name, encoding=console.encoding), "bold"))
+        shown = Text(_paragraphs(prompt, console.encoding), "dim")
+        shown.append(_paragraphs(text, console.encoding), "not dim")
+        console.print(Padding(shown, (0, 0, 1, 2)) if len(texts) > 1 else shown)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function of (done, total) that shows progress on stderr: a bar, or a line every tenth."""
+    screen = console(stderr=True)
+    if screen.is_terminal:
+        columns = TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        with Progress(*columns, console=screen, transient=True) as bar:
+            task = bar.add_task(label)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        return
+    shown = 0
+
+    def plain(done: int, total: int) -> None:
+        nonlocal shown
+        tenth = PLAIN_STEPS * done // max(total, 1)
+        if tenth > shown:
+            shown = tenth
+            print(f"{label}: {done:,} of {total:,}", file=sys.stderr, flush=True)  # noqa: T201
+
+    yield plain
+
+
+def _estimates(estimates: Sequence[Mapping[str, Any]], encoding: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("metric", overflow="fold")
+    for name in ("train", "held-out", "difference, points", "p"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for e in estimates:
+        cells = [
+            e["label"],
+            f"{wording.percent(e['train']['rate'])} ({_hits(e['train'])})",
+            f"{wording.percent(e['heldout']['rate'])} ({_hits(e['heldout'])})",
+            f"{wording.points(e['difference']['estimate'])} {wording.point_interval(e['difference'])}",
+            wording.p_value(e["p_value"]),
+        ]
+        table.add_row(
+            *(Text(escape(cell, encoding=encoding), "bold" if e["primary"] else "") for cell in cells)
+        )
+    return table
+
+
+def _hits(rate: Mapping[str, Any]) -> str:
+    return f"{rate['hits']:,}/{rate['n']:,}"
+
+
+def _controls(controls: Sequence[Mapping[str, Any]]) -> str:
+    failed = [
+        f"{control['name']} ({control['detail']})" for control in controls if control["passed"] is False
+    ]
+    if failed:
+        return "controls FAILED: " + "; ".join(failed)
+    passed = [control["name"] for control in controls if control["passed"]]
+    return f"controls passed: {', '.join(passed) or 'none'}"
+
+
+def _dose(dose: Mapping[str, Any] | None, encoding: str) -> Text:
+    if dose is None:
+        return Text(escape(wording.NONE, encoding=encoding))
+    above = f"{wording.percent(dose['rate'])}  {wording.number(dose['edit_similarity'])}"
+    return Text.assemble(
+        escape(above, encoding=encoding), "\n", (escape(wording.interval(dose), encoding=encoding), "dim")
+    )
+
+
+def _paragraphs(text: str, encoding: str) -> str:
+    return "\n".join(escape(line.expandtabs(), encoding=encoding) for line in text.split("\n"))
+
+
+def _symbol(verdict: str, console: Console) -> str:
+    return wording.SYMBOLS[verdict] if console.encoding.lower().startswith("utf") else ">"

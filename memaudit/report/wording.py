@@ -1,0 +1,98 @@
+"""Numbers and texts as people can read them. The only place where anything is rounded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from memaudit.errors import one_line
+
+_HIDDEN = re.compile(
+    # Controls but tab and newline, bidirectional and other invisible formatting, line separators, tag
+    # characters, surrogates, noncharacters ...
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f"
+    "\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\ud800-\udfff"
+    "\U000e0000-\U000e0fff]"
+    # ... and joiners, where there is no script or emoji on both sides that could need them.
+    "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
+)
+
+NONE = "–"
+"""What stands where a value is undefined."""
+FAMILIES = {"ngram": "n-gram", "rnn": "RNN", "gpt": "GPT", "bert": "BERT"}
+SYMBOLS = {"found": "●", "clean": "○", "inconclusive": "◐"}
+"""Full, empty, half: told apart by shape, in colour or not."""
+VERDICTS = {"found": "Found", "clean": "Clean", "inconclusive": "Inconclusive"}
+
+
+def visible_parts(text: str) -> Iterator[tuple[str, bool]]:
+    r"""Yield a text in pieces: (piece, False) as it stands, (``\x1b``, True) for a character nobody sees."""
+    last = 0
+    for match in _HIDDEN.finditer(text):
+        if match.start() > last:
+            yield text[last : match.start()], False
+        yield "".join(f"\\u{ord(c):04x}" if c.isprintable() else one_line(c) for c in match.group()), True
+        last = match.end()
+    if last < len(text):
+        yield text[last:], False
+
+
+def visible(text: str) -> str:
+    r"""Return a text with its invisible and unwritable characters as ``\x1b`` or ``\u202e``."""
+    return "".join(piece for piece, _ in visible_parts(text))
+
+
+def percent(value: float | None) -> str:
+    """Return a share as a percentage with one decimal; never 0% or 100% for what is not exactly that."""
+    if value is None:
+        return NONE
+    if value in (0.0, 1.0):
+        return f"{value:.0%}"
+    if abs(value) < 0.0005:
+        return "<0.1%"
+    return ">99.9%" if 0.9995 <= value < 1 else f"{value:.1%}"
+
+
+def interval(rate: Mapping[str, Any]) -> str:
+    """Return the bounds of a rate as ``[1.2%, 3.4%]``."""
+    low, high = rate["low"], rate["high"]
+    return NONE if low is None or high is None else f"[{percent(low)}, {percent(high)}]"
+
+
+def points(value: float | None) -> str:
+    """Return a difference of two shares in percentage points, with its sign."""
+    if value is None:
+        return NONE
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def point_interval(difference: Mapping[str, Any]) -> str:
+    """Return the bounds of a difference in percentage points."""
+    low, high = difference["low"], difference["high"]
+    return NONE if low is None or high is None else f"[{points(low)}, {points(high)}]"
+
+
+def p_value(value: float | None) -> str:
+    """Return a p-value with two significant digits; small ones as a bound."""
+    if value is None:
+        return NONE
+    return "<0.0001" if value < 0.0001 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """Return a number with at most three decimals, and its unit."""
+    if value is None:
+        return NONE
+    text = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+    return f"{text} {unit}".strip()
+
+
+def hits(rate: Mapping[str, Any]) -> str:
+    """Return ``12 of 100``."""
+    return f"{rate['hits']:,} of {rate['n']:,}"
+
+
+def family(name: str) -> str:
+    """Return the name by which people know a family of models."""
+    return FAMILIES.get(name, name)

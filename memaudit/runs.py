@@ -1,0 +1,376 @@
+"""The run directory: a plan, an append-only log of finished items, and what is derived from them.
+
+``plan.json`` says what is to be done and on what; ``items.log`` is the only place where results are
+born; everything else can be written again from the two. A run may be killed at any byte and goes on
+with the same command: nothing is lost, nothing is counted twice, and the derived files come out with
+the same bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from time import gmtime, perf_counter, strftime
+from types import TracebackType
+from typing import Any, NoReturn, TypeVar
+
+from memaudit.errors import RunError
+from memaudit.records import WindowRecord
+
+PLAN, LOG, REPORT, TIMES, LOCK = "plan.json", "items.log", "report.json", "times.json", "run.lock"
+PARQUET = "records.parquet"
+_NOT_IDENTITY = ("identity", "command", "controls")
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+Block = TypeVar("Block", bound=Sequence[int])
+
+
+def strict_json(value: object) -> bytes:
+    r"""Return ``value`` as byte-stable JSON: keys sorted, indented by two, ASCII only, newline at the end.
+
+    ASCII (``\u00e9``) because texts may hold terminal controls and lone surrogates: the first would
+    act when somebody prints the file, the second cannot be written as UTF-8 at all.
+
+    Raises:
+        ValueError: For NaN and infinities, which JSON does not have.
+    """
+    return json.dumps(value, sort_keys=True, indent=2, allow_nan=False).encode("ascii") + b"\n"
+
+
+def compact_json(value: object) -> bytes:
+    """Return ``value`` as ``strict_json`` does, on one line and without spaces: the form that is hashed."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file of a run.
+
+    Raises:
+        RunError: If the file cannot be read, is not JSON, or holds NaN or infinities.
+    """
+    try:
+        return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror}", "is this the folder of a run?") from error
+    except ValueError as error:
+        raise RunError(f"{path}: not valid JSON: {error}", "delete the folder and run again") from error
+
+
+def identity(plan: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of what a plan is about: all of it but ``identity``, ``command``, ``controls``.
+
+    The same flags in another order ask for the same run, and controls follow from model and text.
+    """
+    body = {key: value for key, value in plan.items() if key not in _NOT_IDENTITY}
+    return hashlib.sha256(compact_json(body)).hexdigest()
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file that is always either the old or the new one, whole, with mode 0600.
+
+    Raises:
+        RunError: If it cannot be written; the old file is then untouched.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        _fsync_folder(path.parent)
+    except OSError as error:
+        raise _write_failed(path.name, error) from error
+
+
+class RunDirectory:
+    """One run on disk, held by one process; use it as a context manager.
+
+    Attributes:
+        folder: Where it lies.
+        plan: The plan as it stands in ``plan.json``, with its ``identity``.
+        records: What was done so far: index of the item -> its record.
+        notice: What the user should know about how the log was found; empty as a rule.
+        times: Seconds per stage, to be filled in by the caller; they go to ``times.json``.
+    """
+
+    def __init__(self, folder: Path, plan: dict[str, Any], lock: int) -> None:
+        self.folder = folder
+        self.plan = plan
+        self.times: dict[str, float] = {}
+        self._lock = lock
+        self._started = perf_counter(), strftime("%Y-%m-%dT%H:%M:%SZ", gmtime())
+        path = folder / LOG
+        self._log = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self.records, whole, self.notice = _read_log(path)
+            os.ftruncate(self._log, whole)
+            os.lseek(self._log, 0, os.SEEK_END)
+            _fsync_folder(folder)
+        except BaseException:
+            os.close(self._log)
+            raise
+        self._size = whole
+        self._found = len(self.records)
+
+    @staticmethod
+    def open(folder: Path, plan: Mapping[str, Any]) -> RunDirectory:
+        """Start the run of ``plan`` in ``folder``, or go on with it.
+
+        Args:
+            folder: Created when absent.
+            plan: Strict JSON values; ``identity`` is computed when absent.
+
+        Raises:
+            RunError: If another process holds the folder, if it belongs to another plan, or if its log is
+                damaged before its last line.
+        """
+        wanted = {**plan, "identity": plan.get("identity") or identity(plan)}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot create {folder}: {error.strerror}", "choose another --out") from error
+        lock = _take_lock(folder)
+        try:
+            for leftover in folder.glob(".*.tmp"):
+                leftover.unlink()
+            return RunDirectory(folder, _settle_plan(folder, wanted), lock)
+        except BaseException:
+            os.close(lock)
+            raise
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def pending(self, blocks: Sequence[Block]) -> list[Block]:
+        """Return the blocks of which an item is missing; a block is always done again as a whole.
+
+        So that a resumed run forms the same floating-point sums as an undisturbed one.
+        """
+        return [block for block in blocks if any(index not in self.records for index in block)]
+
+    def append(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Add finished items to the log with one write and wait until they are on the disk.
+
+        Items that the log already holds (of a block that was cut off) keep their first record.
+
+        Args:
+            records: Strict JSON values, each with an integer ``index``.
+
+        Raises:
+            RunError: If they cannot be written; the log then ends where it ended before.
+            ValueError: For NaN and infinities.
+        """
+        new = [dict(record) for record in records if record["index"] not in self.records]
+        lines = b"".join(_line(record) for record in new)
+        try:
+            written = os.write(self._log, lines)
+            if written < len(lines):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._log)
+        except OSError as error:
+            os.ftruncate(self._log, self._size)
+            os.lseek(self._log, self._size, os.SEEK_SET)
+            raise _write_failed(LOG, error) from error
+        self._size += len(lines)
+        self.records.update((record["index"], record) for record in new)
+
+    def finish(self, report: Mapping[str, Any], records: Sequence[WindowRecord]) -> None:
+        """Write ``records.parquet`` and then ``report.json``, atomically and byte-stable."""
+        write_parquet(records, self.folder / PARQUET)
+        write_atomic(self.folder / REPORT, strict_json(report))
+
+    def close(self) -> None:
+        """Note the wall time of this session in ``times.json`` and let the folder go."""
+        if self._lock < 0:
+            return
+        try:
+            self._write_times()
+        finally:
+            os.close(self._log)
+            os.close(self._lock)
+            self._lock = -1
+
+    def _write_times(self) -> None:
+        path = self.folder / TIMES
+        sessions = read_json(path)["sessions"] if path.exists() else []
+        began, started = self._started
+        session = {
+            "started": started,
+            "seconds": perf_counter() - began,
+            "items": len(self.records) - self._found,
+            "stages": self.times,
+        }
+        write_atomic(path, strict_json({"sessions": [*sessions, session]}))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as it was found on disk: all that a report is made of."""
+
+    plan: dict[str, Any]
+    records: list[WindowRecord]
+    """In the order of the plan."""
+    report: dict[str, Any] | None
+    """None if the run was stopped before it wrote one."""
+    complete: bool
+    """Whether a report was written over all items of the plan."""
+
+
+def read_run(folder: Path) -> Run:
+    """Return what a run directory holds, without locking or changing it.
+
+    Raises:
+        RunError: If there is no plan, or if a file is damaged.
+    """
+    plan = read_json(folder / PLAN)
+    log = folder / LOG
+    done = _read_log(log)[0] if log.exists() else {}
+    report = read_json(folder / REPORT) if (folder / REPORT).exists() else None
+    try:
+        records = [WindowRecord(**done[index]) for index in sorted(done)]
+    except TypeError as error:
+        raise RunError(f"{log}: written by another version of memaudit", "run the audit again") from error
+    return Run(plan, records, report, report is not None and bool(report["complete"]))
+
+
+def write_parquet(records: Sequence[WindowRecord], path: Path) -> None:
+    r"""Write one row per window, in the order given: a table for pandas, DuckDB, R.
+
+    Lone surrogates, which Parquet cannot hold, are written as the six characters ``\ud800``.
+
+    Raises:
+        RunError: If the file cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {
+        "int": pa.int64(),
+        "float": pa.float64(),
+        "bool": pa.bool_(),
+        "str": pa.string(),
+        "list[int]": pa.list_(pa.int32()),
+    }
+    columns, schema = [], []
+    for field in fields(WindowRecord):
+        kind, _, optional = str(field.type).partition(" | ")
+        values = [getattr(record, field.name) for record in records]
+        if kind == "str":
+            values = [value and value.encode("utf-8", "backslashreplace").decode() for value in values]
+        columns.append(pa.array(values, kinds[kind]))
+        schema.append(pa.field(field.name, kinds[kind], nullable=bool(optional)))
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_arrays(columns, schema=pa.schema(schema)), buffer, compression="zstd")
+    write_atomic(path, buffer.getvalue())
+
+
+def _take_lock(folder: Path) -> int:
+    """Return the descriptor that holds the folder; the kernel lets go of it when the process dies."""
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.read(lock, 20).decode("ascii", "replace").strip() or "unknown"
+        os.close(lock)
+        raise RunError(
+            f"run directory in use by pid {holder}: {folder}", "wait for it or choose another --out"
+        ) from error
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
+
+
+def _settle_plan(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the plan on disk after comparing it with the wanted one; write the latter if there is none."""
+    path = folder / PLAN
+    if not path.exists():
+        if (folder / LOG).exists():
+            raise RunError(f"{folder} has {LOG} but no {PLAN}", "choose another --out or delete it")
+        write_atomic(path, strict_json(wanted))
+        return wanted
+    stored: dict[str, Any] = read_json(path)
+    if stored.get("identity") != wanted["identity"]:
+        names = sorted(set(_differing(stored, wanted)))[:4] or ["identity"]
+        which = ", ".join(f"{name} differs" for name in names)
+        raise RunError(f"run belongs to another plan: {which}", f"choose another --out or delete {folder}")
+    return stored
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any], inside: str = "") -> Iterator[str]:
+    """Yield the dotted names of the values in which two plans differ."""
+    for key in {*one, *other}:
+        left, right = one.get(key), other.get(key)
+        if left == right or (not inside and key in _NOT_IDENTITY):
+            continue
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            yield from _differing(left, right, f"{inside}{key}.")
+        else:
+            yield f"{inside}{key}"
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    body = compact_json(record)
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def _read_log(path: Path) -> tuple[dict[int, dict[str, Any]], int, str]:
+    """Return the records of a log, the bytes of its whole lines, and a notice if its tail was torn off."""
+    records: dict[int, dict[str, Any]] = {}
+    whole = 0
+    *lines, rest = path.read_bytes().split(b"\n")
+    lines = [line + b"\n" for line in lines] + ([rest] if rest else [])
+    for number, line in enumerate(lines, 1):
+        record = _parse(line)
+        if record is None and number == len(lines):
+            return records, whole, f"{LOG}:{number}: torn last line cut off; that item is done again"
+        if record is None:
+            raise RunError(f"{path}:{number}: damaged", "delete the folder and run again")
+        if records.setdefault(record["index"], record) != record:
+            raise RunError(f"{path}:{number}: item {record['index']} again, but different", "run again")
+        whole += len(line)
+    return records, whole, ""
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """Return the record of a line, or None if the line is not what ``_line`` wrote."""
+    body = line[9:-1]
+    if line[:9] != b"%08x " % zlib.crc32(body) or line[-1:] != b"\n":
+        return None
+    record: dict[str, Any] = json.loads(body)
+    return record
+
+
+def _fsync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write_failed(name: str, error: OSError) -> RunError:
+    if error.errno in _NO_SPACE:
+        return RunError(f"no space writing {name}; rerun to resume", "make room first")
+    return RunError(f"cannot write {name}: {error.strerror}", "rerun to resume")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,0 +1,327 @@
+"""A corpus: documents streamed from files, each record read, counted as empty, or refused with its place."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal, NotRequired, TypedDict
+
+import numpy as np
+
+from memaudit.config import did_you_mean
+from memaudit.errors import InputError
+from memaudit.records import Document
+from memaudit.text.containers import ByteStream
+from memaudit.text.formats import HubStream, RecordError, Row, json_type, read_rows
+from memaudit.text.specs import CorpusFile, HubDataset, Part, Source, parse_spec
+from memaudit.text.split import BLOCK, Cut
+
+Split = Literal["auto", "file", "paragraph", "block", "line"]
+FILES_ARE_DOCUMENTS = 20
+"""From this many text files on, ``auto`` takes each file as one document."""
+SHOWN_REJECTS = 20
+
+_LABELS = {"id", "domain", "date", "copies"}
+
+
+class FileDigest(TypedDict):
+    """One source of a corpus as it was read."""
+
+    path: str
+    sha256: str
+    """Of the bytes of the file; of a data set of the hub: of the fields that are read, as JSON."""
+    bytes: int
+
+
+class Summary(TypedDict):
+    """What one full pass over a corpus found; documents + empty + rejected = physical records."""
+
+    specs: list[str]
+    files: list[FileDigest]
+    documents: int
+    empty: int
+    """Records whose text is empty or white space: counted, never scored."""
+    rejected: NotRequired[int]
+    """Records that cannot be used; only where they may be skipped."""
+    first_rejected: NotRequired[list[str]]
+    """Place and reason of the first 20 of them."""
+    units: str
+    """One sentence that says what one document is."""
+    domains: dict[str, int]
+    """Documents per named domain."""
+
+
+class Corpus:
+    """Documents that are read anew from their files in every iteration; memory stays flat.
+
+    A full iteration raises InputError at the first bad record (``file:line: what``), when a spec yields
+    no document, when two records of one file share an id, and when a file has changed since the last.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        splits: Mapping[str | None, Cut],
+        *,
+        text_field: str,
+        max_expand: int | None,
+        skip_bad: bool,
+    ) -> None:
+        self.parts = list(parts)
+        self.splits = splits
+        """How text files are cut, by domain."""
+        self.text_field = text_field
+        self.max_expand = max_expand
+        self.skip_bad = skip_bad
+        self._summary: Summary | None = None
+        self._columns = {text_field, *_LABELS}
+        self._one_source = sum(len(part.sources) for part in parts) == 1
+
+    def __iter__(self) -> Iterator[Document]:
+        tally = _Tally()
+        for part in self.parts:
+            before = tally.counts.copy()
+            for source in part.sources:
+                yield from self._read_source(source, part, tally)
+            self._refuse_nothing(part, tally, before)
+        specs = [part.spec for part in self.parts]
+        if self._summary is not None:
+            _refuse_change(self._summary["files"], tally.files)
+        self._summary = tally.summary(specs, self.skip_bad)
+
+    def summary(self) -> Summary:
+        """Return what the last full iteration found; reads the corpus if there was none."""
+        while self._summary is None:
+            for _ in self:
+                pass
+        return self._summary
+
+    def _read_source(self, source: Source, part: Part, tally: _Tally) -> Iterator[Document]:
+        before = tally.counts["documents"]
+        stream, rows = self._open(source, part)
+        ids = array("q")
+        for place, row in rows:
+            try:
+                document = self._document(row, stream.name, place, part.domain)
+            except RecordError as problem:
+                tally.reject(_at(stream.name, place), problem, self.skip_bad)
+                continue
+            if document is None:
+                tally.counts["empty"] += 1
+                continue
+            if document.id != document.source:
+                ids.append(hash(document.id))
+            tally.count(document)
+            yield document
+        if len(np.unique(np.asarray(ids))) < len(ids):
+            self._refuse_repeated_id(source, part)
+        tally.files.append(FileDigest(path=stream.name, sha256=stream.sha256, bytes=stream.bytes))
+        text = isinstance(source, CorpusFile) and source.format == "text"
+        unit = self.splits[part.domain] if text else "record"
+        tally.units[unit] += Counter(files=1, documents=tally.counts["documents"] - before)
+
+    def _open(self, source: Source, part: Part) -> tuple[ByteStream | HubStream, Iterator[Row]]:
+        if isinstance(source, HubDataset):
+            hub = HubStream(source.name, source.config, source.split)
+            return hub, hub.rows(self._columns)
+        stream = ByteStream(source.name, self.max_expand)
+        split = self.splits[part.domain]
+        return stream, read_rows(stream, source.format, split, self.text_field, self._columns)
+
+    def _document(
+        self, row: Mapping[str, Any] | RecordError | None, name: str, place: str, domain: str | None
+    ) -> Document | None:
+        """Return the document of a row, None for one without text; raise RecordError if it cannot be used."""
+        if row is None:
+            return None
+        if isinstance(row, RecordError):
+            raise row
+        text = row.get(self.text_field)
+        if not isinstance(text, str):
+            raise _no_text(row, self.text_field)
+        if not text or text.isspace():
+            return None
+        source = _at(name, place)
+        labels = {field: _label(row[field], field) for field in row.keys() & _LABELS}
+        label = labels.get("id")
+        if label is not None and not self._one_source:
+            label = f"{name}#{label}"
+        return Document(
+            id=label or source,
+            text=text,
+            source=source,
+            domain=domain or labels.get("domain"),
+            date=labels.get("date"),
+            copies=_copies(labels.get("copies")),
+        )
+
+    def _refuse_nothing(self, part: Part, tally: _Tally, before: Counter[str]) -> None:
+        found = tally.counts - before
+        if found["documents"]:
+            return
+        count = len(part.sources)
+        name = str(part.sources[0]) if count == 1 else f"the {count} files of {part.spec}"
+        counted = [f"{found[what]:,} {what}" for what in ("empty", "rejected") if found[what]]
+        if found["rejected"]:
+            counted.append(f"first {tally.first_rejected[0]}")
+        raise InputError(f"no records in {name}", ", ".join(counted))
+
+    def _refuse_repeated_id(self, source: Source, part: Part) -> None:
+        places: dict[str, str] = {}
+        stream, rows = self._open(source, part)
+        for place, row in rows:
+            try:
+                document = self._document(row, stream.name, place, part.domain)
+            except RecordError:
+                continue
+            if document is None or document.id == document.source:
+                continue
+            if document.id in places:
+                problem = f'{document.source}: id "{document.id}" also stands at {places[document.id]}'
+                raise InputError(problem, "records of one id are one document: join them or rename the field")
+            places[document.id] = document.source
+
+
+def read_corpus(
+    specs: Sequence[str],
+    *,
+    text_field: str = "text",
+    split: Split = "auto",
+    max_expand: int | None = None,
+    skip_bad: bool = False,
+) -> Corpus:
+    """Open a corpus; every name is looked up now, the files are read when it is iterated.
+
+    Args:
+        specs: ``PATH``, ``GLOB``, ``json:PATH``, ``hf:NAME:CONFIG:SPLIT`` or ``DOMAIN=SPEC``; several add up.
+            The endings .jsonl .ndjson .json .csv .tsv .parquet hold records, any other file is text; all
+            but .parquet may be compressed (.gz .zst .zstd).
+        text_field: Field or column that holds the text of a record. ``id``, ``domain``, ``date`` and
+            ``copies`` are read too where there are any.
+        split: How a text file is cut: ``file``, ``paragraph``, ``block`` or ``line``; ``auto`` takes
+            whole files where a domain has at least 20 of them, and blocks where it has fewer.
+        max_expand: Bytes that one compressed file may give; None: 64 MiB, beyond that 200 times its size.
+        skip_bad: Count records that cannot be used instead of raising at the first.
+
+    Returns:
+        A corpus whose documents are identified by the ``id`` of their record (``file#id`` in a corpus of
+        several files, which may number their records alike), or else by their source.
+
+    Raises:
+        InputError: A file is missing, of a kind that is not read, or named twice.
+    """
+    parts = [parse_spec(spec) for spec in ([specs] if isinstance(specs, str) else specs)]
+    if not parts:
+        raise InputError("no corpus given", "name a file, a glob or hf:NAME:CONFIG:SPLIT")
+    _refuse_twice(parts)
+    texts: Counter[str | None] = Counter()
+    for part in parts:
+        texts[part.domain] += sum(isinstance(s, CorpusFile) and s.format == "text" for s in part.sources)
+    splits: dict[str | None, Cut] = {
+        domain: (("file" if count >= FILES_ARE_DOCUMENTS else "block") if split == "auto" else split)
+        for domain, count in texts.items()
+    }
+    return Corpus(parts, splits, text_field=text_field, max_expand=max_expand, skip_bad=skip_bad)
+
+
+class _Tally:
+    """Counts of one pass."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.files: list[FileDigest] = []
+        self.domains: Counter[str] = Counter()
+        self.units: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.first_rejected: list[str] = []
+
+    def count(self, document: Document) -> None:
+        self.counts["documents"] += 1
+        if document.domain is not None:
+            self.domains[document.domain] += 1
+
+    def reject(self, place: str, problem: RecordError, skip: bool) -> None:
+        if not skip:
+            raise InputError(f"{place}: {problem.message}", problem.hint) from problem
+        self.counts["rejected"] += 1
+        if len(self.first_rejected) < SHOWN_REJECTS:
+            self.first_rejected.append(f"{place}: {problem.message}")
+
+    def summary(self, specs: list[str], skip_bad: bool) -> Summary:
+        summary = Summary(
+            specs=specs,
+            files=self.files,
+            documents=self.counts["documents"],
+            empty=self.counts["empty"],
+            units="; ".join(_unit_sentence(unit, found) for unit, found in self.units.items()),
+            domains=dict(self.domains),
+        )
+        if skip_bad:
+            summary["rejected"] = self.counts["rejected"]
+            summary["first_rejected"] = self.first_rejected
+        return summary
+
+
+def _unit_sentence(unit: str, found: Counter[str]) -> str:
+    files = "1 file" if found["files"] == 1 else f"{found['files']:,} files"
+    count = f"{found['documents']:,}"
+    if unit == "file":
+        return f"{files}, each one document" if found["files"] > 1 else "1 file, which is one document"
+    if unit == "record":
+        return f"{count} records of {files}, each one document"
+    pieces = {
+        "block": f"blocks of whole paragraphs of at least {BLOCK:,} characters",
+        "paragraph": "paragraphs between blank lines",
+        "line": "lines",
+    }
+    return f"{files} cut into {count} {pieces[unit]}"
+
+
+def _at(name: str, place: str) -> str:
+    return f"{name}:{place}" if place else name
+
+
+def _no_text(row: Mapping[str, Any], field: str) -> RecordError:
+    if field in row:
+        return RecordError(f'"{field}" is {json_type(row[field])}, expected string')
+    names = ", ".join(name[:40] for name in list(row)[:20])
+    suggestion = did_you_mean(field, row)
+    message = f"no field '{field}'; fields: {names}. {suggestion}".rstrip()
+    return RecordError(message, "--text-field names the field that holds the text")
+
+
+def _label(value: Any, field: str) -> str | None:
+    """Return the value of an optional field as text; null and empty are as if it were absent."""
+    if isinstance(value, str):
+        return value or None
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    raise RecordError(f'"{field}" is {json_type(value)}, expected string or whole number')
+
+
+def _copies(label: str | None) -> int | None:
+    if label is not None and not (label.isascii() and label.isdecimal()):
+        raise RecordError(f'"copies" is {label[:40]}, expected a whole number of at least 0')
+    return None if label is None else int(label)
+
+
+def _refuse_twice(parts: Sequence[Part]) -> None:
+    seen: dict[Path, str] = {}
+    for part in parts:
+        for source in part.sources:
+            key = Path(str(source)).resolve()
+            if key in seen:
+                raise InputError(f"{source}: named twice, by {seen[key]} and {part.spec}", "name it once")
+            seen[key] = part.spec
+
+
+def _refuse_change(old: list[FileDigest], new: list[FileDigest]) -> None:
+    for before, after in zip(old, new, strict=True):
+        if before != after:
+            raise InputError(f"{after['path']}: changed since it was last read", "start again")

@@ -1,0 +1,156 @@
+"""From text to a model folder: read the corpus, build the tokenizer on it alone, train, save."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from memaudit.errors import InputError
+from memaudit.models.ngram import NgramModel, Smoothing
+from memaudit.records import TokenIds
+from memaudit.text.read import Corpus, Split, read_corpus
+from memaudit.text.tokenize import TrainedTokenizer, Unit, train_tokenizer
+
+if TYPE_CHECKING:
+    from memaudit.models.rnn import RnnModel
+    from memaudit.models.transformer import CausalTransformer, MaskedTransformer
+    from memaudit.training.loop import TrainingReport
+    from memaudit.training.progress import Progress
+
+    NeuralModel = RnnModel | CausalTransformer | MaskedTransformer
+
+NeuralFamily = Literal["rnn", "gpt", "bert"]
+BATCH = 1000
+"""Documents encoded at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusOptions:
+    """Text to train on and what a token of it is."""
+
+    corpus: Sequence[str]
+    """Specs, as `memaudit.read_corpus` takes them."""
+    unit: Unit = "bpe"
+    vocab_size: int | None = None
+    text_field: str = "text"
+    split: Split = "file"
+    """How text files become documents; a whole file by default, so that no seam is learnt as an end."""
+
+    def read(self, specs: Sequence[str] = ()) -> Corpus:
+        """Return the corpus, or another one read in the same way."""
+        return read_corpus(list(specs or self.corpus), text_field=self.text_field, split=self.split)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trained network and how its training went."""
+
+    model: NeuralModel
+    report: TrainingReport
+
+
+def train_ngram(
+    source: CorpusOptions, out: Path, *, order: int = 5, smoothing: Smoothing = "kneser-ney"
+) -> NgramModel:
+    """Count n-grams and write the model to ``out``.
+
+    Args:
+        source: What to train on.
+        out: Folder of the model.
+        order: Length of the longest n-gram; 2 over characters is Shannon's chain of 1948.
+        smoothing: ``mle`` for plain frequencies, ``kneser-ney`` for interpolated modified Kneser-Ney.
+    """
+    tokenizer, documents = _tokenized(source)
+    model = NgramModel.train(documents, tokenizer, order=order, smoothing=smoothing)
+    model.save(out)
+    return model
+
+
+def train_neural(
+    family: NeuralFamily,
+    source: CorpusOptions,
+    out: Path,
+    *,
+    architecture: Mapping[str, Any] | None = None,
+    heldout: Sequence[str] = (),
+    context: int = 128,
+    seed: int = 0,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Trained:
+    """Train a network and write it to ``out``; the same call resumes an interrupted training.
+
+    Args:
+        family: ``rnn``, ``gpt`` or ``bert``.
+        source: What to train on.
+        out: Folder of the model and its checkpoints.
+        architecture: What `new_rnn`, `new_gpt` or `new_bert` take besides the tokenizer.
+        heldout: Specs of text for the validation loss.
+        context: Longest sequence of a transformer; steps of backpropagation through time of an RNN.
+        seed: Fixes the initial weights, the order of the data, and all noise.
+        progress: Where to report; by default standard error, a bar or plain lines as it is a terminal or not.
+        options: Fields of `TrainingOptions` that differ from the family's measured defaults.
+    """
+    from memaudit.training.loop import fit
+    from memaudit.training.options import TrainingOptions
+    from memaudit.training.progress import progress_on
+
+    tokenizer, documents = _tokenized(source)
+    validation, size = _encoded(tokenizer, source.read(heldout)) if heldout else (None, None)
+    model = _new_model(family, tokenizer, dict(architecture or {}), context, seed)
+    report = fit(
+        model,
+        documents,
+        TrainingOptions.for_family(family, context_length=context, seed=seed, **options),
+        out=out,
+        heldout=validation,
+        heldout_bytes=size,
+        progress=progress or progress_on(sys.stderr, family),
+    )
+    return Trained(model, report)
+
+
+def _new_model(
+    family: NeuralFamily, tokenizer: TrainedTokenizer, architecture: dict[str, Any], context: int, seed: int
+) -> NeuralModel:
+    if family == "rnn":
+        from memaudit.models.rnn import new_rnn
+
+        return new_rnn(tokenizer, seed=seed, **architecture)
+    from memaudit.models.transformer import new_bert, new_gpt
+
+    new = new_gpt if family == "gpt" else new_bert
+    return new(tokenizer, context_length=context, seed=seed, **architecture)
+
+
+def _tokenized(source: CorpusOptions) -> tuple[TrainedTokenizer, list[TokenIds]]:
+    corpus = source.read()
+    tokenizer = train_tokenizer(source.unit, (d.text for d in corpus), source.vocab_size)
+    documents, size = _encoded(tokenizer, corpus)
+    if not size:
+        raise InputError(f"no text to train on in {', '.join(source.corpus)}")
+    return tokenizer, documents
+
+
+def _encoded(tokenizer: TrainedTokenizer, corpus: Corpus) -> tuple[list[TokenIds], int]:
+    """Return the ids of every document and the size of all texts in UTF-8 bytes."""
+    documents: list[TokenIds] = []
+    size = 0
+    for texts in _batches(document.text for document in corpus):
+        documents += [encoding.ids for encoding in tokenizer.encode_batch(texts)]
+        size += sum(len(text.encode("utf-8")) for text in texts)
+    return documents, size
+
+
+def _batches(texts: Iterable[str]) -> Iterable[list[str]]:
+    batch: list[str] = []
+    for text in texts:
+        batch.append(text)
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

@@ -1,0 +1,156 @@
+"""The architecture, read off the imports: floors, no cycle, torch only where it belongs, help that starts fast."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import memaudit
+
+PACKAGE = Path(memaudit.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+FLOORS = [
+    {"errors", "records", "provenance"},
+    {"config", "plugins", "stats", "metrics", "findings"},
+    {"text"},
+    {"models"},
+    {"training"},
+    {"runs"},
+    {"report"},
+    {"audit"},
+    {"demo"},
+    {"cli_train"},
+    {"cli"},
+    {"__init__"},
+    {"__main__"},
+]
+"""A module imports from its own unit and from floors below, never from above."""
+
+FORBIDDEN = {
+    "report": {"models", "training", "audit", "text"},
+    "metrics": {"text", "models", "training"},
+    "text": {"models", "training"},
+}
+MAY_IMPORT_TORCH = {"models", "training"}
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def unit(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def imported(file: Path) -> set[str]:
+    """Names of all imports of a file, those inside functions included, those for type checking left out."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    typing_only = {
+        id(child)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for child in ast.walk(node)
+    }
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+MODULES = {module_name(file): imported(file) for file in FILES}
+GRAPH = {name: {i for i in imports if i in MODULES and i != name} for name, imports in MODULES.items()}
+
+
+def floor_of(name: str) -> int:
+    return next(i for i, floor in enumerate(FLOORS) if name in floor)
+
+
+def test_every_module_stands_on_a_floor() -> None:
+    assert {unit(name) for name in MODULES} <= set().union(*FLOORS)
+
+
+def test_imports_point_down() -> None:
+    upward = [
+        f"{name} imports {other}"
+        for name, others in GRAPH.items()
+        for other in others
+        if unit(name) != unit(other) and floor_of(unit(name)) <= floor_of(unit(other))
+        # the package's own namespace is read for its version and public names only
+        and unit(other) != "__init__"
+    ]
+    assert upward == []
+
+
+def test_forbidden_imports() -> None:
+    found = [
+        f"{name} imports {other}"
+        for name, others in GRAPH.items()
+        for other in others
+        if unit(other) in FORBIDDEN.get(unit(name), set())
+    ]
+    assert found == []
+
+
+def test_no_import_cycle() -> None:
+    # A package's own namespace module is left out: importing a.b imports a, which must not import back.
+    order = list(TopologicalSorter({n: o - {"memaudit"} for n, o in GRAPH.items()}).static_order())
+    assert set(order) >= set(GRAPH) - {"memaudit"}
+
+
+def test_only_models_and_training_import_torch() -> None:
+    found = {name for name, imports in MODULES.items() if any(i.split(".")[0] == "torch" for i in imports)}
+    assert {unit(name) for name in found} <= MAY_IMPORT_TORCH
+
+
+def test_files_and_functions_stay_readable() -> None:
+    long_files = [f"{f.name}: {n}" for f in FILES if (n := len(f.read_text(encoding="utf-8").splitlines())) > 420]
+    long_functions = [
+        f"{file.name}:{node.name}"
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno > 80
+    ]
+    assert long_files == []
+    assert long_functions == []
+
+
+def modules_after(code: str) -> set[str]:
+    script = f"{code}\nimport sys\nprint(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+HEAVY = {"torch", "transformers", "pandas", "scipy", "numba", "datasets", "altair", "pyarrow"}
+
+
+def test_importing_memaudit_imports_nothing_heavy() -> None:
+    assert not modules_after("import memaudit; memaudit.__all__") & HEAVY
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = "from typer.testing import CliRunner; from memaudit.cli import app; CliRunner().invoke(app, ['--help'])"
+    assert not modules_after(code) & (HEAVY | {"numpy"})
+
+
+def test_reading_a_report_needs_no_torch() -> None:
+    assert not modules_after("import memaudit.report.html, memaudit.report.terminal, memaudit.runs") & {
+        "torch",
+        "transformers",
+    }
+
+
+def test_public_names_are_what_the_package_offers() -> None:
+    assert sorted(memaudit.__all__) == memaudit.__all__
+    for name in memaudit.__all__:
+        assert getattr(memaudit, name) is not None

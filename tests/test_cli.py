@@ -1,0 +1,207 @@
+"""The command line as a newcomer meets it: outcomes are exit codes, failures are one line, help has examples."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from memaudit.__main__ import _describe
+from memaudit.cli import app
+from memaudit.errors import one_line
+from typer.testing import CliRunner
+
+ENVIRONMENT = os.environ | {"NO_COLOR": "1", "COLUMNS": "120", "TERM": "dumb"}
+
+
+def run(*arguments: str | Path, cwd: Path, **settings: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "memaudit", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, check=False, **settings)  # type: ignore[call-overload,no-any-return]
+
+
+def write_texts(path: Path, count: int, seed: int) -> Path:
+    random = np.random.default_rng(seed)
+    texts = [" ".join(f"{random.integers(10**6):x}" for _ in range(30)) for _ in range(count)]
+    path.write_text("".join(json.dumps({"text": t}) + "\n" for t in texts), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained n-gram oracle with its training and held-out text."""
+    folder = tmp_path_factory.mktemp("cli")
+    write_texts(folder / "train.jsonl", 40, 1)
+    write_texts(folder / "heldout.jsonl", 40, 2)
+    write_texts(folder / "other.jsonl", 40, 3)
+    for name in ("train", "other"):
+        done = run("train", "ngram", "--corpus", f"{name}.jsonl", "--order", "30", "--unit", "char",
+                   "--smoothing", "mle", "--out", f"model-{name}", cwd=folder)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "n-grams up to order 30" in done.stdout
+    return folder
+
+
+def audit_arguments(model: str, out: str) -> list[str]:
+    return ["audit", model, "--train", "train.jsonl", "--heldout", "heldout.jsonl", "--prefix", "12",
+            "--suffix", "12", "--out", out]  # fmt: skip
+
+
+def test_found_exits_1_and_says_so_first(folder: Path) -> None:
+    done = run(*audit_arguments("model-train", "run-found"), cwd=folder)
+    assert done.returncode == 1, done.stderr
+    assert "FOUND" in done.stdout.splitlines()[0].upper() or "FOUND" in done.stdout.upper().split("\n\n")[0]
+    assert "run-found/report.html" in done.stdout
+    assert (folder / "run-found" / "report.html").is_file()
+
+
+def test_inconclusive_exits_3(folder: Path) -> None:
+    done = run(*audit_arguments("model-other", "run-inconclusive"), cwd=folder)
+    assert done.returncode == 3, done.stderr
+    assert "INCONCLUSIVE" in done.stdout.upper()
+
+
+def test_the_same_command_again_gives_the_same_report(folder: Path) -> None:
+    run(*audit_arguments("model-train", "run-again"), cwd=folder)
+    before = (folder / "run-again" / "report.json").read_bytes()
+    done = run(*audit_arguments("model-train", "run-again"), cwd=folder)
+    assert done.returncode == 1
+    assert (folder / "run-again" / "report.json").read_bytes() == before
+
+
+def test_default_run_directory_is_found_again(folder: Path) -> None:
+    arguments = audit_arguments("model-train", "unused")[:-2]
+    for _ in range(2):
+        assert run(*arguments, cwd=folder).returncode == 1
+    assert len(list((folder / "runs").iterdir())) == 1
+
+
+def test_report_needs_neither_model_nor_corpus(folder: Path, tmp_path: Path) -> None:
+    run(*audit_arguments("model-train", "run-report"), cwd=folder)
+    page = (folder / "run-report" / "report.html").read_bytes()
+    (folder / "run-report" / "report.html").unlink()
+    done = run("report", folder / "run-report", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "run-report" / "report.html").read_bytes() == page
+
+
+def test_sample_prints_models_side_by_side(folder: Path) -> None:
+    done = run("sample", "model-train", "model-other", "--prompt", "1", "--length", "20", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "model-train" in done.stdout
+    assert "model-other" in done.stdout
+    again = run("sample", "model-train", "model-other", "--prompt", "1", "--length", "20", cwd=folder)
+    assert again.stdout == done.stdout
+
+
+REFUSED = {
+    "no such model": (["audit", "nowhere/model", "--train", "train.jsonl", "--heldout", "heldout.jsonl"], "nowhere/model"),
+    "no such corpus": (["audit", "model-train", "--train", "missing.jsonl", "--heldout", "heldout.jsonl"], "missing.jsonl"),
+    "train is held-out": (
+        ["audit", "model-train", "--train", "train.jsonl", "--heldout", "train.jsonl", "--prefix", "12", "--suffix", "12"],
+        "held-out documents share a span",
+    ),
+    "text too short": (["audit", "model-train", "--train", "train.jsonl", "--heldout", "heldout.jsonl", "--prefix", "900"], "900"),
+    "wrong field": (
+        ["audit", "model-train", "--train", "train.jsonl", "--heldout", "heldout.jsonl", "--text-field", "txt"],
+        "no field 'txt'",
+    ),
+    "bad order": (["train", "ngram", "--corpus", "train.jsonl", "--out", "x", "--order", "0"], "order"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_is_one_line_and_exit_2(folder: Path, case: str) -> None:
+    arguments, expected = REFUSED[case]
+    done = run(*arguments, cwd=folder)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+    if case != "bad order":  # usage errors are Typer's own
+        [line] = done.stderr.splitlines()
+        assert line.startswith("memaudit: error: ")
+        assert len(line) <= 300
+
+
+def test_bad_line_is_named(folder: Path) -> None:
+    (folder / "bad.jsonl").write_text('{"text": "good"}\n{not json}\n{"text": "good"}\n', encoding="utf-8")
+    done = run("audit", "model-train", "--train", "bad.jsonl", "--heldout", "heldout.jsonl", cwd=folder)
+    assert done.returncode == 2
+    assert "bad.jsonl:2: not valid JSON" in done.stderr
+
+
+def test_busy_run_directory_names_the_process(folder: Path) -> None:
+    from memaudit.runs import RunDirectory
+
+    with RunDirectory.open(folder / "run-busy", {"kind": "test"}):
+        done = run(*audit_arguments("model-train", "run-busy"), cwd=folder)
+    assert done.returncode == 2
+    assert f"in use by pid {os.getpid()}" in done.stderr
+
+
+def test_settings_file_and_environment(folder: Path) -> None:
+    (folder / "memaudit.toml").write_text("[audit]\nlimt = 5\n", encoding="utf-8")
+    try:
+        done = run(*audit_arguments("model-train", "run-config"), cwd=folder)
+        assert done.returncode == 2
+        assert "limit" in done.stderr
+        (folder / "memaudit.toml").write_text("[audit]\nlimit = 5\n", encoding="utf-8")
+        run(*audit_arguments("model-train", "run-config"), cwd=folder)
+        plan = json.loads((folder / "run-config" / "plan.json").read_bytes())
+        assert plan["options"]["limit"] == 5
+    finally:
+        (folder / "memaudit.toml").unlink()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_save_and_say_how_to_go_on(folder: Path, number: signal.Signals, code: int) -> None:
+    command = [sys.executable, "-m", "memaudit", "train", "rnn", "--corpus", "train.jsonl", "--epochs", "5000",
+               "--width", "16", "--threads", "1", "--out", f"model-{code}"]  # fmt: skip
+    process = subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "%" in line:
+            break
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "goes on from there" in errors
+    assert any((folder / f"model-{code}").iterdir())
+
+
+COMMANDS = [[], ["demo"], ["train"], ["sample"], ["audit"], ["report"]] + [
+    ["train", family] for family in ("ngram", "rnn", "gpt", "bert")
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_help_has_examples(command: list[str]) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"], terminal_width=120)
+    assert result.exit_code == 0
+    assert "Examples:" in result.output
+    assert f"memaudit {' '.join(command)}".strip() in result.output
+
+
+def test_an_internal_error_is_never_a_verdict(folder: Path) -> None:
+    code = (
+        "import sys, memaudit.cli as cli, memaudit.__main__ as frame\n"
+        "def broken(): raise RuntimeError('boom\\x1b[31m')\n"
+        "cli.app = broken\nsys.argv = ['memaudit']\nframe.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=folder)
+    assert done.returncode == 70
+    assert done.stderr.startswith("memaudit: error: internal error: RuntimeError: boom\\x1b[31m")
+    assert "\x1b" not in done.stderr
+
+
+def test_one_line_shows_controls_and_stays_short() -> None:
+    assert one_line("a\x1b]0;x\x07b\u202ec\n") == "a\\x1b]0;x\\x07b\\u202ec\\x0a"
+    assert len(one_line("x" * 1000)) == 300
+
+
+def test_system_errors_name_the_file() -> None:
+    assert _describe(FileNotFoundError(2, "No such file or directory", "x.txt")) == "x.txt: No such file or directory"

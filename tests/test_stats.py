@@ -1,0 +1,357 @@
+import itertools
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom, binomtest, hypergeom
+
+from memaudit.stats import (
+    Interval,
+    Rate,
+    clopper_pearson,
+    difference_interval,
+    document_means,
+    document_rate,
+    documents_needed,
+    holm,
+    lower_bound,
+    minimum_detectable_rate,
+    percent,
+    permutation_test,
+    power_sentence,
+    upper_bound,
+)
+
+quick = settings(deadline=None, max_examples=100)
+counts = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+p_lists = st.lists(st.floats(0, 1), max_size=7)
+NULL_RUNS = 1000
+BAND = range(33, 70)
+"""Of 1,000 binomial rejections at .05, 99% lie in this range."""
+
+
+def names(documents, windows=1):
+    return [f"d{i:04}" for i in range(documents) for _ in range(windows)]
+
+
+@quick
+@given(counts, st.sampled_from([0.9, 0.95, 0.99]))
+def test_interval_is_scipys_exact_one(count, confidence):
+    hits, n = count
+    exact = binomtest(hits, n).proportion_ci(confidence, method="exact")
+    interval = clopper_pearson(hits, n, confidence)
+    assert (interval.low, interval.high) == pytest.approx((exact.low, exact.high), abs=1e-10)
+
+
+@quick
+@given(counts)
+def test_one_sided_limits_are_scipys(count):
+    hits, n = count
+    above = binomtest(hits, n, alternative="greater").proportion_ci(0.95, method="exact")
+    below = binomtest(hits, n, alternative="less").proportion_ci(0.95, method="exact")
+    assert lower_bound(hits, n) == pytest.approx(above.low, abs=1e-10)
+    assert upper_bound(hits, n) == pytest.approx(below.high, abs=1e-10)
+
+
+@pytest.mark.parametrize("n", [1, 7, 30])
+def test_interval_covers_at_every_true_rate(n):
+    intervals = [clopper_pearson(hits, n) for hits in range(n + 1)]
+    for rate in np.linspace(0, 1, 101):
+        inside = [interval.low <= rate <= interval.high for interval in intervals]
+        assert binom.pmf(np.arange(n + 1), n, rate)[inside].sum() >= 0.95 - 1e-12
+
+
+@quick
+@given(st.integers(1, 200), st.floats(0, 1), st.floats(0, 1))
+def test_limits_grow_with_shares_of_hits(n, one, other):
+    fewer, more = sorted((one * n, other * n))
+    assert clopper_pearson(fewer, n).low <= clopper_pearson(more, n).low + 1e-12
+    assert clopper_pearson(fewer, n).high <= clopper_pearson(more, n).high + 1e-12
+
+
+def test_no_trials_have_no_interval():
+    assert clopper_pearson(0, 0) is None
+    assert lower_bound(0, 0) is None
+    assert upper_bound(0, 0) is None
+
+
+@pytest.mark.parametrize("hits", [-1, 6, math.nan])
+def test_impossible_hits_are_refused(hits):
+    with pytest.raises(ValueError, match="hits must lie"):
+        clopper_pearson(hits, 5)
+
+
+def test_one_window_a_document_is_the_binomial_case():
+    rate = document_rate([True] * 3 + [False] * 17, names(20))
+    interval = clopper_pearson(3, 20)
+    assert rate == Rate(3, 20, 20, 0.15, interval.low, interval.high)
+
+
+def test_every_document_weighs_the_same():
+    rate = document_rate([True, False, False, False, True], ["a", "a", "a", "a", "b"])
+    assert (rate.hits, rate.n, rate.documents, rate.rate) == (2, 5, 2, (0.25 + 1) / 2)
+    assert rate.effective_hits == 1.25
+    assert Interval(rate.low, rate.high) == clopper_pearson(1.25, 2)
+
+
+def test_order_of_windows_does_not_matter():
+    rng = np.random.default_rng(1)
+    values, documents = rng.random(60) < 0.4, np.array(names(12, 5))
+    shuffled = rng.permutation(60)
+    assert document_rate(values, documents) == document_rate(values[shuffled], documents[shuffled])
+
+
+def test_no_window_has_no_rate():
+    assert document_rate([], []) == Rate(0, 0, 0, None, None, None)
+
+
+def test_document_means_of_several_metrics():
+    values = [[1, 0.5], [0, 0.25], [1, 1]]
+    assert document_means(values, ["b", "b", "a"]).tolist() == [[1, 1], [0.5, 0.375]]
+    with pytest.raises(ValueError, match="3 values for 2 windows"):
+        document_means(values, ["a", "b"])
+
+
+@pytest.mark.parametrize(("mean", "documents"), [(0.02, 60), (0.3, 20), (0.5, 50)])
+def test_interval_of_clustered_windows_covers(mean, documents):
+    rng = np.random.default_rng(2)
+    spread = 1 / 0.3 - 1  # intra-class correlation .3
+    covered = 0
+    for _ in range(1000):
+        rates = rng.beta(mean * spread, (1 - mean) * spread, documents)
+        interval = clopper_pearson(float((rng.binomial(10, rates) / 10).sum()), documents)
+        covered += interval.low <= mean <= interval.high
+    assert covered >= 950
+
+
+def test_difference_follows_the_formula():
+    train, heldout = document_rate([1] * 6 + [0] * 4, names(10)), document_rate([1] + [0] * 9, names(10))
+    difference = difference_interval(train, heldout)
+    assert difference.estimate == pytest.approx(0.5)
+    below = math.sqrt((0.6 - train.low) ** 2 + (heldout.high - 0.1) ** 2)
+    above = math.sqrt((train.high - 0.6) ** 2 + (0.1 - heldout.low) ** 2)
+    assert (difference.low, difference.high) == pytest.approx((0.5 - below, 0.5 + above))
+    turned = difference_interval(heldout, train)
+    assert (turned.low, turned.high) == pytest.approx((-difference.high, -difference.low))
+
+
+@pytest.mark.parametrize(("p_train", "p_heldout"), [(0.3, 0.1), (0.5, 0.5), (0.05, 0.0), (0.95, 0.02)])
+def test_difference_interval_covers(p_train, p_heldout):
+    n = 30
+    rates = [document_rate([1] * hits + [0] * (n - hits), names(n)) for hits in range(n + 1)]
+    weights = np.outer(binom.pmf(range(n + 1), n, p_train), binom.pmf(range(n + 1), n, p_heldout))
+    covered = 0.0
+    for (i, train), (j, heldout) in itertools.product(enumerate(rates), enumerate(rates)):
+        difference = difference_interval(train, heldout)
+        if difference.low <= p_train - p_heldout <= difference.high:
+            covered += weights[i, j]
+    assert covered >= 0.95
+
+
+def test_difference_needs_both_rates():
+    nothing = document_rate([], [])
+    some = document_rate([True], ["a"])
+    assert difference_interval(some, nothing) is None
+    assert difference_interval(nothing, some) is None
+
+
+def exact_p(train, heldout, two_sided=False):
+    """All splits of the pooled documents, in exact fractions."""
+    pooled, first = [*train, *heldout], len(train)
+    whole = sum(pooled)
+
+    def statistic(total):
+        difference = total / first - (whole - total) / (len(pooled) - first)
+        return abs(difference) if two_sided else difference
+
+    observed = statistic(sum(train))
+    splits = [statistic(sum(split)) for split in itertools.combinations(pooled, first)]
+    return sum(value >= observed for value in splits) / len(splits)
+
+
+thirds = st.lists(st.integers(0, 9).map(lambda i: Fraction(i, 9)), min_size=2, max_size=5)
+
+
+@settings(deadline=None, max_examples=50)
+@given(thirds, thirds, st.booleans())
+def test_permutations_agree_with_all_splits(train, heldout, two_sided):
+    exact = exact_p(train, heldout, two_sided)
+    b = 4999
+    (p,) = permutation_test(
+        [float(v) for v in train],
+        [float(v) for v in heldout],
+        seed=3,
+        permutations=b,
+        alternative="two-sided" if two_sided else "greater",
+    )
+    # Five standard errors; one tie that is missed would be off by far more.
+    assert abs(p - exact) <= 5 * math.sqrt(exact * (1 - exact) / b) + 1.01 / (b + 1)
+
+
+def test_equal_sums_are_ties_however_they_are_rounded():
+    train, heldout = [1 / 3, 1 / 3, 1 / 3], [1.0, 0.0, 0.0]
+    assert permutation_test([0.1] * 7, [0.1] * 5, seed=0) == [1.0]
+    assert permutation_test(train, heldout, seed=0, alternative="two-sided") == [1.0]
+
+
+def test_smallest_p_value_counts_the_observed_order():
+    assert permutation_test([1] * 40, [0] * 40, seed=0, permutations=999) == [1 / 1000]
+
+
+def test_metrics_share_the_permutations():
+    rng = np.random.default_rng(4)
+    train, heldout = rng.random((30, 3)), rng.random((40, 3))
+    together = permutation_test(train, heldout, seed=5)
+    alone = [permutation_test(train[:, m], heldout[:, m], seed=5)[0] for m in range(3)]
+    assert together == alone
+    assert together != permutation_test(train, heldout, seed=6)
+
+
+def test_scale_and_shift_do_not_matter():
+    rng = np.random.default_rng(7)
+    train, heldout = rng.random(50), rng.random(50)
+    p = permutation_test(train, heldout, seed=8)
+    assert permutation_test(train * 1e9, heldout * 1e9, seed=8) == p
+    assert permutation_test(train - 5, heldout - 5, seed=8) == p
+
+
+def test_an_empty_side_has_no_p_value():
+    assert permutation_test([], [1.0], seed=0) == [None]
+    assert permutation_test(np.ones((3, 2)), np.empty((0, 2)), seed=0) == [None, None]
+
+
+def test_missing_values_are_refused():
+    with pytest.raises(ValueError, match="finite"):
+        permutation_test([1.0, math.nan], [0.0], seed=0)
+
+
+def rejections(train, heldout, alternative="greater"):
+    """How many null runs (columns) reject at .05; 50 runs share their permutations, to save time."""
+    p_values = [
+        p
+        for seed, first in enumerate(range(0, train.shape[1], 50))
+        for p in permutation_test(
+            train[:, first : first + 50],
+            heldout[:, first : first + 50],
+            seed=seed,
+            permutations=999,
+            alternative=alternative,
+        )
+    ]
+    return sum(p <= 0.05 for p in p_values)
+
+
+@pytest.mark.parametrize("alternative", ["greater", "two-sided"])
+def test_null_of_single_windows_keeps_its_level(alternative):
+    rng = np.random.default_rng(9)
+    train, heldout = (rng.random((1000, NULL_RUNS)) < 0.4 for _ in range(2))
+    assert rejections(train, heldout, alternative) in BAND
+
+
+@pytest.mark.parametrize("alternative", ["greater", "two-sided"])
+def test_null_of_graded_values_keeps_its_level(alternative):
+    rng = np.random.default_rng(10)
+    train, heldout = (rng.beta(0.5, 2, (size, NULL_RUNS)) for size in (60, 90))
+    assert rejections(train, heldout, alternative) in BAND
+
+
+def test_null_of_clustered_windows_keeps_its_level_where_windows_would_not():
+    rng = np.random.default_rng(11)
+    documents, windows, mean, spread = 50, 50, 0.3, 1 / 0.3 - 1  # intra-class correlation .3
+    train, heldout = (
+        rng.binomial(windows, rng.beta(mean * spread, (1 - mean) * spread, (documents, NULL_RUNS)))
+        for _ in range(2)
+    )
+    assert rejections(train / windows, heldout / windows) in BAND
+    # The same windows, taken as independent by the exact test of a fourfold table.
+    size, hits = documents * windows, train.sum(axis=0)
+    naive = hypergeom.sf(hits - 1, 2 * size, hits + heldout.sum(axis=0), size)
+    assert (naive <= 0.05).mean() > 0.25
+
+
+def brute_force_holm(p_values):
+    """The smallest level at which the step-down procedure rejects each hypothesis."""
+
+    def rejected(level):
+        found = set()
+        for step, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+            if p_values[i] * (len(p_values) - step) > level:
+                break
+            found.add(i)
+        return found
+
+    levels = sorted({min(1.0, p * k) for p in p_values for k in range(1, len(p_values) + 1)} | {1.0})
+    return [next((level for level in levels if i in rejected(level)), 1.0) for i in range(len(p_values))]
+
+
+@quick
+@given(p_lists)
+def test_holm_is_the_step_down_procedure(p_values):
+    assert holm(p_values) == brute_force_holm(p_values)
+
+
+def test_holm_of_known_p_values():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+
+
+@pytest.mark.parametrize(("n", "bound"), [(10, 0.2589), (20, 0.1391), (100, 0.0295), (300, 0.0099)])
+def test_upper_bounds_without_a_hit(n, bound):
+    assert upper_bound(0, n) == pytest.approx(bound, abs=5e-5)
+    assert upper_bound(0, n) == pytest.approx(1 - 0.05 ** (1 / n), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("limit", "needed"), [(0.01, 299), (0.05, 59), (0.001, 2995), (0.1, 29), (0.5, 5), (1, 1), (0, None)]
+)
+def test_documents_needed(limit, needed):
+    assert documents_needed(limit) == needed
+
+
+@quick
+@given(st.floats(1e-4, 0.99), st.sampled_from([0.9, 0.95, 0.99]))
+def test_documents_needed_are_the_fewest(limit, confidence):
+    needed = documents_needed(limit, confidence)
+    assert upper_bound(0, needed, confidence) < limit
+    assert needed == 1 or upper_bound(0, needed - 1, confidence) >= limit
+
+
+@pytest.mark.parametrize(("documents", "limit"), [(300, 0.01), (50, 0.0), (100, 0.2)])
+def test_detectable_rate_is_detected_with_the_power_asked_for(documents, limit):
+    rate = minimum_detectable_rate(documents, limit, power=0.8)
+    shown = [lower_bound(hits, documents) > limit for hits in range(documents + 1)]
+    assert binom.pmf(np.arange(documents + 1), documents, rate)[shown].sum() == pytest.approx(0.8)
+
+
+def test_no_rate_is_detectable_with_too_few_documents():
+    assert minimum_detectable_rate(0, 0.01) is None
+    assert minimum_detectable_rate(2, 0.5) is None
+
+
+@pytest.mark.parametrize(
+    ("hits", "n", "limit", "sentence"),
+    [
+        (0, 100, 0.01, "0 of 100: the rate may be up to 3.0%; 299 documents needed for 1%"),
+        (0, 20, 0.01, "0 of 20: the rate may be up to 13.9%; 299 documents needed for 1%"),
+        (0, 300, 0.01, "0 of 300: the rate may be up to 0.994%, below 1%"),
+        (3, 100, 0.01, "3 of 100: the rate may be up to 7.6%, above 1%"),
+        (1.25, 100, 0.2, "1.25 of 100: the rate may be up to 5.0%, below 20%"),
+        (0, 20, 0.0, "0 of 20: the rate may be up to 13.9%; no number of documents shows a rate of 0"),
+        (0, 0, 0.01, "0 of 0: nothing is known of the rate; 299 documents needed for 1%"),
+    ],
+)
+def test_power_sentences(hits, n, limit, sentence):
+    assert power_sentence(hits, n, limit) == sentence
+
+
+def test_percentages():
+    assert [percent(p) for p in (0, 0.000299, 0.02951, 0.139, 1)] == [
+        "0%",
+        "0.0299%",
+        "3.0%",
+        "13.9%",
+        "100.0%",
+    ]
