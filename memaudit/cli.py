@@ -111,9 +111,9 @@ def sample(
       memaudit sample models/gpt --prompt "def main(" --temperature 0
     """
     from memaudit.models.load import load_model
+    from memaudit.models.sampling import continue_text
     from memaudit.records import Decoding
     from memaudit.report.terminal import console, print_continuations
-    from memaudit.models.sampling import continue_text
 
     decoding = Decoding(temperature, top_k, top_p, seed)
     loaded = [load_model(m, device=device, dtype=dtype, allow_download=allow_download) for m in models]
@@ -205,8 +205,8 @@ def report(
     """
     from memaudit.report.html import write_html
     from memaudit.report.terminal import console, print_verdict
-    from memaudit.runs import read_run
+    from memaudit.runs import REPORT, read_json
 
     page = write_html(run)
-    print_verdict(read_run(run).report, console())
+    print_verdict(read_json(run / REPORT), console())
     typer.echo(f"report: {page}")

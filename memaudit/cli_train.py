@@ -192,4 +192,3 @@ def _train_neural(family: Any, flags: dict[str, Any], architecture: tuple[str, .
 def _summary(report: TrainingReport) -> str:
     trained = f"{report.steps:,} steps over {report.tokens:,} tokens, training loss {report.loss:.3f} bits per token"
     return trained if report.heldout is None else f"{trained}, held-out {report.heldout:.3f} {report.heldout_measure}"
-

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -39,13 +39,13 @@ SHINGLE = 8
 class Family:
     """One model of the demo: how it is trained, and how many windows a side it is asked for."""
 
-    name: str
+    name: Literal["ngram", "rnn", "gpt", "bert"]
     options: dict[str, Any]
     limit: int = 1000
 
 
 FAMILIES = (
-    Family("ngram", {"order": 5}),
+    Family("ngram", {"order": 24}),
     Family("rnn", {"epochs": 1.0, "batch_size": 16, "context": 100, "architecture": {"cell": "lstm", "width": 256}}),
     Family("gpt", {"epochs": 1.0, "batch_size": 16, "context": 128, "architecture": {"width": 128, "layers": 2}}),
     Family("bert", {"epochs": 1.0, "batch_size": 16, "context": 128, "architecture": {"width": 128, "layers": 2}}, 112),

@@ -118,9 +118,7 @@ class TokenScores:
         """Return empty (zero) scores for windows whose suffixes have these lengths, to be filled in."""
         offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
         total = int(offsets[-1])
-        return TokenScores(
-            offsets, np.zeros(total), np.zeros(total, np.int32), np.zeros(total), np.zeros(total)
-        )
+        return TokenScores(offsets, np.zeros(total), np.zeros(total, np.int32), np.zeros(total), np.zeros(total))
 
 
 @dataclass(frozen=True, slots=True)

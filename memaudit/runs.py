@@ -17,6 +17,7 @@ import os
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from time import gmtime, perf_counter, strftime
@@ -202,7 +203,9 @@ class RunDirectory:
         if self._lock < 0:
             return
         try:
-            self._write_times()
+            # Times are a courtesy: where they cannot be written, the run does not fail over them.
+            with suppress(RunError):
+                self._write_times()
         finally:
             os.close(self._log)
             os.close(self._lock)

@@ -252,9 +252,7 @@ def documents_needed(limit: float, confidence: float = 0.95) -> int | None:
     return needed
 
 
-def minimum_detectable_rate(
-    documents: int, limit: float, confidence: float = 0.95, power: float = 0.8
-) -> float | None:
+def minimum_detectable_rate(documents: int, limit: float, confidence: float = 0.95, power: float = 0.8) -> float | None:
     """Return the smallest true rate that would be shown to exceed ``limit`` with probability ``power``.
 
     Shown to exceed means that the one-sided lower limit of the observed rate lies above ``limit``. None
@@ -276,9 +274,7 @@ def power_sentence(hits: float, n: int, limit: float, confidence: float = 0.95) 
     upper = upper_bound(hits, n, confidence)
     needed = documents_needed(limit, confidence)
     stated = f"{limit * 100:.6g}%"
-    remedy = (
-        f"{needed} documents needed for {stated}" if needed else "no number of documents shows a rate of 0"
-    )
+    remedy = f"{needed} documents needed for {stated}" if needed else "no number of documents shows a rate of 0"
     if upper is None:
         return f"0 of 0: nothing is known of the rate; {remedy}"
     sentence = f"{hits:.6g} of {n}: the rate may be up to {percent(upper)}"

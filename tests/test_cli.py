@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
+
 from memaudit.__main__ import _describe
 from memaudit.cli import app
 from memaudit.errors import one_line
-from typer.testing import CliRunner
 
 ENVIRONMENT = os.environ | {"NO_COLOR": "1", "COLUMNS": "120", "TERM": "dumb"}
 
@@ -99,13 +100,33 @@ def test_sample_prints_models_side_by_side(folder: Path) -> None:
 
 
 REFUSED = {
-    "no such model": (["audit", "nowhere/model", "--train", "train.jsonl", "--heldout", "heldout.jsonl"], "nowhere/model"),
-    "no such corpus": (["audit", "model-train", "--train", "missing.jsonl", "--heldout", "heldout.jsonl"], "missing.jsonl"),
+    "no such model": (
+        ["audit", "nowhere/model", "--train", "train.jsonl", "--heldout", "heldout.jsonl"],
+        "nowhere/model",
+    ),
+    "no such corpus": (
+        ["audit", "model-train", "--train", "missing.jsonl", "--heldout", "heldout.jsonl"],
+        "missing.jsonl",
+    ),
     "train is held-out": (
-        ["audit", "model-train", "--train", "train.jsonl", "--heldout", "train.jsonl", "--prefix", "12", "--suffix", "12"],
+        [
+            "audit",
+            "model-train",
+            "--train",
+            "train.jsonl",
+            "--heldout",
+            "train.jsonl",
+            "--prefix",
+            "12",
+            "--suffix",
+            "12",
+        ],
         "held-out documents share a span",
     ),
-    "text too short": (["audit", "model-train", "--train", "train.jsonl", "--heldout", "heldout.jsonl", "--prefix", "900"], "900"),
+    "text too short": (
+        ["audit", "model-train", "--train", "train.jsonl", "--heldout", "heldout.jsonl", "--prefix", "900"],
+        "900",
+    ),
     "wrong field": (
         ["audit", "model-train", "--train", "train.jsonl", "--heldout", "heldout.jsonl", "--text-field", "txt"],
         "no field 'txt'",

@@ -85,8 +85,7 @@ def test_a_failed_control_makes_nothing_clean_and_hides_nothing_found(train, p, 
 
 def test_fingerprints_of_this_version_never_change():
     assert (
-        fingerprint("extraction", "train.jsonl:7", "It was the best of times")
-        == "v1:3b789231790bba8988c769af998e8afa"
+        fingerprint("extraction", "train.jsonl:7", "It was the best of times") == "v1:3b789231790bba8988c769af998e8afa"
     )
 
 

@@ -262,8 +262,7 @@ def test_null_of_clustered_windows_keeps_its_level_where_windows_would_not():
     rng = np.random.default_rng(11)
     documents, windows, mean, spread = 50, 50, 0.3, 1 / 0.3 - 1  # intra-class correlation .3
     train, heldout = (
-        rng.binomial(windows, rng.beta(mean * spread, (1 - mean) * spread, (documents, NULL_RUNS)))
-        for _ in range(2)
+        rng.binomial(windows, rng.beta(mean * spread, (1 - mean) * spread, (documents, NULL_RUNS))) for _ in range(2)
     )
     assert rejections(train / windows, heldout / windows) in BAND
     # The same windows, taken as independent by the exact test of a fourfold table.

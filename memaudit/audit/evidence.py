@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -117,21 +118,19 @@ def _difference(train: stats.Rate, heldout: stats.Rate) -> dict[str, float] | No
 
 def _means(records: Records) -> list[dict[str, Any]]:
     """Average the graded values a side; likelihood is in bits, so that models of any vocabulary compare."""
-    rows = [
-        (name, METRICS[name].label, METRICS[name].unit, lambda r, name=name: getattr(r, name))
-        for name in MEANS
-        if _measured(records, name)
-    ]
-    rows.append(("bits_per_byte", METRICS["bits_per_byte"].label, "bits per byte", _bits_per_byte))
+    values: dict[str, Callable[[WindowRecord], float | None]] = {
+        name: attrgetter(name) for name in MEANS if _measured(records, name)
+    }
+    values["bits_per_byte"] = _bits_per_byte
     return [
         {
             "metric": name,
-            "label": label,
-            "unit": unit,
+            "label": METRICS[name].label,
+            "unit": METRICS[name].unit,
             "train": _mean(value, (r for r in records if r.member)),
             "heldout": _mean(value, (r for r in records if not r.member)),
         }
-        for name, label, unit, value in rows
+        for name, value in values.items()
     ]
 
 
@@ -188,13 +187,10 @@ def _power(rate: stats.Rate, policy: Policy) -> dict[str, Any]:
 
 def _headline(plan: Mapping[str, Any], primary: Mapping[str, Any], decision: Decision) -> str:
     asked = plan["options"]
-    sides = [
-        f"{_counted(primary[side])} {name}"
-        for side, name in (("train", "training"), ("heldout", "held-out"))
-    ]
+    sides = [f"{_counted(primary[side])} {name}" for side, name in (("train", "training"), ("heldout", "held-out"))]
     what = (
         f"given {asked['prefix']} tokens, {one_line(plan['model']['name'], 80)} continues {sides[0]} and"
-        f" {sides[1]} verbatim for {asked['suffix']} tokens"
+        f" {sides[1]} windows verbatim for {asked['suffix']} tokens"
     )
     return f"{what}: {decision.reasons[0]}" if decision.verdict == "inconclusive" else what
 
@@ -220,8 +216,9 @@ def _limits(plan: Mapping[str, Any], decision: Decision) -> list[str]:
         limits.append(f"Held-out text differs in kind from the training text ({windows['matching']}).")
     limits += [f"{s['side']}: {s['count']} documents set aside: {s['reason']}." for s in windows["set_aside"]]
     if windows["overlaps"]:
-        limits.append(f"{len(windows['overlaps'])} held-out documents overlapped with training text and were set aside.")
-    limits += [f"The model's folder asked for {setting}, which was not followed." for setting in plan["model"]["ignored"]]
+        limits.append(f"{len(windows['overlaps'])} held-out documents overlapped with the training text.")
+    ignored = plan["model"]["ignored"]
+    limits += [f"The model's folder asked for {setting}, which was not followed." for setting in ignored]
     return limits
 
 

@@ -72,10 +72,11 @@ def audit(
         train: Specs of text the model was trained on.
         heldout: Specs of text of the same kind that it never saw.
         out: Run directory; the same call resumes what stands in it. By default ``runs/MODEL-IDENTITY``.
-        options: What to measure; ``fields`` set single options by name (``limit=200``).
+        options: What to measure.
         name: How the report calls the model; by default the spec it was given as.
         command: The command line that repeats the run, shown in the report.
         progress: Told after every block.
+        **fields: Single options by name (``limit=200``), over those in ``options``.
 
     Returns:
         The finished audit: verdict, report, records, and where they lie.
@@ -86,7 +87,7 @@ def audit(
     chosen = dataclasses.replace(options or AuditOptions(), **fields)
     loaded = load_model(str(model)) if isinstance(model, str | Path) else model
     name = name or (str(model) if isinstance(model, str | Path) else loaded.family)
-    corpora = [_corpus(specs, chosen) for specs in (train, heldout)]
+    corpora = _corpus(train, chosen), _corpus(heldout, chosen)
     drawn = draw_windows(*corpora, loaded.tokenizer, chosen)
     plan = _plan(loaded, name, corpora, drawn, chosen, command)
     folder = Path(out) if out else RUNS / f"{loaded.family}-{plan['identity'][:12]}"
@@ -120,9 +121,7 @@ def measure(model: LanguageModel, windows: Sequence[Window], first: int, fuzzy: 
         length = len(windows[asked[0]].suffix)
         produced = model.continuations([windows[i].prefix for i in asked], length)
         continuations |= dict(zip(asked, produced, strict=True))
-    return [
-        _record(model, first + i, window, scores[i], continuations.get(i)) for i, window in enumerate(windows)
-    ]
+    return [_record(model, first + i, window, scores[i], continuations.get(i)) for i, window in enumerate(windows)]
 
 
 def _record(
@@ -182,9 +181,7 @@ def _measure_all(
 
 def _corpus(specs: str | Sequence[str], options: AuditOptions) -> Corpus:
     listed = [specs] if isinstance(specs, str) else list(specs)
-    return read_corpus(
-        listed, text_field=options.text_field, split=options.split, skip_bad=options.skip_bad
-    )
+    return read_corpus(listed, text_field=options.text_field, split=options.split, skip_bad=options.skip_bad)
 
 
 def _plan(

@@ -150,9 +150,7 @@ def _hashable(tokens: Tokens) -> str | Sequence[int]:
 
 
 @njit(cache=True, nogil=True)
-def _matching_ngrams(
-    reference: NDArray[np.int64], candidate: NDArray[np.int64], order: int
-) -> NDArray[np.int64]:
+def _matching_ngrams(reference: NDArray[np.int64], candidate: NDArray[np.int64], order: int) -> NDArray[np.int64]:
     """Count the n-grams that both sequences have, each as often as both have it, for n = 1..order."""
     # shared[j, i]: how many tokens from candidate[j] and from reference[i] on are the same.
     shared = np.zeros((len(candidate) + 1, len(reference) + 1), dtype=np.int32)

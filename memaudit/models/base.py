@@ -47,9 +47,7 @@ class LanguageModel(ABC):
         """Score every suffix token of every window given what stands before it (masked: around it)."""
 
     @abstractmethod
-    def continuations(
-        self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY
-    ) -> list[TokenIds]:
+    def continuations(self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY) -> list[TokenIds]:
         """Continue every prompt by exactly ``length`` tokens; special tokens are never cut off or hidden.
 
         Sampling of row i depends on ``decoding.seed`` and the prompt's ids alone, not on its batch.
@@ -57,7 +55,7 @@ class LanguageModel(ABC):
 
     def save(self, folder: Path) -> None:
         """Write the model so that `load` gives it back bit-equal."""
-        raise ModelError(f"a {self.family} model cannot be saved", "only models trained here can")
+        raise ModelError(f"{folder}: a {self.family} model cannot be saved", "only models trained here can")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -86,9 +84,7 @@ class NextTokenModel(LanguageModel):
             score_log_probs(self.next_log_probs(prefixes), window.suffix, decoding, scores, rows)
         return scores
 
-    def continuations(
-        self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY
-    ) -> list[TokenIds]:
+    def continuations(self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY) -> list[TokenIds]:
         """Continue by asking for one distribution per prompt and step."""
 
         def step(texts: list[TokenIds], _new: TokenIds | None) -> FloatArray:

@@ -55,8 +55,9 @@ def context_length(config: Any) -> int | None:
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Silence the progress bars and remarks of ``transformers``: what matters is checked and raised by us."""
-    from transformers.utils import logging
+    from transformers import utils
 
+    logging: Any = utils.logging
     level = logging.get_verbosity()
     bars = logging.is_progress_bar_enabled()
     logging.set_verbosity(logging.CRITICAL)
@@ -117,6 +118,4 @@ def _halves_fit(module: Any, body: Any, head: Head) -> bool:
     whole = module(input_ids=ids).logits[0]
     tolerance = 1e-5 if whole.dtype in (torch.float32, torch.float64) else 1e-2
     scale = float(whole.abs().max())
-    return halves.shape == whole.shape and torch.allclose(
-        halves, whole, rtol=0, atol=tolerance * max(scale, 1.0)
-    )
+    return halves.shape == whole.shape and torch.allclose(halves, whole, rtol=0, atol=tolerance * max(scale, 1.0))

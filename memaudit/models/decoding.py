@@ -63,7 +63,8 @@ def score_log_probs(
 def choose(log_probs: FloatArray, decoding: Decoding, generators: Sequence[np.random.Generator]) -> TokenIds:
     """Choose one token per row: the first maximum when greedy, else by inverse transform sampling."""
     if decoding.greedy:
-        return np.argmax(log_probs, axis=-1).astype(np.int32)
+        best: TokenIds = np.argmax(log_probs, axis=-1).astype(np.int32)
+        return best
     cumulative = np.cumsum(np.exp(decoded_log_probs(np.asarray(log_probs, np.float64), decoding)), axis=-1)
     draws = np.array([generator.random() for generator in generators]) * cumulative[:, -1]
     return np.array(

@@ -80,9 +80,7 @@ class NgramModel(NextTokenModel):
         if smoothing not in ("mle", "kneser-ney"):
             raise InputError(f"unknown smoothing {smoothing!r}", "mle or kneser-ney")
         kneser_ney = smoothing == "kneser-ney"
-        counts = count_ngrams(
-            documents, order, tokenizer.vocab_size, tokenizer.eos_id, continuation=kneser_ney
-        )
+        counts = count_ngrams(documents, order, tokenizer.vocab_size, tokenizer.eos_id, continuation=kneser_ney)
         return cls(tokenizer, smoothing, counts)
 
     def next_log_probs(self, prefixes: Sequence[TokenIds]) -> FloatArray:
@@ -112,9 +110,7 @@ class NgramModel(NextTokenModel):
             parts.append(rows[np.arange(len(rows)), suffix[chunk]])
         return np.concatenate(parts)
 
-    def continuations(
-        self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY
-    ) -> list[TokenIds]:
+    def continuations(self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY) -> list[TokenIds]:
         """Continue every prompt by ``length`` tokens; behind an ``<eos>`` the context is empty again."""
         continued = [np.empty(length, np.int32) for _ in prompts]
         if decoding.greedy:

@@ -240,9 +240,7 @@ def _rank(row: FloatArray, token: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _moments(
-    model: Smoothed, scratch: Scratch, scale: float, count: int, row: FloatArray
-) -> tuple[float, float]:
+def _moments(model: Smoothed, scratch: Scratch, scale: float, count: int, row: FloatArray) -> tuple[float, float]:
     """Return mean and standard deviation of log p under p, in time of the tokens touched.
 
     All other tokens have ``scale`` times their unigram probability: the sums over them are the sums over

@@ -37,9 +37,7 @@ DECODE_ROWS = 64
 class _Transformer(LanguageModel):
     """What causal and masked transformers share: the module cut in two halves, and ids to tensors."""
 
-    def __init__(
-        self, module: Any, tokenizer: Tokenizer, *, family: str = "", ignored: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, module: Any, tokenizer: Tokenizer, *, family: str = "", ignored: Sequence[str] = ()) -> None:
         self.module = module.eval()
         self.tokenizer = tokenizer
         self.family = family or str(module.config.model_type)
@@ -120,9 +118,7 @@ class CausalTransformer(_Transformer):
         return _in_first_order(scores, order)
 
     @inference()
-    def continuations(
-        self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY
-    ) -> list[TokenIds]:
+    def continuations(self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY) -> list[TokenIds]:
         """Continue every prompt with a key-value cache, prompts of equal length together.
 
         Raises:
@@ -158,8 +154,7 @@ class CausalTransformer(_Transformer):
         padding = {} if mask.all() else {"attention_mask": self._tensor(mask)}
         hidden = self._body(input_ids=self._tensor(ids), **padding, **self._caching(False)).last_hidden_state
         picked = [
-            states[len(text) - count : len(text)]
-            for states, text, count in zip(hidden, texts, wanted, strict=True)
+            states[len(text) - count : len(text)] for states, text, count in zip(hidden, texts, wanted, strict=True)
         ]
         return torch.cat(picked)
 
@@ -238,9 +233,7 @@ class MaskedTransformer(_Transformer):
         return _in_first_order(scores, order)
 
     @inference()
-    def continuations(
-        self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY
-    ) -> list[TokenIds]:
+    def continuations(self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY) -> list[TokenIds]:
         """Append ``length`` masks and fill them from left to right, one position per pass.
 
         The distribution is the model's own: special tokens, the mask among them, may be chosen too.
@@ -362,9 +355,7 @@ def new_bert(
 
 def _common_config(tokenizer: Tokenizer, width: int, heads: int) -> dict[str, Any]:
     if width % heads:
-        raise InputError(
-            f"a width of {width} cannot be shared by {heads} heads", "use a multiple of the heads"
-        )
+        raise InputError(f"a width of {width} cannot be shared by {heads} heads", "use a multiple of the heads")
     eos = tokenizer.eos_id
     # No padding id: transformers would freeze that token's embedding at zero, and ours is <eos>.
     return {

@@ -57,9 +57,7 @@ def check_values(tensors: Mapping[str, Tensor]) -> None:
         bad = int((~torch.isfinite(tensor)).sum())
         if bad:
             values = "value" if bad == 1 else "values"
-            raise ModelError(
-                f"tensor {one_name(name)} has {bad} non-finite {values}", "the weights are damaged"
-            )
+            raise ModelError(f"tensor {one_name(name)} has {bad} non-finite {values}", "the weights are damaged")
 
 
 def folder_sha256(folder: Path) -> str:
@@ -111,7 +109,8 @@ def _read_file(file: Path) -> dict[str, Tensor]:
         raise ModelError(f"{file}: git-LFS pointer, not weights", "fetch the file with git lfs pull")
     try:
         with safe_open(file, framework="pt") as opened:
-            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            # Copies, because sums come out differently in memory that is not aligned, as a file's is not.
+            return {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise ModelError(f"{file}: not a safetensors file: {reason}", "download it again") from None

@@ -119,10 +119,7 @@ def interval_chart(estimates: Sequence[dict[str, Any]], id: str) -> Chart | None
 
 def _describe_doses(series: Sequence[tuple[str, Sequence[dict[str, Any]]]], copies: Sequence[int]) -> str:
     last = ", ".join(
-        f"{name} {percent(dose['rate'])}"
-        for name, doses in series
-        for dose in doses
-        if dose["copies"] == copies[-1]
+        f"{name} {percent(dose['rate'])}" for name, doses in series for dose in doses if dose["copies"] == copies[-1]
     )
     return (
         "Share of windows recited word for word, by how often the passage stood in the training text; "
@@ -135,21 +132,15 @@ def _dose_layers(values: list[dict[str, Any]], names: list[str], copies: list[in
     alt = _altair()
     # log(1 + x) has a place for 0 and is otherwise near enough to the doubling scale of the doses.
     scale = alt.Scale(type="symlog", constant=1, domain=[0, copies[-1]], nice=False)
-    ticks = alt.Axis(
-        values=copies, grid=False, format=",d", labelOverlap="greedy", labelFlush=False, titlePadding=10
-    )
+    ticks = alt.Axis(values=copies, grid=False, format=",d", labelOverlap="greedy", labelFlush=False, titlePadding=10)
     x = alt.X("copies:Q", title="Copies in the training text", scale=scale, axis=ticks)
     share = alt.Scale(domain=[0, 1])
     y = alt.Y("rate:Q", title=None, scale=share, axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1]))
     several = len(names) > 1
     legend = alt.Legend(title=None, orient="top", symbolSize=80, columns=0 if width > 400 else 2)
     guide = {"legend": legend if several else None}
-    colour = alt.Color(
-        "series:N", sort=names, scale=alt.Scale(domain=names, range=list(SERIES[: len(names)])), **guide
-    )
-    shape = alt.Shape(
-        "series:N", sort=names, scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), **guide
-    )
+    colour = alt.Color("series:N", sort=names, scale=alt.Scale(domain=names, range=list(SERIES[: len(names)])), **guide)
+    shape = alt.Shape("series:N", sort=names, scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), **guide)
     base = alt.Chart(alt.Data(values=values))
     band = base.mark_area(opacity=0.11).encode(x=x, y=alt.Y("low:Q", scale=share), y2="high:Q", color=colour)
     line = base.mark_line(strokeWidth=2.2, strokeJoin="round").encode(x=x, y=y, color=colour)
@@ -168,14 +159,10 @@ def _interval_layers(values: list[dict[str, Any]], labels: list[str], width: int
     axis = alt.Axis(ticks=False, domain=False, grid=False, labelPadding=12, labelLimit=220, labelExpr=lines)
     y = alt.Y("metric:N", sort=list(breaks.values()), title=None, axis=axis)
     offset = alt.YOffset("side:N", sort=sides, scale=alt.Scale(paddingOuter=0.9))
-    x_axis = alt.Axis(
-        format=".0%", labelFlush=False, values=[0, 0.25, 0.5, 0.75, 1] if width > 400 else [0, 0.5, 1]
-    )
+    x_axis = alt.Axis(format=".0%", labelFlush=False, values=[0, 0.25, 0.5, 0.75, 1] if width > 400 else [0, 0.5, 1])
     x = alt.X("rate:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=x_axis)
     legend = alt.Legend(title=None, orient="top", symbolSize=80)
-    colour = alt.Color(
-        "side:N", sort=sides, scale=alt.Scale(domain=sides, range=list(SERIES[:2])), legend=legend
-    )
+    colour = alt.Color("side:N", sort=sides, scale=alt.Scale(domain=sides, range=list(SERIES[:2])), legend=legend)
     marks = alt.Scale(domain=sides, range=["circle", "diamond"])
     shape = alt.Shape("side:N", sort=sides, scale=marks, legend=legend)
     fills = alt.Scale(domain=sides, range=[SERIES[0], PAPER])
@@ -187,9 +174,7 @@ def _interval_layers(values: list[dict[str, Any]], labels: list[str], width: int
     dots = base.mark_point(size=70, strokeWidth=2, opacity=1).encode(
         y=y, yOffset=offset, x=x, color=colour, shape=shape, fill=fill
     )
-    return alt.layer(rules, dots).properties(
-        width=width * 7 // 10, height=(46 if width > 400 else 58) * len(labels)
-    )
+    return alt.layer(rules, dots).properties(width=width * 7 // 10, height=(46 if width > 400 else 58) * len(labels))
 
 
 def _altair() -> Any:

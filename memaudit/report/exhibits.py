@@ -51,9 +51,7 @@ class Gallery:
     exhibits: list[Exhibit]
 
 
-def choose(
-    records: Sequence[WindowRecord], seed: int, *, worst: int, sample: int, heldout: int
-) -> list[Gallery]:
+def choose(records: Sequence[WindowRecord], seed: int, *, worst: int, sample: int, heldout: int) -> list[Gallery]:
     """Return the galleries of a run: the worst documents, a random sample, the best held-out windows.
 
     Args:

@@ -60,9 +60,7 @@ def write_html(folder: Path) -> Path:
     """
     run = read_run(folder)
     if run.report is None:
-        raise RunError(
-            f"{folder} has no report yet", f"go on with: {run.plan.get('command', 'memaudit audit')}"
-        )
+        raise RunError(f"{folder} has no report yet", f"go on with: {run.plan.get('command', 'memaudit audit')}")
     return write_page([RunView(run.report, run.records)], folder / PAGE)
 
 
@@ -119,9 +117,7 @@ def _overview(sections: Sequence[_Section]) -> dict[str, Any]:
     copies = sorted(set().union(*doses))
     return {
         "rows": [(count, [known.get(count) for known in doses]) for count in copies],
-        "chart": dose_chart(
-            [(section.name, section.report["doses"]) for section in sections], "overview-doses"
-        ),
+        "chart": dose_chart([(section.name, section.report["doses"]) for section in sections], "overview-doses"),
     }
 
 

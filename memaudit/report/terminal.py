@@ -56,9 +56,7 @@ def print_verdict(report: Mapping[str, Any], console: Console) -> None:
     """Print a report on one screen: verdict, estimates, controls, the three worst findings."""
 
     def line(*parts: tuple[str, str]) -> None:
-        console.print(
-            Text.assemble(*((escape(text, encoding=console.encoding), style) for text, style in parts))
-        )
+        console.print(Text.assemble(*((escape(text, encoding=console.encoding), style) for text, style in parts)))
 
     verdict = report["verdict"]
     word = f"{_symbol(verdict, console)} {wording.VERDICTS[verdict].upper()}"
@@ -73,9 +71,7 @@ def print_verdict(report: Mapping[str, Any], console: Console) -> None:
     line((_controls(report["controls"]), ""))
     for finding in report["findings"][:3]:
         copies = finding.get("copies")
-        where = (
-            f"{finding['document']} ({finding['source']}{'' if copies is None else f', copies: {copies}'})"
-        )
+        where = f"{finding['document']} ({finding['source']}{'' if copies is None else f', copies: {copies}'})"
         line(("  " + one_line(where, EXCERPT), "bold"))
         if finding.get("text"):
             line(("    " + one_line(" ".join(finding["text"].split()), EXCERPT), STYLES["found"]))
@@ -89,9 +85,7 @@ def print_demo(reports: Sequence[Mapping[str, Any]], console: Console) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("copies", justify="right", no_wrap=True)
     for report in reports:
-        table.add_column(
-            Text(escape(wording.family(report["model"]["family"]), encoding=encoding)), no_wrap=True
-        )
+        table.add_column(Text(escape(wording.family(report["model"]["family"]), encoding=encoding)), no_wrap=True)
     doses = [{dose["copies"]: dose for dose in report["doses"]} for report in reports]
     for copies in sorted(set().union(*doses)):
         cells = [_dose(known.get(copies), encoding) for known in doses]
@@ -158,12 +152,10 @@ def _estimates(estimates: Sequence[Mapping[str, Any]], encoding: str) -> Table:
             e["label"],
             f"{wording.percent(e['train']['rate'])} ({_hits(e['train'])})",
             f"{wording.percent(e['heldout']['rate'])} ({_hits(e['heldout'])})",
-            f"{wording.points(e['difference']['estimate'])} {wording.point_interval(e['difference'])}",
+            f"{wording.points(e['difference'])} {wording.point_interval(e['difference'])}",
             wording.p_value(e["p_value"]),
         ]
-        table.add_row(
-            *(Text(escape(cell, encoding=encoding), "bold" if e["primary"] else "") for cell in cells)
-        )
+        table.add_row(*(Text(escape(cell, encoding=encoding), "bold" if e["primary"] else "") for cell in cells))
     return table
 
 
@@ -172,11 +164,9 @@ def _hits(rate: Mapping[str, Any]) -> str:
 
 
 def _controls(controls: Sequence[Mapping[str, Any]]) -> str:
-    failed = [
-        f"{control['name']} ({control['detail']})" for control in controls if control["passed"] is False
-    ]
-    if failed:
-        return "controls FAILED: " + "; ".join(failed)
+    missing = [f"{control['name']} ({control['detail']})" for control in controls if not control["passed"]]
+    if missing:
+        return "controls NOT passed: " + "; ".join(missing)
     passed = [control["name"] for control in controls if control["passed"]]
     return f"controls passed: {', '.join(passed) or 'none'}"
 

@@ -60,17 +60,20 @@ def interval(rate: Mapping[str, Any]) -> str:
     return NONE if low is None or high is None else f"[{percent(low)}, {percent(high)}]"
 
 
-def points(value: float | None) -> str:
+def points(difference: Mapping[str, Any] | None) -> str:
     """Return a difference of two shares in percentage points, with its sign."""
-    if value is None:
-        return NONE
-    return f"{100 * value:+.1f}".replace("-", "−")
+    return NONE if difference is None else _signed(difference["estimate"])
 
 
-def point_interval(difference: Mapping[str, Any]) -> str:
+def point_interval(difference: Mapping[str, Any] | None) -> str:
     """Return the bounds of a difference in percentage points."""
-    low, high = difference["low"], difference["high"]
-    return NONE if low is None or high is None else f"[{points(low)}, {points(high)}]"
+    if difference is None or difference["low"] is None or difference["high"] is None:
+        return NONE
+    return f"[{_signed(difference['low'])}, {_signed(difference['high'])}]"
+
+
+def _signed(share: float | None) -> str:
+    return NONE if share is None else f"{100 * share:+.1f}".replace("-", "−")
 
 
 def p_value(value: float | None) -> str:

@@ -1,0 +1,1 @@
+"""Where text comes from: reading, tokenizing, windows, planting. Never torch."""

@@ -35,7 +35,7 @@ Row = tuple[str, Mapping[str, Any] | RecordError | None]
 
 
 def read_rows(
-    stream: ByteStream, file_format: Format, cut: Cut, text_field: str, columns: Collection[str]
+    stream: ByteStream, file_format: Format, cut: Cut, text_field: str, labels: Collection[str]
 ) -> Iterator[Row]:
     """Yield the rows of one file.
 
@@ -43,14 +43,14 @@ def read_rows(
         stream: The file; its digest is complete after the last row.
         file_format: How its bytes are read.
         cut: How a text file is cut into documents.
-        text_field: Name under which the slices of a text file appear.
-        columns: The fields that are wanted; only Parquet files leave the others unread.
+        text_field: The field that holds the text; slices of a text file appear under this name.
+        labels: The other fields that are wanted; only Parquet files leave the rest unread.
 
     Raises:
         InputError: The file as a whole cannot be read, or what is lost in it cannot be told.
     """
     if file_format == "parquet":
-        return _read_parquet(stream, columns)
+        return _read_parquet(stream, {text_field, *labels})
     if file_format == "text":
         return _read_text(stream, cut, text_field)
     if file_format == "json":
@@ -77,7 +77,7 @@ def _parse_object(line: bytes) -> Mapping[str, Any]:
     except json.JSONDecodeError as error:
         raise RecordError(f"not valid JSON ({error.msg} at column {error.colno})") from error
     except RecursionError as error:
-        raise RecordError("not valid JSON (nested too deeply)") from error
+        raise RecordError("JSON nested too deeply") from error
     except ValueError as error:  # an integer of thousands of digits
         raise RecordError(f"not valid JSON ({error})") from error
     return _checked_object(value, b"\\ud" in line or b"\\uD" in line)
@@ -90,9 +90,7 @@ def _checked_object(value: Any, surrogates: bool) -> Mapping[str, Any]:
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError as error:
-            raise RecordError(
-                "lone surrogate", "half of a character, written as \\ud800 to \\udfff"
-            ) from error
+            raise RecordError("lone surrogate", "half of a character, written as \\ud800 to \\udfff") from error
     return value
 
 
@@ -171,8 +169,10 @@ def _array_element(text: str, at: int, place: str) -> tuple[Any, int]:
         raise InputError(f"{place}: {problem.message}", problem.hint) from problem
     except json.JSONDecodeError as error:
         raise InputError(f"{place}: not valid JSON ({error.msg} in the record that starts here)") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{place}: not valid JSON (nested too deeply, or a number too long)") from error
+    except RecursionError as error:
+        raise InputError(f"{place}: JSON nested too deeply") from error
+    except ValueError as error:  # an integer of thousands of digits
+        raise InputError(f"{place}: not valid JSON ({error})") from error
 
 
 def _skip_space(text: str, at: int) -> int:

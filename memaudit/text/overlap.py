@@ -55,7 +55,11 @@ class OverlapGuard:
 
     def check(self, documents: Sequence[Document], ids: Sequence[TokenIds]) -> None:
         """Compare training documents, given with their token ids, with the remembered spans."""
-        for view, sequences in (("exact", ids), ("after normalisation", self._normalised_ids(documents))):
+        views: dict[View, Sequence[TokenIds]] = {
+            "exact": ids,
+            "after normalisation": self._normalised_ids(documents),
+        }
+        for view, sequences in views.items():
             for document, sequence in zip(documents, sequences, strict=True):
                 for position in self._spans[view].found_in(sequence):
                     found = self._heldout[position]

@@ -77,7 +77,7 @@ class Corpus:
         self.max_expand = max_expand
         self.skip_bad = skip_bad
         self._summary: Summary | None = None
-        self._columns = {text_field, *_LABELS}
+        self._labels = _LABELS - {text_field}
         self._one_source = sum(len(part.sources) for part in parts) == 1
 
     def __iter__(self) -> Iterator[Document]:
@@ -112,24 +112,24 @@ class Corpus:
             if document is None:
                 tally.counts["empty"] += 1
                 continue
-            if document.id != document.source:
-                ids.append(hash(document.id))
+            ids.append(hash(document.id))
             tally.count(document)
             yield document
         if len(np.unique(np.asarray(ids))) < len(ids):
             self._refuse_repeated_id(source, part)
         tally.files.append(FileDigest(path=stream.name, sha256=stream.sha256, bytes=stream.bytes))
-        text = isinstance(source, CorpusFile) and source.format == "text"
-        unit = self.splits[part.domain] if text else "record"
+        unit = "row" if isinstance(source, HubDataset) else "record"
+        if _is_text(source):
+            unit = self.splits[part.domain]
         tally.units[unit] += Counter(files=1, documents=tally.counts["documents"] - before)
 
     def _open(self, source: Source, part: Part) -> tuple[ByteStream | HubStream, Iterator[Row]]:
         if isinstance(source, HubDataset):
             hub = HubStream(source.name, source.config, source.split)
-            return hub, hub.rows(self._columns)
+            return hub, hub.rows({self.text_field, *self._labels})
         stream = ByteStream(source.name, self.max_expand)
-        split = self.splits[part.domain]
-        return stream, read_rows(stream, source.format, split, self.text_field, self._columns)
+        cut = self.splits[part.domain]
+        return stream, read_rows(stream, source.format, cut, self.text_field, self._labels)
 
     def _document(
         self, row: Mapping[str, Any] | RecordError | None, name: str, place: str, domain: str | None
@@ -145,7 +145,7 @@ class Corpus:
         if not text or text.isspace():
             return None
         source = _at(name, place)
-        labels = {field: _label(row[field], field) for field in row.keys() & _LABELS}
+        labels = {field: _label(row[field], field) for field in row.keys() & self._labels}
         label = labels.get("id")
         if label is not None and not self._one_source:
             label = f"{name}#{label}"
@@ -177,7 +177,7 @@ class Corpus:
                 document = self._document(row, stream.name, place, part.domain)
             except RecordError:
                 continue
-            if document is None or document.id == document.source:
+            if document is None:
                 continue
             if document.id in places:
                 problem = f'{document.source}: id "{document.id}" also stands at {places[document.id]}'
@@ -219,7 +219,7 @@ def read_corpus(
     _refuse_twice(parts)
     texts: Counter[str | None] = Counter()
     for part in parts:
-        texts[part.domain] += sum(isinstance(s, CorpusFile) and s.format == "text" for s in part.sources)
+        texts[part.domain] += sum(map(_is_text, part.sources))
     splits: dict[str | None, Cut] = {
         domain: (("file" if count >= FILES_ARE_DOCUMENTS else "block") if split == "auto" else split)
         for domain, count in texts.items()
@@ -265,18 +265,23 @@ class _Tally:
 
 
 def _unit_sentence(unit: str, found: Counter[str]) -> str:
-    files = "1 file" if found["files"] == 1 else f"{found['files']:,} files"
+    noun = "data set" if unit == "row" else "file"
+    files = f"1 {noun}" if found["files"] == 1 else f"{found['files']:,} {noun}s"
     count = f"{found['documents']:,}"
     if unit == "file":
         return f"{files}, each one document" if found["files"] > 1 else "1 file, which is one document"
-    if unit == "record":
-        return f"{count} records of {files}, each one document"
+    if unit in {"record", "row"}:
+        return f"{count} {unit}s of {files}, each one document"
     pieces = {
         "block": f"blocks of whole paragraphs of at least {BLOCK:,} characters",
         "paragraph": "paragraphs between blank lines",
         "line": "lines",
     }
     return f"{files} cut into {count} {pieces[unit]}"
+
+
+def _is_text(source: Source) -> bool:
+    return isinstance(source, CorpusFile) and source.format == "text"
 
 
 def _at(name: str, place: str) -> str:
@@ -286,7 +291,8 @@ def _at(name: str, place: str) -> str:
 def _no_text(row: Mapping[str, Any], field: str) -> RecordError:
     if field in row:
         return RecordError(f'"{field}" is {json_type(row[field])}, expected string')
-    names = ", ".join(name[:40] for name in list(row)[:20])
+    names = ", ".join(name[:20] for name in list(row)[:8]) or "none"
+    names += f" and {len(row) - 8} more" if len(row) > 8 else ""
     suggestion = did_you_mean(field, row)
     message = f"no field '{field}'; fields: {names}. {suggestion}".rstrip()
     return RecordError(message, "--text-field names the field that holds the text")

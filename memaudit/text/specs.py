@@ -95,6 +95,8 @@ def _find(pattern: str) -> list[str]:
 
 
 def _existing(pattern: str) -> list[str]:
+    if not pattern:
+        raise InputError("an empty name stands for no file")
     found = _find(pattern)
     if found:
         return found

@@ -60,15 +60,22 @@ class _Draft:
         self.name = name
         self.pieces: list[Slice] = []
         self.size = 0
-        """Characters of the pieces and one line end for each."""
+        """Characters of the pieces and the line ends between them."""
 
     def add(self, piece: Slice) -> None:
         if not self.pieces and _blank(piece):
             return
+        new_line = bool(self.pieces) and piece.first != self.pieces[-1].last
+        self.size += len(piece.text) + new_line
         self.pieces.append(piece)
-        self.size += len(piece.text) + 1
         if self.size + _PIECE_BYTES * len(self.pieces) > MAX_RECORD:
             raise InputError(f"{self.name}:{self.pieces[0].first}: document over {MAX_RECORD:,} bytes")
+
+    def is_full(self) -> bool:
+        """Return whether the slice is long enough for a block and ends in text."""
+        if not self.pieces or _blank(self.pieces[-1]):
+            return False
+        return self.size - self.pieces[-1].text.endswith("\r") >= BLOCK
 
     def take(self) -> Slice:
         """Return the slice from the first to the last piece that is not blank, and start anew."""
@@ -85,7 +92,7 @@ class _Draft:
         pieces, self.pieces, self.size = self.pieces, [], 0
         for piece in pieces:
             self.add(piece)
-            if self.size > BLOCK + len(self.pieces) and not _blank(piece):
+            if self.is_full():
                 yield self.take()
 
 
@@ -111,7 +118,7 @@ def _blocks(lines: Iterator[Slice], name: str) -> Iterator[Slice]:
             if paragraph > LONGEST_PARAGRAPH:
                 yield from draft.cut()
             continue
-        if paragraph and draft.size > BLOCK + 1:
+        if draft.is_full():
             yield draft.take()
         else:
             draft.add(line)

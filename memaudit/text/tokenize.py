@@ -202,10 +202,10 @@ def train_tokenizer(unit: Unit, texts: Iterable[str], vocab_size: int | None = N
         pipeline.add_special_tokens(list(SPECIAL_TOKENS))
         return TrainedTokenizer(pipeline)
     pipeline = _split_by(WORD_PATTERN, {})
-    trainer = trainers.WordLevelTrainer(
+    word_trainer = trainers.WordLevelTrainer(
         vocab_size=vocab_size or 50_000, special_tokens=list(SPECIAL_TOKENS), show_progress=False
     )
-    pipeline.train_from_iterator(texts, trainer)
+    pipeline.train_from_iterator(texts, word_trainer)
     return TrainedTokenizer(pipeline)
 
 

@@ -158,9 +158,7 @@ def _match(train: _Side, heldout: _Side, overlaps: list[Overlap], options: Windo
     return WindowSet(windows, set_aside, overlaps, matched, matching)
 
 
-def _comparable(
-    train: Counter[Stratum], heldout: Counter[Stratum]
-) -> tuple[Counter[Stratum], Counter[Stratum], str]:
+def _comparable(train: Counter[Stratum], heldout: Counter[Stratum]) -> tuple[Counter[Stratum], Counter[Stratum], str]:
     """Drop domains from the strata where only one side names them."""
     named = [any(domain is not None for domain, _ in side) for side in (train, heldout)]
     if all(named):
@@ -203,14 +201,12 @@ def _cut_side(
     if set(counts) != set(side.eligible):
         side.kept = _merged(side.kept)
     drawn = [c for stratum, count in quotas.items() for c in side.drawn(stratum, count)]
-    side.reasons["not drawn: enough others, or no counterpart of its domain and length"] += sum(
-        counts.values()
-    ) - len(drawn)
+    side.reasons["not drawn: enough others, or no counterpart of its domain and length"] += sum(counts.values()) - len(
+        drawn
+    )
     drawn.sort(key=lambda c: _draw(options.seed, "order", c.document.id))
     for candidate in drawn:
-        yield from cut_document(
-            candidate.document, candidate.encoding, options, per_document, side.name == "train"
-        )
+        yield from cut_document(candidate.document, candidate.encoding, options, per_document, side.name == "train")
 
 
 def _merged(
@@ -230,14 +226,10 @@ def cut_document(
     generator = np.random.default_rng(_draw(options.seed, "place", document.id))
     shift = int(generator.integers(spare + 1))
     chosen = np.sort(generator.permutation(slots)[:most])
-    return [
-        _window(document, encoding, shift + int(slot) * options.length, options, member) for slot in chosen
-    ]
+    return [_window(document, encoding, shift + int(slot) * options.length, options, member) for slot in chosen]
 
 
-def _window(
-    document: Document, encoding: Encoding, start: int, options: WindowOptions, member: bool
-) -> Window:
+def _window(document: Document, encoding: Encoding, start: int, options: WindowOptions, member: bool) -> Window:
     middle, end = start + options.prefix, start + options.length
     first, last = int(encoding.starts[start]), int(encoding.ends[end - 1])
     # The seam in characters: where the suffix's first token begins.
@@ -263,9 +255,7 @@ def _encoded(documents: Iterable[Document], tokenizer: Tokenizer) -> Iterator[_C
         yield from map(_Candidate, batch, encodings)
 
 
-def _guarded(
-    documents: Iterable[Document], tokenizer: Tokenizer, guard: OverlapGuard
-) -> Iterator[_Candidate]:
+def _guarded(documents: Iterable[Document], tokenizer: Tokenizer, guard: OverlapGuard) -> Iterator[_Candidate]:
     stream = _encoded(documents, tokenizer)
     while batch := list(itertools.islice(stream, BATCH)):
         guard.check([c.document for c in batch], [c.encoding.ids for c in batch])

@@ -24,7 +24,7 @@ class TrainingOptions:
     """Rows of a batch: documents (transformers) or parallel streams (recurrent networks)."""
     context_length: int = 128
     """Longest row of a transformer; steps that back-propagation goes back in a recurrent network."""
-    learning_rate: float = 6e-3
+    learning_rate: float = 1e-2
     """Peak; linear warm-up before it and linear decay to zero after it."""
     optimizer: OptimizerName = "muon"
     """``muon`` trains the hidden matrices by Muon and the rest by AdamW; ``adamw`` trains all by AdamW."""
@@ -44,10 +44,13 @@ class TrainingOptions:
     """Threads of torch; as it is set by default. Weights are bit-equal only at an equal number."""
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "context_length", "learning_rate", "clip", "threads"):
+        for name in ("epochs", "learning_rate", "clip"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise InputError(f"{name} must be above 0, not {getattr(self, name)}")
+        for name, least in (("batch_size", 1), ("context_length", 2), ("threads", 1), ("seed", 0)):
             value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise InputError(f"{name} must be above 0, not {value}")
+            if value is not None and (type(value) is not int or value < least):
+                raise InputError(f"{name} must be a whole number of at least {least}, not {value}")
         for name, top in (("warmup", 1.0), ("weight_decay", 1.0), ("checkpoint_seconds", float("inf"))):
             if not 0 <= getattr(self, name) < top:
                 raise InputError(f"{name} must lie in [0, {top:g}), not {getattr(self, name)}")
@@ -69,8 +72,8 @@ class TrainingOptions:
 
 
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "rnn": {"optimizer": "adamw", "learning_rate": 6e-3},
-    "gpt": {"optimizer": "muon", "learning_rate": 6e-3},
-    "bert": {"optimizer": "muon", "learning_rate": 6e-3},
+    "rnn": {"optimizer": "muon", "learning_rate": 1e-2, "context_length": 64},
+    "gpt": {"optimizer": "muon", "learning_rate": 1e-2},
+    "bert": {"optimizer": "muon", "learning_rate": 1e-2, "batch_size": 8},
 }
 """Measured by ``benchmarks/optimizer.py``."""

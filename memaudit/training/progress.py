@@ -56,14 +56,11 @@ class LineProgress:
 
     def __init__(self, stream: TextIO, label: str) -> None:
         self.stream, self.label = stream, label
-        self.tenths: int | None = None
 
     def update(self, status: Status) -> None:
         """Write a line at every tenth."""
-        tenths = 10 * status.step // status.steps
-        if self.tenths is not None and tenths > self.tenths:
-            self.note(f"{10 * tenths}%  {status}")
-        self.tenths = tenths if self.tenths is not None or status.step > 1 else 0
+        if 10 * status.step // status.steps > 10 * (status.step - 1) // status.steps:
+            self.note(f"{100 * status.step // status.steps}%  {status}")
 
     def note(self, message: str) -> None:
         """Write a line."""
@@ -84,8 +81,8 @@ class BarProgress:
 
         name, status = TextColumn("{task.description}"), TextColumn("{task.fields[status]}")
         self.bar = Bar(name, BarColumn(bar_width=24), status, console=Console(file=stream))
-        self.label = escape(label)
-        self.task = self.bar.add_task(self.label, total=None, status="")
+        self.label = label
+        self.task = self.bar.add_task(escape(label), total=None, status="")
         self.bar.start()
 
     def update(self, status: Status) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -52,9 +53,7 @@ class Trained:
     report: TrainingReport
 
 
-def train_ngram(
-    source: CorpusOptions, out: Path, *, order: int = 5, smoothing: Smoothing = "kneser-ney"
-) -> NgramModel:
+def train_ngram(source: CorpusOptions, out: Path, *, order: int = 5, smoothing: Smoothing = "kneser-ney") -> NgramModel:
     """Count n-grams and write the model to ``out``.
 
     Args:
@@ -92,7 +91,7 @@ def train_neural(
         context: Longest sequence of a transformer; steps of backpropagation through time of an RNN.
         seed: Fixes the initial weights, the order of the data, and all noise.
         progress: Where to report; by default standard error, a bar or plain lines as it is a terminal or not.
-        options: Fields of `TrainingOptions` that differ from the family's measured defaults.
+        **options: Fields of `TrainingOptions` that differ from the family's measured defaults.
     """
     from memaudit.training.loop import fit
     from memaudit.training.options import TrainingOptions
@@ -128,11 +127,21 @@ def _new_model(
 
 def _tokenized(source: CorpusOptions) -> tuple[TrainedTokenizer, list[TokenIds]]:
     corpus = source.read()
-    tokenizer = train_tokenizer(source.unit, (d.text for d in corpus), source.vocab_size)
+    tokenizer = train_tokenizer(source.unit, _distinct(corpus), source.vocab_size)
     documents, size = _encoded(tokenizer, corpus)
     if not size:
         raise InputError(f"no text to train on in {', '.join(source.corpus)}")
     return tokenizer, documents
+
+
+def _distinct(corpus: Corpus) -> Iterator[str]:
+    """Yield every text once: copies of a document must not shape the vocabulary in their own favour."""
+    seen: set[bytes] = set()
+    for document in corpus:
+        digest = hashlib.blake2b(document.text.encode("utf-8"), digest_size=16).digest()
+        if digest not in seen:
+            seen.add(digest)
+            yield document.text
 
 
 def _encoded(tokenizer: TrainedTokenizer, corpus: Corpus) -> tuple[list[TokenIds], int]:

@@ -1,4 +1,4 @@
-"""A stranger's recurrent model: the two-layer character LSTM of tensorflow-char-rnn, read as one long scan."""
+"""A stranger's recurrent model: the two-layer character LSTM of tensorflow-char-rnn, read in one scan."""
 
 from __future__ import annotations
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import memaudit
 import numpy as np
 import pytest
+
+import memaudit
 from memaudit.audit import extraction
 from memaudit.audit.extraction import AuditOptions, audit, measure
 from memaudit.errors import InputError, RunError
@@ -125,7 +126,25 @@ def smooth_model(texts: Sequence[str]) -> NgramModel:
 def english(count: int, seed: int) -> list[str]:
     """Sentences of a small grammar: a model learns the grammar without having seen the sentence."""
     random = np.random.default_rng(seed)
-    words = "the a some river house garden stone bird walks sees finds under over near old green small".split()
+    words = [
+        "the",
+        "a",
+        "some",
+        "river",
+        "house",
+        "garden",
+        "stone",
+        "bird",
+        "walks",
+        "sees",
+        "finds",
+        "under",
+        "over",
+        "near",
+        "old",
+        "green",
+        "small",
+    ]
     return [" ".join(random.choice(words, 14)) for _ in range(count)]
 
 
@@ -251,7 +270,9 @@ def test_doses_and_domains_are_reported(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     twins = [{"text": t, "copies": 0, "domain": "ab"[i % 2]} for i, t in enumerate(unique_text(40, 2))]
     (tmp_path / "h.jsonl").write_text("".join(json.dumps(r) + "\n" for r in twins))
-    result = audit(oracle(texts), str(tmp_path / "t.jsonl"), str(tmp_path / "h.jsonl"), out=tmp_path / "run", options=OPTIONS)
+    result = audit(
+        oracle(texts), str(tmp_path / "t.jsonl"), str(tmp_path / "h.jsonl"), out=tmp_path / "run", options=OPTIONS
+    )
     assert [(d["copies"], d["rate"]) for d in result.report["doses"]] == [(0, 0.0), (1, 1.0), (2, 1.0), (4, 1.0)]
     assert [d["domain"] for d in result.report["domains"]] == ["a", "b"]
 

@@ -40,9 +40,7 @@ def brute_force_bleu(reference, candidate):
     precisions = []
     smoothed = Fraction(1)
     for n in range(1, min(4, len(candidate)) + 1):
-        there, here = (
-            Counter(tuple(s[i : i + n]) for i in range(len(s) - n + 1)) for s in (reference, candidate)
-        )
+        there, here = (Counter(tuple(s[i : i + n]) for i in range(len(s) - n + 1)) for s in (reference, candidate))
         matches = Fraction((there & here).total())
         if n == 1 and not matches:
             return 0.0

@@ -172,8 +172,7 @@ def test_maximum_likelihood_perplexity_equals_nltk(order: int) -> None:
     oracle.fit(nltk_ngrams(training, order, []), [str(i) for i in range(4)])
     found = model.score([window(test[:order], test[order:])]).log_prob
     expected = [
-        oracle.score(str(test[t]), [str(i) for i in test[max(0, t - order + 1) : t]])
-        for t in range(order, len(test))
+        oracle.score(str(test[t]), [str(i) for i in test[max(0, t - order + 1) : t]]) for t in range(order, len(test))
     ]
     assert np.isfinite(found).all()
     assert math.exp(-found.mean()) == pytest.approx(math.exp(-np.mean(np.log(expected))), rel=1e-9)
@@ -193,10 +192,7 @@ def test_kneser_ney_perplexity_equals_nltk_where_the_definitions_coincide(order:
     oracle = nltk.lm.KneserNeyInterpolated(order, discount=0.3)
     oracle.fit(nltk_ngrams(training, order, ["<s>"]), ["<s>", *(str(i) for i in range(4))])
     found = model.score([window([], test)]).log_prob
-    expected = [
-        oracle.score(str(test[t]), [str(i) for i in test[max(0, t - order + 1) : t]])
-        for t in range(len(test))
-    ]
+    expected = [oracle.score(str(test[t]), [str(i) for i in test[max(0, t - order + 1) : t]]) for t in range(len(test))]
     assert math.exp(-found.mean()) == pytest.approx(math.exp(-np.mean(np.log(expected))), rel=1e-9)
 
 
@@ -394,9 +390,7 @@ def test_shannons_chain_of_letter_pairs() -> None:
 
 def test_same_seed_same_text() -> None:
     model = NgramModel.train([unique_text(0, 2_000) % 30 + 1], letters(30), order=2)
-    first, second, other = (
-        model.continuations([ids([4, 5])], 40, Decoding(1.0, seed=seed))[0] for seed in (1, 1, 2)
-    )
+    first, second, other = (model.continuations([ids([4, 5])], 40, Decoding(1.0, seed=seed))[0] for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, other)
 

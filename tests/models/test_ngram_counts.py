@@ -18,9 +18,7 @@ def ids(*tokens: int) -> np.ndarray:
     return np.array(tokens, dtype=np.int32)
 
 
-def brute_counts(
-    documents: list[list[int]], order: int, eos: list[int], continuation: bool
-) -> dict[Ngram, int]:
+def brute_counts(documents: list[list[int]], order: int, eos: list[int], continuation: bool) -> dict[Ngram, int]:
     raw: Counter[Ngram] = Counter()
     before: dict[Ngram, set[object]] = defaultdict(set)
     for document in documents:
@@ -57,9 +55,7 @@ def unfold(trie: Trie, order: int) -> dict[Ngram, int]:
     return found
 
 
-def check(
-    documents: list[list[int]], order: int, vocab_size: int, eos_id: int | None, continuation: bool
-) -> None:
+def check(documents: list[list[int]], order: int, vocab_size: int, eos_id: int | None, continuation: bool) -> None:
     arrays = [ids(*document) for document in documents]
     counts = count_ngrams(arrays, order, vocab_size, eos_id, continuation=continuation)
     expected = brute_counts(documents, order, [] if eos_id is None else [eos_id], continuation)

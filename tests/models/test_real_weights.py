@@ -57,5 +57,6 @@ def test_charrnn_has_its_published_perplexity(weights: Path) -> None:
     assert math.exp(loss) == pytest.approx(4.335, abs=0.01)
     window = Window(rows[0, :50], rows[0, 50:60])
     assert model.score([window]).log_prob == pytest.approx(
-        log_probs[0, 49:59].gather(1, torch.from_numpy(window.suffix.astype(np.int64))[:, None])[:, 0].numpy(), abs=1e-4
+        log_probs[0, 49:59].gather(1, torch.from_numpy(window.suffix.astype(np.int64))[:, None])[:, 0].numpy(),
+        abs=1e-4,
     )

@@ -102,7 +102,7 @@ def build_records(seed: int, strength: float, per_dose: int = 16) -> list[Window
 
 
 METRICS: list[tuple[str, str, str, float | None, Callable[[WindowRecord], bool]]] = [
-    ("extractable", "Extractable", "greedy decoding reproduces all 50 tokens", None, lambda r: r.extractable),
+    ("extractable", "Extractable", "greedy decoding reproduces all 50 tokens", 1.0, lambda r: r.extractable),
     (
         "edit_similarity",
         "Near-verbatim by edit distance",
@@ -138,11 +138,7 @@ def build_report(
                 "threshold": threshold,
                 "train": one,
                 "heldout": other,
-                "difference": {
-                    "estimate": gap,
-                    "low": None if gap is None else max(-1.0, gap - 0.09),
-                    "high": None if gap is None else min(1.0, gap + 0.09),
-                },
+                "difference": difference(gap),
                 "p_value": 0.0001 if defined else None,
                 "p_holm": None if name == "extractable" else 0.0003,
                 "unit": "document",
@@ -199,6 +195,8 @@ def build_report(
             "train_documents": len(train),
             "heldout_documents": len(heldout),
             "set_aside": [{"side": "train", "reason": "shorter than 100 tokens", "count": 7}],
+            "overlaps": [{"heldout": "twin-9", "train": "planted-3", "view": "exact"}],
+            "matching": "matched by length and domain",
             "sha256": "cd" * 32,
         },
         "estimates": estimates,
@@ -245,7 +243,7 @@ def build_report(
             "upper_bound": 0.41,
             "documents": len(train),
             "documents_needed": 299,
-            "sentence": "With 112 documents a rate of 1% would go unseen in 1 run of 3; 299 documents are needed.",
+            "sentence": "0 of 112: the rate may be up to 2.6%; 299 documents are needed to show 1%.",
         },
         "limits": [
             "Greedy decoding from 50-token prefixes only: text that needs another prompt does not show.",
@@ -266,11 +264,17 @@ def build_report(
         ],
         "provenance": {
             "identity": "9f" * 32,
-            "command": f"memaudit audit models/{family} --train corpus/planted.jsonl --heldout corpus/twins.jsonl",
+            "command": f"memaudit audit models/{family} --train planted.jsonl --heldout twins.jsonl",
             "versions": {"memaudit": "0.1.0", "python": "3.11.7", "torch": "2.13.0", "numpy": "2.4.0"},
         },
     }
     return report | changes
+
+
+def difference(gap: float | None) -> dict[str, float] | None:
+    if gap is None:
+        return None
+    return {"estimate": gap, "low": max(-1.0, gap - 0.09), "high": min(1.0, gap + 0.09)}
 
 
 def mean(values: list[float]) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+
 from memaudit.errors import InputError
 from memaudit.records import Document
 from memaudit.text.canaries import plant

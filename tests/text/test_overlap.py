@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from memaudit.records import Document
 from memaudit.text.overlap import OverlapGuard, span_hashes
 from memaudit.text.tokenize import train_tokenizer

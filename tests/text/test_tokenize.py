@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from memaudit.errors import InputError
 from memaudit.text.tokenize import (
     EOS,

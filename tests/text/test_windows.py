@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from memaudit.errors import InputError
 from memaudit.records import Document
 from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
@@ -19,9 +20,7 @@ OPTIONS = WindowOptions(prefix=5, suffix=5, limit=1000)
 
 def texts(count: int, seed: int, length: tuple[int, int] = (10, 60)) -> list[str]:
     random = np.random.default_rng(seed)
-    return [
-        " ".join(f"w{random.integers(10**6)}" for _ in range(random.integers(*length))) for _ in range(count)
-    ]
+    return [" ".join(f"w{random.integers(10**6)}" for _ in range(random.integers(*length))) for _ in range(count)]
 
 
 def documents(name: str, count: int, seed: int, domains: tuple[str | None, ...] = (None,)) -> list[Document]:
@@ -124,7 +123,9 @@ def test_limit_and_several_windows_of_few_documents(tokenizer: TrainedTokenizer)
     for name in {w.document for w in members}:
         starts = sorted(w.start for w in members if w.document == name)
         assert min(np.diff(starts)) >= 10
-    drawn = draw_windows(documents("t", 150, 1), documents("h", 150, 2), tokenizer, dataclasses.replace(OPTIONS, limit=25))
+    drawn = draw_windows(
+        documents("t", 150, 1), documents("h", 150, 2), tokenizer, dataclasses.replace(OPTIONS, limit=25)
+    )
     assert 15 <= sum(w.member for w in drawn.windows) <= 25
 
 

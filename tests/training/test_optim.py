@@ -25,7 +25,7 @@ def module_of(family: str, tokenizer):
 
 
 HIDDEN = {
-    # Matrices of one layer, times two layers; BERT's and ModernBERT's heads have one more between body and decoder.
+    # Two layers of equal matrices; the heads of BERT and ModernBERT have one more before the decoder.
     "lstm": 4, "gru": 4, "mrnn": 6, "gpt2": 8, "llama": 14, "bert": 13, "modernbert": 9,
 }  # fmt: skip
 
@@ -52,7 +52,9 @@ def test_every_parameter_is_trained_by_exactly_one_optimizer(family: str, name: 
     trained = [id(weight) for group in groups for weight in group["params"]]
     assert sorted(trained) == sorted(id(weight) for weight in module.parameters())
     assert isinstance(optimizers[0], torch.optim.Muon) == (name == "muon")
-    assert all(weight.ndim == 1 for group in groups if not group["weight_decay"] for weight in group["params"])
+    assert all(
+        weight.ndim == 1 for group in groups if not group["weight_decay"] for weight in group["params"]
+    )
 
 
 @settings(deadline=None, max_examples=80)
@@ -61,7 +63,7 @@ def test_learning_rate_rises_to_its_peak_and_falls_towards_zero(steps: int, warm
     factors = [learning_rate_factor(step, steps, warmup) for step in range(steps)]
     peak = max(1, round(warmup * steps))
     assert all(0 < factor <= 1 for factor in factors)
-    assert factors[: peak] == sorted(factors[: peak])
+    assert factors[:peak] == sorted(factors[:peak])
     assert factors[peak - 1 :] == sorted(factors[peak - 1 :], reverse=True)
     assert max(factors) == 1.0
     if steps > peak:
