@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from memaudit.cli_train import Corpus, Seed, Split, TextField, train_app
+from memaudit.cli_train import Corpus, MaxExpand, Seed, Split, TextField, train_app
 
 app = typer.Typer(
     name="memaudit",
@@ -142,6 +142,7 @@ def audit(
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Count and list bad records, and go on.")] = False,
     text_field: TextField = "text",
     split: Split = "auto",
+    max_expand: MaxExpand = None,
     seed: Seed = 0,
     device: Device = "cpu",
     dtype: Dtype = "float32",
@@ -175,6 +176,7 @@ def audit(
         text_field=text_field,
         split=split,
         skip_bad=skip_bad,
+        max_expand=max_expand,
     )
     loaded = load_model(model, device=device, dtype=dtype, allow_download=allow_download)
     with progress_bar("windows") as progress:

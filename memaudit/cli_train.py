@@ -32,6 +32,7 @@ Split = Annotated[
     Literal["auto", "file", "paragraph", "block", "line"],
     typer.Option(help="What one document of a text file is; auto: blocks of paragraphs unless there are many files."),
 ]
+MaxExpand = Annotated[int | None, typer.Option(min=1, help="Bytes that a compressed file may expand to.")]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the trained model.")]
 Unit = Annotated[Literal["byte", "char", "word", "bpe"], typer.Option(help="What a token is.")]
 VocabSize = Annotated[int | None, typer.Option(min=2, help="Largest vocabulary, for words and BPE.")]
@@ -46,7 +47,7 @@ Heldout = Annotated[
     list[str] | None, typer.Option(metavar="SPEC", help="Text for the validation loss; never trained on.")
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")]
-CORPUS_FLAGS = ("corpus", "unit", "vocab_size", "text_field", "split")
+CORPUS_FLAGS = ("corpus", "unit", "vocab_size", "text_field", "split", "max_expand")
 
 
 @train_app.command("ngram")
@@ -61,6 +62,7 @@ def train_ngram(
     vocab_size: VocabSize = None,
     text_field: TextField = "text",
     split: Split = "file",
+    max_expand: MaxExpand = None,
 ) -> None:
     """Train an n-gram model: counts, as Shannon did in 1948, with or without smoothing.
 
@@ -71,7 +73,7 @@ def train_ngram(
     """
     from memaudit.training.train import CorpusOptions, train_ngram
 
-    source = CorpusOptions(corpus, unit, vocab_size, text_field, split)
+    source = CorpusOptions(corpus, unit, vocab_size, text_field, split, max_expand)
     model = train_ngram(source, out, order=order, smoothing=smoothing)
     typer.echo(f"{out}: {model.parameters:,} n-grams up to order {order}")
 
@@ -98,6 +100,7 @@ def train_rnn(
     threads: Threads = None,
     text_field: TextField = "text",
     split: Split = "file",
+    max_expand: MaxExpand = None,
 ) -> None:
     """Train a recurrent model; its state is carried across the text.
 
@@ -130,6 +133,7 @@ def train_gpt(
     threads: Threads = None,
     text_field: TextField = "text",
     split: Split = "file",
+    max_expand: MaxExpand = None,
 ) -> None:
     """Train a causal transformer; the folder loads with AutoModelForCausalLM.
 
@@ -166,6 +170,7 @@ def train_bert(
     threads: Threads = None,
     text_field: TextField = "text",
     split: Split = "file",
+    max_expand: MaxExpand = None,
 ) -> None:
     """Train a masked transformer; the folder loads with AutoModelForMaskedLM.
 

@@ -51,6 +51,8 @@ class AuditOptions(WindowOptions):
     text_field: str = "text"
     split: Split = "auto"
     skip_bad: bool = False
+    max_expand: int | None = None
+    """Bytes that a compressed file may expand to; by default at most 200 times its size."""
 
 
 def audit(
@@ -181,7 +183,13 @@ def _measure_all(
 
 def _corpus(specs: str | Sequence[str], options: AuditOptions) -> Corpus:
     listed = [specs] if isinstance(specs, str) else list(specs)
-    return read_corpus(listed, text_field=options.text_field, split=options.split, skip_bad=options.skip_bad)
+    return read_corpus(
+        listed,
+        text_field=options.text_field,
+        split=options.split,
+        max_expand=options.max_expand,
+        skip_bad=options.skip_bad,
+    )
 
 
 def _plan(

@@ -219,7 +219,8 @@ class RnnModel(LanguageModel):
             )
         file = folder / "model.safetensors"
         try:
-            tensors = load_file(file)
+            # Copies: what load_file maps is not aligned, and sums then differ in the last bit.
+            tensors = {name: tensor.clone() for name, tensor in load_file(file).items()}
         except (OSError, safetensors.SafetensorError) as error:
             raise ModelError(f"{file}: not weights: {error}") from error
         if config["layers"] > len(tensors):

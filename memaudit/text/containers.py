@@ -101,9 +101,8 @@ class ByteStream:
             raise InputError(problem, "fetch the file again")
 
     def _refuse_expansion(self, size: int) -> None:
-        if self._max_expand is not None:
-            limit = self._max_expand
-        else:
+        limit = self._max_expand
+        if limit is None:
             limit = max(FREE_EXPANSION, MAX_RATIO * self.bytes)
         if size > limit:
             hint = f"more than {limit:,} bytes from {self.bytes:,}; use --max-expand if that is right"

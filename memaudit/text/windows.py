@@ -221,12 +221,14 @@ def _merged(
 def cut_document(
     document: Document, encoding: Encoding, options: WindowOptions, most: int, member: bool
 ) -> list[Window]:
-    """Cut at most ``most`` windows that do not overlap, at places drawn by the seed, in text order."""
-    slots, spare = divmod(len(encoding), options.length)
+    """Tile a document with windows from its start and draw at most ``most`` of the tiles, in text order.
+
+    The first tile begins where the document does: there the model stands as it stood in training.
+    """
+    tiles = len(encoding) // options.length
     generator = np.random.default_rng(_draw(options.seed, "place", document.id))
-    shift = int(generator.integers(spare + 1))
-    chosen = np.sort(generator.permutation(slots)[:most])
-    return [_window(document, encoding, shift + int(slot) * options.length, options, member) for slot in chosen]
+    chosen = np.sort(generator.permutation(tiles)[:most])
+    return [_window(document, encoding, int(tile) * options.length, options, member) for tile in chosen]
 
 
 def _window(document: Document, encoding: Encoding, start: int, options: WindowOptions, member: bool) -> Window:

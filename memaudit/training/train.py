@@ -39,10 +39,14 @@ class CorpusOptions:
     text_field: str = "text"
     split: Split = "file"
     """How text files become documents; a whole file by default, so that no seam is learnt as an end."""
+    max_expand: int | None = None
+    """Bytes that a compressed file may expand to; by default at most 200 times its size."""
 
     def read(self, specs: Sequence[str] = ()) -> Corpus:
         """Return the corpus, or another one read in the same way."""
-        return read_corpus(list(specs or self.corpus), text_field=self.text_field, split=self.split)
+        return read_corpus(
+            list(specs or self.corpus), text_field=self.text_field, split=self.split, max_expand=self.max_expand
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -143,7 +144,7 @@ def test_cuts_do_not_overlap_and_stay_inside(suffix: int, prefix: int, length: i
     cuts = cut_document(Document("d", text, "d"), encoding, options, most, member=True)
     assert len(cuts) == min(most, len(text) // options.length)
     starts = [w.start for w in cuts]
-    assert all(b - a >= options.length for a, b in zip(starts, starts[1:], strict=False))
+    assert all(b - a >= options.length for a, b in itertools.pairwise(starts))
     assert all(0 <= s <= len(text) - options.length for s in starts)
     assert all(text[w.start :].startswith(w.prefix_text + w.suffix_text) for w in cuts)
 

@@ -1,0 +1,81 @@
+"""The README is a promise: its commands are lines that work, and CI runs the one it names."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from memaudit.cli import app
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+def commands(text: str) -> list[list[str]]:
+    """Every memaudit command of a page or help text, as arguments."""
+    lines = re.findall(r"^ *(?:\.venv/bin/)?memaudit ((?:demo|audit|train|sample|report)\b.*)$", text, re.MULTILINE)
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+DOCUMENTED = [(page.name, arguments) for page in PAGES for arguments in commands(page.read_text(encoding="utf-8"))]
+
+
+def parse(arguments: list[str]) -> None:
+    """Parse a command without carrying it out."""
+    command = typer.main.get_command(app)
+    context = command.make_context("memaudit", list(arguments))
+    while arguments := [*context._protected_args, *context.args]:
+        name, child, rest = context.command.resolve_command(context, arguments)  # type: ignore[attr-defined]
+        context = child.make_context(name, rest, parent=context)
+        if not hasattr(child, "commands"):
+            return
+
+
+def test_the_two_commands_come_first() -> None:
+    demo, tests = BLOCKS[:2]
+    assert demo.strip().endswith("memaudit demo")
+    assert tests.strip().endswith("-m pytest")
+    assert all(len(block.strip().splitlines()) == 1 for block in (demo, tests))
+
+
+def test_ci_does_what_the_second_command_does() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    for step in ("python3 -m venv", "-e '.[dev]'", "-m pytest"):
+        assert step in BLOCKS[1]
+        assert step in script
+
+
+def test_pages_hold_commands() -> None:
+    assert len(DOCUMENTED) >= 7
+
+
+@pytest.mark.parametrize(("page", "arguments"), DOCUMENTED, ids=lambda value: value if isinstance(value, str) else " ".join(value)[:60])
+def test_documented_commands_parse(page: str, arguments: list[str]) -> None:
+    parse(arguments)
+    assert arguments[0] in {"demo", "audit", "train", "sample", "report"}
+
+
+def test_examples_in_the_help_parse() -> None:
+    group = typer.main.get_command(app)
+    families = group.commands["train"].commands.values()  # type: ignore[attr-defined]
+    helps = [command.help or "" for command in (group, *group.commands.values(), *families)]  # type: ignore[attr-defined]
+    examples = [arguments for text in helps for arguments in commands(text)]
+    for arguments in examples:
+        parse(arguments)
+    assert len(examples) >= 15
+
+
+def test_parsing_refuses_what_does_not_exist() -> None:
+    with pytest.raises(Exception, match="No such option"):
+        parse(["audit", "models/gpt", "--train", "a", "--heldout", "b", "--no-such-flag"])
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
