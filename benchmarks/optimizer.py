@@ -73,9 +73,7 @@ def main() -> None:
             for result in runs:
                 note = f"held-out {result['heldout']:.3f} bits/byte, {result['seconds']:.1f} CPU-s"
                 name = f"{family} {optimizer} at {result['rate']:g}"
-                report.add(
-                    f"{name}: planted suffix tokens ranked first", result["recited"], unit="", note=note
-                )
+                report.add(f"{name}: planted suffix tokens ranked first", result["recited"], unit="", note=note)
         chosen = defaults["optimizer"]
         other = "adamw" if chosen == "muon" else "muon"
         ratio = best[chosen]["recited"] / best[other]["recited"]

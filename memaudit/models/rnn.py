@@ -174,9 +174,7 @@ class RnnModel(LanguageModel):
         return scores
 
     @torch.no_grad()
-    def continuations(
-        self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY
-    ) -> list[TokenIds]:
+    def continuations(self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY) -> list[TokenIds]:
         """Read each prompt once, then go on from its state token by token."""
         self.module.eval()
         continued: dict[int, TokenIds] = {}

@@ -155,9 +155,7 @@ class StreamBatches:
         seed: Fixes the order of documents together with the epoch.
     """
 
-    def __init__(
-        self, documents: Sequence[TokenIds], eos: int, batch_size: int, length: int, seed: int = 0
-    ) -> None:
+    def __init__(self, documents: Sequence[TokenIds], eos: int, batch_size: int, length: int, seed: int = 0) -> None:
         self.documents = [np.append(document, eos).astype(np.int64) for document in documents]
         self.eos, self.length, self.seed = eos, length, seed
         tokens = sum(len(document) for document in self.documents)

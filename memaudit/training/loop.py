@@ -163,9 +163,7 @@ class _Training:
         self.objective = objective_of(model, options)
         self.batches = batches_of(model, documents, options)
         self.steps = max(1, round(options.epochs * len(self.batches)))
-        self.optimizers = build_optimizers(
-            self.module, options.optimizer, options.learning_rate, options.weight_decay
-        )
+        self.optimizers = build_optimizers(self.module, options.optimizer, options.learning_rate, options.weight_decay)
         torch.manual_seed(options.seed)
         self.began = self.saved = time.monotonic()
         self.heldout: tuple[float, str] | None = None
@@ -200,9 +198,7 @@ class _Training:
         position = self.position
         value, measure = self.heldout or (None, None)
         seconds = time.monotonic() - self.began
-        return TrainingReport(
-            position.step, position.tokens, position.loss, value, measure, seconds, self.first
-        )
+        return TrainingReport(position.step, position.tokens, position.loss, value, measure, seconds, self.first)
 
     def _step(self) -> None:
         options, step = self.options, self.position.step
@@ -241,9 +237,7 @@ class _Training:
         )
 
     def _measure(self, heldout: Sequence[TokenIds], heldout_bytes: int | None) -> None:
-        self.heldout = heldout_loss(
-            self.model, self.objective, heldout, heldout_bytes, self.options.context_length
-        )
+        self.heldout = heldout_loss(self.model, self.objective, heldout, heldout_bytes, self.options.context_length)
         value, measure = self.heldout
         self.progress.note(f"held-out {value:.4f} {measure} after {self.position.step} steps")
 

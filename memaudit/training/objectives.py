@@ -124,9 +124,7 @@ def corrupt(
 
 def summed_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Return the sum over targets that are not `IGNORED` of -log p(target), in nats."""
-    return cross_entropy(
-        logits.flatten(0, -2).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum"
-    )
+    return cross_entropy(logits.flatten(0, -2).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum")
 
 
 def tensors(module: nn.Module, *arrays: NDArray[Any]) -> list[Tensor]:

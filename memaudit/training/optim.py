@@ -39,9 +39,7 @@ def build_optimizers(
     optimizers: list[Optimizer] = []
     if name == "muon" and hidden:
         optimizers.append(
-            torch.optim.Muon(
-                hidden, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
-            )
+            torch.optim.Muon(hidden, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
         )
         hidden = []
     matrices = hidden + [weight for weight in others if weight.ndim > 1]

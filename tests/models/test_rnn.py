@@ -108,9 +108,7 @@ def test_scores_equal_a_slow_float64_reference(tokenizer: TrainedTokenizer, cell
 
 
 @settings(deadline=None, max_examples=15)
-@given(
-    st.lists(st.tuples(st.integers(0, 12), st.integers(1, 8)), min_size=1, max_size=9), st.sampled_from(CELLS)
-)
+@given(st.lists(st.tuples(st.integers(0, 12), st.integers(1, 8)), min_size=1, max_size=9), st.sampled_from(CELLS))
 def test_a_row_never_depends_on_its_batch(shapes: list[tuple[int, int]], cell: str) -> None:
     tokenizer = train_tokenizer("char", ["a sentence of some letters"])
     model = new_rnn(tokenizer, cell=cell, width=12)
@@ -154,9 +152,7 @@ def test_saved_and_loaded_scores_bit_equal(tokenizer: TrainedTokenizer, cell: st
     again = RnnModel.load(tmp_path)
     windows = windows_of(tokenizer, [(5, 5), (1, 9)])
     for field in ("log_prob", "rank", "mean", "std"):
-        np.testing.assert_array_equal(
-            getattr(again.score(windows), field), getattr(model.score(windows), field)
-        )
+        np.testing.assert_array_equal(getattr(again.score(windows), field), getattr(model.score(windows), field))
     assert (again.training, again.parameters, again.config) == (
         model.training,
         model.parameters,
@@ -207,9 +203,7 @@ def test_tampered_weights_are_refused_by_name(
 
 
 @pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"\xff" * 64])
-def test_files_that_are_no_weights_are_refused(
-    tokenizer: TrainedTokenizer, tmp_path: Path, content: bytes
-) -> None:
+def test_files_that_are_no_weights_are_refused(tokenizer: TrainedTokenizer, tmp_path: Path, content: bytes) -> None:
     new_rnn(tokenizer, width=8).save(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(content)
     with pytest.raises(ModelError, match=r"model\.safetensors: not weights"):

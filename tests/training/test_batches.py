@@ -16,9 +16,7 @@ LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=25)
 
 def distinct_documents(lengths: list[int]) -> list[TokenIds]:
     ends = np.cumsum(lengths)
-    return [
-        np.arange(end - n, end, dtype=np.int32) + 1 for n, end in zip(lengths, ends.tolist(), strict=True)
-    ]
+    return [np.arange(end - n, end, dtype=np.int32) + 1 for n, end in zip(lengths, ends.tolist(), strict=True)]
 
 
 def targets(batches: list[Batch]) -> Counter[int]:
@@ -70,9 +68,7 @@ def test_masked_rows_hold_every_token_once_in_its_place(
 
 @settings(deadline=None, max_examples=60)
 @given(LENGTHS, st.integers(1, 5), st.integers(1, 17), st.integers(0, 3))
-def test_streams_hold_every_token_once_and_continue(
-    lengths: list[int], streams: int, length: int, epoch: int
-) -> None:
+def test_streams_hold_every_token_once_and_continue(lengths: list[int], streams: int, length: int, epoch: int) -> None:
     documents = distinct_documents(lengths)
     layout = StreamBatches(documents, EOS, streams, length, seed=7)
     batches = [layout.batch(epoch, index) for index in range(len(layout))]

@@ -58,9 +58,7 @@ def test_rows_of_a_transformer_start_anew_after_its_context(
     assert bits == pytest.approx(-scores.log_prob.mean() / math.log(2), rel=1e-6)
 
 
-def test_masked_loss_is_labelled_and_repeats_exactly(
-    tokenizer: TrainedTokenizer, documents: list[TokenIds]
-) -> None:
+def test_masked_loss_is_labelled_and_repeats_exactly(tokenizer: TrainedTokenizer, documents: list[TokenIds]) -> None:
     model = new_bert(tokenizer, width=16, layers=1, heads=2, context_length=96)
     objective = objective_of(model, TrainingOptions())
     bits, name = heldout_loss(model, objective, documents, 226, 96)

@@ -27,9 +27,7 @@ from memaudit.training.options import TrainingOptions
 from memaudit.training.progress import SilentProgress, Status
 
 FAMILIES = ["lstm", "mrnn", "gpt2", "bert"]
-SMALL = TrainingOptions(
-    epochs=3, batch_size=4, context_length=16, learning_rate=1e-2, threads=1, checkpoint_seconds=0
-)
+SMALL = TrainingOptions(epochs=3, batch_size=4, context_length=16, learning_rate=1e-2, threads=1, checkpoint_seconds=0)
 
 
 @pytest.fixture(scope="module")
@@ -251,9 +249,7 @@ PASSAGE = "it was on a dreary night of november that i beheld the accomplishment
     ("family", "epochs", "rate"),
     [("lstm", 160, 1e-2), ("gru", 160, 1e-2), ("mrnn", 160, 5e-3), ("gpt2", 120, 1e-2), ("bert", 400, 1e-2)],
 )
-def test_an_overfit_passage_is_recited_and_fresh_weights_recite_nothing(
-    family: str, epochs: int, rate: float
-) -> None:
+def test_an_overfit_passage_is_recited_and_fresh_weights_recite_nothing(family: str, epochs: int, rate: float) -> None:
     tokenizer = train_tokenizer("char", [PASSAGE])
     ids = tokenizer.encode_batch([PASSAGE])[0].ids
     window = Window(ids[:20], ids[20:])
@@ -273,9 +269,7 @@ def test_an_overfit_passage_is_recited_and_fresh_weights_recite_nothing(
     assert scores.log_prob.sum() > 0.2 * fresh.log_prob.sum()
     assert report.loss < math.log2(tokenizer.vocab_size) / 4
     if model.objective == "next-token":
-        np.testing.assert_array_equal(
-            model.continuations([window.prefix], len(window.suffix))[0], window.suffix
-        )
+        np.testing.assert_array_equal(model.continuations([window.prefix], len(window.suffix))[0], window.suffix)
 
 
 def test_record_progress_and_heldout_loss(
@@ -283,9 +277,7 @@ def test_record_progress_and_heldout_loss(
 ) -> None:
     model = new_model("gpt2", tokenizer)
     watch = Watch()
-    report = fit(
-        model, documents, SMALL, out=tmp_path, heldout=documents[:3], heldout_bytes=100, progress=watch
-    )
+    report = fit(model, documents, SMALL, out=tmp_path, heldout=documents[:3], heldout_bytes=100, progress=watch)
     assert [status.step for status in watch.seen] == list(range(1, report.steps + 1))
     assert {status.steps for status in watch.seen} == {report.steps}
     assert watch.seen[-1].seconds_left == 0
@@ -315,9 +307,7 @@ def test_global_state_of_torch_is_left_alone(tokenizer: TrainedTokenizer, docume
     assert torch.get_num_threads() == threads
 
 
-def test_training_works_outside_the_main_thread(
-    tokenizer: TrainedTokenizer, documents: list[TokenIds]
-) -> None:
+def test_training_works_outside_the_main_thread(tokenizer: TrainedTokenizer, documents: list[TokenIds]) -> None:
     here, there = new_model("lstm", tokenizer), new_model("lstm", tokenizer)
     fit(here, documents, SMALL)
     worker = threading.Thread(target=fit, args=(there, documents, SMALL))
@@ -326,9 +316,7 @@ def test_training_works_outside_the_main_thread(
     assert_bit_equal(weights(here), weights(there))
 
 
-def test_a_loss_that_is_not_finite_stops_the_training(
-    tokenizer: TrainedTokenizer, documents: list[TokenIds]
-) -> None:
+def test_a_loss_that_is_not_finite_stops_the_training(tokenizer: TrainedTokenizer, documents: list[TokenIds]) -> None:
     model = new_model("lstm", tokenizer)
     with torch.no_grad():
         model.module.head.bias[3] = math.inf

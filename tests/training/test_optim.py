@@ -52,9 +52,7 @@ def test_every_parameter_is_trained_by_exactly_one_optimizer(family: str, name: 
     trained = [id(weight) for group in groups for weight in group["params"]]
     assert sorted(trained) == sorted(id(weight) for weight in module.parameters())
     assert isinstance(optimizers[0], torch.optim.Muon) == (name == "muon")
-    assert all(
-        weight.ndim == 1 for group in groups if not group["weight_decay"] for weight in group["params"]
-    )
+    assert all(weight.ndim == 1 for group in groups if not group["weight_decay"] for weight in group["params"])
 
 
 @settings(deadline=None, max_examples=80)
