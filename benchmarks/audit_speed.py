@@ -69,9 +69,7 @@ def generated(model: CausalTransformer, windows: list[Window], batch: int) -> li
             do_sample=False, use_cache=True, pad_token_id=0,
         )  # fmt: skip
         suffixes: list[TokenIds] = [w.suffix for w in rows]
-        verdicts += [
-            bool((row == s).all()) for row, s in zip(text[:, PREFIX:].numpy(), suffixes, strict=True)
-        ]
+        verdicts += [bool((row == s).all()) for row, s in zip(text[:, PREFIX:].numpy(), suffixes, strict=True)]
     return verdicts
 
 
@@ -105,9 +103,7 @@ def measure(name: str) -> dict[str, Any]:
         "memorised": sum(verdicts),
         "subset": subset,
         "goals": goals,
-        "ms": dict(
-            zip(("memaudit", f"generate, batch {BATCH}", "generate, one at a time"), times, strict=True)
-        ),
+        "ms": dict(zip(("memaudit", f"generate, batch {BATCH}", "generate, one at a time"), times, strict=True)),
         "of_batched": median(r[1] / r[0] for r in rounds),
         "of_one": median(r[2] / r[0] for r in rounds),
         "same": float(min(r[3] for r in rounds)),

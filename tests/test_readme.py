@@ -54,7 +54,9 @@ def test_pages_hold_commands() -> None:
     assert len(DOCUMENTED) >= 7
 
 
-@pytest.mark.parametrize(("page", "arguments"), DOCUMENTED, ids=lambda value: value if isinstance(value, str) else " ".join(value)[:60])
+@pytest.mark.parametrize(
+    ("page", "arguments"), DOCUMENTED, ids=lambda value: value if isinstance(value, str) else " ".join(value)[:60]
+)
 def test_documented_commands_parse(page: str, arguments: list[str]) -> None:
     parse(arguments)
     assert arguments[0] in {"demo", "audit", "train", "sample", "report"}
