@@ -90,7 +90,7 @@ def train_rnn(
     vocab_size: VocabSize = None,
     width: Annotated[int, typer.Option(min=1, help="Size of the hidden state.")] = 256,
     layers: Annotated[int, typer.Option(min=1, help="Recurrent layers.")] = 1,
-    context: Annotated[int, typer.Option(min=2, help="Steps of backpropagation through time.")] = 100,
+    context: Annotated[int, typer.Option(min=2, help="Steps of backpropagation through time.")] = 64,
     heldout: Heldout = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,

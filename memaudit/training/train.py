@@ -79,7 +79,7 @@ def train_neural(
     *,
     architecture: Mapping[str, Any] | None = None,
     heldout: Sequence[str] = (),
-    context: int = 128,
+    context: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
     **options: Any,
@@ -92,7 +92,8 @@ def train_neural(
         out: Folder of the model and its checkpoints.
         architecture: What `new_rnn`, `new_gpt` or `new_bert` take besides the tokenizer.
         heldout: Specs of text for the validation loss.
-        context: Longest sequence of a transformer; steps of backpropagation through time of an RNN.
+        context: Longest sequence of a transformer; steps of backpropagation through time of an RNN. By default
+            what the family was measured with.
         seed: Fixes the initial weights, the order of the data, and all noise.
         progress: Where to report; by default standard error, a bar or plain lines as it is a terminal or not.
         **options: Fields of `TrainingOptions` that differ from the family's measured defaults.
@@ -103,11 +104,14 @@ def train_neural(
 
     tokenizer, documents = _tokenized(source)
     validation, size = _encoded(tokenizer, source.read(heldout)) if heldout else (None, None)
-    model = _new_model(family, tokenizer, dict(architecture or {}), context, seed)
+    if context is not None:
+        options["context_length"] = context
+    training = TrainingOptions.for_family(family, seed=seed, **options)
+    model = _new_model(family, tokenizer, dict(architecture or {}), training.context_length, seed)
     report = fit(
         model,
         documents,
-        TrainingOptions.for_family(family, context_length=context, seed=seed, **options),
+        training,
         out=out,
         heldout=validation,
         heldout_bytes=size,
