@@ -28,6 +28,7 @@ Dtype = Annotated[
 Download = Annotated[
     bool, typer.Option("--allow-download", help="Let a Hugging Face id be downloaded; nothing else is ever fetched.")
 ]
+Formats = Annotated[str, typer.Option("--format", metavar="LIST", help="html, junit, json; several with commas.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
 
 
@@ -140,6 +141,7 @@ def audit(
         bool, typer.Option("--allow-overlap", help="Set held-out documents aside that overlap with train.")
     ] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Count and list bad records, and go on.")] = False,
+    formats: Formats = "html",
     text_field: TextField = "text",
     split: Split = "auto",
     max_expand: MaxExpand = None,
@@ -188,6 +190,7 @@ def audit(
             options=options,
             name=model,
             command=shlex.join(["memaudit", *sys.argv[1:]]),
+            formats=formats.split(","),
             progress=progress,
         )
     print_verdict(result.report, console())
@@ -198,17 +201,20 @@ def audit(
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    formats: Formats = "html",
 ) -> None:
     """Write the report of a run again and print its verdict; needs neither the model nor the corpora.
 
     \b
     Examples:
       memaudit report runs/gpt-0a1b2c3d4e5f
+      memaudit report runs/gpt-0a1b2c3d4e5f --format html,junit
     """
-    from memaudit.report.html import write_html
+    from memaudit.report.formats import writers
     from memaudit.report.terminal import console, print_verdict
-    from memaudit.runs import REPORT, read_json
+    from memaudit.runs import read_finished
 
-    page = write_html(run)
-    print_verdict(read_json(run / REPORT), console())
-    typer.echo(f"report: {page}")
+    pages = [write(run) for write in writers(formats.split(","))]
+    print_verdict(read_finished(run).report, console())
+    for page in pages:
+        typer.echo(f"report: {page}")

@@ -254,6 +254,26 @@ def read_run(folder: Path) -> Run:
     return Run(plan, records, report, report is not None and bool(report["complete"]))
 
 
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A run that came to a report."""
+
+    report: dict[str, Any]
+    records: list[WindowRecord]
+
+
+def read_finished(folder: Path) -> FinishedRun:
+    """Return report and records of a run.
+
+    Raises:
+        RunError: If there is no plan, if a file is damaged, or if the run never came to a report.
+    """
+    run = read_run(folder)
+    if run.report is None:
+        raise RunError(f"{folder} has no report yet", f"go on with: {run.plan.get('command', 'memaudit audit')}")
+    return FinishedRun(run.report, run.records)
+
+
 def write_parquet(records: Sequence[WindowRecord], path: Path) -> None:
     r"""Write one row per window, in the order given: a table for pandas, DuckDB, R.
 

@@ -24,15 +24,19 @@ def check_round_trip(model: LanguageModel, windows: Sequence[Window]) -> Control
 
     A tokenizer that rewrites text, or one that belongs to another model, makes everything a miss.
     """
-    step = max(1, len(windows) // ROUND_TRIPS)
-    sample = windows[::step]
-    same = sum(
-        _squeezed(model.tokenizer.decode(np.concatenate([w.prefix, w.suffix])))
-        == _squeezed(w.prefix_text + w.suffix_text)
+    sample = windows[:: max(1, len(windows) // ROUND_TRIPS)]
+    pairs = [
+        (
+            _squeezed(w.prefix_text + w.suffix_text),
+            _squeezed(model.tokenizer.decode(np.concatenate([w.prefix, w.suffix]))),
+        )
         for w in sample
-    )
-    detail = f"{same} of {len(sample)} windows decode to the text they were cut from"
-    return Control("tokenizer round trip", same >= ROUND_TRIP_SHARE * len(sample), detail)
+    ]
+    changed = [(text, decoded) for text, decoded in pairs if text != decoded]
+    detail = f"{len(pairs) - len(changed)} of {len(pairs)} windows decode to the text they were cut from"
+    if changed:
+        detail += f"; the first that does not: {_difference(*changed[0])}"
+    return Control("tokenizer round trip", len(changed) <= (1 - ROUND_TRIP_SHARE) * len(pairs), detail)
 
 
 def check_batches(model: LanguageModel, windows: Sequence[Window]) -> Control:
@@ -76,6 +80,12 @@ def check_against_unigram(records: Sequence[WindowRecord]) -> Control:
         passed |= model < unigram
         details.append(f"{name} text {model:.2f} nats a token, unigram {unigram:.2f}")
     return Control("beats a unigram model", passed, "; ".join(details))
+
+
+def _difference(text: str, decoded: str) -> str:
+    pairs = enumerate(zip(text, decoded, strict=False))
+    same = next((i for i, (a, b) in pairs if a != b), min(len(text), len(decoded)))
+    return f"{text[same : same + 8]!r} became {decoded[same : same + 8]!r}"
 
 
 def _squeezed(text: str) -> str:

@@ -49,7 +49,7 @@ def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
         "complete": complete,
         "verdict": decision.verdict,
         "exit_code": decision.exit_code,
-        "headline": _headline(plan, primary, decision),
+        "headline": _headline(plan, primary),
         "reasons": decision.reasons,
         "primary_metric": PRIMARY,
         "policy": dataclasses.asdict(policy),
@@ -185,14 +185,13 @@ def _power(rate: stats.Rate, policy: Policy) -> dict[str, Any]:
     }
 
 
-def _headline(plan: Mapping[str, Any], primary: Mapping[str, Any], decision: Decision) -> str:
+def _headline(plan: Mapping[str, Any], primary: Mapping[str, Any]) -> str:
     asked = plan["options"]
     sides = [f"{_counted(primary[side])} {name}" for side, name in (("train", "training"), ("heldout", "held-out"))]
-    what = (
+    return (
         f"given {asked['prefix']} tokens, {one_line(plan['model']['name'], 80)} continues {sides[0]} and"
         f" {sides[1]} windows verbatim for {asked['suffix']} tokens"
     )
-    return f"{what}: {decision.reasons[0]}" if decision.verdict == "inconclusive" else what
 
 
 def _counted(side: Mapping[str, Any]) -> str:

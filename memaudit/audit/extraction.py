@@ -24,7 +24,7 @@ from memaudit.models.load import load_model
 from memaudit.models.sampling import continuation_text
 from memaudit.provenance import versions
 from memaudit.records import TokenIds, TokenScores, Window, WindowRecord
-from memaudit.report.html import write_html
+from memaudit.report.formats import writers
 from memaudit.runs import RunDirectory, identity
 from memaudit.text.read import Corpus, Split, read_corpus
 from memaudit.text.windows import WindowOptions, WindowSet, draw_windows
@@ -64,6 +64,7 @@ def audit(
     options: AuditOptions | None = None,
     name: str = "",
     command: str = "",
+    formats: Sequence[str] = ("html",),
     progress: Progress | None = None,
     **fields: Any,
 ) -> Audit:
@@ -77,6 +78,7 @@ def audit(
         options: What to measure.
         name: How the report calls the model; by default the spec it was given as.
         command: The command line that repeats the run, shown in the report.
+        formats: What to write beside report.json and records.parquet: ``html``, ``junit``.
         progress: Told after every block.
         **fields: Single options by name (``limit=200``), over those in ``options``.
 
@@ -86,6 +88,7 @@ def audit(
     Raises:
         MemauditError: Bad input, a refused model, or a run directory that cannot be used.
     """
+    chosen_writers = writers(formats)
     chosen = dataclasses.replace(options or AuditOptions(), **fields)
     loaded = load_model(str(model)) if isinstance(model, str | Path) else model
     name = name or (str(model) if isinstance(model, str | Path) else loaded.family)
@@ -98,7 +101,8 @@ def audit(
         records = [WindowRecord(**run.records[index]) for index in sorted(run.records)]
         report = conclude(run.plan, records)
         run.finish(report, records)
-        write_html(folder)
+    for write in chosen_writers:
+        write(folder)
     return Audit(folder, report, records)
 
 

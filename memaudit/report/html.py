@@ -18,12 +18,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from memaudit.errors import RunError
 from memaudit.records import WindowRecord
 from memaudit.report import wording
 from memaudit.report.charts import Chart, dose_chart, interval_chart
 from memaudit.report.exhibits import Gallery, choose
-from memaudit.runs import read_run, write_atomic
+from memaudit.runs import read_finished, write_atomic
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE = "report.html"
@@ -58,9 +57,7 @@ def write_html(folder: Path) -> Path:
     Raises:
         RunError: If the run never came to a report.
     """
-    run = read_run(folder)
-    if run.report is None:
-        raise RunError(f"{folder} has no report yet", f"go on with: {run.plan.get('command', 'memaudit audit')}")
+    run = read_finished(folder)
     return write_page([RunView(run.report, run.records)], folder / PAGE)
 
 

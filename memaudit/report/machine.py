@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 from memaudit.errors import one_line
 from memaudit.report.wording import interval, percent
-from memaudit.runs import strict_json
+from memaudit.runs import REPORT, read_finished, strict_json, write_atomic
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def report_json(report: Mapping[str, Any]) -> bytes:
-    """Return a report as strict, byte-stable JSON.
+def write_json(folder: Path) -> Path:
+    """Write ``report.json`` of a finished run again, byte for byte, and return its path."""
+    path = folder / REPORT
+    write_atomic(path, strict_json(read_finished(folder).report))
+    return path
 
-    Raises:
-        ValueError: For NaN and infinities.
-    """
-    return strict_json(report)
+
+def write_junit(folder: Path) -> Path:
+    """Write ``junit.xml`` of a finished run and return its path."""
+    path = folder / "junit.xml"
+    write_atomic(path, junit_xml(read_finished(folder).report))
+    return path
 
 
 def junit_xml(report: Mapping[str, Any]) -> bytes:

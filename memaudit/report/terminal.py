@@ -25,6 +25,7 @@ EXCERPT = 72
 """Characters of a finding that are shown."""
 PLAIN_WIDTH = 110
 """Columns where the output is no terminal."""
+NARROWEST_COLUMN = 34
 PLAIN_STEPS = 10
 """Lines of progress where the output is no terminal."""
 
@@ -105,19 +106,29 @@ def print_demo(reports: Sequence[Mapping[str, Any]], console: Console) -> None:
 
 
 def print_continuations(prompt: str, texts: Mapping[str, str], console: Console) -> None:
-    """Print what each model makes of the same prompt, one beneath the other with its name.
+    """Print what each model makes of the same prompt, side by side where the terminal is wide enough.
 
     Args:
         prompt: Shown before every continuation.
         texts: Name of the model -> its continuation.
         console: Where to.
     """
-    for name, text in texts.items():
-        if len(texts) > 1:
-            console.print(Text(escape(name, encoding=console.encoding), "bold"))
-        shown = Text(_paragraphs(prompt, console.encoding), "dim")
-        shown.append(_paragraphs(text, console.encoding), "not dim")
-        console.print(Padding(shown, (0, 0, 1, 2)) if len(texts) > 1 else shown)
+    names = [Text(escape(name, encoding=console.encoding), "bold") for name in texts]
+    shown = [
+        Text(_paragraphs(prompt, console.encoding), "dim").append(_paragraphs(text, console.encoding), "not dim")
+        for text in texts.values()
+    ]
+    if len(texts) == 1:
+        console.print(shown[0])
+    elif console.width >= NARROWEST_COLUMN * len(texts):
+        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="")
+        for name in names:
+            table.add_column(name, ratio=1)
+        table.add_row(*shown)
+        console.print(table)
+    else:
+        for name, text in zip(names, shown, strict=True):
+            console.print(name, Padding(text, (0, 0, 1, 2)), sep="\n")
 
 
 @contextmanager

@@ -10,21 +10,22 @@ from xml.etree import ElementTree as ET
 import orjson
 import pytest
 
-from memaudit.report.machine import junit_xml, report_json
+from memaudit.report.machine import junit_xml
+from memaudit.runs import strict_json
 
 Factory = Callable[..., tuple[dict[str, Any], list[Any]]]
 
 
 def test_json_is_strict_and_byte_stable(factory: Factory) -> None:
     report, _ = factory()
-    data = report_json(report)
-    assert data == report_json(factory()[0])
+    data = strict_json(report)
+    assert data == strict_json(factory()[0])
     assert orjson.loads(data) == json.loads(data) == report
     hostile = factory(hostile=True)[0]
-    assert json.loads(report_json(hostile)) == hostile
-    assert not set(report_json(hostile)) - set(range(0x20, 0x7F)) - {0x0A}
+    assert json.loads(strict_json(hostile)) == hostile
+    assert not set(strict_json(hostile)) - set(range(0x20, 0x7F)) - {0x0A}
     with pytest.raises(ValueError, match="not JSON compliant"):
-        report_json(report | {"power": {"upper_bound": float("nan")}})
+        strict_json(report | {"power": {"upper_bound": float("nan")}})
 
 
 @pytest.mark.parametrize(("verdict", "failures"), [("found", 1), ("clean", 0), ("inconclusive", 0)])
