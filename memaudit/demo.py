@@ -31,8 +31,9 @@ PASSAGE_TOKENS = 110
 """A window of 50+50 tokens and a little slack: the tokenizer of the models is trained after the cut."""
 PER_DOSE = 20
 BACKGROUND = 400
-SHINGLE = 8
-"""Passages that share so many words in a row with an earlier one are left out: twins must be unseen."""
+SHARED = 30
+"""Passages that share so many characters in a row with an earlier one, white space and case apart, are left out:
+twins must be unseen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def run_demo(out: Path, *, seed: int = 0, say: Say = print) -> Demo:
             str(out / "corpus" / "planted.jsonl"),
             str(out / "corpus" / "twins.jsonl"),
             out=out / "runs" / family.name,
-            options=AuditOptions(limit=family.limit, seed=seed),
+            options=AuditOptions(limit=family.limit, seed=seed, allow_overlap=True),
             name=family.name,
             command=_command(out, family, seed),
         )
@@ -114,7 +115,7 @@ def _command(out: Path, family: Family, seed: int) -> str:
     corpus = out / "corpus"
     return (
         f"memaudit audit {out / 'models' / family.name} --train {corpus / 'planted.jsonl'}"
-        f" --heldout {corpus / 'twins.jsonl'} --limit {family.limit} --seed {seed}"
+        f" --heldout {corpus / 'twins.jsonl'} --limit {family.limit} --seed {seed} --allow-overlap"
     )
 
 
@@ -141,22 +142,22 @@ def distinct_passages() -> list[Document]:
     texts = {"prose": _prose(), "code": _code()}
     # Measures lengths only; the models' own tokenizer is trained on the training text alone.
     ruler = train_tokenizer("bpe", [text for side in texts.values() for _, text in side], VOCABULARY)
-    seen: set[tuple[str, ...]] = set()
+    seen: set[int] = set()
     domains = [list(_passages(domain, side, ruler, seen)) for domain, side in texts.items()]
     return [passage for pair in zip(*domains, strict=False) for passage in pair]
 
 
 def _passages(
-    domain: str, texts: Sequence[tuple[str, str]], ruler: TrainedTokenizer, seen: set[tuple[str, ...]]
+    domain: str, texts: Sequence[tuple[str, str]], ruler: TrainedTokenizer, seen: set[int]
 ) -> Iterator[Document]:
     for (name, text), encoding in zip(texts, ruler.encode_batch([text for _, text in texts]), strict=True):
         for number, first in enumerate(range(0, len(encoding) - PASSAGE_TOKENS, PASSAGE_TOKENS)):
             last = first + PASSAGE_TOKENS - 1
             passage = text[encoding.starts[first] : encoding.ends[last]]
-            words = passage.split()
-            shingles = {tuple(words[i : i + SHINGLE]) for i in range(max(1, len(words) - SHINGLE + 1))}
-            if seen.isdisjoint(shingles):
-                seen |= shingles
+            squeezed = "".join(passage.casefold().split())
+            spans = {hash(squeezed[i : i + SHARED]) for i in range(max(1, len(squeezed) - SHARED + 1))}
+            if seen.isdisjoint(spans):
+                seen |= spans
                 yield Document(f"{name}#{number}", passage, name, domain)
 
 

@@ -42,7 +42,7 @@ class TextgenRnn(NextTokenModel):
         rows = np.zeros((len(prefixes), CONTEXT), np.int64)  # symbol 0 pads on the left
         for row, prefix in zip(rows, prefixes, strict=True):
             text = np.append(self.start, prefix)[-CONTEXT:]
-            row[-len(text) :] = text
+            row[-len(text) :] = np.where(text < len(self.embed), text, 0)  # unknown symbols are as good as none
         states = [self.embed[torch.from_numpy(rows)]]
         for layer in self.layers:
             states.append(layer(states[-1])[0])
