@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from memaudit.audit.controls import check_batches, check_matching, check_round_trip
 from memaudit.audit.evidence import conclude
 from memaudit.audit.result import Audit
+from memaudit.errors import InputError
 from memaudit.metrics import fuzzy, verbatim
 from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
@@ -53,6 +55,12 @@ class AuditOptions(WindowOptions):
     skip_bad: bool = False
     max_expand: int | None = None
     """Bytes that a compressed file may expand to; by default at most 200 times its size."""
+
+    def __post_init__(self) -> None:
+        WindowOptions.__post_init__(self)
+        for name in ("max_rate", "alpha"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
 
 
 def audit(
@@ -95,7 +103,7 @@ def audit(
     corpora = _corpus(train, chosen), _corpus(heldout, chosen)
     drawn = draw_windows(*corpora, loaded.tokenizer, chosen)
     plan = _plan(loaded, name, corpora, drawn, chosen, command)
-    folder = Path(out) if out else RUNS / f"{loaded.family}-{plan['identity'][:12]}"
+    folder = Path(out) if out else RUNS / f"{_file_name(loaded.family)}-{plan['identity'][:12]}"
     with RunDirectory.open(folder, plan) as run:
         _measure_all(loaded, drawn.windows, run, chosen.fuzzy, progress)
         records = [WindowRecord(**run.records[index]) for index in sorted(run.records)]
@@ -194,6 +202,11 @@ def _corpus(specs: str | Sequence[str], options: AuditOptions) -> Corpus:
         max_expand=options.max_expand,
         skip_bad=options.skip_bad,
     )
+
+
+def _file_name(family: str) -> str:
+    """Return a family as part of a file name: a stranger's model may call itself ``../../etc``."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", family)[:40]
 
 
 def _plan(

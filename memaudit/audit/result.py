@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memaudit.records import WindowRecord
+from memaudit.report.html import RunView, render
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,5 +50,5 @@ class Audit:
 
     def _repr_html_(self) -> str:
         """Show the report page in a notebook, in a frame of its own so that neither styles the other."""
-        page = html.escape(self.html.read_text(encoding="utf-8"), quote=True)
+        page = html.escape(render([RunView(self.report, self.records)]), quote=True)
         return f'<iframe srcdoc="{page}" style="width:100%;height:80vh;border:0" sandbox></iframe>'

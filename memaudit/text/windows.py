@@ -24,6 +24,7 @@ from memaudit.text.tokenize import Encoding, Tokenizer
 BATCH = 256
 """Documents encoded at a time."""
 MOST_WINDOWS_PER_DOCUMENT = 50
+NOT_DRAWN = "not drawn: enough others, or no counterpart of its domain and length"
 FEWEST_MATCHED = 20
 """Fewer documents with a counterpart than this, or fewer than half, and the sides count as not matched."""
 
@@ -90,10 +91,24 @@ class _Side:
     reasons: Counter[str] = field(default_factory=Counter)
     kept: dict[Stratum, list[tuple[int, str, _Candidate]]] = field(default_factory=dict)
 
-    def drawn(self, stratum: Stratum, count: int) -> list[_Candidate]:
+    def lowest(self, stratum: Stratum, count: int) -> list[_Candidate]:
         """Return the ``count`` documents of a stratum that the seed draws first."""
-        lowest = sorted(self.kept.get(stratum, []), key=lambda entry: (-entry[0], entry[1]))
-        return [candidate for _, _, candidate in lowest[:count]]
+        entries = sorted(self.kept.get(stratum, []), key=lambda entry: (-entry[0], entry[1]))
+        return [candidate for _, _, candidate in entries[:count]]
+
+    def draw(self, quotas: Mapping[Stratum, int]) -> list[_Candidate]:
+        """Return the documents drawn of every stratum and count those that were not."""
+        drawn = [candidate for stratum, count in quotas.items() for candidate in self.lowest(stratum, count)]
+        self.reasons[NOT_DRAWN] += self.eligible.total() - len(drawn)
+        return drawn
+
+    def without_domains(self) -> _Side:
+        """Return the side with strata of length alone."""
+        merged = _Side(self.name, reasons=self.reasons)
+        for (domain, octave), entries in self.kept.items():
+            merged.eligible[None, octave] += self.eligible[domain, octave]
+            merged.kept.setdefault((None, octave), []).extend(entries)
+        return merged
 
     def remove(self, documents: Mapping[str, Overlap]) -> None:
         """Set documents aside that turned out to overlap with the training text."""
@@ -116,7 +131,7 @@ def draw_windows(
             (unless ``allow_overlap``: then those documents are set aside and listed).
     """
     heldout_side = _collect(_encoded(heldout, tokenizer), "heldout", options)
-    candidates = [c.document for s in heldout_side.kept for c in heldout_side.drawn(s, options.limit)]
+    candidates = [c.document for s in heldout_side.kept for c in heldout_side.lowest(s, options.limit)]
     guard = OverlapGuard(candidates, tokenizer, min(50, options.length))
     train_side = _collect(_guarded(train, tokenizer, guard), "train", options)
     overlaps = sorted(guard.overlaps.values(), key=lambda o: (o.heldout, o.train))
@@ -129,25 +144,28 @@ def draw_windows(
 
 
 def _match(train: _Side, heldout: _Side, overlaps: list[Overlap], options: WindowOptions) -> WindowSet:
-    train_counts, heldout_counts, matching = _comparable(train.eligible, heldout.eligible)
-    common = {s: min(train_counts[s], heldout_counts[s]) for s in train_counts if heldout_counts[s]}
-    fewest = min(sum(train_counts.values()), sum(heldout_counts.values()))
+    train, heldout, matching = _comparable(train, heldout)
+    common = {s: min(n, heldout.eligible[s]) for s, n in train.eligible.items() if heldout.eligible[s]}
+    fewest = min(train.eligible.total(), heldout.eligible.total())
     matched = sum(common.values()) >= max(min(FEWEST_MATCHED, fewest), fewest / 2)
     if not matched:
         matching = (
             f"not matched: {sum(common.values())} of {fewest} documents have a counterpart"
             " of the same domain and length on the other side"
         )
-    quotas = {
-        side.name: _quotas(common, counts, options.limit) if matched else _quotas(counts, counts, options.limit)
-        for side, counts in ((train, train_counts), (heldout, heldout_counts))
+    drawn = {
+        side.name: side.draw(_quotas(common if matched else side.eligible, side.eligible, options.limit))
+        for side in (train, heldout)
     }
-    most = max(sum(q.values()) for q in quotas.values())
-    per_document = min(MOST_WINDOWS_PER_DOCUMENT, max(1, options.limit // most))
+    per_document = options.limit // max(len(candidates) for candidates in drawn.values())
+    per_document = min(MOST_WINDOWS_PER_DOCUMENT, max(1, per_document))
     windows = [
         window
-        for side, counts in ((train, train_counts), (heldout, heldout_counts))
-        for window in _cut_side(side, quotas[side.name], counts, per_document, options)
+        for side in (train, heldout)
+        for candidate in sorted(drawn[side.name], key=lambda c: _draw(options.seed, "order", c.document.id))
+        for window in cut_document(
+            candidate.document, candidate.encoding, options, per_document, member=side.name == "train"
+        )
     ]
     set_aside = [
         SetAside(side.name, reason, count)
@@ -158,64 +176,25 @@ def _match(train: _Side, heldout: _Side, overlaps: list[Overlap], options: Windo
     return WindowSet(windows, set_aside, overlaps, matched, matching)
 
 
-def _comparable(train: Counter[Stratum], heldout: Counter[Stratum]) -> tuple[Counter[Stratum], Counter[Stratum], str]:
-    """Drop domains from the strata where only one side names them."""
-    named = [any(domain is not None for domain, _ in side) for side in (train, heldout)]
+def _comparable(train: _Side, heldout: _Side) -> tuple[_Side, _Side, str]:
+    """Leave domains out of the strata where only one side names them, and say how the sides are matched."""
+    named = [any(domain is not None for domain, _ in side.eligible) for side in (train, heldout)]
     if all(named):
         return train, heldout, "matched by domain and length"
     if not any(named):
         return train, heldout, "matched by length"
-    return (
-        _without_domains(train),
-        _without_domains(heldout),
-        "matched by length only: one side names no domains",
-    )
-
-
-def _without_domains(counts: Counter[Stratum]) -> Counter[Stratum]:
-    merged: Counter[Stratum] = Counter()
-    for (_, octave), count in counts.items():
-        merged[None, octave] += count
-    return merged
+    sides = train.without_domains(), heldout.without_domains()
+    return *sides, "matched by length only: one side names no domains"
 
 
 def _quotas(shares: Mapping[Stratum, int], available: Mapping[Stratum, int], limit: int) -> dict[Stratum, int]:
-    """Return how many documents to draw of each stratum: the most that keeps the shares, within the limit."""
-    total = sum(shares.values())
-    scale = min([limit / total, *(available[s] / count for s, count in shares.items() if count)])
-    return {stratum: int(scale * count + 1e-9) for stratum, count in sorted(shares.items(), key=_by_name)}
+    """Return how many documents to draw of each stratum: the most that keeps the shares, within the limit.
 
-
-def _by_name(entry: tuple[Stratum, int]) -> tuple[str, int]:
-    (domain, octave), _ = entry
-    return domain or "", octave
-
-
-def _cut_side(
-    side: _Side,
-    quotas: Mapping[Stratum, int],
-    counts: Mapping[Stratum, int],
-    per_document: int,
-    options: WindowOptions,
-) -> Iterator[Window]:
-    if set(counts) != set(side.eligible):
-        side.kept = _merged(side.kept)
-    drawn = [c for stratum, count in quotas.items() for c in side.drawn(stratum, count)]
-    side.reasons["not drawn: enough others, or no counterpart of its domain and length"] += sum(counts.values()) - len(
-        drawn
-    )
-    drawn.sort(key=lambda c: _draw(options.seed, "order", c.document.id))
-    for candidate in drawn:
-        yield from cut_document(candidate.document, candidate.encoding, options, per_document, side.name == "train")
-
-
-def _merged(
-    kept: dict[Stratum, list[tuple[int, str, _Candidate]]],
-) -> dict[Stratum, list[tuple[int, str, _Candidate]]]:
-    merged: dict[Stratum, list[tuple[int, str, _Candidate]]] = {}
-    for (_, octave), entries in kept.items():
-        merged.setdefault((None, octave), []).extend(entries)
-    return merged
+    Running totals are rounded, not the strata: many small strata then still add up to the limit.
+    """
+    scale = min([limit / sum(shares.values()), *(available[s] / count for s, count in shares.items() if count)])
+    totals = [0, *(int(scale * total + 1e-9) for total in itertools.accumulate(shares.values()))]
+    return {stratum: b - a for stratum, (a, b) in zip(shares, itertools.pairwise(totals), strict=True)}
 
 
 def cut_document(
@@ -289,7 +268,7 @@ def _draw(seed: int, purpose: str, document: str) -> int:
 
 
 def _require_documents(side: _Side, options: WindowOptions) -> None:
-    if sum(side.eligible.values()):
+    if side.eligible.total():
         return
     counted = ", ".join(f"{count} {reason}" for reason, count in side.reasons.items()) or "no documents"
     raise InputError(

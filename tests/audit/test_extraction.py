@@ -277,6 +277,25 @@ def test_doses_and_domains_are_reported(tmp_path: Path) -> None:
     assert [d["domain"] for d in result.report["domains"]] == ["a", "b"]
 
 
+def test_a_hostile_family_stays_inside_the_runs_folder(
+    corpora: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = oracle(unique_text(60, 1))
+    model.family = "../../../etc/<script>"
+    result = audit(model, *corpora, options=OPTIONS, formats=())
+    assert result.folder.resolve().parent == tmp_path / "runs"
+    assert result.folder.name.startswith("-etc-script--")
+    assert not (result.folder / "report.html").exists()
+    assert "<script" not in result._repr_html_()
+
+
+@pytest.mark.parametrize("field", [{"max_rate": 1.5}, {"alpha": -0.1}, {"limit": 0}])
+def test_options_out_of_range_are_refused(field: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=next(iter(field))):
+        AuditOptions(**field)
+
+
 def test_train_equal_to_heldout_is_refused(corpora: tuple[str, str], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="60 of 60 held-out documents"):
         audit(oracle(unique_text(60, 1)), corpora[0], corpora[0], out=tmp_path / "run", options=OPTIONS)

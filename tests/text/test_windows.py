@@ -130,6 +130,14 @@ def test_limit_and_several_windows_of_few_documents(tokenizer: TrainedTokenizer)
     assert 15 <= sum(w.member for w in drawn.windows) <= 25
 
 
+@pytest.mark.parametrize("limit", [1, 2, 7])
+def test_a_small_limit_is_met_over_many_strata(tokenizer: TrainedTokenizer, limit: int) -> None:
+    domains = tuple("abcdefgh")
+    train, heldout = documents("t", 160, 1, domains), documents("h", 160, 2, domains)
+    drawn = draw_windows(train, heldout, tokenizer, dataclasses.replace(OPTIONS, limit=limit))
+    assert [sum(w.member == side for w in drawn.windows) for side in (True, False)] == [limit, limit]
+
+
 def few_heldout() -> list[Document]:
     return [Document(f"h{i}", t, f"h:{i}") for i, t in enumerate(texts(4, 2, (400, 401)))]
 
