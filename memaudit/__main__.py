@@ -25,7 +25,8 @@ class Interrupted(BaseException):
 def main() -> NoReturn:
     """Run the command line and exit with the code that its outcome earns."""
     # Set before any library is imported: nothing here talks to the network unless it is asked to.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    if "--allow-download" not in sys.argv:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
