@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import traceback
 from types import FrameType
 from typing import NoReturn
 
-from memaudit.errors import MemauditError, one_line
+from memaudit.errors import MemauditError, Verdict, one_line
 
 INTERNAL_ERROR = 70
+READER_LEFT = 141
+"""What a shell shows for a process that wrote to a closed pipe. Typer would exit with 1, which is a verdict."""
 
 
 class Interrupted(BaseException):
@@ -32,18 +35,30 @@ def main() -> NoReturn:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    sys.exit(_run(debug="--debug" in sys.argv))
+    command = shlex.join(["memaudit", *sys.argv[1:]])
+    debug = "--debug" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    code = _run(command, debug)
+    try:
+        sys.stdout.flush()
+    except OSError as error:  # what was found stays found, whether or not anybody reads it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            code = _failed(f"standard output: {_describe(error)}", MemauditError.exit_code, debug)
+    sys.exit(code)
 
 
-def _run(debug: bool) -> int:
+def _run(command: str, debug: bool) -> int:
     from memaudit.cli import app
 
     try:
         app()
+    except Verdict as verdict:
+        return verdict.exit_code
     except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+        return READER_LEFT if leaving.code == 1 else int(leaving.code or 0)
     except Interrupted as interrupted:
-        _say(f"{interrupted.name}: finished work is saved; the same command goes on from there")
+        _say(f"{interrupted.name}: stopped; finished work is kept, go on with: {command}")
         return interrupted.exit_code
     except MemauditError as error:
         return _failed(str(error), error.exit_code, debug)

@@ -56,14 +56,20 @@ def _root(
     if context.invoked_subcommand:
         from memaudit.config import load_config
 
-        context.default_map = load_config(Path.cwd(), known=_known_options(context))
+        context.default_map = load_config(
+            Path.cwd(), known=_options(context, repeatable=False), lists=_options(context)
+        )
 
 
-def _known_options(context: typer.Context) -> dict[str, list[str]]:
+def _options(context: typer.Context, repeatable: bool = True) -> dict[str, list[str]]:
+    """Return the names of the options of every command, or of those alone that may be repeated."""
     commands = context.command.commands  # type: ignore[attr-defined]
-    known = {name: [p.name for p in command.params] for name, command in commands.items() if name != "train"}
-    families = commands["train"].commands
-    return known | {f"train.{name}": [p.name for p in family.params] for name, family in families.items()}
+    found = {name: command for name, command in commands.items() if name != "train"}
+    found |= {f"train.{name}": family for name, family in commands["train"].commands.items()}
+    return {
+        name: [p.name for p in command.params if not repeatable or getattr(p, "multiple", False)]
+        for name, command in found.items()
+    }
 
 
 @app.command()
@@ -119,7 +125,7 @@ def sample(
     decoding = Decoding(temperature, top_k, top_p, seed)
     loaded = [load_model(m, device=device, dtype=dtype, allow_download=allow_download) for m in models]
     texts = [continue_text(model, prompt, length, decoding) for model in loaded]
-    print_continuations(prompt, dict(zip(models, texts, strict=True)), console())
+    print_continuations(prompt, list(zip(models, texts, strict=True)), console())
 
 
 @app.command()
@@ -164,8 +170,9 @@ def audit(
     import sys
 
     from memaudit.audit.extraction import AuditOptions, audit
+    from memaudit.errors import Verdict
     from memaudit.models.load import load_model
-    from memaudit.report.terminal import console, print_verdict, progress_bar
+    from memaudit.report.terminal import console, print_verdict, progress_bar, reader_may_leave
 
     options = AuditOptions(
         prefix=prefix,
@@ -193,9 +200,13 @@ def audit(
             formats=formats.split(","),
             progress=progress,
         )
-    print_verdict(result.report, console())
-    typer.echo(f"report: {result.html}")
-    raise typer.Exit(result.exit_code)
+    if result.notice:
+        typer.echo(f"memaudit: {result.notice}", err=True)
+    with reader_may_leave():
+        print_verdict(result.report, console())
+        for page in result.files:
+            typer.echo(f"report: {page}")
+    raise Verdict(result.exit_code)
 
 
 @app.command()

@@ -16,13 +16,16 @@ from typing import Any
 from memaudit.errors import InputError
 
 
-def load_config(folder: Path, known: Mapping[str, Collection[str]]) -> dict[str, dict[str, Any]]:
+def load_config(
+    folder: Path, known: Mapping[str, Collection[str]], lists: Mapping[str, Collection[str]] | None = None
+) -> dict[str, dict[str, Any]]:
     """Read the options set in a folder's ``memaudit.toml`` or else in its ``pyproject.toml``.
 
     Args:
         folder: Where to look; no folder above it is searched.
         known: Names of the options of every command. A command of a group is written with a dot, as
             its table is: ``{"audit": ["limit", ...], "train.gpt": [...]}``.
+        lists: Names of those that may be repeated; in the file they may be one value or a list of values.
 
     Returns:
         One dictionary of options per command, those of a group nested (``{"audit": {"limit": 200},
@@ -33,7 +36,7 @@ def load_config(folder: Path, known: Mapping[str, Collection[str]]) -> dict[str,
     """
     file = folder / "memaudit.toml"
     if file.is_file():
-        return _checked(_parse(file), known, str(file), "")
+        return _checked(_parse(file), known, lists or {}, str(file), "")
     file = folder / "pyproject.toml"
     if not file.is_file():
         return {}
@@ -41,7 +44,7 @@ def load_config(folder: Path, known: Mapping[str, Collection[str]]) -> dict[str,
     table = tools.get("memaudit", {}) if isinstance(tools, dict) else {}
     if not isinstance(table, dict):
         raise InputError(f"{file}: tool.memaudit is not a table", "write [tool.memaudit.audit]")
-    return _checked(table, known, f"{file} [tool.memaudit]", "")
+    return _checked(table, known, lists or {}, f"{file} [tool.memaudit]", "")
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
@@ -64,11 +67,15 @@ def _parse(file: Path) -> dict[str, Any]:
 
 
 def _checked(
-    table: Mapping[str, Any], known: Mapping[str, Collection[str]], place: str, group: str
+    table: Mapping[str, Any],
+    known: Mapping[str, Collection[str]],
+    lists: Mapping[str, Collection[str]],
+    place: str,
+    group: str,
 ) -> dict[str, dict[str, Any]]:
     """Return the table with every command and option found among the known ones."""
     commands = {name.removeprefix(group).split(".")[0] for name in known if name.startswith(group)}
-    result = {}
+    result: dict[str, dict[str, Any]] = {}
     for name, options in table.items():
         command = f"{group}{name}"
         if name not in commands:
@@ -76,9 +83,13 @@ def _checked(
         if not isinstance(options, dict):
             raise InputError(f"{place}: '{command}' is not an option but a command", f"write [{command}]")
         if command in known:
-            result[name] = _options(options, known[command], f"{place}: [{command}]")
+            checked = _options(options, known[command], f"{place}: [{command}]")
+            result[name] = {
+                option: [value] if option in lists.get(command, ()) and not isinstance(value, list) else value
+                for option, value in checked.items()
+            }
         else:
-            result[name] = _checked(options, known, place, f"{command}.")
+            result[name] = _checked(options, known, lists, place, f"{command}.")
     return result
 
 

@@ -8,6 +8,7 @@ from the same text by the same lot, are never inserted. A model that only genera
 from __future__ import annotations
 
 import ast
+import json
 import sysconfig
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import orjson
-
 from memaudit.audit.extraction import AuditOptions, audit
+from memaudit.errors import InputError
+from memaudit.provenance import versions
 from memaudit.records import Document
-from memaudit.report.html import RunView, write_page
+from memaudit.report.html import write_page
+from memaudit.runs import FinishedRun, write_atomic
 from memaudit.text.canaries import Planting, plant
 from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
 from memaudit.training.train import CorpusOptions, train_neural, train_ngram
@@ -77,6 +79,7 @@ def run_demo(out: Path, *, seed: int = 0, say: Say = print) -> Demo:
         say: Told what goes on, a line at a time.
     """
     started = time.monotonic()
+    _claim(out, seed)
     planting = build_corpus(out / "corpus", seed)
     say(
         f"planted {len(planting.planted)} passages 1 to 64 times in {len(planting.training)} documents;"
@@ -98,9 +101,19 @@ def run_demo(out: Path, *, seed: int = 0, say: Say = print) -> Demo:
         say(f"{family.name}: {result.report['headline']}  [{time.monotonic() - started:.0f} s]")
         audits.append(result)
     page = write_page(
-        [RunView(a.report, a.records) for a in audits], out / "report.html", title="Four families, one corpus"
+        [FinishedRun(a.report, a.records) for a in audits], out / "report.html", title="Four families, one corpus"
     )
     return Demo(page, [a.report for a in audits], time.monotonic() - started)
+
+
+def _claim(out: Path, seed: int) -> None:
+    """Note whose folder this is, and refuse that of another demo before anything in it is overwritten."""
+    about = json.dumps({"seed": seed, "versions": versions()}, sort_keys=True).encode() + b"\n"
+    file = out / "demo.json"
+    if file.exists() and file.read_bytes() != about:
+        raise InputError(f"{out}: holds a demo of another seed or version", "choose another --out or delete it")
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomic(file, about)
 
 
 def _train(family: Family, corpus: Path, folder: Path, seed: int) -> None:
@@ -126,7 +139,8 @@ def build_corpus(folder: Path, seed: int) -> Planting:
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("training", "planted", "twins"):
         rows = [_row(d, i, name) for i, d in enumerate(getattr(planting, name))]
-        (folder / f"{name}.jsonl").write_bytes(b"\n".join(map(orjson.dumps, rows)) + b"\n")
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        write_atomic(folder / f"{name}.jsonl", lines.encode())
     return planting
 
 

@@ -38,6 +38,14 @@ class RunError(MemauditError):
     """A run directory that is busy, damaged, or belongs to another plan."""
 
 
+class Verdict(SystemExit):
+    """Ends a command with the exit code of a verdict: 0 clean, 1 found, 3 inconclusive."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
 def one_line(text: str, limit: int = 300) -> str:
     r"""Return ``text`` as one harmless terminal line: control characters as ``\x1b``, at most ``limit`` long.
 

@@ -49,7 +49,7 @@ def import_object(target: str) -> Any:
         sys.path.append(str(Path.cwd()))  # last: a file in it must never stand in for an installed module
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script without a main guard must not end the audit
         cause = f"{type(error).__name__}: {error}"
         raise InputError(f"{target}: importing '{module_name}' failed", cause) from error
     try:

@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from memaudit.errors import InputError
+
 TokenIds = NDArray[np.int32]
 FloatArray = NDArray[np.float64]
 Objective = Literal["next-token", "masked"]
@@ -64,11 +66,11 @@ class Decoding:
 
     def __post_init__(self) -> None:
         if self.temperature < 0:
-            raise ValueError(f"temperature must be at least 0, not {self.temperature}")
+            raise InputError(f"temperature must be at least 0, not {self.temperature}")
         if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"top_k must be at least 1, not {self.top_k}")
+            raise InputError(f"top_k must be at least 1, not {self.top_k}")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p must lie in (0, 1], not {self.top_p}")
+            raise InputError(f"top_p must lie in (0, 1], not {self.top_p}")
 
     @property
     def greedy(self) -> bool:

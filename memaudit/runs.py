@@ -145,9 +145,11 @@ class RunDirectory:
             raise RunError(f"cannot create {folder}: {error.strerror}", "choose another --out") from error
         lock = _take_lock(folder)
         try:
-            for leftover in folder.glob(".*.tmp"):
-                leftover.unlink()
-            return RunDirectory(folder, _settle_plan(folder, wanted), lock)
+            settled = _settle_plan(folder, wanted)
+            for name in (PLAN, REPORT, TIMES, PARQUET):
+                for leftover in folder.glob(f".{name}.*.tmp"):
+                    leftover.unlink()
+            return RunDirectory(folder, settled, lock)
         except BaseException:
             os.close(lock)
             raise
@@ -256,10 +258,10 @@ def read_run(folder: Path) -> Run:
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
-    """A run that came to a report."""
+    """A run that came to a report: what report.json holds, and one record a window."""
 
-    report: dict[str, Any]
-    records: list[WindowRecord]
+    report: Mapping[str, Any]
+    records: Sequence[WindowRecord]
 
 
 def read_finished(folder: Path) -> FinishedRun:

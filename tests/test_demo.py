@@ -11,6 +11,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from memaudit.demo import BACKGROUND, FAMILIES, PER_DOSE, SHARED, build_corpus, distinct_passages, run_demo
+from memaudit.errors import InputError
 from memaudit.text.canaries import DOSES
 
 RECITING = ("ngram", "rnn", "gpt")
@@ -74,6 +75,16 @@ def test_the_command_in_the_report_repeats_the_run(
     assert result.exit_code == report["exit_code"], result.output
     again = json.loads((tmp_path / "again" / "report.json").read_bytes())
     assert again["estimates"] == json.loads(json.dumps(report["estimates"]))
+
+
+def test_another_seed_in_the_same_folder_is_refused_untouched(
+    finished: tuple[Path, list[dict[str, Any]], list[str]],
+) -> None:
+    folder = finished[0]
+    before = (folder / "corpus" / "training.jsonl").read_bytes()
+    with pytest.raises(InputError, match="another seed"):
+        run_demo(folder, seed=4, say=lambda _: None)
+    assert (folder / "corpus" / "training.jsonl").read_bytes() == before
 
 
 def test_passages_share_nothing() -> None:

@@ -24,7 +24,16 @@ from memaudit.records import WindowRecord
 
 Records = Sequence[WindowRecord]
 
-MEANS = ("matched", "extraction_strength", "longest_common", "edit_similarity", "rouge_l", "bleu")
+MEANS = (
+    "matched",
+    "extraction_strength",
+    "longest_common",
+    "edit_similarity",
+    "edit_similarity_text",
+    "rouge_l",
+    "rouge_l_text",
+    "bleu",
+)
 """Metrics shown as means beside the rates; likelihoods join them."""
 
 
@@ -195,8 +204,9 @@ def _headline(plan: Mapping[str, Any], primary: Mapping[str, Any]) -> str:
 
 
 def _counted(side: Mapping[str, Any]) -> str:
-    rate = "" if side["rate"] is None else f" ({stats.percent(side['rate'])})"
-    return f"{side['hits']} of {side['n']}{rate}"
+    # Where documents have unequally many windows, the rate is no quotient of the two numbers.
+    plain = side["rate"] is not None and side["n"] == side["documents"]
+    return f"{side['hits']} of {side['n']}" + (f" ({stats.percent(side['rate'])})" if plain else "")
 
 
 def _limits(plan: Mapping[str, Any], decision: Decision) -> list[str]:
@@ -221,11 +231,16 @@ def _limits(plan: Mapping[str, Any], decision: Decision) -> list[str]:
     return limits
 
 
+def _steady_id(record: WindowRecord) -> str:
+    """Return the document's own id; a place in a file is none, since lines move."""
+    return "" if record.document == record.source else record.document
+
+
 def _findings(records: Records) -> list[Finding]:
     """Return one finding for every training window that is reproduced verbatim."""
     return [
         Finding(
-            id=fingerprint("extractable", record.document, record.suffix_text),
+            id=fingerprint("extractable", _steady_id(record), record.suffix_text),
             kind="extractable",
             document=record.document,
             source=record.source,

@@ -19,7 +19,7 @@ import numpy as np
 from memaudit.audit.controls import check_batches, check_matching, check_round_trip
 from memaudit.audit.evidence import conclude
 from memaudit.audit.result import Audit
-from memaudit.errors import InputError
+from memaudit.errors import InputError, ModelError
 from memaudit.metrics import fuzzy, verbatim
 from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
@@ -36,6 +36,9 @@ BLOCK = 64
 
 RUNS = Path("runs")
 """Where a run goes that was given no folder: ``runs/MODEL-IDENTITY``, so the same command finds it again."""
+
+ROUNDING = 1e-3
+"""Nats by which a sum of log-probabilities may exceed 0."""
 
 Progress = Callable[[int, int], None]
 """Called with (windows done, windows in all)."""
@@ -100,7 +103,7 @@ def audit(
     chosen = dataclasses.replace(options or AuditOptions(), **fields)
     loaded = load_model(str(model)) if isinstance(model, str | Path) else model
     name = name or (str(model) if isinstance(model, str | Path) else loaded.family)
-    corpora = _corpus(train, chosen), _corpus(heldout, chosen)
+    corpora = _corpora(train, heldout, chosen)
     drawn = draw_windows(*corpora, loaded.tokenizer, chosen)
     plan = _plan(loaded, name, corpora, drawn, chosen, command)
     folder = Path(out) if out else RUNS / f"{_file_name(loaded.family)}-{plan['identity'][:12]}"
@@ -109,9 +112,7 @@ def audit(
         records = [WindowRecord(**run.records[index]) for index in sorted(run.records)]
         report = conclude(run.plan, records)
         run.finish(report, records)
-    for write in chosen_writers:
-        write(folder)
-    return Audit(folder, report, records)
+    return Audit(folder, report, records, [write(folder) for write in chosen_writers], run.notice)
 
 
 def measure(model: LanguageModel, windows: Sequence[Window], first: int, fuzzy: bool) -> list[WindowRecord]:
@@ -146,6 +147,12 @@ def _record(
         # What a masked model writes shows in what it filled in; its ranks know both sides of a token.
         ranks = (continuation != window.suffix).astype(np.int32)
     log_prob = float(scores.log_prob.sum())
+    if not log_prob <= ROUNDING or (continuation is not None and len(continuation) != len(window.suffix)):
+        raise ModelError(
+            f"{window.source}: the model gave log p = {log_prob} and"
+            f" {None if continuation is None else len(continuation)} tokens for {len(window.suffix)}",
+            "its scores are not log-probabilities, or its continuations not as long as was asked",
+        )
     return WindowRecord(
         index=index,
         member=window.member,
@@ -167,8 +174,10 @@ def _record(
 
 
 def _overlap(model: LanguageModel, window: Window, continuation: TokenIds) -> dict[str, Any]:
-    text = continuation_text(model, window.prefix, continuation)
     true = window.suffix
+    same = np.array_equal(true, continuation)
+    # Token borders may lie inside a character, which then decodes to nothing readable.
+    text = window.suffix_text if same else continuation_text(model.tokenizer, window.prefix, continuation)
     return {
         "continuation_ids": continuation.tolist(),
         "continuation_text": text,
@@ -193,15 +202,23 @@ def _measure_all(
             progress(len(run.records), count)
 
 
-def _corpus(specs: str | Sequence[str], options: AuditOptions) -> Corpus:
-    listed = [specs] if isinstance(specs, str) else list(specs)
-    return read_corpus(
-        listed,
-        text_field=options.text_field,
-        split=options.split,
-        max_expand=options.max_expand,
-        skip_bad=options.skip_bad,
-    )
+def _corpora(train: str | Sequence[str], heldout: str | Sequence[str], options: AuditOptions) -> tuple[Corpus, Corpus]:
+    """Read both sides by the same rule: if one must be cut into blocks, whole files could not match them."""
+
+    def read(specs: str | Sequence[str], split: Split) -> Corpus:
+        listed = [specs] if isinstance(specs, str) else list(specs)
+        return read_corpus(
+            listed,
+            text_field=options.text_field,
+            split=split,
+            max_expand=options.max_expand,
+            skip_bad=options.skip_bad,
+        )
+
+    corpora = read(train, options.split), read(heldout, options.split)
+    if options.split == "auto" and any(corpus.in_blocks for corpus in corpora):
+        return read(train, "block"), read(heldout, "block")
+    return corpora
 
 
 def _file_name(family: str) -> str:
@@ -217,10 +234,11 @@ def _plan(
     options: AuditOptions,
     command: str,
 ) -> dict[str, Any]:
+    batches, behaviour = check_batches(model, drawn.windows)
     body = {
         "schema_version": 1,
         "kind": "extraction",
-        "model": _describe_model(model, name),
+        "model": _describe_model(model, name) | {"self_test": behaviour},
         "train": corpora[0].summary(),
         "heldout": corpora[1].summary(),
         "options": dataclasses.asdict(options),
@@ -228,7 +246,7 @@ def _plan(
         "block_size": BLOCK,
         "versions": versions(),
     }
-    controls = [check_round_trip(model, drawn.windows), check_batches(model, drawn.windows), check_matching(drawn)]
+    controls = [check_round_trip(model, drawn.windows), batches, check_matching(drawn)]
     shown = {"controls": [dataclasses.asdict(control) for control in controls], "command": command}
     return body | shown | {"identity": identity(body)}
 

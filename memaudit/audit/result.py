@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import html
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memaudit.records import WindowRecord
-from memaudit.report.html import RunView, render
+from memaudit.report.html import render
+from memaudit.runs import FinishedRun
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +24,10 @@ class Audit:
     report: dict[str, Any]
     """What report.json holds."""
     records: list[WindowRecord]
+    files: list[Path] = field(default_factory=list)
+    """What was written beside report.json and records.parquet."""
+    notice: str = ""
+    """What the user should know about how the run was found; empty as a rule."""
 
     @property
     def verdict(self) -> str:
@@ -34,11 +39,6 @@ class Audit:
         """0 clean, 1 found, 3 inconclusive."""
         return int(self.report["exit_code"])
 
-    @property
-    def html(self) -> Path:
-        """The report page."""
-        return self.folder / "report.html"
-
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per window, in the order of the plan."""
         import pandas as pd
@@ -46,9 +46,9 @@ class Audit:
         return pd.DataFrame([dataclasses.asdict(record) for record in self.records])
 
     def __str__(self) -> str:
-        return f"{self.verdict}: {self.report['headline']} ({self.html})"
+        return f"{self.verdict}: {self.report['headline']} ({self.folder})"
 
     def _repr_html_(self) -> str:
         """Show the report page in a notebook, in a frame of its own so that neither styles the other."""
-        page = html.escape(render([RunView(self.report, self.records)]), quote=True)
+        page = html.escape(render([FinishedRun(self.report, self.records)]), quote=True)
         return f'<iframe srcdoc="{page}" style="width:100%;height:80vh;border:0" sandbox></iframe>'

@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 
 from memaudit.errors import ModelError
-from memaudit.models.decoding import continue_prompts, score_log_probs
+from memaudit.models.decoding import checked_log_probs, continue_prompts, score_log_probs
 from memaudit.records import GREEDY, Decoding, FloatArray, Objective, TokenIds, TokenScores, Window
 from memaudit.text.tokenize import Tokenizer
 
@@ -81,13 +81,14 @@ class NextTokenModel(LanguageModel):
             text = np.concatenate([window.prefix, window.suffix])
             prefixes = [text[: len(window.prefix) + t] for t in range(len(window.suffix))]
             rows = slice(first, first + len(window.suffix))
-            score_log_probs(self.next_log_probs(prefixes), window.suffix, decoding, scores, rows)
+            log_probs = checked_log_probs(self.next_log_probs(prefixes), len(prefixes), self.tokenizer.vocab_size)
+            score_log_probs(log_probs, window.suffix, decoding, scores, rows)
         return scores
 
     def continuations(self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY) -> list[TokenIds]:
         """Continue by asking for one distribution per prompt and step."""
 
         def step(texts: list[TokenIds], _new: TokenIds | None) -> FloatArray:
-            return self.next_log_probs(texts)
+            return checked_log_probs(self.next_log_probs(texts), len(texts), self.tokenizer.vocab_size)
 
         return continue_prompts(step, prompts, length, decoding)

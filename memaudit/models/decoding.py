@@ -10,7 +10,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from memaudit.errors import ModelError
 from memaudit.records import Decoding, FloatArray, TokenIds, TokenScores
+
+SUM_TOLERANCE = 1e-3
 
 Step = Callable[[list[TokenIds], TokenIds | None], FloatArray]
 """(texts so far, newly chosen ids or None at first) -> log-probabilities [rows, vocabulary]."""
@@ -58,6 +61,23 @@ def score_log_probs(
     scores.rank[rows] = better.sum(axis=1)
     scores.mean[rows] = mean
     scores.std[rows] = np.sqrt(variance)
+
+
+def checked_log_probs(log_probs: FloatArray, rows: int, vocabulary: int) -> FloatArray:
+    """Return a stranger's log-probabilities if they are distributions, shape [rows, vocabulary].
+
+    Raises:
+        ModelError: Another shape, NaN or +inf, or a row that does not sum to 1 (to 1 in 1,000).
+    """
+    log_probs = np.asarray(log_probs, dtype=np.float64)
+    if log_probs.shape != (rows, vocabulary):
+        raise ModelError(f"next_log_probs gave shape {log_probs.shape}, expected ({rows}, {vocabulary})")
+    with np.errstate(over="ignore", invalid="ignore"):
+        totals = np.exp(log_probs).sum(axis=1)
+    if not np.all(np.abs(totals - 1) < SUM_TOLERANCE):
+        worst = totals[np.argmax(np.abs(np.nan_to_num(totals, nan=np.inf) - 1))]
+        raise ModelError(f"next_log_probs gave a row that sums to {worst:.4g} in probability, not to 1")
+    return log_probs
 
 
 def choose(log_probs: FloatArray, decoding: Decoding, generators: Sequence[np.random.Generator]) -> TokenIds:

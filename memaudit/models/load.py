@@ -51,6 +51,8 @@ def _from_folder(folder: Path, device: str, dtype: str) -> LanguageModel:
     about = read_json(folder / "memaudit.json") if (folder / "memaudit.json").is_file() else {}
     family = about.get("family", "")
     model: LanguageModel
+    if family in ("ngram", "rnn") and (device, dtype) != ("cpu", "float32"):
+        raise ModelError(f"{folder}: an {family} model computes on the CPU in float32", "leave out --device, --dtype")
     if about and about.get("format") != 1:
         raise ModelError(f"{folder / 'memaudit.json'}: written by another version of memaudit")
     if family == "ngram":
@@ -82,7 +84,7 @@ def _from_python(spec: str) -> LanguageModel:
         model: Any = factory()
     except MemauditError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = one_line(f"{type(error).__name__}: {error}", 150)
         raise ModelError(f"{spec}: the factory failed: {reason}") from error
     missing = [name for name in MEMBERS if not hasattr(model, name)]

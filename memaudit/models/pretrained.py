@@ -66,7 +66,7 @@ def load_pretrained(
     module = _build(folder, module_class, config, weights, DTYPES[_known(dtype)], ignored)
     tokenizer, closing_id = load_tokenizer(folder)
     _check_fit(folder, module, tokenizer)
-    module = module.to(device)
+    module = _moved(module, device)
     name = family or str(config.model_type)
     model: CausalTransformer | MaskedTransformer
     if objective == "next-token":
@@ -116,6 +116,13 @@ def load_tokenizer(folder: Path) -> tuple[Tokenizer, int | None]:
         raise ModelError(f"{folder}: no usable tokenizer: it has no vocabulary", "is tokenizer.json missing?")
     closing = ends[0] if ends and ends[0] in tokenizer.all_special_ids else None
     return HuggingFaceTokenizer(tokenizer), closing
+
+
+def _moved(module: Any, device: str) -> Any:
+    try:
+        return module.to(device)
+    except (RuntimeError, AssertionError) as error:  # torch has no error of its own for a device that is not there
+        raise ModelError(f"--device {device}: {str(error).splitlines()[0]}") from None
 
 
 def _known(dtype: str) -> str:

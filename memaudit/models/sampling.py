@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
+from memaudit.errors import InputError, one_line
 from memaudit.models.base import LanguageModel
 from memaudit.records import GREEDY, Decoding, TokenIds
+from memaudit.text.tokenize import Tokenizer
 
 
 def continue_text(model: LanguageModel, prompt: str, length: int, decoding: Decoding = GREEDY) -> str:
     """Return the text of ``length`` tokens that the model puts after ``prompt``; an empty prompt starts a text."""
+    try:
+        prompt.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputError(f"the prompt is not UTF-8: {one_line(repr(prompt), 60)}") from None
     ids = model.tokenizer.encode_batch([prompt])[0].ids
     [continuation] = model.continuations([ids], length, decoding)
-    return continuation_text(model, ids, continuation)
+    return continuation_text(model.tokenizer, ids, continuation)
 
 
-def continuation_text(model: LanguageModel, prefix: TokenIds, continuation: TokenIds) -> str:
+def continuation_text(tokenizer: Tokenizer, prefix: TokenIds, continuation: TokenIds) -> str:
     """Decode a continuation as it follows its prefix: some tokenizers drop the space of a first word."""
-    head = model.tokenizer.decode(prefix)
-    whole = model.tokenizer.decode(np.concatenate([prefix, continuation]))
-    return whole[len(head) :] if whole.startswith(head) else model.tokenizer.decode(continuation)
+    head = tokenizer.decode(prefix)
+    whole = tokenizer.decode(np.concatenate([prefix, continuation]))
+    return whole[len(head) :] if whole.startswith(head) else tokenizer.decode(continuation)

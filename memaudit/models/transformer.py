@@ -71,7 +71,7 @@ class _Transformer(LanguageModel):
         if self.context_length is not None and length > self.context_length:
             raise InputError(
                 f"{what} needs {length} positions, but the model reads at most {self.context_length}",
-                "use a shorter prefix or suffix",
+                "ask for fewer tokens",
             )
         if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < self._vocabulary:
             raise InputError(

@@ -18,11 +18,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from memaudit.records import WindowRecord
 from memaudit.report import wording
 from memaudit.report.charts import Chart, dose_chart, interval_chart
 from memaudit.report.exhibits import Gallery, choose
-from memaudit.runs import read_finished, write_atomic
+from memaudit.runs import FinishedRun, read_finished, write_atomic
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE = "report.html"
@@ -30,14 +29,6 @@ TITLE = "Does it recite its training text?"
 EXHIBITS = {"worst": 20, "sample": 10, "heldout": 5}
 EXHIBITS_EACH = {"worst": 8, "sample": 4, "heldout": 3}
 """Where several runs share a page: it must still be read, and mailed."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunView:
-    """A finished run as the page needs it: what report.json holds, and one record a window."""
-
-    report: Mapping[str, Any]
-    records: Sequence[WindowRecord]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +48,16 @@ def write_html(folder: Path) -> Path:
     Raises:
         RunError: If the run never came to a report.
     """
-    run = read_finished(folder)
-    return write_page([RunView(run.report, run.records)], folder / PAGE)
+    return write_page([read_finished(folder)], folder / PAGE)
 
 
-def write_page(runs: Sequence[RunView], path: Path, title: str = TITLE) -> Path:
+def write_page(runs: Sequence[FinishedRun], path: Path, title: str = TITLE) -> Path:
     """Write one page about one run or several, and return its path."""
     write_atomic(path, render(runs, title).encode("utf-8"))
     return path
 
 
-def render(runs: Sequence[RunView], title: str = TITLE) -> str:
+def render(runs: Sequence[FinishedRun], title: str = TITLE) -> str:
     """Return the page: the same runs give the same bytes.
 
     Args:
@@ -98,7 +88,7 @@ def render(runs: Sequence[RunView], title: str = TITLE) -> str:
     )
 
 
-def _section(run: RunView, id: str, name: str, exhibits: Mapping[str, int]) -> _Section:
+def _section(run: FinishedRun, id: str, name: str, exhibits: Mapping[str, int]) -> _Section:
     report = run.report
     charts = [
         dose_chart([(name, report["doses"])], f"{id}-doses"),
@@ -118,7 +108,7 @@ def _overview(sections: Sequence[_Section]) -> dict[str, Any]:
     }
 
 
-def _names(runs: Sequence[RunView]) -> list[str]:
+def _names(runs: Sequence[FinishedRun]) -> list[str]:
     """Return what to call each model: its family, unless two share one."""
     families = [wording.family(run.report["model"]["family"]) for run in runs]
     if len(set(families)) == len(families):

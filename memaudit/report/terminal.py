@@ -6,6 +6,7 @@ the terminal.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -105,18 +106,18 @@ def print_demo(reports: Sequence[Mapping[str, Any]], console: Console) -> None:
     console.print(Text(note, "dim"))
 
 
-def print_continuations(prompt: str, texts: Mapping[str, str], console: Console) -> None:
+def print_continuations(prompt: str, texts: Sequence[tuple[str, str]], console: Console) -> None:
     """Print what each model makes of the same prompt, side by side where the terminal is wide enough.
 
     Args:
         prompt: Shown before every continuation.
-        texts: Name of the model -> its continuation.
+        texts: (name of the model, its continuation), in order.
         console: Where to.
     """
-    names = [Text(escape(name, encoding=console.encoding), "bold") for name in texts]
+    names = [Text(escape(name, encoding=console.encoding), "bold") for name, _ in texts]
     shown = [
         Text(_paragraphs(prompt, console.encoding), "dim").append(_paragraphs(text, console.encoding), "not dim")
-        for text in texts.values()
+        for _, text in texts
     ]
     if len(texts) == 1:
         console.print(shown[0])
@@ -129,6 +130,16 @@ def print_continuations(prompt: str, texts: Mapping[str, str], console: Console)
     else:
         for name, text in zip(names, shown, strict=True):
             console.print(name, Padding(text, (0, 0, 1, 2)), sep="\n")
+
+
+@contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """Print to somebody who may have seen enough (``head``, a pager): a closed pipe changes no outcome."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

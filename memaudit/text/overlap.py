@@ -44,13 +44,14 @@ class OverlapGuard:
         span: Length of a shared span in tokens.
     """
 
-    def __init__(self, heldout: Sequence[Document], tokenizer: Tokenizer, span: int = OVERLAP_SPAN) -> None:
+    def __init__(self, heldout: Sequence[Document], tokenizer: Tokenizer, span: int) -> None:
         self.tokenizer = tokenizer
         self.overlaps: dict[str, Overlap] = {}
         self._heldout = heldout
+        ids = [encoding.ids for encoding in tokenizer.encode_batch([document.text for document in heldout])]
         self._spans: dict[View, _Spans] = {
-            "exact": _Spans([e.ids for e in tokenizer.encode_batch([d.text for d in heldout])], span),
-            "after normalisation": _Spans(self._normalised_ids(heldout), span),
+            "exact": _Spans(ids, span, tokenizer.unknown_id),
+            "after normalisation": _Spans(self._normalised_ids(heldout), span, tokenizer.unknown_id),
         }
 
     def check(self, documents: Sequence[Document], ids: Sequence[TokenIds]) -> None:
@@ -71,30 +72,43 @@ class OverlapGuard:
 
 
 class _Spans:
-    """Every span of ``length`` tokens of some sequences, sorted by hash."""
+    """Every span of ``length`` tokens of some sequences, sorted by hash.
 
-    def __init__(self, sequences: Sequence[TokenIds], length: int) -> None:
-        self.sequences, self.length = sequences, length
-        hashes = [span_hashes(ids, length) for ids in sequences]
-        owners = np.repeat(np.arange(len(hashes)), [len(h) for h in hashes])
-        places = np.concatenate([np.arange(len(h)) for h in hashes] or [np.empty(0, np.int64)])
-        joined = np.concatenate(hashes or [np.empty(0, np.uint64)])
-        order = np.argsort(joined, kind="stable")
-        self.hashes, self.owners, self.places = joined[order], owners[order], places[order]
+    Spans with an unknown token are left out: equal ids do not make them equal text.
+    """
+
+    def __init__(self, sequences: Sequence[TokenIds], length: int, unknown: int | None) -> None:
+        self.sequences, self.length, self.unknown = sequences, length, unknown
+        found = [self._distinct(ids) for ids in sequences]
+        owners = np.repeat(np.arange(len(found)), [len(places) for _, places in found])
+        hashes = np.concatenate([h for h, _ in found] or [np.empty(0, np.uint64)])
+        places = np.concatenate([p for _, p in found] or [np.empty(0, np.int64)])
+        order = np.argsort(hashes, kind="stable")
+        self.hashes, self.owners, self.places = hashes[order], owners[order], places[order]
 
     def found_in(self, ids: TokenIds) -> list[int]:
         """Return the positions of the remembered sequences that share a span with ``ids``."""
-        hashes = span_hashes(ids, self.length)
+        hashes, starts = self._distinct(ids)
         first = np.searchsorted(self.hashes, hashes, side="left")
         last = np.searchsorted(self.hashes, hashes, side="right")
         found: set[int] = set()
-        for place in np.flatnonzero(first < last):
-            span = ids[place : place + self.length]
-            for row in range(first[place], last[place]):
+        for hit in np.flatnonzero(first < last):
+            span = ids[starts[hit] : starts[hit] + self.length]
+            for row in range(first[hit], last[hit]):
                 owner = int(self.owners[row])
                 if owner not in found and self._equals(owner, int(self.places[row]), span):
                     found.add(owner)
         return sorted(found)
+
+    def _distinct(self, ids: TokenIds) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+        """Return the hashes of the different spans of a sequence, sorted, and where each stands first."""
+        hashes = span_hashes(ids, self.length)
+        places = np.arange(len(hashes))
+        if self.unknown is not None and len(hashes):
+            unknown = np.concatenate([[0], np.cumsum(ids == self.unknown)])
+            places = np.flatnonzero(unknown[self.length :] == unknown[: -self.length])
+        distinct, at = np.unique(hashes[places], return_index=True)
+        return distinct, places[at]
 
     def _equals(self, owner: int, place: int, span: TokenIds) -> bool:
         return np.array_equal(self.sequences[owner][place : place + self.length], span)

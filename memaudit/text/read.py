@@ -92,6 +92,11 @@ class Corpus:
             _refuse_change(self._summary["files"], tally.files)
         self._summary = tally.summary(specs, self.skip_bad)
 
+    @property
+    def in_blocks(self) -> bool:
+        """Whether some of its text files are cut into blocks."""
+        return any(self.splits[part.domain] == "block" for part in self.parts if any(map(_is_text, part.sources)))
+
     def summary(self) -> Summary:
         """Return what the last full iteration found; reads the corpus if there was none."""
         while self._summary is None:

@@ -65,6 +65,10 @@ class Tokenizer(Protocol):
         """The token that hides another (masked objectives only)."""
 
     @property
+    def unknown_id(self) -> int | None:
+        """The token that stands for all text outside the vocabulary; None where every text can be read."""
+
+    @property
     def sha256(self) -> str:
         """Identity of the tokenizer: changes whenever any text may be encoded otherwise."""
 
@@ -90,6 +94,8 @@ class TrainedTokenizer:
         self.eos_id: int | None = pipeline.token_to_id(EOS)
         self.bos_id = self.eos_id
         self.mask_id: int | None = pipeline.token_to_id(MASK)
+        unknown = getattr(pipeline.model, "unk_token", None)
+        self.unknown_id: int | None = None if unknown is None else pipeline.token_to_id(unknown)
         description = pipeline.to_str()
         self.sha256 = hashlib.sha256(description.encode()).hexdigest()
         self._ids_of_characters = _ids_of_characters(description)
@@ -133,6 +139,7 @@ class HuggingFaceTokenizer:
         self.bos_id: int | None = _prepended_id(tokenizer)
         self.eos_id: int | None = tokenizer.eos_token_id
         self.mask_id: int | None = tokenizer.mask_token_id
+        self.unknown_id: int | None = tokenizer.unk_token_id
         self.sha256 = hashlib.sha256(_serialised(tokenizer)).hexdigest()
 
     def encode_batch(self, texts: Sequence[str]) -> list[Encoding]:

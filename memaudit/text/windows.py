@@ -15,10 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from memaudit.errors import InputError
 from memaudit.records import Document, Window
-from memaudit.text.overlap import Overlap, OverlapGuard
+from memaudit.text.overlap import OVERLAP_SPAN, Overlap, OverlapGuard
 from memaudit.text.tokenize import Encoding, Tokenizer
 
 BATCH = 256
@@ -43,7 +44,7 @@ class WindowOptions:
     allow_overlap: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("prefix", 0), ("suffix", 1), ("limit", 1)):
+        for name, least in (("prefix", 0), ("suffix", 1), ("limit", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"--{name} must be at least {least}, not {getattr(self, name)}")
 
@@ -91,6 +92,16 @@ class _Side:
     reasons: Counter[str] = field(default_factory=Counter)
     kept: dict[Stratum, list[tuple[int, str, _Candidate]]] = field(default_factory=dict)
 
+    def keep(self, stratum: Stratum, draw: int, candidate: _Candidate, limit: int) -> None:
+        """Count a document, and keep it if its draw is among the ``limit`` lowest of its stratum."""
+        self.eligible[stratum] += 1
+        heap = self.kept.setdefault(stratum, [])
+        entry = (-draw, candidate.document.source, candidate)
+        if len(heap) < limit:
+            heapq.heappush(heap, entry)
+        elif entry[:2] > heap[0][:2]:
+            heapq.heapreplace(heap, entry)
+
     def lowest(self, stratum: Stratum, count: int) -> list[_Candidate]:
         """Return the ``count`` documents of a stratum that the seed draws first."""
         entries = sorted(self.kept.get(stratum, []), key=lambda entry: (-entry[0], entry[1]))
@@ -114,7 +125,8 @@ class _Side:
         """Set documents aside that turned out to overlap with the training text."""
         for stratum, entries in self.kept.items():
             stay = [entry for entry in entries if entry[2].document.id not in documents]
-            self.eligible[stratum] -= len(entries) - len(stay)
+            if len(stay) < len(entries):  # what was not kept cannot take their place
+                self.eligible[stratum] = len(stay)
             self.reasons["shares a span with the training text"] += len(entries) - len(stay)
             self.kept[stratum] = stay
 
@@ -130,20 +142,23 @@ def draw_windows(
         InputError: A side has no document long enough, or held-out text overlaps with training text
             (unless ``allow_overlap``: then those documents are set aside and listed).
     """
-    heldout_side = _collect(_encoded(heldout, tokenizer), "heldout", options)
+    unknown = tokenizer.unknown_id
+    heldout_side = _collect(_encoded(heldout, tokenizer), "heldout", options, unknown)
     candidates = [c.document for s in heldout_side.kept for c in heldout_side.lowest(s, options.limit)]
-    guard = OverlapGuard(candidates, tokenizer, min(50, options.length))
-    train_side = _collect(_guarded(train, tokenizer, guard), "train", options)
+    guard = OverlapGuard(candidates, tokenizer, min(OVERLAP_SPAN, options.length))
+    train_side = _collect(_guarded(train, tokenizer, guard), "train", options, unknown)
     overlaps = sorted(guard.overlaps.values(), key=lambda o: (o.heldout, o.train))
     if overlaps and not options.allow_overlap:
         raise _overlap_error(overlaps, len(candidates), options)
     heldout_side.remove(guard.overlaps)
     for side in (train_side, heldout_side):
         _require_documents(side, options)
-    return _match(train_side, heldout_side, overlaps, options)
+    return _match(train_side, heldout_side, overlaps, options, unknown)
 
 
-def _match(train: _Side, heldout: _Side, overlaps: list[Overlap], options: WindowOptions) -> WindowSet:
+def _match(
+    train: _Side, heldout: _Side, overlaps: list[Overlap], options: WindowOptions, unknown: int | None
+) -> WindowSet:
     train, heldout, matching = _comparable(train, heldout)
     common = {s: min(n, heldout.eligible[s]) for s, n in train.eligible.items() if heldout.eligible[s]}
     fewest = min(train.eligible.total(), heldout.eligible.total())
@@ -164,7 +179,7 @@ def _match(train: _Side, heldout: _Side, overlaps: list[Overlap], options: Windo
         for side in (train, heldout)
         for candidate in sorted(drawn[side.name], key=lambda c: _draw(options.seed, "order", c.document.id))
         for window in cut_document(
-            candidate.document, candidate.encoding, options, per_document, member=side.name == "train"
+            candidate.document, candidate.encoding, options, per_document, side.name == "train", unknown
         )
     ]
     set_aside = [
@@ -198,16 +213,24 @@ def _quotas(shares: Mapping[Stratum, int], available: Mapping[Stratum, int], lim
 
 
 def cut_document(
-    document: Document, encoding: Encoding, options: WindowOptions, most: int, member: bool
+    document: Document, encoding: Encoding, options: WindowOptions, most: int, member: bool, unknown: int | None = None
 ) -> list[Window]:
     """Tile a document with windows from its start and draw at most ``most`` of the tiles, in text order.
 
-    The first tile begins where the document does: there the model stands as it stood in training.
+    The first tile begins where the document does: there the model stands as it stood in training. Tiles
+    that hold an unknown token are not asked: the model could not give back the text behind it.
     """
-    tiles = len(encoding) // options.length
+    tiles = _readable_tiles(encoding, options.length, unknown)
     generator = np.random.default_rng(_draw(options.seed, "place", document.id))
     chosen = np.sort(generator.permutation(tiles)[:most])
     return [_window(document, encoding, int(tile) * options.length, options, member) for tile in chosen]
+
+
+def _readable_tiles(encoding: Encoding, length: int, unknown: int | None) -> NDArray[np.intp]:
+    count = len(encoding) // length
+    if unknown is None:
+        return np.arange(count)
+    return np.flatnonzero(~(encoding.ids[: count * length].reshape(count, length) == unknown).any(axis=1))
 
 
 def _window(document: Document, encoding: Encoding, start: int, options: WindowOptions, member: bool) -> Window:
@@ -243,22 +266,23 @@ def _guarded(documents: Iterable[Document], tokenizer: Tokenizer, guard: Overlap
         yield from batch
 
 
-def _collect(candidates: Iterable[_Candidate], name: str, options: WindowOptions) -> _Side:
+def _collect(candidates: Iterable[_Candidate], name: str, options: WindowOptions, unknown: int | None) -> _Side:
     """Count the eligible documents of each stratum and keep those with the lowest draws (a bottom-k sample)."""
     side = _Side(name)
+    seen: set[bytes] = set()
     for candidate in candidates:
-        windows = len(candidate.encoding) // options.length
+        document, windows = candidate.document, len(candidate.encoding) // options.length
+        digest = hashlib.blake2b(document.text.encode("utf-8"), digest_size=16).digest()
         if not windows:
             side.reasons[f"shorter than {options.length} tokens"] += 1
-            continue
-        stratum = (candidate.document.domain, windows.bit_length() - 1)
-        side.eligible[stratum] += 1
-        heap = side.kept.setdefault(stratum, [])
-        entry = (-_draw(options.seed, "draw", candidate.document.id), candidate.document.id, candidate)
-        if len(heap) < options.limit:
-            heapq.heappush(heap, entry)
-        elif entry[:2] > heap[0][:2]:
-            heapq.heapreplace(heap, entry)
+        elif digest in seen:  # the same text twice is no second observation
+            side.reasons["a copy of another document"] += 1
+        elif not len(_readable_tiles(candidate.encoding, options.length, unknown)):
+            side.reasons["holds text that the tokenizer does not know"] += 1
+        else:
+            seen.add(digest)
+            stratum = (document.domain, windows.bit_length() - 1)
+            side.keep(stratum, _draw(options.seed, "draw", document.id), candidate, options.limit)
     return side
 
 
@@ -278,9 +302,9 @@ def _require_documents(side: _Side, options: WindowOptions) -> None:
 
 
 def _overlap_error(overlaps: list[Overlap], documents: int, options: WindowOptions) -> InputError:
-    first = overlaps[0]
+    first, span = overlaps[0], min(OVERLAP_SPAN, options.length)
     return InputError(
-        f"{len(overlaps)} of {documents} held-out documents share a span of {min(50, options.length)} tokens with"
+        f"{len(overlaps)} of {documents} held-out documents share a span of {span} tokens with"
         f" the training text; first: {first.heldout} with {first.train} ({first.view})",
         "remove them, or --allow-overlap sets them aside and lists them",
     )

@@ -73,7 +73,8 @@ def test_all_files_of_a_run_are_there_and_agree(corpora: tuple[str, str], tmp_pa
     table = pd.read_parquet(result.folder / "records.parquet")
     assert len(table) == len(result.to_pandas()) == report["windows"]["train"] + report["windows"]["heldout"]
     assert int(table[table.member].extractable.sum()) == report["estimates"][0]["train"]["hits"]
-    page = result.html.read_text(encoding="utf-8")
+    assert result.files == [result.folder / "report.html"]
+    page = result.files[0].read_text(encoding="utf-8")
     assert "iframe" in result._repr_html_()
     assert "found" in page.lower()
 
@@ -185,7 +186,7 @@ class BatchDependent(Uniform):
 
     def score(self, windows: Sequence[Window], decoding: Decoding = GREEDY) -> TokenScores:
         scores = super().score(windows, decoding)
-        scores.log_prob[:] += len(windows)
+        scores.log_prob[:] -= len(windows)
         return scores
 
 

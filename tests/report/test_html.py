@@ -16,8 +16,8 @@ import pytest
 
 from memaudit.errors import RunError
 from memaudit.records import WindowRecord
-from memaudit.report.html import RunView, render, write_html, write_page
-from memaudit.runs import RunDirectory
+from memaudit.report.html import render, write_html, write_page
+from memaudit.runs import FinishedRun, RunDirectory
 
 Made = tuple[dict[str, Any], list[WindowRecord]]
 Factory = Callable[..., Made]
@@ -67,8 +67,8 @@ class Page(HTMLParser):
             self.marked[-1] += data
 
 
-def views(*made: Made) -> list[RunView]:
-    return [RunView(*one) for one in made]
+def views(*made: Made) -> list[FinishedRun]:
+    return [FinishedRun(*one) for one in made]
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,7 @@ def test_incomplete_and_undefined(factory: Factory) -> None:
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_hostile_text_does_nothing(factory: Factory, terminal: bool, width: int) -> None:
     made = [factory(name, hostile=True) for name in ("gpt", "rnn")]
-    hostile = {r.document: r.suffix_text for r in made[0][1][:20]}
+    hostile = [(r.document, r.suffix_text) for r in made[0][1][:20]]
 
     def show(target: Console) -> None:
         for report, _ in made:
@@ -114,16 +114,23 @@ def test_demo_table_fits_eighty_columns(factory: Factory) -> None:
     assert [line.split()[0] for line in lines[1:-3:2]] == ["0", "1", "2", "4", "8", "16", "32", "64"]
 
 
-def test_continuations_stand_beneath_each_other() -> None:
-    text = printed(lambda c: print_continuations("Once", {"a": " upon\n\ta time", "b": " more [b]"}, c))
-    assert [line.rstrip() for line in text.splitlines() if line.strip()] == [
+def test_continuations_stand_side_by_side_or_beneath_each_other() -> None:
+    texts = [("a", " upon\n\ta time"), ("b", " more [b]")]
+    wide = printed(lambda c: print_continuations("Once", texts, c), 100)
+    assert [line.split() for line in wide.splitlines() if line.strip()] == [
+        ["a", "b"],
+        ["Once", "upon", "Once", "more", "[b]"],
+        ["a", "time"],
+    ]
+    narrow = printed(lambda c: print_continuations("Once", texts, c), 40)
+    assert [line.rstrip() for line in narrow.splitlines() if line.strip()] == [
         "a",
         "  Once upon",
         "          a time",
         "b",
         "  Once more [b]",
     ]
-    assert printed(lambda c: print_continuations("Once", {"a": " upon"}, c)).strip() == "Once upon"
+    assert printed(lambda c: print_continuations("Once", texts[:1], c), 40).strip() == "Once upon\n        a time"
 
 
 def test_progress_is_a_line_a_tenth_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,7 +33,8 @@ def documents(name: str, count: int, seed: int, domains: tuple[str | None, ...] 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> TrainedTokenizer:
-    return train_tokenizer("word", [f"w{i}" for i in range(10**4)] + texts(200, 1) + texts(200, 2), 60_000)
+    known = texts(200, 1) + texts(200, 2) + texts(60, 2, (500, 600)) + texts(4, 1, (400, 401)) + texts(4, 2, (400, 401))
+    return train_tokenizer("word", known + [text.upper() for text in known], 10**6)
 
 
 def account(drawn: WindowSet, side: str) -> int:
