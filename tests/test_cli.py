@@ -131,6 +131,10 @@ REFUSED = {
         ["audit", "model-train", "--train", "train.jsonl", "--heldout", "heldout.jsonl", "--text-field", "txt"],
         "no field 'txt'",
     ),
+    "no such device": (
+        ["audit", "model-train", "--train", "train.jsonl", "--heldout", "heldout.jsonl", "--device", "cuda"],
+        "computes on the CPU",
+    ),
     "bad order": (["train", "ngram", "--corpus", "train.jsonl", "--out", "x", "--order", "0"], "order"),
 }
 
@@ -190,8 +194,45 @@ def test_signals_save_and_say_how_to_go_on(folder: Path, number: signal.Signals,
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code
-    assert "goes on from there" in errors
+    assert "go on with: memaudit train rnn --corpus train.jsonl" in errors
     assert any((folder / f"model-{code}").iterdir())
+
+
+@pytest.mark.parametrize("model", ["model-train", "model-other"])
+def test_a_reader_that_leaves_changes_no_verdict(folder: Path, model: str) -> None:
+    expected = {"model-train": 1, "model-other": 3}[model]
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "memaudit", *audit_arguments(model, f"run-pipe-{model}")]
+    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert done.returncode == expected, done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_module_that_exits_is_no_clean_verdict(folder: Path) -> None:
+    (folder / "leaves.py").write_text("import sys\nsys.exit(0)\n", encoding="utf-8")
+    done = run("audit", "python:leaves:model", "--train", "train.jsonl", "--heldout", "heldout.jsonl", cwd=folder)
+    assert done.returncode == 2
+    assert "importing 'leaves' failed" in done.stderr
+
+
+def test_debug_may_stand_behind_the_command(folder: Path) -> None:
+    done = run("audit", "nowhere", "--train", "a", "--heldout", "b", "--debug", cwd=folder)
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+    assert "ModelError" in done.stderr
+
+
+def test_one_value_in_the_settings_file_serves_for_a_list(folder: Path) -> None:
+    (folder / "memaudit.toml").write_text(
+        '[audit]\ntrain = "train.jsonl"\nheldout = ["heldout.jsonl"]\n', encoding="utf-8"
+    )
+    try:
+        done = run("audit", "model-train", "--prefix", "12", "--suffix", "12", "--out", "run-list", cwd=folder)
+        assert done.returncode == 1, done.stderr
+    finally:
+        (folder / "memaudit.toml").unlink()
 
 
 COMMANDS = [[], ["demo"], ["train"], ["sample"], ["audit"], ["report"]] + [

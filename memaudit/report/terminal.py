@@ -138,7 +138,7 @@ def reader_may_leave() -> Iterator[None]:
     try:
         yield
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # rich turns the first into the second, with 1: a verdict of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -13,7 +13,7 @@ import pytest
 import memaudit
 from memaudit.audit import extraction
 from memaudit.audit.extraction import AuditOptions, audit, measure
-from memaudit.errors import InputError, RunError
+from memaudit.errors import InputError, ModelError, RunError
 from memaudit.models.base import LanguageModel, NextTokenModel
 from memaudit.models.ngram import NgramModel
 from memaudit.records import GREEDY, Decoding, FloatArray, TokenIds, TokenScores, Window
@@ -263,6 +263,81 @@ def test_measure_equals_greedy_decoding_token_by_token() -> None:
         assert record.matched == (same[0] if len(same) else 8)
         assert record.extractable == (len(same) == 0)
         assert record.continuation_ids == text.tolist()
+
+
+class Broken(Uniform):
+    """Gives what is no distribution, in one way or another."""
+
+    def __init__(self, tokenizer: TrainedTokenizer, fault: str) -> None:
+        super().__init__(tokenizer)
+        self.fault = fault
+
+    def next_log_probs(self, prefixes: Sequence[TokenIds]) -> FloatArray:
+        rows = super().next_log_probs(prefixes)
+        if self.fault == "nan":
+            rows[:, 3] = np.nan
+        elif self.fault == "sum":
+            rows += 0.5
+        elif self.fault == "infinite":
+            rows[:, 3] = np.inf
+        return rows[:, 1:] if self.fault == "shape" else rows
+
+
+@pytest.mark.parametrize("fault", ["nan", "sum", "infinite", "shape"])
+def test_what_is_no_distribution_is_refused(fault: str, tmp_path: Path) -> None:
+    texts = [write_jsonl(tmp_path / f"{s}.jsonl", english(40, s)) for s in (3, 4)]
+    with pytest.raises(ModelError, match="next_log_probs gave"):
+        audit(
+            Broken(train_tokenizer("char", english(10, 1)), fault), *texts, out=tmp_path / "run", prefix=15, suffix=30
+        )
+
+
+def test_another_model_of_the_same_kind_gets_another_run(corpora: tuple[str, str], tmp_path: Path) -> None:
+    audit(oracle(unique_text(60, 1)), *corpora, out=tmp_path / "run", options=OPTIONS)
+    with pytest.raises(RunError, match=r"model\.self_test differs"):
+        audit(oracle(unique_text(60, 7)), *corpora, out=tmp_path / "run", options=OPTIONS)
+
+
+def test_copies_of_a_text_are_one_observation(tmp_path: Path) -> None:
+    train = write_jsonl(tmp_path / "train.jsonl", unique_text(10, 1) * 30)
+    heldout = write_jsonl(tmp_path / "heldout.jsonl", unique_text(30, 2))
+    result = audit(oracle(unique_text(10, 1)), train, heldout, out=tmp_path / "run", options=OPTIONS)
+    assert result.report["windows"]["train_documents"] == 10
+    assert {"side": "train", "reason": "a copy of another document", "count": 290} in result.report["windows"][
+        "set_aside"
+    ]
+
+
+def test_text_that_the_tokenizer_does_not_know_is_not_asked(tmp_path: Path) -> None:
+    known = unique_text(30, 1)
+    train = write_jsonl(tmp_path / "train.jsonl", [*known, "Ωψφ" * 60])
+    heldout = write_jsonl(tmp_path / "heldout.jsonl", [*unique_text(30, 2), "ΔΣΘ" * 60, "ЖЩЦ" * 60])
+    result = audit(oracle(known), train, heldout, out=tmp_path / "run", options=OPTIONS)
+    reasons = {(s["side"], s["reason"]): s["count"] for s in result.report["windows"]["set_aside"]}
+    assert reasons["train", "holds text that the tokenizer does not know"] == 1
+    assert reasons["heldout", "holds text that the tokenizer does not know"] == 2
+    assert all("<unk>" not in (r.continuation_text or "") for r in result.records if r.member)
+
+
+def test_borders_inside_characters_are_no_fault_of_the_tokenizer(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    sides = [["".join(chr(0x4E00 + random.integers(900)) for _ in range(60)) for _ in range(40)] for _ in "ab"]
+    tokenizer = train_tokenizer("byte", [])
+    model = NgramModel.train([e.ids for e in tokenizer.encode_batch(sides[0])], tokenizer, order=30, smoothing="mle")
+    texts = [write_jsonl(tmp_path / f"{i}.jsonl", side) for i, side in enumerate(sides)]
+    result = audit(model, *texts, out=tmp_path / "run", prefix=20, suffix=20)
+    assert [c["passed"] for c in result.report["controls"] if c["name"] == "tokenizer round trip"] == [True]
+    assert all(r.edit_similarity_text == 1.0 for r in result.records if r.extractable)
+
+
+def test_both_sides_are_split_by_the_same_rule(tmp_path: Path) -> None:
+    for i, text in enumerate(unique_text(25, 1, words=250)):
+        (tmp_path / f"book{i}.txt").write_text(text, encoding="utf-8")
+    (tmp_path / "new.txt").write_text("\n\n".join(unique_text(60, 2, words=60)), encoding="utf-8")
+    model = oracle(unique_text(25, 1, words=250))
+    result = audit(model, f"{tmp_path}/book*.txt", f"{tmp_path}/new.txt", out=tmp_path / "run", options=OPTIONS)
+    assert "blocks" in result.report["train"]["units"]
+    assert result.verdict == "found"
 
 
 def test_doses_and_domains_are_reported(tmp_path: Path) -> None:
