@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
 import sys
 import traceback
+import warnings
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from memaudit.errors import MemauditError, Verdict, one_line
 
 INTERNAL_ERROR = 70
+STOPPING = signal.SIGINT, signal.SIGTERM
 READER_LEFT = 141
 """What a shell shows for a process that wrote to a closed pipe. Typer would exit with 1, which is a verdict."""
 
@@ -33,10 +37,18 @@ def main() -> NoReturn:
     os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    for number in (signal.SIGINT, signal.SIGTERM):
+    # Wherever two threads share a core with other work, waiting threads must sleep, not spin: ten times as fast there,
+    # and no slower on a quiet machine.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who called us
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
+    for number in STOPPING:
         signal.signal(number, _interrupt)
     command = shlex.join(["memaudit", *sys.argv[1:]])
     debug = "--debug" in sys.argv
+    if not debug:
+        warnings.simplefilter("ignore")  # what matters is checked and said by us
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     code = _run(command, debug)
     try:
@@ -55,8 +67,8 @@ def _run(command: str, debug: bool) -> int:
         app()
     except Verdict as verdict:
         return verdict.exit_code
-    except SystemExit as leaving:
-        return READER_LEFT if leaving.code == 1 else int(leaving.code or 0)
+    except SystemExit as leaving:  # Typer's: help and version, usage errors, a closed pipe
+        return READER_LEFT if leaving.code == 1 else int(leaving.code or 0) if leaving.code in (None, 0, 2) else 70
     except Interrupted as interrupted:
         _say(f"{interrupted.name}: stopped; finished work is kept, go on with: {command}")
         return interrupted.exit_code
@@ -71,6 +83,8 @@ def _run(command: str, debug: bool) -> int:
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    for stopping in STOPPING:  # a second signal must not cut off what the first one lets finish
+        signal.signal(stopping, signal.SIG_IGN)
     raise Interrupted(number)
 
 
@@ -81,13 +95,16 @@ def _describe(error: OSError) -> str:
 
 def _failed(message: str, exit_code: int, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
     _say(f"error: {message}")
     return exit_code
 
 
 def _say(message: str) -> None:
-    sys.stderr.write(one_line(f"memaudit: {message}") + "\n")
+    with contextlib.suppress(OSError):  # nobody to tell; the exit code says it too
+        sys.stderr.write(one_line(f"memaudit: {message}") + "\n")
+        sys.stderr.flush()
 
 
 if __name__ == "__main__":

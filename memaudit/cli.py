@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -32,11 +34,21 @@ Formats = Annotated[str, typer.Option("--format", metavar="LIST", help="html, ju
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from memaudit.provenance import version
+
+        typer.echo(f"memaudit {version()}")
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
     context: typer.Context,
     debug: Debug = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
     """Does a language model repeat text it was trained on, and has it seen the test?
 
@@ -48,11 +60,6 @@ def _root(
 
     Exit codes: 0 policy met, 1 memorization found, 2 bad input or refused, 3 inconclusive.
     """
-    if version:
-        from memaudit.provenance import version as installed
-
-        typer.echo(f"memaudit {installed()}")
-        raise typer.Exit
     if context.invoked_subcommand:
         from memaudit.config import load_config
 
@@ -70,6 +77,21 @@ def _options(context: typer.Context, repeatable: bool = True) -> dict[str, list[
         name: [p.name for p in command.params if not repeatable or getattr(p, "multiple", False)]
         for name, command in found.items()
     }
+
+
+def _names(listed: str) -> list[str]:
+    return [name.strip() for name in listed.split(",")]
+
+
+def _shown_command(arguments: list[str]) -> str:
+    """Return the command that repeats a run, wherever its results go: a report must not depend on its folder."""
+    kept = list(arguments)
+    for place in reversed(range(len(kept))):
+        if kept[place] == "--out":
+            del kept[place : place + 2]
+        elif kept[place].startswith("--out="):
+            del kept[place]
+    return shlex.join(["memaudit", *kept])
 
 
 @app.command()
@@ -166,9 +188,6 @@ def audit(
       memaudit audit gpt2 --train hf:wikitext:wikitext-2-raw-v1:train[:1%] --heldout essays.txt --limit 300
       memaudit audit python:adapters:my_model --train 'books/*.txt' --heldout new.txt --max-rate 0.001
     """
-    import shlex
-    import sys
-
     from memaudit.audit.extraction import AuditOptions, audit
     from memaudit.errors import Verdict
     from memaudit.models.load import load_model
@@ -196,8 +215,8 @@ def audit(
             out=out,
             options=options,
             name=model,
-            command=shlex.join(["memaudit", *sys.argv[1:]]),
-            formats=formats.split(","),
+            command=_shown_command(sys.argv[1:]),
+            formats=_names(formats),
             progress=progress,
         )
     if result.notice:
@@ -225,7 +244,7 @@ def report(
     from memaudit.report.terminal import console, print_verdict
     from memaudit.runs import read_finished
 
-    pages = [write(run) for write in writers(formats.split(","))]
+    pages = [write(run) for write in writers(_names(formats))]
     print_verdict(read_finished(run).report, console())
     for page in pages:
         typer.echo(f"report: {page}")

@@ -36,7 +36,7 @@ MaxExpand = Annotated[int | None, typer.Option(min=1, help="Bytes that a compres
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the trained model.")]
 Unit = Annotated[Literal["byte", "char", "word", "bpe"], typer.Option(help="What a token is.")]
 VocabSize = Annotated[int | None, typer.Option(min=2, help="Largest vocabulary, for words and BPE.")]
-Seed = Annotated[int, typer.Option(min=0, help="Fixes every random choice.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Fixes every random choice.")]
 Epochs = Annotated[float | None, typer.Option(min=0.001, help="Passes over the corpus.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Rows (RNN: parallel streams) a step.")]
 LearningRate = Annotated[float | None, typer.Option(help="Peak learning rate.")]

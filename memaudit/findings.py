@@ -94,7 +94,7 @@ def decide(
     if complete and exceeds and differs:
         reasons = [_excess(primary_train, low, policy), _comparison(primary_p, policy), *failed]
         return _decision("found", reasons)
-    below = high < policy.max_rate
+    below = high < policy.max_rate or policy.max_rate >= 1
     if complete and below and not failed:
         return _decision("clean", [_shortfall(primary_train, high, policy), "every control passed"])
     reasons = [*_incomplete(complete), *failed]

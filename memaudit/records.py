@@ -65,8 +65,8 @@ class Decoding:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise InputError(f"temperature must be at least 0, not {self.temperature}")
+        if not 0 <= self.temperature < float("inf"):
+            raise InputError(f"temperature must be finite and at least 0, not {self.temperature}")
         if self.top_k is not None and self.top_k < 1:
             raise InputError(f"top_k must be at least 1, not {self.top_k}")
         if self.top_p is not None and not 0 < self.top_p <= 1:

@@ -143,6 +143,9 @@ class RunDirectory:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"cannot create {folder}: {error.strerror}", "choose another --out") from error
+        started = (folder / PLAN).exists() or (folder / LOG).exists()
+        if not started and any(not _ours(path.name) for path in folder.iterdir()):
+            raise RunError(f"{folder}: holds other files", "choose another --out: a run has a folder of its own")
         lock = _take_lock(folder)
         try:
             settled = _settle_plan(folder, wanted)
@@ -305,6 +308,11 @@ def write_parquet(records: Sequence[WindowRecord], path: Path) -> None:
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_arrays(columns, schema=pa.schema(schema)), buffer, compression="zstd")
     write_atomic(path, buffer.getvalue())
+
+
+def _ours(name: str) -> bool:
+    """Whether a file may stand in a folder whose plan was not written yet."""
+    return name == LOCK or (name.startswith(f".{PLAN}.") and name.endswith(".tmp"))
 
 
 def _take_lock(folder: Path) -> int:

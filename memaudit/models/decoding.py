@@ -28,7 +28,9 @@ def decoded_log_probs(log_probs: FloatArray, decoding: Decoding) -> FloatArray:
     """
     if decoding.greedy or (decoding.temperature == 1 and not decoding.top_k and not decoding.top_p):
         return log_probs
-    scaled = _normalise(log_probs / decoding.temperature)
+    # The peak first: at a temperature near 0 the quotients of all others leave the range of floats.
+    with np.errstate(over="ignore"):
+        scaled = _normalise((log_probs - log_probs.max(axis=-1, keepdims=True)) / decoding.temperature)
     if decoding.top_k is None and decoding.top_p is None:
         return scaled
     order = np.argsort(-scaled, axis=-1, kind="stable")
@@ -66,10 +68,14 @@ def score_log_probs(
 def checked_log_probs(log_probs: FloatArray, rows: int, vocabulary: int) -> FloatArray:
     """Return a stranger's log-probabilities if they are distributions, shape [rows, vocabulary].
 
+    Ids at the end of the vocabulary that the model has no column for (an unknown character, say) get -inf.
+
     Raises:
-        ModelError: Another shape, NaN or +inf, or a row that does not sum to 1 (to 1 in 1,000).
+        ModelError: Another number of rows or more columns, NaN or +inf, or a row that does not sum to 1 (to 1 in 1,000).
     """
     log_probs = np.asarray(log_probs, dtype=np.float64)
+    if log_probs.ndim == 2 and log_probs.shape[1] < vocabulary:
+        log_probs = np.pad(log_probs, ((0, 0), (0, vocabulary - log_probs.shape[1])), constant_values=-np.inf)
     if log_probs.shape != (rows, vocabulary):
         raise ModelError(f"next_log_probs gave shape {log_probs.shape}, expected ({rows}, {vocabulary})")
     with np.errstate(over="ignore", invalid="ignore"):

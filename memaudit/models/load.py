@@ -9,11 +9,10 @@ from typing import Any
 
 from memaudit.errors import MemauditError, ModelError, one_line
 from memaudit.models.base import LanguageModel
+from memaudit.models.stranger import Stranger
 from memaudit.plugins import import_object
 
 PYTHON = "python:"
-MEMBERS = ("objective", "tokenizer", "score", "continuations")
-TOKENIZER_MEMBERS = ("vocab_size", "bos_id", "eos_id", "mask_id", "sha256", "encode_batch", "decode")
 
 
 def load_model(
@@ -33,6 +32,8 @@ def load_model(
     """
     if spec.startswith(PYTHON):
         return _from_python(spec)
+    if not spec.strip():
+        raise ModelError("no model named", "give a folder, a Hugging Face id, or python:module:factory")
     folder = Path(spec).expanduser()
     if folder.is_file():
         raise ModelError(f"{spec}: a file; a model is a folder", "give the folder that holds it")
@@ -75,7 +76,7 @@ def _from_folder(folder: Path, device: str, dtype: str) -> LanguageModel:
 
 
 def _from_python(spec: str) -> LanguageModel:
-    """Call the factory and check what it returns, member by member."""
+    """Call the factory; its model's identity defaults to that of its source file."""
     path = spec.removeprefix(PYTHON)
     factory = import_object(path)
     if not callable(factory):
@@ -87,29 +88,6 @@ def _from_python(spec: str) -> LanguageModel:
     except (Exception, SystemExit) as error:
         reason = one_line(f"{type(error).__name__}: {error}", 150)
         raise ModelError(f"{spec}: the factory failed: {reason}") from error
-    missing = [name for name in MEMBERS if not hasattr(model, name)]
-    if not missing:
-        missing = [f"tokenizer.{name}" for name in TOKENIZER_MEMBERS if not hasattr(model.tokenizer, name)]
-    if missing:
-        raise ModelError(
-            f"{spec}: {type(model).__name__} lacks {', '.join(missing)}",
-            "subclass memaudit.models.base.NextTokenModel",
-        )
-    if model.objective not in ("next-token", "masked"):
-        raise ModelError(f"{spec}: objective is {model.objective!r}", 'it must be "next-token" or "masked"')
-    return _completed(model, path)
-
-
-def _completed(model: Any, path: str) -> LanguageModel:
-    """Give a stranger's model the facts that it does not state; its identity defaults to its source file."""
-    if not getattr(model, "family", ""):
-        model.family = type(model).__name__
-    for name in ("context_length", "parameters", "ignored", "device", "dtype"):
-        if not hasattr(model, name):
-            setattr(model, name, getattr(LanguageModel, name))
-    if not getattr(model, "sha256", ""):
-        module = util.find_spec(path.split(":")[0])
-        source = Path(module.origin).read_bytes() if module and module.origin else b""
-        model.sha256 = hashlib.sha256(path.encode() + b"\0" + source).hexdigest()
-    result: LanguageModel = model
-    return result
+    module = util.find_spec(path.split(":")[0])
+    source = Path(module.origin).read_bytes() if module and module.origin else b""
+    return Stranger(spec, model, hashlib.sha256(path.encode() + b"\0" + source).hexdigest())

@@ -120,6 +120,8 @@ def load_tokenizer(folder: Path) -> tuple[Tokenizer, int | None]:
 
 def _moved(module: Any, device: str) -> Any:
     try:
+        if torch.device(device).type == "meta":
+            raise RuntimeError("holds no numbers")
         return module.to(device)
     except (RuntimeError, AssertionError) as error:  # torch has no error of its own for a device that is not there
         raise ModelError(f"--device {device}: {str(error).splitlines()[0]}") from None
@@ -183,7 +185,8 @@ def _module_class(folder: Path, config: Any, raw: dict[str, Any]) -> tuple[Objec
         modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING,
         modeling_auto.MODEL_FOR_MASKED_LM_MAPPING,
     )
-    names = " ".join(str(name) for name in raw.get("architectures") or [])
+    listed = raw.get("architectures") or []
+    names = " ".join(str(name) for name in listed) if isinstance(listed, list) else ""
     says_causal = re.search(r"ForCausalLM|LMHeadModel", names) is not None
     if type(config) in masked and not says_causal:
         return "masked", masked[type(config)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from rich.console import Console
@@ -159,7 +159,8 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
         tenth = PLAIN_STEPS * done // max(total, 1)
         if tenth > shown:
             shown = tenth
-            print(f"{label}: {done:,} of {total:,}", file=sys.stderr, flush=True)  # noqa: T201
+            with suppress(OSError):  # progress is a courtesy
+                print(f"{label}: {done:,} of {total:,}", file=sys.stderr, flush=True)  # noqa: T201
 
     yield plain
 

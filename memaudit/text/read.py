@@ -317,8 +317,8 @@ def _label(value: Any, field: str) -> str | None:
 
 
 def _copies(label: str | None) -> int | None:
-    if label is not None and not (label.isascii() and label.isdecimal()):
-        raise RecordError(f'"copies" is {label[:40]}, expected a whole number of at least 0')
+    if label is not None and not (label.isascii() and label.isdecimal() and len(label) < 10):
+        raise RecordError(f'"copies" is {label[:40]}, expected a whole number from 0 to 999,999,999')
     return None if label is None else int(label)
 
 

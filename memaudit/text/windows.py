@@ -25,6 +25,8 @@ from memaudit.text.tokenize import Encoding, Tokenizer
 BATCH = 256
 """Documents encoded at a time."""
 MOST_WINDOWS_PER_DOCUMENT = 50
+RESERVE = 4
+"""Times the limit of held-out documents kept where those that overlap are to be replaced."""
 NOT_DRAWN = "not drawn: enough others, or no counterpart of its domain and length"
 FEWEST_MATCHED = 20
 """Fewer documents with a counterpart than this, or fewer than half, and the sides count as not matched."""
@@ -144,7 +146,7 @@ def draw_windows(
     """
     unknown = tokenizer.unknown_id
     heldout_side = _collect(_encoded(heldout, tokenizer), "heldout", options, unknown)
-    candidates = [c.document for s in heldout_side.kept for c in heldout_side.lowest(s, options.limit)]
+    candidates = [candidate.document for heap in heldout_side.kept.values() for _, _, candidate in heap]
     guard = OverlapGuard(candidates, tokenizer, min(OVERLAP_SPAN, options.length))
     train_side = _collect(_guarded(train, tokenizer, guard), "train", options, unknown)
     overlaps = sorted(guard.overlaps.values(), key=lambda o: (o.heldout, o.train))
@@ -282,7 +284,8 @@ def _collect(candidates: Iterable[_Candidate], name: str, options: WindowOptions
         else:
             seen.add(digest)
             stratum = (document.domain, windows.bit_length() - 1)
-            side.keep(stratum, _draw(options.seed, "draw", document.id), candidate, options.limit)
+            most = options.limit * (RESERVE if options.allow_overlap and name == "heldout" else 1)
+            side.keep(stratum, _draw(options.seed, "draw", document.id), candidate, most)
     return side
 
 

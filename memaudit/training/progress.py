@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
@@ -64,7 +65,8 @@ class LineProgress:
 
     def note(self, message: str) -> None:
         """Write a line."""
-        print(f"{self.label}: {message}", file=self.stream, flush=True)
+        with suppress(OSError):  # progress is a courtesy
+            print(f"{self.label}: {message}", file=self.stream, flush=True)
 
     def close(self) -> None:
         """Do nothing: every line is written."""

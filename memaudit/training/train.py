@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from memaudit.errors import InputError
+from memaudit.errors import InputError, RunError, one_line
 from memaudit.models.ngram import NgramModel, Smoothing
 from memaudit.records import TokenIds
 from memaudit.text.read import Corpus, Split, read_corpus
@@ -66,6 +68,7 @@ def train_ngram(source: CorpusOptions, out: Path, *, order: int = 5, smoothing: 
         order: Length of the longest n-gram; 2 over characters is Shannon's chain of 1948.
         smoothing: ``mle`` for plain frequencies, ``kneser-ney`` for interpolated modified Kneser-Ney.
     """
+    _claim(out, "ngram")
     tokenizer, documents = _tokenized(source)
     model = NgramModel.train(documents, tokenizer, order=order, smoothing=smoothing)
     model.save(out)
@@ -102,6 +105,7 @@ def train_neural(
     from memaudit.training.options import TrainingOptions
     from memaudit.training.progress import progress_on
 
+    _claim(out, family)
     tokenizer, documents = _tokenized(source)
     validation, size = _encoded(tokenizer, source.read(heldout)) if heldout else (None, None)
     if context is not None:
@@ -118,6 +122,21 @@ def train_neural(
         progress=progress or progress_on(sys.stderr, family),
     )
     return Trained(model, report)
+
+
+def _claim(out: Path, family: str) -> None:
+    """Make the folder before the work, not after it, and leave another model's folder alone."""
+    about = out / "memaudit.json"
+    if about.exists() or (out / "config.json").exists():
+        found = json.loads(about.read_bytes()).get("family") if about.exists() else "foreign"
+        if found != family:
+            raise RunError(f"{out}: holds a {one_line(str(found), 40)} model", "choose another --out or delete it")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise RunError(f"{out}: cannot be written: {error.strerror}", "choose another --out") from error
 
 
 def _new_model(

@@ -49,7 +49,6 @@ class TextgenRnn(NextTokenModel):
         joined = torch.cat(states, dim=2)
         share = torch.softmax(joined @ self.attention, dim=1)
         logits = torch.nn.functional.linear((share * joined).sum(dim=1), *self.out).double()
-        logits = torch.nn.functional.pad(logits, (0, self.tokenizer.vocab_size - logits.shape[1]), value=-torch.inf)
         logits[:, 0] = -torch.inf  # padding is never emitted
         return torch.log_softmax(logits, dim=1).numpy()
 
