@@ -217,6 +217,40 @@ def test_a_module_that_exits_is_no_clean_verdict(folder: Path) -> None:
     assert "importing 'leaves' failed" in done.stderr
 
 
+def test_what_cannot_be_said_is_still_an_exit_code(folder: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "memaudit", *audit_arguments("model-other", "run-full")]
+        done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, stderr=full, stdout=subprocess.DEVNULL, check=False)
+        assert done.returncode == 3
+        wrong = [sys.executable, "-m", "memaudit", *audit_arguments("nowhere", "run-full-2")]
+        done = subprocess.run(wrong, cwd=folder, env=ENVIRONMENT, stderr=full, stdout=subprocess.DEVNULL, check=False)
+        assert done.returncode == 2
+
+
+def test_version(folder: Path) -> None:
+    done = run("--version", cwd=folder)
+    assert (done.returncode, done.stdout.split()[0]) == (0, "memaudit")
+
+
+def test_folders_of_others_are_left_alone(folder: Path) -> None:
+    before = (folder / "model-train" / "model.safetensors").read_bytes()
+    for command in (
+        ["train", "gpt", "--corpus", "train.jsonl", "--width", "8", "--heads", "1", "--out", "model-train"],
+        audit_arguments("model-train", "model-train"),
+    ):
+        done = run(*command, cwd=folder)
+        assert done.returncode == 2
+        assert "choose another --out" in done.stderr
+    assert (folder / "model-train" / "model.safetensors").read_bytes() == before
+
+
+def test_the_same_plan_in_two_folders_gives_the_same_bytes(folder: Path) -> None:
+    for name in ("run-one", "run-two"):
+        run(*audit_arguments("model-train", name), cwd=folder)
+    for name in ("report.json", "report.html", "records.parquet", "items.log"):
+        assert (folder / "run-one" / name).read_bytes() == (folder / "run-two" / name).read_bytes()
+
+
 def test_debug_may_stand_behind_the_command(folder: Path) -> None:
     done = run("audit", "nowhere", "--train", "a", "--heldout", "b", "--debug", cwd=folder)
     assert done.returncode == 2

@@ -28,7 +28,7 @@ def decoded_log_probs(log_probs: FloatArray, decoding: Decoding) -> FloatArray:
     """
     if decoding.greedy or (decoding.temperature == 1 and not decoding.top_k and not decoding.top_p):
         return log_probs
-    # The peak first: at a temperature near 0 the quotients of all others leave the range of floats.
+    # The peak first: at a temperature near 0 the other quotients leave the range of floats.
     with np.errstate(over="ignore"):
         scaled = _normalise((log_probs - log_probs.max(axis=-1, keepdims=True)) / decoding.temperature)
     if decoding.top_k is None and decoding.top_p is None:
@@ -71,7 +71,7 @@ def checked_log_probs(log_probs: FloatArray, rows: int, vocabulary: int) -> Floa
     Ids at the end of the vocabulary that the model has no column for (an unknown character, say) get -inf.
 
     Raises:
-        ModelError: Another number of rows or more columns, NaN or +inf, or a row that does not sum to 1 (to 1 in 1,000).
+        ModelError: Another number of rows, more columns, NaN or +inf, or a row whose sum is off by 1 in 1,000.
     """
     log_probs = np.asarray(log_probs, dtype=np.float64)
     if log_probs.ndim == 2 and log_probs.shape[1] < vocabulary:
