@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from memaudit import stats
+import memaudit.stats as stats
 from memaudit.audit.controls import check_against_unigram
 from memaudit.errors import one_line
 from memaudit.findings import Control, Decision, Finding, Policy, decide, fingerprint

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,9 @@ def audit(
     plan = _plan(loaded, name, corpora, drawn, chosen, command)
     folder = Path(out) if out else RUNS / f"{_file_name(loaded.family)}-{plan['identity'][:12]}"
     with RunDirectory.open(folder, plan) as run:
+        started = perf_counter()
         _measure_all(loaded, drawn.windows, run, chosen.fuzzy, progress)
+        run.times["windows"] = perf_counter() - started
         records = [WindowRecord(**run.records[index]) for index in sorted(run.records)]
         report = conclude(run.plan, records)
         run.finish(report, records)

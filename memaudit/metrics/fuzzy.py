@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -28,16 +27,6 @@ _SCRIPTS_WITHOUT_SPACES = (
     "TIBETAN",
 )
 """How the Unicode names of letters begin in scripts that do not separate words."""
-
-
-class Opcode(NamedTuple):
-    """One step from ``a`` to ``b``: replace, insert, delete or equal."""
-
-    tag: str
-    start_a: int
-    end_a: int
-    start_b: int
-    end_b: int
 
 
 def edit_similarity(a: Tokens, b: Tokens) -> float | None:
@@ -136,12 +125,6 @@ def bleu(reference: Tokens, candidate: Tokens) -> float | None:
         log_precision += math.log((matches[n] or smoothed) / (len(candidate) - n))
     brevity = min(0.0, 1 - len(reference) / len(candidate))
     return math.exp(brevity + log_precision / order)
-
-
-def opcodes(a: Tokens, b: Tokens) -> list[Opcode]:
-    """Return the steps of a shortest edit from ``a`` to ``b``, for an aligned display."""
-    steps = Levenshtein.opcodes(_hashable(a), _hashable(b))
-    return [Opcode(s.tag, s.src_start, s.src_end, s.dest_start, s.dest_end) for s in steps]
 
 
 def _hashable(tokens: Tokens) -> str | Sequence[int]:

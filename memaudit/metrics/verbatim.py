@@ -60,34 +60,6 @@ def longest_common_run(a: Tokens, b: Tokens) -> Run:
     return Run(*_longest_common_run(as_codes(a), as_codes(b)))
 
 
-def common_spans(a: Tokens, b: Tokens, minimum: int) -> list[Run]:
-    """Return the spans of ``b`` that are copied from ``a``, for marking them in a report.
-
-    The longest span is taken first, then the longest in what is left of ``b`` on either side, and so on.
-    Spans do not overlap in ``b``; a place in ``a`` may be copied more than once.
-
-    Args:
-        a: The true text.
-        b: The continuation.
-        minimum: Shortest span worth marking, at least 1.
-
-    Returns:
-        Spans in the order of ``b``.
-    """
-    if minimum < 1:
-        raise ValueError(f"minimum must be at least 1, not {minimum}")
-    source, copy = as_codes(a), as_codes(b)
-    spans: list[Run] = []
-    gaps = [(0, len(copy))]
-    while gaps:
-        first, last = gaps.pop()
-        length, start_a, start_b = _longest_common_run(source, copy[first:last])
-        if length >= minimum:
-            spans.append(Run(length, start_a, first + start_b))
-            gaps += [(first, first + start_b), (first + start_b + length, last)]
-    return sorted(spans, key=lambda span: span.start_b)
-
-
 @njit(cache=True, nogil=True)
 def _longest_common_run(a: NDArray[np.int64], b: NDArray[np.int64]) -> tuple[int, int, int]:
     # lengths[j + 1]: length of the run that ends at the current row of a and at b[j].

@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from memaudit.metrics.verbatim import (
     Run,
-    common_spans,
     extraction_strength,
     is_extractable,
     longest_common_run,
@@ -87,41 +86,3 @@ def test_longest_run_is_found_at_500_characters():
     a = "".join(SAMPLES.values()) * 3
     b = "zz" + a[100:300] + "zz"
     assert longest_common_run(a[:500], b) == Run(200, 100, 2)
-
-
-@quick
-@given(pairs(), st.integers(1, 4))
-def test_spans_are_copied_apart_and_long_enough(pair, minimum):
-    a, b = pair
-    end = 0
-    for length, start_a, start_b in common_spans(a, b, minimum):
-        assert length >= minimum
-        assert start_b >= end
-        assert a[start_a : start_a + length] == b[start_b : start_b + length]
-        end = start_b + length
-    assert end <= len(b)
-
-
-@quick
-@given(pairs(), st.integers(1, 4))
-def test_spans_are_the_longest_first_and_leave_nothing(pair, minimum):
-    a, b = pair
-    spans = common_spans(a, b, minimum)
-    longest = brute_force_run(a, b)
-    if longest.length >= minimum:
-        assert longest in spans
-    else:
-        assert spans == []
-    edges = [0, *(edge for s in spans for edge in (s.start_b, s.start_b + s.length)), len(b)]
-    for first, last in zip(edges[::2], edges[1::2], strict=True):
-        assert brute_force_run(a, b[first:last]).length < minimum
-
-
-def test_a_passage_copied_twice_is_marked_twice():
-    passage = "to be or not to be"
-    assert common_spans(passage, f"{passage} / {passage}", 5) == [Run(18, 0, 0), Run(18, 0, 21)]
-
-
-def test_a_minimum_below_one_is_refused():
-    with pytest.raises(ValueError, match="at least 1"):
-        common_spans("a", "a", 0)

@@ -55,7 +55,9 @@ def unfold(trie: Trie, order: int) -> dict[Ngram, int]:
     return found
 
 
-def check(documents: list[list[int]], order: int, vocab_size: int, eos_id: int | None, continuation: bool) -> None:
+def check_counts(
+    documents: list[list[int]], order: int, vocab_size: int, eos_id: int | None, continuation: bool
+) -> None:
     arrays = [ids(*document) for document in documents]
     counts = count_ngrams(arrays, order, vocab_size, eos_id, continuation=continuation)
     expected = brute_counts(documents, order, [] if eos_id is None else [eos_id], continuation)
@@ -76,7 +78,7 @@ def check(documents: list[list[int]], order: int, vocab_size: int, eos_id: int |
 def test_counts_equal_a_dictionary_of_tuples(
     documents: list[list[int]], order: int, eos_id: int | None, continuation: bool
 ) -> None:
-    check(documents, order, 5, eos_id, continuation)
+    check_counts(documents, order, 5, eos_id, continuation)
 
 
 @pytest.mark.parametrize("continuation", [False, True])
@@ -85,11 +87,11 @@ def test_orders_beyond_one_packed_integer(continuation: bool) -> None:
     noise = rng.integers(1, 3_000_000, 3_000).tolist()
     passage = noise[100:160]
     documents = [noise, passage * 3, passage[:30], [*noise[500:520], *passage], passage[:30]]
-    check(documents, 20, 3_000_000, EOS, continuation)
+    check_counts(documents, 20, 3_000_000, EOS, continuation)
 
 
 def test_periodic_text_far_deeper_than_a_packed_integer() -> None:
-    check([[1, 2] * 150, [2, 1] * 80, [1] * 90], 130, 3, EOS, True)
+    check_counts([[1, 2] * 150, [2, 1] * 80, [1] * 90], 130, 3, EOS, True)
 
 
 def test_an_ngram_seen_once_costs_one_node_at_any_order() -> None:
