@@ -51,6 +51,7 @@ def main() -> NoReturn:
         warnings.simplefilter("ignore")  # what matters is checked and said by us
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     code = _run(command, debug)
+    _ignore_signals()  # the outcome stands; a late signal must not replace its exit code
     try:
         sys.stdout.flush()
     except OSError as error:  # what was found stays found, whether or not anybody reads it
@@ -83,9 +84,13 @@ def _run(command: str, debug: bool) -> int:
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
-    for stopping in STOPPING:  # a second signal must not cut off what the first one lets finish
-        signal.signal(stopping, signal.SIG_IGN)
+    _ignore_signals()  # a second signal must not cut off what the first one lets finish
     raise Interrupted(number)
+
+
+def _ignore_signals() -> None:
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _describe(error: OSError) -> str:
