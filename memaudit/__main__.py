@@ -18,7 +18,9 @@ from memaudit.errors import MemauditError, Verdict, one_line
 INTERNAL_ERROR = 70
 STOPPING = signal.SIGINT, signal.SIGTERM
 READER_LEFT = 141
-"""What a shell shows for a process that wrote to a closed pipe. Typer would exit with 1, which is a verdict."""
+"""What a shell shows for a process that wrote to a closed pipe."""
+EXITS_OF_TYPER: dict[object, int] = {None: 0, 0: 0, 1: READER_LEFT, 2: 2}
+"""Help and version, a closed pipe (1 is a verdict here, so never that), usage errors; it knows no others."""
 
 
 class Interrupted(BaseException):
@@ -68,8 +70,8 @@ def _run(command: str, debug: bool) -> int:
         app()
     except Verdict as verdict:
         return verdict.exit_code
-    except SystemExit as leaving:  # Typer's: help and version, usage errors, a closed pipe
-        return READER_LEFT if leaving.code == 1 else int(leaving.code or 0) if leaving.code in (None, 0, 2) else 70
+    except SystemExit as leaving:
+        return EXITS_OF_TYPER.get(leaving.code, INTERNAL_ERROR)
     except Interrupted as interrupted:
         _say(f"{interrupted.name}: stopped; finished work is kept, go on with: {command}")
         return interrupted.exit_code

@@ -115,7 +115,8 @@ def audit(
         records = [WindowRecord(**run.records[index]) for index in sorted(run.records)]
         report = conclude(run.plan, records)
         run.finish(report, records)
-    return Audit(folder, report, records, [write(folder) for write in chosen_writers], run.notice)
+        files = [write(folder) for write in chosen_writers]
+    return Audit(folder, report, records, files, run.notice)
 
 
 def measure(model: LanguageModel, windows: Sequence[Window], first: int, fuzzy: bool) -> list[WindowRecord]:

@@ -12,6 +12,7 @@ import pytest
 
 import memaudit
 from memaudit.audit import extraction
+from memaudit.audit.controls import check_batches
 from memaudit.audit.extraction import AuditOptions, audit, measure
 from memaudit.errors import InputError, ModelError, RunError
 from memaudit.models.base import LanguageModel, NextTokenModel
@@ -195,6 +196,24 @@ def test_the_batch_self_test_notices(tmp_path: Path) -> None:
     model = BatchDependent(train_tokenizer("char", english(10, 1)))
     result = audit(model, *texts, out=tmp_path / "run", prefix=15, suffix=30)
     assert [c["passed"] for c in result.report["controls"] if c["name"] == "batch self-test"] == [False]
+
+
+@pytest.mark.parametrize(
+    ("ranks", "passed"), [([0, 7, 30_001], True), ([1, 7, 30_000], False), ([0, 0, 30_000], False)]
+)
+def test_only_hits_decide_whether_a_batch_changed_ranks(ranks: list[int], passed: bool) -> None:
+    """Rounding swaps neighbours far down a large vocabulary; it must not cost a model its clean verdict."""
+
+    class Swaps(Uniform):
+        def score(self, windows: Sequence[Window], decoding: Decoding = GREEDY) -> TokenScores:
+            scores = TokenScores.of_lengths([3] * len(windows))
+            scores.log_prob[:] = -1.0
+            scores.rank[:] = (ranks if len(windows) == 1 else [0, 7, 30_000]) * len(windows)
+            return scores
+
+    windows = [Window(np.array([3], np.int32), np.array([4, 5, 6], np.int32)) for _ in range(3)]
+    control, _ = check_batches(Swaps(train_tokenizer("char", ["abc"])), windows)
+    assert control.passed is passed
 
 
 def test_a_tokenizer_that_rewrites_text_is_noticed(tmp_path: Path) -> None:
