@@ -18,11 +18,13 @@ from typing import Any, Literal
 
 from memaudit.audit.extraction import AuditOptions, audit
 from memaudit.errors import InputError
+from memaudit.files import write_atomic
 from memaudit.provenance import versions
 from memaudit.records import Document
 from memaudit.report.html import write_page
-from memaudit.runs import FinishedRun, write_atomic
+from memaudit.runs import FinishedRun
 from memaudit.text.canaries import Planting, plant
+from memaudit.text.index.corpus_index import build_index
 from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
 from memaudit.training.train import CorpusOptions, train_neural, train_ngram
 
@@ -85,6 +87,8 @@ def run_demo(out: Path, *, seed: int = 0, say: Say = print) -> Demo:
         f"planted {len(planting.planted)} passages 1 to 64 times in {len(planting.training)} documents;"
         f" {len(planting.twins)} twins held out"
     )
+    index = out / "index"
+    build_index([str(out / "corpus" / "training.jsonl")], index)
     audits = []
     for family in FAMILIES:
         folder = out / "models" / family.name
@@ -93,6 +97,7 @@ def run_demo(out: Path, *, seed: int = 0, say: Say = print) -> Demo:
             folder,
             str(out / "corpus" / "planted.jsonl"),
             str(out / "corpus" / "twins.jsonl"),
+            index=index,
             out=out / "runs" / family.name,
             options=AuditOptions(limit=family.limit, seed=seed, allow_overlap=True),
             name=family.name,
@@ -128,7 +133,8 @@ def _command(out: Path, family: Family, seed: int) -> str:
     corpus = out / "corpus"
     return (
         f"memaudit audit {out / 'models' / family.name} --train {corpus / 'planted.jsonl'}"
-        f" --heldout {corpus / 'twins.jsonl'} --limit {family.limit} --seed {seed} --allow-overlap"
+        f" --heldout {corpus / 'twins.jsonl'} --index {out / 'index'} --limit {family.limit}"
+        f" --seed {seed} --allow-overlap"
     )
 
 

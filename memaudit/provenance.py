@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from contextlib import suppress
 from importlib import metadata
 
 LIBRARIES = (
@@ -25,6 +26,9 @@ def version() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of memaudit, Python and the libraries, without importing any of them."""
+    """Return the versions of memaudit, Python and the libraries that are installed, without importing any of them."""
     found = {"memaudit": version(), "python": platform.python_version()}
-    return found | {name: metadata.version(name) for name in LIBRARIES}
+    for name in LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):  # searching a corpus needs no torch
+            found[name] = metadata.version(name)
+    return found

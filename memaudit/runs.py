@@ -14,7 +14,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -22,78 +21,31 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from time import gmtime, perf_counter, strftime
 from types import TracebackType
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from memaudit.errors import RunError
+from memaudit.files import compact_json, read_json, strict_json, sync_folder, write_atomic, write_error
 from memaudit.records import WindowRecord
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 PLAN, LOG, REPORT, TIMES, LOCK = "plan.json", "items.log", "report.json", "times.json", "run.lock"
 PARQUET = "records.parquet"
-_NOT_IDENTITY = ("identity", "command", "controls")
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOT_IDENTITY = ("identity", "command", "controls", "judgement")
+"""What is shown, follows from the rest, or only judges what was measured: a new policy needs no new run."""
 Block = TypeVar("Block", bound=Sequence[int])
-
-
-def strict_json(value: object) -> bytes:
-    r"""Return ``value`` as byte-stable JSON: keys sorted, indented by two, ASCII only, newline at the end.
-
-    ASCII (``\u00e9``) because texts may hold terminal controls and lone surrogates: the first would
-    act when somebody prints the file, the second cannot be written as UTF-8 at all.
-
-    Raises:
-        ValueError: For NaN and infinities, which JSON does not have.
-    """
-    return json.dumps(value, sort_keys=True, indent=2, allow_nan=False).encode("ascii") + b"\n"
-
-
-def compact_json(value: object) -> bytes:
-    """Return ``value`` as ``strict_json`` does, on one line and without spaces: the form that is hashed."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
-
-
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file of a run.
-
-    Raises:
-        RunError: If the file cannot be read, is not JSON, or holds NaN or infinities.
-    """
-    try:
-        return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
-    except OSError as error:
-        raise RunError(f"{path}: {error.strerror}", "is this the folder of a run?") from error
-    except ValueError as error:
-        raise RunError(f"{path}: not valid JSON: {error}", "delete the folder and run again") from error
+Record = TypeVar("Record", bound="DataclassInstance")
 
 
 def identity(plan: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of what a plan is about: all of it but ``identity``, ``command``, ``controls``.
+    """Return the SHA-256 of what a plan is about: all of it but ``identity``, ``command``, ``controls``, ``judgement``.
 
-    The same flags in another order ask for the same run, and controls follow from model and text.
+    The same flags in another order ask for the same run, controls follow from model and text, and the same
+    measurements may be judged by another policy.
     """
     body = {key: value for key, value in plan.items() if key not in _NOT_IDENTITY}
     return hashlib.sha256(compact_json(body)).hexdigest()
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file that is always either the old or the new one, whole, with mode 0600.
-
-    Raises:
-        RunError: If it cannot be written; the old file is then untouched.
-    """
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        _fsync_folder(path.parent)
-    except OSError as error:
-        raise _write_failed(path.name, error) from error
 
 
 class RunDirectory:
@@ -119,7 +71,7 @@ class RunDirectory:
             self.records, whole, self.notice = _read_log(path)
             os.ftruncate(self._log, whole)
             os.lseek(self._log, 0, os.SEEK_END)
-            _fsync_folder(folder)
+            sync_folder(folder)
         except BaseException:
             os.close(self._log)
             raise
@@ -194,13 +146,19 @@ class RunDirectory:
         except OSError as error:
             os.ftruncate(self._log, self._size)
             os.lseek(self._log, self._size, os.SEEK_SET)
-            raise _write_failed(LOG, error) from error
+            raise write_error(LOG, error) from error
         self._size += len(lines)
         self.records.update((record["index"], record) for record in new)
 
-    def finish(self, report: Mapping[str, Any], records: Sequence[WindowRecord]) -> None:
-        """Write ``records.parquet`` and then ``report.json``, atomically and byte-stable."""
-        write_parquet(records, self.folder / PARQUET)
+    def finish(self, report: Mapping[str, Any], records: Sequence[Record], kind: type[Record]) -> None:
+        """Write ``records.parquet`` and then ``report.json``, atomically and byte-stable.
+
+        Args:
+            report: Strict JSON values.
+            records: One record a row, in the order of the plan.
+            kind: The dataclass of the records, for a run that has none.
+        """
+        write_parquet(records, self.folder / PARQUET, kind)
         write_atomic(self.folder / REPORT, strict_json(report))
 
     def close(self) -> None:
@@ -235,7 +193,7 @@ class Run:
 
     plan: dict[str, Any]
     records: list[WindowRecord]
-    """In the order of the plan."""
+    """In the order of the plan; only an extraction audit has windows."""
     report: dict[str, Any] | None
     """None if the run was stopped before it wrote one."""
     complete: bool
@@ -249,14 +207,24 @@ def read_run(folder: Path) -> Run:
         RunError: If there is no plan, or if a file is damaged.
     """
     plan = read_json(folder / PLAN)
-    log = folder / LOG
-    done = _read_log(log)[0] if log.exists() else {}
     report = read_json(folder / REPORT) if (folder / REPORT).exists() else None
+    windows = plan.get("kind", "extraction") == "extraction"
+    done = read_items(folder) if windows else {}
     try:
         records = [WindowRecord(**done[index]) for index in sorted(done)]
     except TypeError as error:
-        raise RunError(f"{log}: written by another version of memaudit", "run the audit again") from error
+        raise RunError(f"{folder / LOG}: written by another version of memaudit", "run the audit again") from error
     return Run(plan, records, report, report is not None and bool(report["complete"]))
+
+
+def read_items(folder: Path) -> dict[int, dict[str, Any]]:
+    """Return the finished items of a run directory by their index, without locking or changing it.
+
+    Raises:
+        RunError: If the log is damaged.
+    """
+    log = folder / LOG
+    return _read_log(log)[0] if log.exists() else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,8 +247,8 @@ def read_finished(folder: Path) -> FinishedRun:
     return FinishedRun(run.report, run.records)
 
 
-def write_parquet(records: Sequence[WindowRecord], path: Path) -> None:
-    r"""Write one row per window, in the order given: a table for pandas, DuckDB, R.
+def write_parquet(records: Sequence[Record], path: Path, kind: type[Record]) -> None:
+    r"""Write one row per record, in the order given: a table for pandas, DuckDB, R.
 
     Lone surrogates, which Parquet cannot hold, are written as the six characters ``\ud800``.
 
@@ -296,15 +264,16 @@ def write_parquet(records: Sequence[WindowRecord], path: Path) -> None:
         "bool": pa.bool_(),
         "str": pa.string(),
         "list[int]": pa.list_(pa.int32()),
+        "list[str]": pa.list_(pa.string()),
     }
     columns, schema = [], []
-    for field in fields(WindowRecord):
-        kind, _, optional = str(field.type).partition(" | ")
+    for field in fields(kind):
+        name, _, optional = str(field.type).partition(" | ")
         values = [getattr(record, field.name) for record in records]
-        if kind == "str":
+        if name == "str":
             values = [value and value.encode("utf-8", "backslashreplace").decode() for value in values]
-        columns.append(pa.array(values, kinds[kind]))
-        schema.append(pa.field(field.name, kinds[kind], nullable=bool(optional)))
+        columns.append(pa.array(values, kinds[name]))
+        schema.append(pa.field(field.name, kinds[name], nullable=bool(optional)))
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_arrays(columns, schema=pa.schema(schema)), buffer, compression="zstd")
     write_atomic(path, buffer.getvalue())
@@ -344,6 +313,9 @@ def _settle_plan(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
         names = sorted(set(_differing(stored, wanted)))[:4] or ["identity"]
         which = ", ".join(f"{name} differs" for name in names)
         raise RunError(f"run belongs to another plan: {which}", f"choose another --out or delete {folder}")
+    if stored.get("judgement") != wanted.get("judgement"):
+        stored = {**stored, "judgement": wanted.get("judgement")}
+        write_atomic(path, strict_json(stored))
     return stored
 
 
@@ -389,21 +361,3 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         return None
     record: dict[str, Any] = json.loads(body)
     return record
-
-
-def _fsync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _write_failed(name: str, error: OSError) -> RunError:
-    if error.errno in _NO_SPACE:
-        return RunError(f"no space writing {name}; rerun to resume", "make room first")
-    return RunError(f"cannot write {name}: {error.strerror}", "rerun to resume")
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")

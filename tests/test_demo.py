@@ -50,6 +50,11 @@ def test_the_masked_model_knows_the_most_repeated_passages_better(
     assert similarity[64] > similarity[0] + 0.2
 
 
+def test_copies_counted_are_those_planted(finished: tuple[Path, list[dict[str, Any]], list[str]]) -> None:
+    for report in finished[1]:
+        assert [f["copies_exact"] for f in report["findings"]] == [f["copies"] for f in report["findings"]]
+
+
 def test_one_page_and_a_run_directory_each(finished: tuple[Path, list[dict[str, Any]], list[str]]) -> None:
     folder, reports, said = finished
     page = (folder / "report.html").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Literal, NoReturn
 
@@ -33,9 +33,17 @@ class RecordError(Exception):
 Row = tuple[str, Mapping[str, Any] | RecordError | None]
 """Place in the file (line, ``line:column``, row; empty for the whole file) and fields; None: blank line."""
 
+NameColumns = Callable[[list[str]], list[str] | None]
+"""The cells of a first row to the names of the columns, or None if the cells are the names."""
+
 
 def read_rows(
-    stream: ByteStream, file_format: Format, cut: Cut, text_field: str, labels: Collection[str]
+    stream: ByteStream,
+    file_format: Format,
+    cut: Cut,
+    text_field: str,
+    labels: Collection[str] | None,
+    name_columns: NameColumns | None = None,
 ) -> Iterator[Row]:
     """Yield the rows of one file.
 
@@ -44,13 +52,15 @@ def read_rows(
         file_format: How its bytes are read.
         cut: How a text file is cut into documents.
         text_field: The field that holds the text; slices of a text file appear under this name.
-        labels: The other fields that are wanted; only Parquet files leave the rest unread.
+        labels: The other fields that are wanted; only Parquet files leave the rest unread. None: all fields.
+        name_columns: Told the first row of a CSV or TSV file, returns the names of its columns if that row is
+            a record already, or None if it is the header; by default it is the header.
 
     Raises:
         InputError: The file as a whole cannot be read, or what is lost in it cannot be told.
     """
     if file_format == "parquet":
-        return _read_parquet(stream, {text_field, *labels})
+        return _read_parquet(stream, None if labels is None else {text_field, *labels})
     if file_format == "text":
         return _read_text(stream, cut, text_field)
     if file_format == "json":
@@ -58,18 +68,19 @@ def read_rows(
     lines = split_lines(iter(stream), stream.name)
     if file_format == "jsonl":
         return _read_jsonl(lines)
-    return _read_csv(lines, stream.name, "," if file_format == "csv" else "\t")
+    return _read_csv(lines, stream.name, "," if file_format == "csv" else "\t", name_columns)
 
 
 def _read_jsonl(lines: Iterable[bytes]) -> Iterator[Row]:
     for number, line in enumerate(lines, start=1):
         try:
-            yield str(number), _parse_object(line) if line.strip(b" \t\r") else None
+            yield str(number), parse_object(line) if line.strip(b" \t\r") else None
         except RecordError as problem:
             yield str(number), problem
 
 
-def _parse_object(line: bytes) -> Mapping[str, Any]:
+def parse_object(line: bytes) -> Mapping[str, Any]:
+    """Return the fields of one line of JSON lines; RecordError if it is not one strict JSON object."""
     try:
         value = _DECODER.decode(line.decode())
     except UnicodeDecodeError as error:
@@ -184,7 +195,9 @@ def _skip_space(text: str, at: int) -> int:
 _JSON_SPACE = (" ", "\t", "\r", "\n")
 
 
-def _read_csv(lines: Iterable[bytes], name: str, delimiter: str) -> Iterator[Row]:
+def _read_csv(
+    lines: Iterable[bytes], name: str, delimiter: str, name_columns: NameColumns | None = None
+) -> Iterator[Row]:
     csv.field_size_limit(MAX_RECORD)
     source = _CsvLines(lines)
     reader = csv.reader(source, delimiter=delimiter, strict=True)
@@ -200,9 +213,13 @@ def _read_csv(lines: Iterable[bytes], name: str, delimiter: str) -> Iterator[Row
         problem = source.take_problem()
         if not cells:
             yield str(first), None
-        elif header is None:
-            header = _checked_header(cells, problem, f"{name}:{first}")
-        elif problem:
+            continue
+        if header is None:
+            header = name_columns(cells) if name_columns else None
+            if header is None:
+                header = _checked_header(cells, problem, f"{name}:{first}")
+                continue
+        if problem:
             yield str(first), problem
         elif len(cells) != len(header):
             yield str(first), RecordError(f"{_fields(len(cells))}, the header has {len(header)}")
@@ -287,7 +304,7 @@ def _read_text(stream: ByteStream, cut: Cut, text_field: str) -> Iterator[Row]:
                 del problems[number]
 
 
-def _read_parquet(stream: ByteStream, columns: Collection[str]) -> Iterator[Row]:
+def _read_parquet(stream: ByteStream, columns: Collection[str] | None) -> Iterator[Row]:
     import pyarrow
     from pyarrow import parquet
 
@@ -295,7 +312,7 @@ def _read_parquet(stream: ByteStream, columns: Collection[str]) -> Iterator[Row]
         pass  # hashes the bytes
     try:
         table = parquet.ParquetFile(stream.name)
-        present = [name for name in table.schema_arrow.names if name in columns]
+        present = [name for name in table.schema_arrow.names if columns is None or name in columns]
         row = 0
         for batch in table.iter_batches(batch_size=1024, columns=present or table.schema_arrow.names):
             for fields in _batch_rows(batch):

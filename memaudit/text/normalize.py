@@ -73,6 +73,11 @@ def normalize(text: str) -> Normalized:
     return Normalized(points.tobytes().decode("utf-32-le", "surrogatepass"), starts, len(text))
 
 
+def fold(character: str) -> str:
+    """Return one character's part of a skeleton, before marks are put in order and runs shortened."""
+    return _FOLD[character]
+
+
 def _collapsed(codes: Codes, starts: NDArray[np.int64]) -> tuple[Codes, NDArray[np.int64]]:
     """Shorten runs of spaces and of dashes to one, and drop the spaces at both ends."""
     run = (codes == _SPACE) | (codes == _DASH)

@@ -112,7 +112,7 @@ class Corpus:
             try:
                 document = self._document(row, stream.name, place, part.domain)
             except RecordError as problem:
-                tally.reject(_at(stream.name, place), problem, self.skip_bad)
+                tally.reject(located(stream.name, place), problem, self.skip_bad)
                 continue
             if document is None:
                 tally.counts["empty"] += 1
@@ -129,27 +129,17 @@ class Corpus:
         tally.units[unit] += Counter(files=1, documents=tally.counts["documents"] - before)
 
     def _open(self, source: Source, part: Part) -> tuple[ByteStream | HubStream, Iterator[Row]]:
-        if isinstance(source, HubDataset):
-            hub = HubStream(source.name, source.config, source.split)
-            return hub, hub.rows({self.text_field, *self._labels})
-        stream = ByteStream(source.name, self.max_expand)
         cut = self.splits[part.domain]
-        return stream, read_rows(stream, source.format, cut, self.text_field, self._labels)
+        return open_rows(source, cut, text_field=self.text_field, max_expand=self.max_expand)
 
     def _document(
         self, row: Mapping[str, Any] | RecordError | None, name: str, place: str, domain: str | None
     ) -> Document | None:
         """Return the document of a row, None for one without text; raise RecordError if it cannot be used."""
-        if row is None:
+        text = text_of(row, self.text_field)
+        if row is None or isinstance(row, RecordError) or text is None:
             return None
-        if isinstance(row, RecordError):
-            raise row
-        text = row.get(self.text_field)
-        if not isinstance(text, str):
-            raise _no_text(row, self.text_field)
-        if not text or text.isspace():
-            return None
-        source = _at(name, place)
+        source = located(name, place)
         labels = {field: _label(row[field], field) for field in row.keys() & self._labels}
         label = labels.get("id")
         if label is not None and not self._one_source:
@@ -232,6 +222,25 @@ def read_corpus(
     return Corpus(parts, splits, text_field=text_field, max_expand=max_expand, skip_bad=skip_bad)
 
 
+def open_rows(
+    source: Source, cut: Cut, *, text_field: str, max_expand: int | None
+) -> tuple[ByteStream | HubStream, Iterator[Row]]:
+    """Open one source; return the stream, which knows the digest when all is read, and its rows.
+
+    Args:
+        source: A file or a data set of the hub.
+        cut: How a text file is cut into documents.
+        text_field: Field that holds the text; those of the labels (id, domain, date, copies) are read too.
+        max_expand: Bytes that a compressed file may give; None: 64 MiB, beyond that 200 times its size.
+    """
+    labels = _LABELS - {text_field}
+    if isinstance(source, HubDataset):
+        hub = HubStream(source.name, source.config, source.split)
+        return hub, hub.rows({text_field, *labels})
+    stream = ByteStream(source.name, max_expand)
+    return stream, read_rows(stream, source.format, cut, text_field, labels)
+
+
 class _Tally:
     """Counts of one pass."""
 
@@ -248,11 +257,8 @@ class _Tally:
             self.domains[document.domain] += 1
 
     def reject(self, place: str, problem: RecordError, skip: bool) -> None:
-        if not skip:
-            raise InputError(f"{place}: {problem.message}", problem.hint) from problem
+        note_rejected(self.first_rejected, place, problem, skip)
         self.counts["rejected"] += 1
-        if len(self.first_rejected) < SHOWN_REJECTS:
-            self.first_rejected.append(f"{place}: {problem.message}")
 
     def summary(self, specs: list[str], skip_bad: bool) -> Summary:
         summary = Summary(
@@ -267,6 +273,14 @@ class _Tally:
             summary["rejected"] = self.counts["rejected"]
             summary["first_rejected"] = self.first_rejected
         return summary
+
+
+def note_rejected(first: list[str], place: str, problem: RecordError, skip: bool) -> None:
+    """Raise InputError for a record that cannot be used, or note it among the first 20 that are skipped."""
+    if not skip:
+        raise InputError(f"{place}: {problem.message}", problem.hint) from problem
+    if len(first) < SHOWN_REJECTS:
+        first.append(f"{place}: {problem.message}")
 
 
 def _unit_sentence(unit: str, found: Counter[str]) -> str:
@@ -289,8 +303,21 @@ def _is_text(source: Source) -> bool:
     return isinstance(source, CorpusFile) and source.format == "text"
 
 
-def _at(name: str, place: str) -> str:
+def located(name: str, place: str) -> str:
+    """Return ``file:place``, or the file alone where it is one document."""
     return f"{name}:{place}" if place else name
+
+
+def text_of(row: Mapping[str, Any] | RecordError | None, field: str) -> str | None:
+    """Return the text of a row, None where there is none but white space; RecordError if it cannot be used."""
+    if row is None:
+        return None
+    if isinstance(row, RecordError):
+        raise row
+    text = row.get(field)
+    if not isinstance(text, str):
+        raise _no_text(row, field)
+    return None if not text or text.isspace() else text
 
 
 def _no_text(row: Mapping[str, Any], field: str) -> RecordError:

@@ -1,0 +1,115 @@
+"""Sixty-four bytes at a time: what kernels over text need and the compiler does not find by itself.
+
+An index is never checked: the caller keeps ``BLOCK`` bytes of slack behind what it reads and writes.
+Words are little-endian, as on every machine that numba compiles for by default.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+BLOCK = 64
+_BYTE, _WORD, _LANES = ir.IntType(8), ir.IntType(64), ir.VectorType(ir.IntType(8), BLOCK)
+
+
+@intrinsic
+def load_word(typing_context: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
+    """Return the eight bytes of a byte array from ``index`` on as an unsigned integer, the first lowest."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _load(builder, _pointer(context, builder, signature, arguments, 0), _WORD)
+
+    return types.uint64(array, types.intp), emit
+
+
+@intrinsic
+def store_word(typing_context: Any, array: Any, index: Any, word: Any) -> Any:  # noqa: ARG001
+    """Write an unsigned integer as eight bytes, the lowest first."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _store(builder, arguments[2], _pointer(context, builder, signature, arguments, 0))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.uint64), emit
+
+
+@intrinsic
+def span_mask(typing_context: Any, array: Any, index: Any, first: Any, last: Any) -> Any:  # noqa: ARG001
+    """Return a bit for each of 64 bytes, the first lowest: whether it lies in ``first..last``."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        block = _load(builder, _pointer(context, builder, signature, arguments, 0), _LANES)
+        return builder.bitcast(_within(builder, block, arguments[2], arguments[3]), _WORD)
+
+    return types.uint64(array, types.intp, types.uint8, types.uint8), emit
+
+
+@intrinsic
+def copy_block(typing_context: Any, source: Any, at: Any, target: Any, to: Any) -> Any:  # noqa: ARG001
+    """Copy 64 bytes from one byte array to another."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        block = _load(builder, _pointer(context, builder, signature, arguments, 0), _LANES)
+        _store(builder, block, _pointer(context, builder, signature, arguments, 2))
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, target, types.intp), emit
+
+
+@intrinsic
+def fold_block(typing_context: Any, source: Any, at: Any, target: Any, to: Any) -> Any:  # noqa: ARG001
+    """Copy 64 bytes: ASCII letters in lower case, digits as they are, any other byte as 0."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def letter(character: str) -> Any:
+            return ir.Constant(_BYTE, ord(character))
+
+        block = _load(builder, _pointer(context, builder, signature, arguments, 0), _LANES)
+        lower = builder.or_(block, _splat(builder, ir.Constant(_BYTE, 0x20)))
+        is_letter = _within(builder, lower, letter("a"), letter("z"))
+        is_digit = _within(builder, block, letter("0"), letter("9"))  # digits have the bit of lower case
+        kept = builder.select(builder.or_(is_letter, is_digit), lower, ir.Constant(_LANES, [0] * BLOCK))
+        _store(builder, kept, _pointer(context, builder, signature, arguments, 2))
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, target, types.intp), emit
+
+
+@intrinsic
+def lowest_bit(typing_context: Any, word: Any) -> Any:  # noqa: ARG001
+    """Return the place of the lowest bit that is set, 64 if none is."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), emit
+
+
+def _pointer(context: Any, builder: Any, signature: Any, arguments: Any, at: int) -> Any:
+    """Return the address of the element that arguments ``at`` (an array) and ``at + 1`` (an index) name."""
+    array = context.make_array(signature.args[at])(context, builder, arguments[at])
+    return builder.gep(array.data, [arguments[at + 1]])
+
+
+def _load(builder: Any, pointer: Any, kind: Any) -> Any:
+    return builder.load(builder.bitcast(pointer, kind.as_pointer()), align=1)
+
+
+def _store(builder: Any, value: Any, pointer: Any) -> None:
+    builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=1)
+
+
+def _splat(builder: Any, byte: Any) -> Any:
+    nothing = ir.Constant(_LANES, ir.Undefined)
+    one = builder.insert_element(nothing, byte, ir.Constant(ir.IntType(32), 0))
+    everywhere = ir.Constant(ir.VectorType(ir.IntType(32), BLOCK), [0] * BLOCK)
+    return builder.shuffle_vector(one, nothing, everywhere)
+
+
+def _within(builder: Any, block: Any, first: Any, last: Any) -> Any:
+    shifted = builder.sub(block, _splat(builder, first))
+    return builder.icmp_unsigned("<=", shifted, _splat(builder, builder.sub(last, first)))

@@ -1,0 +1,100 @@
+"""Every character's part of the skeleton, laid out for kernels and worked out when it is first met."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+import numpy as np
+
+from memaudit.text.normalize import fold
+from memaudit.text.word_kernels import (
+    ENDS_ALONE,
+    FIRST_CLASS,
+    KNOWN,
+    LAST_CLASS,
+    LONG,
+    PAGE,
+    STARTS_WITH_MARK,
+    FoldTable,
+)
+
+_UNSPACED = (
+    (0x0E00, 0x0EFF),
+    (0x1000, 0x109F),
+    (0x1780, 0x17FF),
+    (0x2E80, 0x2FDF),
+    (0x3005, 0x3007),
+    (0x3021, 0x3029),
+    (0x3038, 0x30FF),
+    (0x31F0, 0x31FF),
+    (0x3400, 0x4DBF),
+    (0x4E00, 0x9FFF),
+    (0xA9E0, 0xA9FF),
+    (0xAA60, 0xAA7F),
+    (0xF900, 0xFAFF),
+    (0x1AFF0, 0x1B16F),
+    (0x20000, 0x3FFFF),
+)
+"""Thai and Lao, Myanmar, Khmer, Han and kana: letters and digits in these ranges are words of their own."""
+
+
+class Folding:
+    """The table of folds, and the pages of it that are filled in so far."""
+
+    def __init__(self) -> None:
+        points = 0x110000
+        self.table = FoldTable(
+            np.zeros((points, 2), np.uint64),
+            np.zeros(points, np.uint32),
+            np.zeros(0, np.uint8),
+            np.zeros(points // PAGE, np.uint8),
+        )
+        self._fill(range(PAGE))
+
+    def fill_wanted(self) -> bool:
+        """Work out the pages that kernels asked for; return whether there were any."""
+        pages = np.flatnonzero(self.table.wanted)
+        for page in pages.tolist():
+            self._fill(range(page * PAGE, (page + 1) * PAGE))
+        self.table.wanted[pages] = 0
+        return len(pages) > 0
+
+    def _fill(self, points: Iterable[int]) -> None:
+        written = {point: _written(fold(chr(point))) for point in points}
+        long = bytearray(self.table.long)
+        for point, (spelling, shape) in written.items():
+            if shape & LONG:
+                self.table.spellings[point, 0] = len(long)
+                long += spelling
+            else:
+                self.table.spellings[point] = np.frombuffer(spelling.ljust(16, b"\0"), "<u8")
+        self.table = self.table._replace(long=np.array(long, np.uint8))
+        for point, (_, shape) in written.items():
+            self.table.shapes[point] = shape
+
+
+def _written(folded: str) -> tuple[bytes, int]:
+    """Return the bytes that a folded character is written as, and its entry in ``shapes``."""
+    written = b""
+    alone = False
+    for character in folded:
+        kind = unicodedata.category(character)[0]
+        if kind == "M":
+            written = written.removesuffix(b"\0") if alone else written
+            written += character.encode() + (b"\0" if alone else b"")
+        elif kind in "LN":
+            alone = any(first <= ord(character) <= last for first, last in _UNSPACED)
+            written += b"\0" + character.encode() + b"\0" if alone else character.encode()
+        else:
+            alone = False
+            written += b"\0"
+    shape = KNOWN | LONG * (len(written) > 16) | ENDS_ALONE * alone | len(written)
+    if folded:
+        shape |= STARTS_WITH_MARK * (unicodedata.category(folded[0])[0] == "M")
+        shape |= unicodedata.combining(folded[0]) << FIRST_CLASS
+        shape |= unicodedata.combining(folded[-1]) << LAST_CLASS
+    return written, shape
+
+
+FOLDING = Folding()

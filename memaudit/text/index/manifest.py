@@ -1,0 +1,170 @@
+"""The folder of an index: what its manifest says, and that it is written last, by one process, or not at all.
+
+``manifest.json`` holds the format, the rule of the symbols, the options, the corpus files, and size and SHA-256
+of every file; ``shard-00000`` and so on are the shards; ``tokenizer`` is there in an index of tokens.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from memaudit.errors import InputError
+from memaudit.files import strict_json, sync_folder
+from memaudit.text.index.shard import check_files, file_digests
+from memaudit.text.index.units import TokenUnit, Unit
+from memaudit.text.tokenize import HuggingFaceTokenizer, Tokenizer, TrainedTokenizer
+
+FORMAT = 1
+MANIFEST, TOKENIZER, LOCK = "manifest.json", "tokenizer", "build.lock"
+AGAIN = "build the index again"
+
+
+def shard_name(number: int) -> str:
+    """Return the folder of a shard."""
+    return f"shard-{number:05}"
+
+
+def read(folder: Path) -> tuple[dict[str, Any], bytes]:
+    """Return the manifest of a finished index, and its bytes.
+
+    Raises:
+        InputError: There is none, or it is damaged or of another version.
+    """
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder", "memaudit index build writes an index")
+    if not path.is_file():
+        files = list(folder.iterdir())
+        if files and all(map(_is_ours, files)):
+            raise InputError(f"{folder}: the build of this index was interrupted", "run memaudit index build again")
+        raise InputError(f"{folder}: not an index: no {MANIFEST}", "memaudit index build writes an index")
+    data = path.read_bytes()
+    try:
+        found = json.loads(data)
+        version = found["format"]
+        complete = {"unit", "rule", "domains", "corpus", "options", "shards", "memaudit"} <= found.keys()
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"{path}: damaged: {error}", AGAIN) from error
+    if version != FORMAT:
+        raise InputError(f"{path}: format {version}, this version reads {FORMAT}", AGAIN)
+    if not complete:
+        raise InputError(f"{path}: damaged: something is missing", AGAIN)
+    return found, data
+
+
+def write(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest in one step: from now on the index is there, for all who may read its shards."""
+    temporary = folder / f".{MANIFEST}.tmp"
+    with temporary.open("wb") as file:
+        file.write(strict_json(manifest))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(folder / MANIFEST)
+    sync_folder(folder)
+
+
+def refuse_other_rule(folder: Path, manifest: Mapping[str, Any], unit: Unit) -> None:
+    """Refuse an index whose symbols were made by another rule than ours: its answers would be wrong."""
+    if manifest["rule"] != unit.version:
+        problem = f"{folder / MANIFEST}: symbols made by '{manifest['rule']}', this version has '{unit.version}'"
+        raise InputError(problem, AGAIN)
+
+
+def check_sizes(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Refuse an index with a file missing or cut off."""
+    for number, stated in enumerate(manifest["shards"]):
+        try:
+            check_files(folder / shard_name(number), stated["files"])
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{folder / MANIFEST}: damaged: {error}", AGAIN) from error
+
+
+def check_digests(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Refuse an index with a file that is not what was written."""
+    for number, stated in enumerate(manifest["shards"]):
+        place = folder / shard_name(number)
+        for name, digest in file_digests(place).items():
+            if stated["files"].get(name) != digest:
+                raise InputError(f"{place / name}: not the bytes that were written", AGAIN)
+
+
+def store_tokenizer(folder: Path, unit: Unit) -> str | None:
+    """Write the tokenizer of an index of tokens, and return its kind."""
+    if not isinstance(unit, TokenUnit):
+        return None
+    unit.tokenizer.save(folder / TOKENIZER)
+    return "trained" if isinstance(unit.tokenizer, TrainedTokenizer) else "transformers"
+
+
+def stored_tokenizer(folder: Path, manifest: Mapping[str, Any]) -> Tokenizer | None:
+    """Return the tokenizer of an index of tokens."""
+    kind = manifest["tokenizer"]
+    return None if kind is None else load_tokenizer(folder / TOKENIZER, trained=kind == "trained")
+
+
+def load_tokenizer(folder: Path, *, trained: bool | None = None) -> Tokenizer:
+    """Read a tokenizer from the folder of a model.
+
+    Args:
+        folder: With a ``tokenizer.json``, or what else ``AutoTokenizer`` reads; nothing is fetched.
+        trained: Whether memaudit wrote it; None: see for yourself.
+
+    Raises:
+        InputError: There is none that can be used.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder", "name the folder of a model or tokenizer")
+    if (folder / "memaudit.json").is_file() if trained is None else trained:
+        return TrainedTokenizer.load(folder)
+    from transformers import AutoTokenizer
+
+    try:
+        found = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # tokenizers and its many readers raise bare Exception
+        raise InputError(f"{folder}: no usable tokenizer: {error}", "is tokenizer.json missing?") from error
+    if len(found) <= len(found.all_special_ids):
+        raise InputError(f"{folder}: no usable tokenizer: it has no vocabulary", "is tokenizer.json missing?")
+    return HuggingFaceTokenizer(found)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Create the folder, and keep other builders out of it.
+
+    Raises:
+        InputError: If another process builds there, or if the folder holds what is not ours.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    foreign = next((path.name for path in sorted(folder.iterdir()) if not _is_ours(path)), None)
+    if foreign is not None:
+        raise InputError(f"{folder}: holds other files, as {foreign}", "choose another --out")
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"{folder}: another process builds an index there", "wait for it") from error
+        yield
+        (folder / LOCK).unlink()
+    finally:
+        os.close(lock)
+
+
+def clear(folder: Path) -> None:
+    """Remove what an interrupted build left."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
+
+
+def _is_ours(path: Path) -> bool:
+    return path.name in {MANIFEST, f".{MANIFEST}.tmp", TOKENIZER, LOCK} or path.name.startswith("shard-")

@@ -1,0 +1,138 @@
+"""Where in a corpus a text stands: its longest spans that the corpus holds, how often, how rare, and where.
+
+The method is that of OLMoTrace (Liu et al. 2025): all maximal verbatim spans, the rarest by the product of their
+unigram probabilities first, overlapping ones shown as one passage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memaudit.errors import InputError
+from memaudit.text.index.corpus_index import CorpusIndex, Occurrence
+from memaudit.text.index.shard import Int64Array
+from memaudit.text.index.units import Keys, Spans
+from memaudit.text.words import words_of
+
+SOURCES = 10
+
+
+def trace(index: CorpusIndex, text: str, *, min_words: int = 8, limit: int = 50) -> dict[str, Any]:
+    """Return where a text stands in a corpus, as strict JSON values.
+
+    A span is maximal: none that stands in the corpus holds it. Its rarity is the negative decimal logarithm of
+    the product of its symbols' probabilities in the corpus. ``passages`` are spans that overlap, joined.
+
+    Args:
+        index: Of the corpus.
+        text: Any text.
+        min_words: Least whole words of a span.
+        limit: Most spans that are looked up, the rarest and then the longest first.
+
+    Raises:
+        InputError: If the text has fewer words.
+    """
+    words = words_of(text)
+    if len(words.starts) < min_words:
+        problem = f"the text has only {len(words.starts)} of the {min_words} words that a span must have"
+        raise InputError(problem, "give a longer text, or a smaller --min-words")
+    keys, (starts, ends) = index.keys(text), index.spans(text)
+    lengths, counts = index.longest_matches_of_keys(keys)
+    firsts = _maximal(lengths)
+    lasts = firsts + lengths[firsts]
+    whole = _whole_words((words.starts, words.ends), starts[firsts], ends[lasts - 1])
+    firsts, lasts, whole = (values[whole >= min_words] for values in (firsts, lasts, whole))
+    rarities = _rarities(index, keys, firsts, lasts)
+    order = np.lexsort((firsts, firsts - lasts, -rarities))
+    spans = [
+        {
+            "start": int(starts[firsts[i]]),
+            "end": int(ends[lasts[i] - 1]),
+            "words": int(whole[i]),
+            "count": int(counts[firsts[i]]),
+            "rarity": float(rarities[i]),
+            **_sources(index, keys[firsts[i] : lasts[i]]),
+        }
+        for i in order[:limit]
+    ]
+    return {
+        "schema_version": 1,
+        "kind": "trace",
+        "index": index.sha256,
+        "unit": index.unit,
+        "min_words": min_words,
+        "words": len(words.starts),
+        "covered_words": _covered((words.starts, words.ends), starts[firsts], ends[lasts - 1]),
+        "spans": len(order),
+        "passages": _passages(text, spans),
+    }
+
+
+def _maximal(lengths: NDArray[np.int32]) -> Int64Array:
+    """Return where the matches begin that no other match holds, given the longest at every symbol."""
+    ends = np.arange(len(lengths)) + lengths
+    before = np.concatenate([[0], ends])[:-1]
+    return np.flatnonzero((lengths > 0) & (ends > before))
+
+
+def _whole_words(words: Spans, starts: Int64Array, ends: Int64Array) -> Int64Array:
+    """Return how many words lie wholly in each span of characters."""
+    first = np.searchsorted(words[0], starts)
+    last = np.searchsorted(words[1], ends, side="right")
+    return (last - first).clip(min=0)
+
+
+def _covered(words: Spans, starts: Int64Array, ends: Int64Array) -> int:
+    """Return how many words lie wholly in some span."""
+    changes = np.zeros(len(words[0]) + 1, np.int64)
+    first = np.searchsorted(words[0], starts)
+    last = np.maximum(np.searchsorted(words[1], ends, side="right"), first)
+    np.add.at(changes, first, 1)
+    np.add.at(changes, last, -1)
+    return int((np.cumsum(changes) > 0).sum())
+
+
+def _rarities(index: CorpusIndex, keys: Keys, firsts: Int64Array, lasts: Int64Array) -> NDArray[np.float64]:
+    """Return -log10 of the product of the probabilities of each span's symbols, all of which the corpus holds."""
+    counts = np.zeros(len(keys), np.int64)
+    for shard in index.shards:
+        symbols = shard.symbols_of(keys)
+        known = np.flatnonzero(symbols > 0)
+        counts[known] += shard.buckets[symbols[known] + 1] - shard.buckets[symbols[known]]
+    logs = np.log10(np.maximum(counts, 1)) - np.log10(max(index.symbols, 1))
+    return np.array([-logs[first:last].sum() for first, last in zip(firsts, lasts, strict=True)], np.float64)
+
+
+def _sources(index: CorpusIndex, keys: Keys) -> dict[str, Any]:
+    places = index.places(keys, SOURCES, one_per_document=True)
+    return {"documents": places.documents, "sources": [_source(place) for place in places.occurrences]}
+
+
+def _source(place: Occurrence) -> dict[str, Any]:
+    return {
+        "source": place.source,
+        "document": place.document,
+        "domain": place.domain,
+        "start": place.start,
+        "end": place.end,
+    }
+
+
+def _passages(text: str, spans: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Join spans that overlap; the passage with the rarest span comes first."""
+    passages: list[dict[str, Any]] = []
+    for span in sorted(spans, key=lambda span: (span["start"], span["end"])):
+        if passages and span["start"] < passages[-1]["end"]:
+            passages[-1]["end"] = max(passages[-1]["end"], span["end"])
+            passages[-1]["spans"].append(span)
+        else:
+            passages.append({"start": span["start"], "end": span["end"], "spans": [span]})
+    rank = {id(span): i for i, span in enumerate(spans)}
+    for passage in passages:
+        passage["spans"].sort(key=lambda span: rank[id(span)])
+        passage["text"] = text[passage["start"] : passage["end"]]
+    return sorted(passages, key=lambda passage: rank[id(passage["spans"][0])])

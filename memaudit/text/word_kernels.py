@@ -1,0 +1,264 @@
+"""From UTF-8 to word hashes: text is folded into a small buffer, words are cut out of it and hashed.
+
+The buffer holds the UTF-8 of what words are made of and zeros between them. Plain ASCII goes through 64
+bytes at a time; any other character is written from the table of folds. The buffer stays in the first
+cache, and of a long document only the last word is carried over when it is emptied.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from memaudit.text.blocks import BLOCK, fold_block, load_word, lowest_bit, span_mask, store_word
+
+Bytes = NDArray[np.uint8]
+Ints = NDArray[np.int64]
+Int32s = NDArray[np.int32]
+Hashes = NDArray[np.uint64]
+
+BUFFER = 8 << 10
+SLACK = 4 * BLOCK
+"""Bytes behind the limit of a buffer: the longest spelling of a character and blocks that are read."""
+PAGE = 256
+
+LENGTH, CLASS, FIRST_CLASS, LAST_CLASS = 0xFF, 0xFF, 8, 16
+"""Mask of the length in ``FoldTable.shapes``; mask and shifts of the two combining classes."""
+STARTS_WITH_MARK, ENDS_ALONE, LONG, KNOWN = 1 << 24, 1 << 25, 1 << 26, 1 << 27
+
+ALONE_END, CLASSED_END = 0, 1
+"""What folding remembers from one call to the next: where in the buffer a word of one character ended, where
+a run of marks that have an order ended; then their highest class and the number of the next character."""
+
+_FIRST_EIGHT = np.array([(1 << 8 * min(k, 8)) - 1 for k in range(17)], np.uint64)
+_NEXT_EIGHT = np.array([(1 << 8 * max(k - 8, 0)) - 1 for k in range(17)], np.uint64)
+_A, _B, _C = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93), np.uint64(0xBF58476D1CE4E5B9)
+
+
+class FoldTable(NamedTuple):
+    """For every code point the bytes it is written as: UTF-8 of what words hold, 0 for what separates them.
+
+    A character that is a word of its own stands between zeros.
+    """
+
+    spellings: NDArray[np.uint64]
+    """Shape [code points, 2]: up to 16 bytes, the first lowest; where there are more, their place in ``long``."""
+    shapes: NDArray[np.uint32]
+    """Shape [code points]: length, combining class of the first and last character, flags; 0: not worked out."""
+    long: Bytes
+    wanted: Bytes
+    """Shape [pages]: pages of 256 code points that a kernel met before they were worked out."""
+
+
+@njit(cache=True, nogil=True)
+def hash_documents(data: Bytes, offsets: Ints, table: FoldTable) -> tuple[Hashes, Ints]:
+    """Return the hashes of the words of all documents, and where each document's begin, shape [documents + 1]."""
+    hashes = np.empty(len(data) // 4 + BLOCK, np.uint64)
+    firsts = np.zeros(len(offsets), np.int64)
+    buffer = np.zeros(BUFFER + SLACK, np.uint8)
+    edges = np.empty(BUFFER + SLACK, np.int32)
+    state = np.zeros(4, np.int64)
+    no_origins = np.zeros(0, np.int32)
+    count = 0
+    for document in range(len(offsets) - 1):
+        i, end, used = offsets[document], offsets[document + 1], 0
+        state[ALONE_END] = state[CLASSED_END] = -1
+        while i < end:
+            i, used = fold_text(data, i, end, buffer, used, table, state, no_origins)
+            found = find_edges(buffer, used, edges)
+            words = found if i == end else max(0, found - 1)
+            if count + words > len(hashes):
+                hashes = _enlarged(hashes, 2 * len(hashes) + words)
+            hash_spans(buffer, edges, words, hashes, count)
+            count += words
+            if i < end:
+                used = _keep_from(buffer, edges[2 * words] if found else used, used, state)
+                if used > len(buffer) // 2:
+                    buffer = _enlarged(buffer, 2 * len(buffer))
+                    edges = np.empty(len(buffer), np.int32)
+        firsts[document + 1] = count
+    return hashes[:count], firsts
+
+
+@njit(cache=True, nogil=True)
+def fold_text(
+    data: Bytes, i: int, end: int, buffer: Bytes, used: int, table: FoldTable, state: Ints, origins: Int32s
+) -> tuple[int, int]:
+    """Fold ``data[i:end]`` into the buffer from ``used`` on; stop early when it is full.
+
+    Where ``origins`` is not empty, it gets the character that each byte of the buffer comes from.
+    Returns what of ``data`` is read and what of the buffer is used; 64 zeros follow it.
+    """
+    # One function on purpose: handing arrays to a helper counts references, which costs more than the rest
+    # of the work on a character that is not ASCII.
+    spellings, shapes, long, wanted = table
+    limit, traced = len(buffer) - SLACK, len(origins) > 0
+    last_block = -1 if traced else len(data) - BLOCK
+    alone_end, classed_end, highest, character = state[0], state[1], state[2], state[3]
+    while i < end and used < limit:
+        if i <= last_block:
+            special = span_mask(data, i, 0x7F, 0xFF) | span_mask(data, i, 0, 0x08) | span_mask(data, i, 0x0E, 0x1B)
+            fold_block(data, i, buffer, used)
+            plain = min(lowest_bit(special), end - i)
+            i += plain
+            used += plain
+            if i == end or plain == BLOCK:
+                continue
+        reading = True
+        while reading:
+            point, size = np.int64(data[i]), 1
+            if point >= 0x80:
+                size = 2 if point < 0xE0 else 3 if point < 0xF0 else 4
+                if i + size > end:
+                    point, size = 0x20, end - i
+                else:
+                    point &= 0x7F >> size
+                    for k in range(i + 1, i + size):
+                        point = point << 6 | np.int64(data[k]) & 0x3F
+                    point = min(point, 0x10FFFF)
+            i += size
+            shape = np.int64(shapes[point])
+            length = shape & LENGTH
+            if shape == 0:
+                wanted[point // PAGE] = 1
+            if length > 0:
+                joins = alone_end == used and shape & STARTS_WITH_MARK != 0
+                follows = classed_end == used
+                first = used - joins
+                if shape & LONG:
+                    for k in range(length):
+                        buffer[first + k] = long[np.int64(spellings[point, 0]) + k]
+                else:
+                    store_word(buffer, first, spellings[point, 0])
+                    store_word(buffer, first + 8, spellings[point, 1])
+                if traced:
+                    if alone_end == used:
+                        origins[used - 1] = character
+                    origins[first : first + length] = character
+                used = first + length
+                first_class, last_class = shape >> FIRST_CLASS & CLASS, shape >> LAST_CLASS & CLASS
+                if follows and first_class > 0:
+                    if first_class < highest:
+                        _order_marks(buffer, used, table, origins)
+                    highest = max(highest, last_class)
+                else:
+                    highest = last_class
+                if joins and shape & ENDS_ALONE == 0:
+                    buffer[used] = 0
+                    used += 1
+                if joins or shape & ENDS_ALONE:
+                    alone_end = used
+                if last_class > 0:
+                    classed_end = used
+            character += 1
+            reading = i < end and data[i] >= 0x80 and used < limit
+    state[0], state[1], state[2], state[3] = alone_end, classed_end, highest, character
+    buffer[used : used + BLOCK] = 0
+    return i, used
+
+
+@njit(cache=True, nogil=True)
+def _order_marks(buffer: Bytes, used: int, table: FoldTable, origins: Int32s) -> None:
+    """Put the run of marks that ends at ``used`` into canonical order: a stable sort by combining class."""
+    swapped = True
+    while swapped:
+        swapped = False
+        middle, end = _character_before(buffer, used), used
+        while middle > 0:
+            start = _character_before(buffer, middle)
+            left, right = _class_at(buffer, start, middle, table), _class_at(buffer, middle, end, table)
+            if left == 0:
+                break
+            if left > right:
+                _rotate(buffer, start, middle, end)
+                if len(origins):
+                    _rotate(origins, start, middle, end)
+                middle = start + end - middle
+                swapped = True
+            middle, end = start, middle
+
+
+@njit(cache=True, nogil=True)
+def _character_before(buffer: Bytes, end: int) -> int:
+    start = end - 1
+    while start > 0 and buffer[start] & 0xC0 == 0x80:
+        start -= 1
+    return start
+
+
+@njit(cache=True, nogil=True)
+def _class_at(buffer: Bytes, start: int, end: int, table: FoldTable) -> int:
+    """Return the combining class of the character ``buffer[start:end]``."""
+    point = np.int64(buffer[start])
+    if end - start > 1:
+        point &= 0x7F >> end - start
+        for k in range(start + 1, end):
+            point = point << 6 | np.int64(buffer[k]) & 0x3F
+    if table.shapes[point] == 0:
+        table.wanted[point // PAGE] = 1
+    return np.int64(table.shapes[point]) >> FIRST_CLASS & CLASS
+
+
+@njit(cache=True, nogil=True)
+def _rotate(array: NDArray[np.generic], start: int, middle: int, end: int) -> None:
+    """Exchange two neighbouring stretches, each of which keeps its order."""
+    left = array[start:middle].copy()
+    moved = end - middle
+    for k in range(moved):
+        array[start + k] = array[middle + k]
+    array[start + moved : end] = left
+
+
+@njit(cache=True, nogil=True)
+def find_edges(buffer: Bytes, used: int, edges: Int32s) -> int:
+    """Fill ``edges`` with the start and the end of every word, by turns; return the number of words."""
+    found, open_word = 0, np.uint64(0)
+    for start in range(0, used + 1, BLOCK):
+        inside = span_mask(buffer, start, 1, 255)
+        changes = inside ^ (inside << np.uint64(1) | open_word)
+        open_word = inside >> np.uint64(63)
+        while changes:
+            edges[found] = start + lowest_bit(changes)
+            found += 1
+            changes &= changes - np.uint64(1)
+    return found // 2
+
+
+@njit(cache=True, nogil=True)
+def hash_spans(buffer: Bytes, edges: Int32s, words: int, hashes: Hashes, first: int) -> None:
+    """Write the hash of every word: one-to-one for up to eight bytes, mixed as in splitmix64, never 0."""
+    for word in range(words):
+        start = edges[2 * word]
+        length = edges[2 * word + 1] - start
+        if length <= 16:
+            mixed = (load_word(buffer, start) & _FIRST_EIGHT[length]) * _A
+            mixed = (mixed ^ mixed >> np.uint64(32) ^ (load_word(buffer, start + 8) & _NEXT_EIGHT[length])) * _B
+        else:
+            mixed = np.uint64(length)
+            for k in range(0, length, 8):
+                part = load_word(buffer, start + k) & _FIRST_EIGHT[min(length - k, 8)]
+                mixed = (mixed ^ part) * _A
+                mixed ^= mixed >> np.uint64(32)
+        mixed = (mixed ^ mixed >> np.uint64(29)) * _C
+        mixed ^= mixed >> np.uint64(32)
+        hashes[first + word] = mixed if mixed else _C
+
+
+@njit(cache=True, nogil=True)
+def _keep_from(buffer: Bytes, start: int, used: int, state: Ints) -> int:
+    """Move ``buffer[start:used]`` to the front; return its length."""
+    for k in range(used - start):
+        buffer[k] = buffer[start + k]
+    state[ALONE_END] -= start
+    state[CLASSED_END] -= start
+    return used - start
+
+
+@njit(cache=True, nogil=True)
+def _enlarged(array: NDArray[np.generic], length: int) -> NDArray[np.generic]:
+    larger = np.empty(length, array.dtype)
+    larger[: len(array)] = array
+    return larger

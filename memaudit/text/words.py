@@ -1,0 +1,122 @@
+"""The words of a text: what copying it cannot change by disguise, typography or layout.
+
+A word is a longest run of letters, digits and kept marks of the skeleton (`memaudit.text.normalize`);
+anything else separates. Characters of the scripts that set no spaces (Han, kana, Thai, Lao, Myanmar,
+Khmer) are one word each, with the kept marks that follow them. What the skeleton drops neither
+separates nor shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memaudit.text.folding import FOLDING
+from memaudit.text.word_kernels import ALONE_END, SLACK, find_edges, fold_text, hash_documents, hash_spans
+
+Number = TypeVar("Number", np.uint8, np.int64, np.uint64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Words:
+    """The words of one text and where each stands in it."""
+
+    hashes: NDArray[np.uint64]
+    """Shape [words]: equal for equal words, never 0."""
+    starts: NDArray[np.int64]
+    """Shape [words]: character of the raw text at which each begins."""
+    ends: NDArray[np.int64]
+    """Shape [words]: end of each, exclusive, with the characters after it that the skeleton drops."""
+    texts: list[str]
+    """Spelling of each in the skeleton."""
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def words_of(text: str) -> Words:
+    """Return the words of one text with the way back to it."""
+    buffer, origins, edges = _cut(text)
+    used, count = len(origins) - 1, len(edges) // 2
+    hashes = np.empty(count, np.uint64)
+    hash_spans(buffer, edges, count, hashes, 0)
+    lasts = np.maximum.reduceat(origins, edges)[::2]
+    return Words(
+        hashes,
+        starts=np.minimum.reduceat(origins, edges)[::2].astype(np.int64),
+        ends=np.maximum(lasts + 1, origins[edges[1::2]]).astype(np.int64),
+        texts=[word for word in buffer[:used].tobytes().decode().split("\0") if word],
+    )
+
+
+def spans_of(text: str, runs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the characters ``[start, end)`` of runs of words ``[first, last)``: a part of `words_of`, sooner."""
+    _, origins, edges = _cut(text)
+    spans = []
+    for first, last in runs:
+        start, end = origins[edges[2 * first] : edges[2 * first + 1]], edges[2 * last - 1]
+        inner = origins[edges[2 * last - 2] : end].max() + 1
+        spans.append((int(start.min()), int(max(inner, origins[end]))))
+    return spans
+
+
+def hash_words(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Return the hashes of the words of many texts.
+
+    Args:
+        data: UTF-8 of the texts, end to end; other bytes do no harm, but what words they make is not defined.
+        offsets: Shape [texts + 1]: text ``i`` is ``data[offsets[i]:offsets[i + 1]]``.
+
+    Returns:
+        Hashes (never 0; those of `words_of`), shape [words], and where each text's begin, shape [texts + 1].
+    """
+    data, offsets = read_only(data), read_only(offsets)
+    while True:
+        hashes, firsts = hash_documents(data, offsets, FOLDING.table)
+        if not FOLDING.fill_wanted():
+            return hashes, firsts
+
+
+def encode_texts(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return texts as UTF-8, end to end, and where each begins, shape [texts + 1]; lone surrogates are kept."""
+    pieces = [text.encode("utf-8", "surrogatepass") for text in texts]
+    offsets = np.zeros(len(pieces) + 1, np.int64)
+    np.cumsum([len(piece) for piece in pieces], out=offsets[1:])
+    return np.frombuffer(bytearray().join(pieces), np.uint8), offsets
+
+
+def _cut(text: str) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32]]:
+    """Return the folded bytes of a text, the character each comes from, and where words begin and end in them."""
+    data = read_only(encode_texts([text])[0])
+    while True:
+        buffer, origins = _fold_all(data, len(text))
+        if not FOLDING.fill_wanted():
+            break
+    edges = np.empty(len(origins) + 1, np.int32)
+    count = find_edges(buffer, len(origins) - 1, edges)
+    return buffer, origins, edges[: 2 * count]
+
+
+def _fold_all(data: NDArray[np.uint8], characters: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Return the folded bytes of a text, with slack, and the character each comes from, then ``characters``."""
+    size, used, at = 2 * len(data), 0, 0
+    buffer, origins = np.zeros(0, np.uint8), np.zeros(0, np.int32)
+    state = np.array([-1, -1, 0, 0])
+    while at < len(data) or not len(buffer):
+        buffer, origins = (np.append(a, np.zeros(size + SLACK, a.dtype)) for a in (buffer, origins))
+        at, used = fold_text(data, at, len(data), buffer, used, FOLDING.table, state, origins)
+    origins[used] = characters
+    if state[ALONE_END] == used:
+        origins[used - 1] = characters
+    return buffer, origins[: used + 1]
+
+
+def read_only(array: NDArray[Number]) -> NDArray[Number]:
+    """Return a view that all kernels take as one type, whether the array came from memory or a file."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view

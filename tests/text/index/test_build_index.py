@@ -1,0 +1,222 @@
+"""An index on disk: whole or refused, of one corpus and one plan, written by one process."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from memaudit.errors import InputError
+from memaudit.text.index import manifest as manifests
+from memaudit.text.index.corpus_index import CorpusIndex, build_index
+from memaudit.text.tokenize import train_tokenizer
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "corpus.jsonl"
+    lines = [{"text": f"document {i} says the same", "domain": "ab"[i % 2]} for i in range(20)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def test_same_corpus_same_bytes(tmp_path: Path, corpus: Path) -> None:
+    one = build_index([str(corpus)], tmp_path / "one", shard_symbols=40)
+    two = build_index([str(corpus)], tmp_path / "two", shard_symbols=40)
+    assert one.sha256 == two.sha256 == CorpusIndex.open(tmp_path / "one").sha256
+    one.verify()
+
+
+def test_the_manifest_says_what_it_is_of(tmp_path: Path, corpus: Path) -> None:
+    about = build_index([str(corpus)], tmp_path / "index", shard_symbols=40).manifest
+    assert about["unit"] == "word"
+    assert about["domains"] == ["a", "b"]
+    assert about["corpus"]["documents"] == 20 == sum(shard["documents"] for shard in about["shards"])
+    assert sum(shard["symbols"] for shard in about["shards"]) == 100
+    assert [file["path"] for file in about["corpus"]["files"]] == [str(corpus)]
+    assert sorted(path.name for path in (tmp_path / "index").iterdir()) == [
+        "manifest.json",
+        *(f"shard-{i:05}" for i in range(len(about["shards"]))),
+    ]
+
+
+def test_the_same_again_is_there_already(tmp_path: Path, corpus: Path) -> None:
+    said: list[str] = []
+    build_index([str(corpus)], tmp_path / "index")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "index").rglob("*.npy")}
+    assert build_index([str(corpus)], tmp_path / "index", say=said.append).documents == 20
+    assert said == [f"{tmp_path / 'index'}: this index is there already"]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "index").rglob("*.npy")} == before
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"unit": "byte"}, "unit differs, rule differs"),
+        ({"shard_symbols": 50}, "options differs"),
+        ({"skip_bad": True}, "options differs"),
+    ],
+)
+def test_another_plan_is_refused(tmp_path: Path, corpus: Path, options: dict[str, object], what: str) -> None:
+    build_index([str(corpus)], tmp_path / "index")
+    with pytest.raises(InputError, match=f"holds another index: {what}"):
+        build_index([str(corpus)], tmp_path / "index", **options)  # type: ignore[arg-type]
+
+
+def test_another_corpus_is_refused(tmp_path: Path, corpus: Path) -> None:
+    build_index([str(corpus)], tmp_path / "index")
+    other = tmp_path / "other.jsonl"
+    other.write_bytes(corpus.read_bytes())
+    with pytest.raises(InputError, match="corpus differs"):
+        build_index([str(other)], tmp_path / "index")
+    corpus.write_text(corpus.read_text(encoding="utf-8").replace("same", "sane"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"was built before .*corpus\.jsonl changed"):
+        build_index([str(corpus)], tmp_path / "index")
+
+
+def test_a_folder_of_other_files_is_left_alone(tmp_path: Path, corpus: Path) -> None:
+    with pytest.raises(InputError, match=r"holds other files, as corpus\.jsonl"):
+        build_index([str(corpus)], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus.jsonl"]
+
+
+def test_a_bad_record_leaves_no_index(tmp_path: Path, corpus: Path) -> None:
+    with corpus.open("a", encoding="utf-8") as file:
+        file.write("{not json}\n")
+    with pytest.raises(InputError, match=r"corpus\.jsonl:21: not valid JSON"):
+        build_index([str(corpus)], tmp_path / "index")
+    with pytest.raises(InputError, match="the build of this index was interrupted"):
+        CorpusIndex.open(tmp_path / "index")
+    index = build_index([str(corpus)], tmp_path / "index", skip_bad=True)
+    assert (index.documents, index.manifest["corpus"]["rejected"]) == (20, 1)
+
+
+def test_a_killed_build_starts_anew(tmp_path: Path, corpus: Path) -> None:
+    code = f"""
+import os, time
+from memaudit.text.index.corpus_index import build_index
+def say(line):
+    print(line, flush=True)
+    time.sleep(600)
+build_index([{str(corpus)!r}], {str(tmp_path / "index")!r}, shard_symbols=40, say=say)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("shard 0:")
+    with pytest.raises(InputError, match="interrupted"):
+        CorpusIndex.open(tmp_path / "index")
+    with pytest.raises(InputError, match="another process builds an index there"):
+        build_index([str(corpus)], tmp_path / "index")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert build_index([str(corpus)], tmp_path / "index").count(["says the same"]) == [20]
+    assert not (tmp_path / "index" / "shard-00001").exists()
+
+
+def test_the_lock_outlives_no_builder(tmp_path: Path) -> None:
+    with manifests.held(tmp_path / "index"):
+        lock = os.open(tmp_path / "index" / manifests.LOCK, os.O_RDWR)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(lock)
+    with manifests.held(tmp_path / "index"):
+        assert (tmp_path / "index" / manifests.LOCK).exists()
+
+
+def test_documents_too_long_for_a_shard(tmp_path: Path, corpus: Path) -> None:
+    with pytest.raises(InputError, match=r"corpus\.jsonl:1: a document of 5 words"):
+        build_index([str(corpus)], tmp_path / "index", shard_symbols=5)
+    with pytest.raises(InputError, match=r"a shard holds 1 to 2,147,483,647 symbols"):
+        build_index([str(corpus)], tmp_path / "index", shard_symbols=2**31)
+
+
+def test_units_and_tokenizers() -> None:
+    tokenizer = train_tokenizer("byte", [])
+    with pytest.raises(InputError, match="tokens of which tokenizer"):
+        CorpusIndex.of_documents([], "token")
+    with pytest.raises(InputError, match="an index of words takes no tokenizer"):
+        CorpusIndex.of_documents([], "word", tokenizer)
+    with pytest.raises(InputError, match="unknown unit 'letter'"):
+        CorpusIndex.of_documents([], "letter")
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+FILES = ["symbols.npy", "suffixes.npy", "vocabulary.npy", "domains.npy", "texts.zst", "sources.zst"]
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(("damage", "what"), [(cut_off, "bytes, expected"), (Path.unlink, "No such file")])
+def test_a_file_cut_off_or_missing(
+    tmp_path: Path, corpus: Path, name: str, damage: Callable[[Path], None], what: str
+) -> None:
+    build_index([str(corpus)], tmp_path / "index")
+    damage(tmp_path / "index" / "shard-00000" / name)
+    with pytest.raises(InputError, match=f"{name}.*{what}"):
+        CorpusIndex.open(tmp_path / "index")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_verify_finds_every_changed_byte(tmp_path: Path, corpus: Path, name: str) -> None:
+    build_index([str(corpus)], tmp_path / "index")
+    flip(tmp_path / "index" / "shard-00000" / name)
+    with pytest.raises(InputError, match=f"{name}: not the bytes that were written"):
+        CorpusIndex.open(tmp_path / "index").verify()
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda m: m | {"format": 2}, "format 2, this version reads 1"),
+        (lambda m: m | {"rule": "words 0, Unicode 1"}, "symbols made by 'words 0, Unicode 1'"),
+        (lambda m: {key: m[key] for key in m if key != "rule"}, "something is missing"),
+        (lambda m: m | {"shards": [{}]}, "damaged: 'files'"),
+        (lambda m: [m], "damaged"),
+        (lambda m: {}, "damaged: 'format'"),
+    ],
+)
+def test_a_manifest_of_another_kind(
+    tmp_path: Path, corpus: Path, change: Callable[[dict[str, object]], object], what: str
+) -> None:
+    build_index([str(corpus)], tmp_path / "index")
+    path = tmp_path / "index" / "manifest.json"
+    path.write_text(json.dumps(change(json.loads(path.read_bytes()))), encoding="utf-8")
+    with pytest.raises(InputError, match=what):
+        CorpusIndex.open(tmp_path / "index")
+
+
+def test_what_is_no_index(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        CorpusIndex.open(tmp_path / "nothing")
+    with pytest.raises(InputError, match=r"not an index: no manifest\.json"):
+        CorpusIndex.open(tmp_path)
+    (tmp_path / "manifest.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match=r"manifest\.json: damaged"):
+        CorpusIndex.open(tmp_path)
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("memaudit.text.index.shard.os.fsync", full)
+    with pytest.raises(InputError, match="index: No space left on device"):
+        build_index([str(corpus)], tmp_path / "index")
+    monkeypatch.undo()
+    assert build_index([str(corpus)], tmp_path / "index").documents == 20

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from itertools import product
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
+from memaudit.text.scan.result import Scan
+from memaudit.text.scan.stream import scan_texts
+
+Words = tuple[str, ...]
+
+
+@st.composite
+def needles_and_documents(draw: st.DrawFn) -> tuple[list[list[str]], list[list[str]]]:
+    """Needles, and documents of which some hold edited pieces of them."""
+    alphabet = draw(st.sampled_from(["ab", "abc", "abcdefgh", "abcdefghijklmnopqrstuvwxyz"]))
+    word = st.sampled_from(alphabet)
+    needles = draw(st.lists(st.lists(word, max_size=30), min_size=1, max_size=4))
+    documents = []
+    for _ in range(draw(st.integers(1, 4))):
+        document = draw(st.lists(word, max_size=20))
+        for _ in range(draw(st.integers(0, 2))):
+            piece = list(draw(st.sampled_from(needles)))
+            for place in draw(st.lists(st.integers(0, 29), max_size=4)):
+                piece[place : place + 1] = draw(st.lists(word, max_size=2))
+            at = draw(st.integers(0, len(document)))
+            document[at:at] = piece
+        documents.append(document)
+    return needles, documents
+
+
+def scanned(needles: list[list[str]], documents: list[list[str]]) -> tuple[Patterns, Scan]:
+    patterns = build_patterns([Needle(i, "both", " ".join(words)) for i, words in enumerate(needles)])
+    names = [f"corpus.jsonl:{i + 1}" for i in range(len(documents))]
+    return patterns, scan_texts([" ".join(words) for words in documents], patterns, names)
+
+
+def grams(words: list[str], n: int) -> list[Words]:
+    return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+
+
+def naive_longest(needle: list[str], documents: list[list[str]]) -> int:
+    found = [n for n in range(5, len(needle) + 1) if any(set(grams(needle, n)) & set(grams(d, n)) for d in documents)]
+    return max(found, default=0)
+
+
+def naive_covered(needle: list[str], documents: list[list[str]]) -> list[bool]:
+    """Try every shift and every span of it."""
+    covered = [False] * len(needle)
+    for document in documents:
+        for shift in range(-len(needle), len(document)):
+            first, last = max(0, -shift), min(len(needle), len(document) - shift)
+            match = {i: needle[i] == document[i + shift] for i in range(first, last)}
+            for a, b in product(range(first, last), repeat=2):
+                if b - a + 1 < 11 or not (match[a] and match[b]):
+                    continue
+                span = [match[i] for i in range(a, b + 1)]
+                if span.count(False) <= 4 and any(all(span[i : i + 5]) for i in range(len(span) - 4)):
+                    for i in range(a, b + 1):
+                        covered[i] |= match[i]
+    return covered
+
+
+@settings(deadline=None, max_examples=80)
+@given(needles_and_documents())
+def test_document_frequencies_are_those_of_sets_of_n_grams(case: tuple[list[list[str]], list[list[str]]]) -> None:
+    needles, documents = case
+    patterns, scan = scanned(needles, documents)
+    counts = {5: scan.seed_documents} | scan.gram_documents
+    assert set(counts) >= {5, 8, 13}
+    for length, found in counts.items():
+        sets = [set(grams(document, length)) for document in documents]
+        for number, needle in enumerate(needles):
+            ids = patterns.gram_ids(number, length)
+            runs = grams(needle, length)
+            assert (ids[len(runs) :] == -1).all()
+            assert found[ids[: len(runs)]].tolist() == [sum(run in s for s in sets) for run in runs]
+
+
+@settings(deadline=None, max_examples=80)
+@given(needles_and_documents())
+def test_longest_run_and_covered_words(case: tuple[list[list[str]], list[list[str]]]) -> None:
+    needles, documents = case
+    patterns, scan = scanned(needles, documents)
+    assert scan.longest.tolist() == [naive_longest(needle, documents) for needle in needles]
+    for number, needle in enumerate(needles):
+        covered = scan.covered[patterns.offsets[number] : patterns.offsets[number + 1]]
+        assert covered.tolist() == naive_covered(needle, documents)
+
+
+@settings(deadline=None, max_examples=80)
+@given(needles_and_documents())
+def test_candidates_hold_a_fifth_of_the_seeds(case: tuple[list[list[str]], list[list[str]]]) -> None:
+    needles, documents = case
+    patterns, scan = scanned(needles, documents)
+    expected = {}
+    for number, needle in enumerate(needles):
+        seeds = dict(zip(grams(needle, 5), patterns.seed_ids(number).tolist(), strict=False))
+        for line, document in enumerate(documents, start=1):
+            shared = sorted({seeds[run] for run in grams(document, 5) if run in seeds})
+            if shared and 5 * len(shared) >= len(seeds):
+                expected[number, f"corpus.jsonl:{line}"] = tuple(shared)
+    assert {(c.needle, c.source): c.seeds for c in scan.candidates} == expected
+    for candidate in scan.candidates:
+        text = " ".join(documents[int(candidate.source.split(":")[1]) - 1])
+        assert text[candidate.start :].startswith(candidate.text)

@@ -1,0 +1,215 @@
+"""Words and their hashes against the definition, spelt out in plain Python over the skeleton."""
+
+from __future__ import annotations
+
+import pydoc_data.topics
+import random
+import re
+import sys
+import unicodedata
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memaudit.text.normalize import fold, normalize
+from memaudit.text.words import encode_texts, hash_words, spans_of, words_of
+
+UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3038-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\ua9e0-\ua9ff\uaa60-\uaa7f\uf900-\ufaff\U0001aff0-\U0001b16f\U00020000-\U0003ffff]"
+)
+PIECES = [
+    *"abz Z09.,-'\"_\n\t \r\x00\x08\x1b\x1c\x7f\x85",
+    "\u200b", "\u202e", "\u2066", "\U000e0041", "\u00ad", "\ufeff", "\u034f", "\ufe0f", "\ud800", "\udfff",
+    "ａ", "Ｚ", "１", "а", "Ѕ", "ο", "Ά", "é", "e\u0301", "ﬁ", "½", "²", "Ⅷ", "㌖", "㍿", "ﷺ", "ß", "İ", "Ǆ",
+    "한", "각",
+    "漢", "字", "か", "が", "か\u3099", "ｶﾞ", "ー", "ﾞ", "ก", "กำ", "ก\u0e38\u0e48", "ກ", "က\u1039", "ក\u17d2", "१",
+    "क", "\u093c", "\u094d", "\u094d\u093c", "क\u093c", "\u0958", "ि", "\u0f71", "\u0f72", "\u0f74", "\u0f73", "\u05b0",
+    "\u064b", "\u0300", "\u0327", "\u3099", "\U000110ba", "\U0001f600", "\U0001d41a", "’", "—", "\u00a0", "\u3000",
+]  # fmt: skip
+
+
+def words_by_definition(text: str) -> list[tuple[str, int, int]]:
+    """Spelling, start and end of every word: fold each character, order the marks, cut."""
+    folded = [(character, i) for i, raw in enumerate(text) for character in fold(raw)]
+    first = 0
+    while first < len(folded):
+        last = first + 1
+        while last < len(folded) and all(unicodedata.combining(folded[k][0]) for k in (first, last)):
+            last += 1
+        folded[first:last] = sorted(folded[first:last], key=lambda pair: unicodedata.combining(pair[0]))
+        first = last
+    words: list[list[int]] = []
+    alone = True
+    for k, (character, _) in enumerate(folded):
+        kind = unicodedata.category(character)[0]
+        follows = bool(words) and words[-1][1] == k
+        unspaced = kind in "LN" and UNSPACED.match(character) is not None
+        if kind == "M" and follows:
+            words[-1][1] = k + 1
+        elif kind in "LNM":
+            if follows and not unspaced and not alone:
+                words[-1][1] = k + 1
+            else:
+                words.append([k, k + 1])
+                alone = unspaced
+    return [
+        (
+            "".join(character for character, _ in folded[first:last]),
+            min(i for _, i in folded[first:last]),
+            max([i + 1 for _, i in folded[first:last]] + [folded[last][1] if last < len(folded) else len(text)]),
+        )
+        for first, last in words
+    ]
+
+
+def triples(text: str) -> list[tuple[str, int, int]]:
+    words = words_of(text)
+    assert len(words) == len(words.hashes) == len(words.texts)
+    return list(zip(words.texts, words.starts.tolist(), words.ends.tolist(), strict=True))
+
+
+def hashes(*texts: str) -> list[list[int]]:
+    values, firsts = hash_words(*encode_texts(texts))
+    assert values.dtype == np.uint64
+    assert firsts.tolist()[0] == 0
+    assert firsts.tolist()[-1] == len(values)
+    return [values[a:b].tolist() for a, b in pairwise(firsts)]
+
+
+TEXTS = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=3))).map("".join)
+
+
+@given(TEXTS)
+@settings(deadline=None, max_examples=300)
+def test_words_of_any_text(text):
+    assert triples(text) == words_by_definition(text)
+    assert words_of(text).hashes.tolist() == hashes(text)[0]
+
+
+@given(st.lists(TEXTS, max_size=8), st.sampled_from(["", "x" * 70, "plain words, and more of them; " * 5]))
+@settings(deadline=None, max_examples=100)
+def test_a_text_has_the_same_words_among_others(texts, between):
+    texts = [piece for text in texts for piece in (text, between + text)]
+    assert hashes(*texts) == [words_of(text).hashes.tolist() for text in texts]
+
+
+def test_every_character_in_company():
+    """All letters, marks and signs but one in 37 of the Han and Hangul: between letters, and among marks."""
+    points = [
+        point
+        for point in range(sys.maxunicode + 1)
+        if unicodedata.category(chr(point)) not in {"Cn", "Co", "Cs"}
+        and (point % 37 == 0 or not re.match("[一-鿿㐀-䶿가-힣\U00020000-\U0003ffff]", chr(point)))
+    ]
+    for left, right in (("a", "b"), ("字", "\u3099"), ("क\u094d", "\u093c")):
+        texts = [f"{left}{chr(point)}{right}" for point in points]
+        expected = [[word for word, _, _ in words_by_definition(text)] for text in texts]
+        spellings = list({word for words in expected for word in words})
+        known = dict(zip(spellings, hashes(*spellings), strict=True))
+        assert hashes(*texts) == [[key for word in words for key in known[word]] for words in expected]
+        assert len({tuple(keys) for keys in known.values()}) == len(known)
+
+
+def disguises(text: str) -> list[str]:
+    cyrillic = str.maketrans("aeopcyxBHMTK", "аеорсухВНМТК")
+    greek = str.maketrans("aveinoptuxABEZIKMOPTX", "ανειηορτυχΑΒΕΖΙΚΜΟΡΤΧ")
+    return [
+        *(invisible.join(text) for invisible in "\u200b\u00ad\u2060\u202e\ufe0f\U000e0041\x08"),
+        text.translate(cyrillic),
+        text.translate(greek),
+        text.upper(),
+        "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
+        text.replace(" ", "\r\n\u00a0 "),
+        text.replace(",", " ...").replace("'", "\u2019"),
+        unicodedata.normalize("NFD", text),
+        unicodedata.normalize("NFC", text),
+        f"\u00ab{text}\u00bb \u2014 ",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Natalia sold clips to 48 of her friends, and doesn't know who has 1/2 of them.",
+        "Ses élèves ont reçu cinq œufs à Noël; l'été, ils en mangent deux fois plus.",
+        "Straße und Übergröße, schön für Ärzte.",
+    ],
+)
+def test_disguise_and_typography_change_no_word(text):
+    assert hashes(*disguises(text)) == [hashes(text)[0]] * len(disguises(text))
+
+
+def test_the_way_back_leads_to_the_words_as_they_stand():
+    text = "«Ca\u00adfe\u0301» and\u200b ＤＯＯＲ, 漢\ufe00字  x½\u200d "
+    words = words_of(text)
+    spans = [text[a:b] for a, b in zip(words.starts, words.ends, strict=True)]
+    assert words.texts == ["cafe", "and", "door", "漢", "字", "x1", "2"]
+    assert spans == ["Ca\u00adfe\u0301", "and\u200b", "ＤＯＯＲ", "漢\ufe00", "字", "x½", "½\u200d"]
+    assert words.starts.dtype == words.ends.dtype == np.int64
+
+
+@given(TEXTS)
+@settings(deadline=None, max_examples=100)
+def test_a_run_of_words_spans_from_its_first_to_its_last(text):
+    words = words_of(text)
+    runs = [(first, last) for first in range(len(words)) for last in range(first + 1, len(words) + 1)]
+    expected = [(int(words.starts[first]), int(words.ends[last - 1])) for first, last in runs]
+    assert spans_of(text, runs) == expected
+
+
+def test_words_are_those_of_the_skeleton():
+    for text in pydoc_data.topics.topics.values():
+        skeleton = normalize(text).text
+        assert words_of(text).texts == re.findall("[^\\W_]+", skeleton)
+
+
+def test_long_documents_and_long_words():
+    """Words across the borders of the buffer, words longer than it, and the last bytes of the arena."""
+    chooser = random.Random(7)
+    plain = "".join(chooser.choice("abc XYZ,09") for _ in range(100_000))
+    mixed = "".join(chooser.choice(PIECES + ["word "] * 40) for _ in range(30_000))
+    endless = "x" * 50_000 + " " + "é" * 30_000 + " " + "漢" * 9_000 + "か\u3099" * 9_000
+    texts = [plain, mixed, endless, "", "z"]
+    expected = [re.findall("[a-z0-9]+", plain.lower())] + [[w for w, _, _ in words_by_definition(t)] for t in texts[1:]]
+    spellings = list({word for words in expected for word in words})
+    known = dict(zip(spellings, hashes(*spellings), strict=True))
+    assert all(len(keys) == 1 for keys in known.values())
+    assert hashes(*texts) == [[known[word][0] for word in words] for words in expected]
+    assert [words_of(text).texts for text in texts] == expected
+
+
+def test_words_of_up_to_eight_bytes_never_share_a_hash():
+    texts = [f"{i:x}" for i in range(200_000)]
+    values, _ = hash_words(*encode_texts(texts))
+    assert len(np.unique(values)) == len(texts)
+    assert 0 not in values
+
+
+def test_what_is_no_utf8_is_read_to_its_end_only():
+    for size in range(1, 200):
+        cut = np.full(size, 0xF4, np.uint8)
+        assert len(hash_words(cut, np.array([0, size]))[0]) == 0
+
+
+def test_no_texts_and_empty_texts():
+    assert hashes("", " ", "a") == [[], [], hashes("a")[0]]
+    values, firsts = hash_words(np.zeros(0, np.uint8), np.zeros(1, np.int64))
+    assert (len(values), firsts.tolist()) == (0, [0])
+    assert words_of("").texts == words_of(" \u200b").texts == []
+
+
+def test_arrays_from_a_file_are_taken_as_they_are(tmp_path):
+    data, offsets = encode_texts(["one two", "three"])
+    np.save(tmp_path / "data.npy", data)
+    mapped = np.load(tmp_path / "data.npy", mmap_mode="r")
+    assert [array.tolist() for array in hash_words(mapped, offsets)] == [a.tolist() for a in hash_words(data, offsets)]
+
+
+def test_lone_surrogates_are_kept_when_texts_are_encoded():
+    data, offsets = encode_texts(["a\ud800", "", "é"])
+    assert data.tobytes().decode("utf-8", "surrogatepass") == "a\ud800é"
+    assert offsets.tolist() == [0, 4, 4, 6]
