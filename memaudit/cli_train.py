@@ -50,15 +50,38 @@ Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores
 CORPUS_FLAGS = ("corpus", "unit", "vocab_size", "text_field", "split", "max_expand")
 
 
+def _order(value: str) -> int | str:
+    if str(value) == "infinity":
+        return "infinity"
+    try:
+        order = int(value)
+    except ValueError:
+        raise typer.BadParameter("a whole number, or infinity") from None
+    if order < 1:
+        raise typer.BadParameter("the smallest order is 1: single tokens")
+    return order
+
+
 @train_app.command("ngram")
 def train_ngram(
-    corpus: Corpus,
     out: Out,
-    order: Annotated[int, typer.Option(min=1, help="Length of the n-grams; 2 is Shannon's two-character chain.")] = 5,
+    corpus: Corpus | None = None,
+    index: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="An index of tokens to count in, instead of --corpus.")
+    ] = None,
+    order: Annotated[
+        Any,
+        typer.Option(
+            parser=_order,
+            metavar="N|infinity",
+            help="Length of the n-grams; 2 is Shannon's two-character chain, infinity reads the whole context.",
+        ),
+    ] = 5,
     unit: Unit = "word",
     smoothing: Annotated[
-        Literal["mle", "kneser-ney"], typer.Option(help="Plain frequencies, or interpolated modified Kneser-Ney.")
-    ] = "kneser-ney",
+        Literal["mle", "kneser-ney"] | None,
+        typer.Option(help="Plain frequencies, or interpolated modified Kneser-Ney, the default of finite orders."),
+    ] = None,
     vocab_size: VocabSize = None,
     text_field: TextField = "text",
     split: Split = "file",
@@ -70,12 +93,19 @@ def train_ngram(
     Examples:
       memaudit train ngram --corpus book.txt --order 2 --unit char --smoothing mle --out models/shannon
       memaudit train ngram --corpus web=web.jsonl --corpus code='src/*.py' --unit bpe --out models/ngram
+      memaudit train ngram --corpus train.jsonl --order infinity --out models/infinity
     """
+    from memaudit.errors import InputError
     from memaudit.training.train import CorpusOptions, train_ngram
 
-    source = CorpusOptions(corpus, unit, vocab_size, text_field, split, max_expand)
-    model = train_ngram(source, out, order=order, smoothing=smoothing)
-    typer.echo(f"{out}: {model.parameters:,} n-grams up to order {order}")
+    source = CorpusOptions(corpus or [], unit, vocab_size, text_field, split, max_expand)
+    if (index is None) == (not corpus):
+        raise InputError("an n-gram model counts in one text", "give either --corpus or --index")
+    if index is not None and source != CorpusOptions([], "word"):
+        raise InputError("an index is read already", "--unit, --split and the like belong to --corpus")
+    model = train_ngram(index or source, out, order=order, smoothing=smoothing)
+    counted = "tokens, n-grams of every order" if order == "infinity" else f"n-grams up to order {order}"
+    typer.echo(f"{out}: {model.parameters:,} {counted}")
 
 
 @train_app.command("rnn")

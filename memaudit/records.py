@@ -18,6 +18,8 @@ from memaudit.errors import InputError
 TokenIds = NDArray[np.int32]
 FloatArray = NDArray[np.float64]
 Objective = Literal["next-token", "masked"]
+MOST_COMPARED = 10_000
+"""Places of the training text that are compared with a span character for character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,3 +165,11 @@ class WindowRecord:
     rouge_l_text: float | None = None
     bleu: float | None = None
     """Sentence BLEU of token ids up to 4-grams, in [0, 1]."""
+    copies_normalised: int | None = None
+    """Places of the training text where the suffix stands after normalisation, by its whole words; None where that
+    was not counted, or no word lies whole in the suffix."""
+    copies_exact: int | None = None
+    """How many of them hold the suffix character for character; of the first `MOST_COMPARED` where there are more."""
+    elsewhere: int | None = None
+    """Places of the training text where the continuation stands after normalisation; None where that was not counted,
+    or it is the suffix after all, or has fewer than 8 whole words."""

@@ -65,11 +65,12 @@ def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
         **{part: plan[part] for part in ("model", "train", "heldout", "options", "windows")},
         "estimates": estimates,
         "means": _means(records),
+        "copies": _copies(plan["copies"], records),
         "doses": _doses(records),
         "domains": _domains(records),
         "controls": [dataclasses.asdict(control) for control in controls],
         "power": _power(train_rate, policy),
-        "limits": _limits(plan, decision),
+        "limits": _limits(plan, records, decision),
         "findings": [dataclasses.asdict(finding) for finding in _findings(records)],
         "provenance": {name: plan[name] for name in ("identity", "command", "versions")},
     }
@@ -170,6 +171,20 @@ def _doses(records: Records) -> list[dict[str, Any]]:
     ]
 
 
+def _copies(planned: Mapping[str, Any], records: Records) -> dict[str, Any]:
+    """Return how copies were counted, and how many continuations stand elsewhere in the training text.
+
+    Asked are those that are not the true suffix and long enough to be looked for.
+    """
+    asked = [record for record in records if record.elsewhere is not None]
+    elsewhere = {
+        name: stats.document_rate([bool(r.elsewhere) for r in side], [r.document for r in side])
+        for name, member in (("train", True), ("heldout", False))
+        for side in [[record for record in asked if record.member == member]]
+    }
+    return {**planned, "elsewhere": {name: dataclasses.asdict(rate) for name, rate in elsewhere.items()}}
+
+
 def _domains(records: Records) -> list[dict[str, Any]]:
     names = sorted({r.domain for r in records if r.domain is not None})
     sides = {"train": True, "heldout": False}
@@ -209,7 +224,7 @@ def _counted(side: Mapping[str, Any]) -> str:
     return f"{side['hits']} of {side['n']}" + (f" ({stats.percent(side['rate'])})" if plain else "")
 
 
-def _limits(plan: Mapping[str, Any], decision: Decision) -> list[str]:
+def _limits(plan: Mapping[str, Any], records: Records, decision: Decision) -> list[str]:
     """Say what the audit does not show, in the words of somebody who would rather not be misread."""
     options, windows = plan["options"], plan["windows"]
     limits = [
@@ -226,6 +241,14 @@ def _limits(plan: Mapping[str, Any], decision: Decision) -> list[str]:
     limits += [f"{s['side']}: {s['count']} documents set aside: {s['reason']}." for s in windows["set_aside"]]
     if windows["overlaps"]:
         limits.append(f"{len(windows['overlaps'])} held-out documents overlapped with the training text.")
+    copies = plan["copies"]
+    if not copies["counted"]:
+        limits.append(f"Copies in the training text were not counted: {copies['reason']}.")
+    if known := sum(bool(record.copies_exact) for record in records if not record.member):
+        limits.append(
+            f"The suffixes of {known} of {windows['heldout']} held-out windows stand in the training text,"
+            " character for character."
+        )
     ignored = plan["model"]["ignored"]
     limits += [f"The model's folder asked for {setting}, which was not followed." for setting in ignored]
     return limits
@@ -248,6 +271,8 @@ def _findings(records: Records) -> list[Finding]:
             score=1.0,
             copies=record.copies,
             text=record.suffix_text,
+            copies_exact=record.copies_exact,
+            copies_normalised=record.copies_normalised,
         )
         for record in records
         if record.member and record.extractable

@@ -1,7 +1,7 @@
 """Does the model continue its training text verbatim, more than text it never saw?
 
 `audit` reads top to bottom as the data flows: text -> windows -> one scoring pass and the continuations
-that are needed -> one log line a window -> evidence and verdict -> run directory.
+that are needed -> their copies in the training text -> one log line a window -> evidence and verdict -> run directory.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from memaudit.audit.controls import check_batches, check_matching, check_round_trip
+from memaudit.audit.copies import Measured, count_copies, plan_copies
 from memaudit.audit.evidence import conclude
 from memaudit.audit.result import Audit
 from memaudit.errors import InputError, ModelError
@@ -29,6 +30,7 @@ from memaudit.provenance import versions
 from memaudit.records import TokenIds, TokenScores, Window, WindowRecord
 from memaudit.report.formats import writers
 from memaudit.runs import RunDirectory, identity
+from memaudit.text.index.corpus_index import CorpusIndex
 from memaudit.text.read import Corpus, Split, read_corpus
 from memaudit.text.windows import WindowOptions, WindowSet, draw_windows
 
@@ -54,6 +56,8 @@ class AuditOptions(WindowOptions):
     alpha: float = 0.05
     fuzzy: bool = True
     """Whether continuations are produced for windows that are not verbatim, for the fuzzy metrics."""
+    copies: bool = True
+    """Whether suffixes and other continuations are counted in the training text."""
     text_field: str = "text"
     split: Split = "auto"
     skip_bad: bool = False
@@ -72,6 +76,7 @@ def audit(
     train: str | Sequence[str],
     heldout: str | Sequence[str],
     *,
+    index: str | Path | None = None,
     out: str | Path | None = None,
     options: AuditOptions | None = None,
     name: str = "",
@@ -86,6 +91,8 @@ def audit(
         model: A model folder, a Hugging Face id, ``python:module:factory``, or a loaded model.
         train: Specs of text the model was trained on.
         heldout: Specs of text of the same kind that it never saw.
+        index: Folder of an index of words of all text the model was trained on, to count copies in; by default
+            one of ``train`` is made in memory.
         out: Run directory; the same call resumes what stands in it. By default ``runs/MODEL-IDENTITY``.
         options: What to measure.
         name: How the report calls the model; by default the spec it was given as.
@@ -105,16 +112,20 @@ def audit(
     loaded = load_model(str(model)) if isinstance(model, str | Path) else model
     name = name or (str(model) if isinstance(model, str | Path) else loaded.family)
     corpora = _corpora(train, heldout, chosen)
-    drawn = draw_windows(*corpora, loaded.tokenizer, chosen)
-    plan = _plan(loaded, name, corpora, drawn, chosen, command)
+    opened = None if index is None else CorpusIndex.open(index)
+    training = Measured(corpora[0])
+    drawn = draw_windows(training, corpora[1], loaded.tokenizer, chosen)
+    copies = plan_copies(chosen.copies, opened, training.characters, corpora[0].summary()["specs"])
+    plan = _plan(loaded, name, corpora, drawn, chosen, copies, command)
     folder = Path(out) if out else RUNS / f"{_file_name(loaded.family)}-{plan['identity'][:12]}"
+    counted_in = (opened or corpora[0]) if copies["counted"] else None
     with RunDirectory.open(folder, plan) as run:
         started = perf_counter()
-        _measure_all(loaded, drawn.windows, run, chosen.fuzzy, progress)
+        _measure_all(loaded, drawn.windows, run, chosen.fuzzy, counted_in, progress)
         run.times["windows"] = perf_counter() - started
-        records = [WindowRecord(**run.records[index]) for index in sorted(run.records)]
+        records = [WindowRecord(**run.records[i]) for i in sorted(run.records)]
         report = conclude(run.plan, records)
-        run.finish(report, records)
+        run.finish(report, records, WindowRecord)
         files = [write(folder) for write in chosen_writers]
     return Audit(folder, report, records, files, run.notice)
 
@@ -195,12 +206,23 @@ def _overlap(model: LanguageModel, window: Window, continuation: TokenIds) -> di
 
 
 def _measure_all(
-    model: LanguageModel, windows: list[Window], run: RunDirectory, fuzzy: bool, progress: Progress | None
+    model: LanguageModel,
+    windows: list[Window],
+    run: RunDirectory,
+    fuzzy: bool,
+    training: CorpusIndex | Corpus | None,
+    progress: Progress | None,
 ) -> None:
+    """Measure and log all blocks that the run lacks; copies are counted in ``training``, if there is any."""
     count = len(windows)
     blocks = [range(first, min(first + BLOCK, count)) for first in range(0, count, BLOCK)]
-    for block in run.pending(blocks):
+    pending = run.pending(blocks)
+    if pending and isinstance(training, Corpus):
+        training = CorpusIndex.of_documents(training)
+    for block in pending:
         records = measure(model, [windows[i] for i in block], block[0], fuzzy)
+        if isinstance(training, CorpusIndex):
+            records = count_copies(records, training)
         run.append([dataclasses.asdict(record) for record in records])
         if progress:
             progress(len(run.records), count)
@@ -236,6 +258,7 @@ def _plan(
     corpora: Sequence[Corpus],
     drawn: WindowSet,
     options: AuditOptions,
+    copies: Mapping[str, Any],
     command: str,
 ) -> dict[str, Any]:
     batches, behaviour = check_batches(model, drawn.windows)
@@ -247,6 +270,7 @@ def _plan(
         "heldout": corpora[1].summary(),
         "options": dataclasses.asdict(options),
         "windows": _describe_windows(drawn),
+        "copies": copies,
         "block_size": BLOCK,
         "versions": versions(),
     }

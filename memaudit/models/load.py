@@ -57,9 +57,7 @@ def _from_folder(folder: Path, device: str, dtype: str) -> LanguageModel:
     if about and about.get("format") != 1:
         raise ModelError(f"{folder / 'memaudit.json'}: written by another version of memaudit")
     if family == "ngram":
-        from memaudit.models.ngram import NgramModel
-
-        model = NgramModel.load(folder)
+        model = _ngram(about).load(folder)
     elif family == "rnn":
         from memaudit.models.rnn import RnnModel
 
@@ -73,6 +71,17 @@ def _from_folder(folder: Path, device: str, dtype: str) -> LanguageModel:
         raise ModelError(f"{folder / 'memaudit.json'}: unknown family {one_line(repr(family), 60)}")
     model.sha256 = folder_sha256(folder)
     return model
+
+
+def _ngram(about: dict[str, Any]) -> type[LanguageModel]:
+    config = about.get("config")
+    if isinstance(config, dict) and config.get("order") == "infinity":
+        from memaudit.models.infinity import InfinityModel
+
+        return InfinityModel
+    from memaudit.models.ngram import NgramModel
+
+    return NgramModel
 
 
 def _from_python(spec: str) -> LanguageModel:

@@ -24,6 +24,7 @@ from memaudit.records import GREEDY, Decoding, FloatArray, TokenIds, TokenScores
 from memaudit.text.tokenize import Tokenizer, TrainedTokenizer
 
 Smoothing = Literal["mle", "kneser-ney"]
+Order = int | Literal["infinity"]
 
 CHUNK = 2**22
 """Probabilities held at once where whole distributions are needed (32 MiB)."""
@@ -43,6 +44,8 @@ class NgramModel(NextTokenModel):
 
     family = "ngram"
     context_length = None
+    order: Order
+    """Length of the longest n-gram; ``infinity`` for the model that `memaudit.models.infinity` holds."""
 
     def __init__(self, tokenizer: Tokenizer, smoothing: Smoothing, counts: Counts) -> None:
         self.tokenizer = tokenizer
@@ -87,7 +90,7 @@ class NgramModel(NextTokenModel):
         """Return log p(next token | prefix), shape [prefixes, vocabulary]."""
         rows = np.empty((len(prefixes), self.tokenizer.vocab_size))
         for prefix, row in zip(prefixes, rows, strict=True):
-            next_row(self._model, self._ids(prefix), row)
+            self._fill_row(self._ids(prefix), row)
         return rows
 
     def score(self, windows: Sequence[Window], decoding: Decoding = GREEDY) -> TokenScores:
@@ -95,7 +98,7 @@ class NgramModel(NextTokenModel):
         scores = TokenScores.of_lengths([len(window.suffix) for window in windows])
         for window, part in zip(windows, scores, strict=True):
             prefix, suffix = self._ids(window.prefix), self._ids(window.suffix)
-            score_suffix(self._model, prefix, suffix, part.log_prob, part.rank, part.mean, part.std)
+            self._score_suffix(prefix, suffix, part)
             if not decoding.greedy:
                 part.log_prob[:] = self._decoded(prefix, suffix, decoding)
         return scores
@@ -115,7 +118,7 @@ class NgramModel(NextTokenModel):
         continued = [np.empty(length, np.int32) for _ in prompts]
         if decoding.greedy:
             for prompt, continuation in zip(prompts, continued, strict=True):
-                continue_greedily(self._model, self._ids(prompt), continuation)
+                self._continue_greedily(self._ids(prompt), continuation)
             return continued
         generators = generators_for(prompts, decoding.seed)
         for chunk in self._chunks(len(prompts)):
@@ -126,6 +129,15 @@ class NgramModel(NextTokenModel):
                 for continuation, token in zip(continued[chunk], chosen, strict=True):
                     continuation[i] = token
         return continued
+
+    def _fill_row(self, prefix: TokenIds, row: FloatArray) -> None:
+        next_row(self._model, prefix, row)
+
+    def _score_suffix(self, prefix: TokenIds, suffix: TokenIds, scores: TokenScores) -> None:
+        score_suffix(self._model, prefix, suffix, scores.log_prob, scores.rank, scores.mean, scores.std)
+
+    def _continue_greedily(self, prompt: TokenIds, continuation: TokenIds) -> None:
+        continue_greedily(self._model, prompt, continuation)
 
     def _chunks(self, rows: int) -> list[slice]:
         size = max(1, CHUNK // self.tokenizer.vocab_size)

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from memaudit.errors import InputError, RunError, one_line
-from memaudit.models.ngram import NgramModel, Smoothing
+from memaudit.models.infinity import InfinityModel
+from memaudit.models.ngram import NgramModel, Order, Smoothing
 from memaudit.records import TokenIds
+from memaudit.text.index.corpus_index import CorpusIndex
+from memaudit.text.index.manifest import TOKENIZER
 from memaudit.text.read import Corpus, Split, read_corpus
 from memaudit.text.tokenize import TrainedTokenizer, Unit, train_tokenizer
 
@@ -59,18 +62,27 @@ class Trained:
     report: TrainingReport
 
 
-def train_ngram(source: CorpusOptions, out: Path, *, order: int = 5, smoothing: Smoothing = "kneser-ney") -> NgramModel:
+def train_ngram(
+    source: CorpusOptions | Path, out: Path, *, order: Order = 5, smoothing: Smoothing | None = None
+) -> NgramModel:
     """Count n-grams and write the model to ``out``.
 
     Args:
-        source: What to train on.
+        source: What to train on, or the folder of an index of tokens, whose tokenizer the model then has.
         out: Folder of the model.
-        order: Length of the longest n-gram; 2 over characters is Shannon's chain of 1948.
-        smoothing: ``mle`` for plain frequencies, ``kneser-ney`` for interpolated modified Kneser-Ney.
+        order: Length of the longest n-gram; 2 over characters is Shannon's chain of 1948. ``infinity`` backs off
+            to the longest end of the context that the text holds (Liu et al. 2024).
+        smoothing: ``mle`` for plain frequencies, ``kneser-ney`` for interpolated modified Kneser-Ney. By default
+            the latter, or ``mle`` for the order ``infinity``, which knows no other.
     """
+    if order == "infinity" and smoothing == "kneser-ney":
+        raise InputError("the order infinity has no Kneser-Ney smoothing", "leave out --smoothing")
     _claim(out, "ngram")
-    tokenizer, documents = _tokenized(source)
-    model = NgramModel.train(documents, tokenizer, order=order, smoothing=smoothing)
+    tokenizer, documents = _tokenized(source) if isinstance(source, CorpusOptions) else _indexed(source)
+    if order == "infinity":
+        model: NgramModel = InfinityModel.train(documents, tokenizer)
+    else:
+        model = NgramModel.train(documents, tokenizer, order=order, smoothing=smoothing or "kneser-ney")
     model.save(out)
     return model
 
@@ -159,6 +171,17 @@ def _tokenized(source: CorpusOptions) -> tuple[TrainedTokenizer, list[TokenIds]]
     if not size:
         raise InputError(f"no text to train on in {', '.join(source.corpus)}")
     return tokenizer, documents
+
+
+def _indexed(folder: Path) -> tuple[TrainedTokenizer, list[TokenIds]]:
+    """Return tokenizer and documents of an index of tokens, whose symbols are ids plus one."""
+    index = CorpusIndex.open(folder)
+    if index.unit != "token":
+        raise InputError(f"{folder}: an index of {index.unit}s", "n-grams are counted in one of --unit token")
+    if not index.symbols:
+        raise InputError(f"no text to train on in {folder}")
+    documents = [shard.document_symbols(i) - 1 for shard in index.shards for i in range(len(shard))]
+    return TrainedTokenizer.load(folder / TOKENIZER), documents
 
 
 def _distinct(corpus: Corpus) -> Iterator[str]:

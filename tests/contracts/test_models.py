@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from memaudit.models.base import LanguageModel, NextTokenModel
+from memaudit.models.infinity import InfinityModel
 from memaudit.models.load import load_model
 from memaudit.models.ngram import NgramModel
 from memaudit.models.rnn import new_rnn
@@ -40,6 +41,7 @@ class Stranger(NextTokenModel):
 FRESH: dict[str, Callable[[], LanguageModel]] = {
     "ngram-mle": lambda: NgramModel.train([PASSAGE], CHARS, order=4, smoothing="mle"),
     "ngram-kneser-ney": lambda: NgramModel.train([PASSAGE], CHARS, order=4, smoothing="kneser-ney"),
+    "ngram-infinity": lambda: InfinityModel.train([PASSAGE], CHARS),
     "rnn-lstm": lambda: new_rnn(CHARS, cell="lstm", width=32, layers=1, seed=1),
     "rnn-gru": lambda: new_rnn(CHARS, cell="gru", width=32, layers=2, seed=1),
     "rnn-mrnn": lambda: new_rnn(CHARS, cell="mrnn", width=32, layers=1, seed=1),
