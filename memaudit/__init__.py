@@ -7,6 +7,9 @@
     print(result.verdict, result.exit_code)
     result.to_pandas()
 
+    gate = memaudit.contamination("items.jsonl", "corpus/*.jsonl")
+    print(gate.verdict, gate.report["findings"])
+
 Names are loaded when they are first used, so importing memaudit imports neither torch nor pandas.
 """
 
@@ -16,12 +19,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from memaudit.audit.contamination import Contamination, contamination
     from memaudit.audit.extraction import AuditOptions, audit
     from memaudit.audit.result import Audit
     from memaudit.errors import MemauditError
     from memaudit.models.base import LanguageModel, NextTokenModel
     from memaudit.models.load import load_model
     from memaudit.records import Decoding, Document, TokenScores, Window
+    from memaudit.text.index.corpus_index import CorpusIndex, build_index
     from memaudit.text.read import read_corpus
     from memaudit.text.tokenize import character_tokenizer, train_tokenizer
     from memaudit.training.train import train_neural, train_ngram
@@ -29,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Audit",
     "AuditOptions",
+    "Contamination",
+    "CorpusIndex",
     "Decoding",
     "Document",
     "LanguageModel",
@@ -37,7 +44,9 @@ __all__ = [
     "TokenScores",
     "Window",
     "audit",
+    "build_index",
     "character_tokenizer",
+    "contamination",
     "load_model",
     "read_corpus",
     "train_neural",
@@ -48,6 +57,8 @@ __all__ = [
 _HOMES = {
     "Audit": "audit.result",
     "AuditOptions": "audit.extraction",
+    "Contamination": "audit.contamination",
+    "CorpusIndex": "text.index.corpus_index",
     "Decoding": "records",
     "Document": "records",
     "LanguageModel": "models.base",
@@ -56,7 +67,9 @@ _HOMES = {
     "TokenScores": "records",
     "Window": "records",
     "audit": "audit",  # the package itself, which is callable
+    "build_index": "text.index.corpus_index",
     "character_tokenizer": "text.tokenize",
+    "contamination": "audit.contamination",
     "load_model": "models.load",
     "read_corpus": "text.read",
     "train_neural": "training.train",

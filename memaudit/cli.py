@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
+import click
 import typer
 
+from memaudit.cli_contamination import baseline, contamination, merge
+from memaudit.cli_index import index_app, trace
 from memaudit.cli_train import Corpus, MaxExpand, Seed, Split, TextField, train_app
 
 app = typer.Typer(
@@ -19,6 +22,7 @@ app = typer.Typer(
     context_settings={"auto_envvar_prefix": "MEMAUDIT", "help_option_names": ["-h", "--help"]},
 )
 app.add_typer(train_app, name="train")
+app.add_typer(index_app, name="index")
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="A model folder, a Hugging Face id, or python:module:factory.")
@@ -30,7 +34,9 @@ Dtype = Annotated[
 Download = Annotated[
     bool, typer.Option("--allow-download", help="Let a Hugging Face id be downloaded; nothing else is ever fetched.")
 ]
-Formats = Annotated[str, typer.Option("--format", metavar="LIST", help="html, junit, json; several with commas.")]
+Formats = Annotated[
+    str, typer.Option("--format", metavar="LIST", help="html, junit, sarif, json; several with commas.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
 
 
@@ -70,9 +76,10 @@ def _root(
 
 def _options(context: typer.Context, repeatable: bool = True) -> dict[str, list[str]]:
     """Return the names of the options of every command, or of those alone that may be repeated."""
-    commands = context.command.commands  # type: ignore[attr-defined]
-    found = {name: command for name, command in commands.items() if name != "train"}
-    found |= {f"train.{name}": family for name, family in commands["train"].commands.items()}
+    found: dict[str, click.Command] = {}
+    for name, command in context.command.commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        found |= {name: command} if inner is None else {f"{name}.{child}": inner[child] for child in inner}
     return {
         name: [p.name for p in command.params if not repeatable or getattr(p, "multiple", False)]
         for name, command in found.items()
@@ -165,6 +172,10 @@ def audit(
         float, typer.Option(min=0, max=1, help="Policy: share of training documents that may be extractable.")
     ] = 0.01,
     fuzzy: Annotated[bool, typer.Option(help="Continue windows that are not verbatim, for fuzzy metrics.")] = True,
+    index: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Index of all training text, for copies; by default of --train.")
+    ] = None,
+    copies: Annotated[bool, typer.Option(help="Count what is found, and what is said instead, in training.")] = True,
     allow_overlap: Annotated[
         bool, typer.Option("--allow-overlap", help="Set held-out documents aside that overlap with train.")
     ] = False,
@@ -201,6 +212,7 @@ def audit(
         allow_overlap=allow_overlap,
         max_rate=max_rate,
         fuzzy=fuzzy,
+        copies=copies,
         text_field=text_field,
         split=split,
         skip_bad=skip_bad,
@@ -212,6 +224,7 @@ def audit(
             loaded,
             train,
             heldout,
+            index=index,
             out=out,
             options=options,
             name=model,
@@ -228,6 +241,10 @@ def audit(
     raise Verdict(result.exit_code)
 
 
+for command in (contamination, merge, baseline, trace):
+    app.command()(command)
+
+
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
@@ -240,11 +257,11 @@ def report(
       memaudit report runs/gpt-0a1b2c3d4e5f
       memaudit report runs/gpt-0a1b2c3d4e5f --format html,junit
     """
-    from memaudit.report.formats import writers
-    from memaudit.report.terminal import console, print_verdict
+    from memaudit.report.formats import print_report, writers
+    from memaudit.report.terminal import console
     from memaudit.runs import read_finished
 
     pages = [write(run) for write in writers(_names(formats))]
-    print_verdict(read_finished(run).report, console())
+    print_report(read_finished(run).report, console())
     for page in pages:
         typer.echo(f"report: {page}")

@@ -28,6 +28,15 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemPolicy:
+    """How much of a benchmark may be contaminated; where both limits are given, both hold."""
+
+    max_items: int | None = 0
+    max_rate: float | None = None
+    """Share of the judged items, in [0, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
 class Control:
     """A check of the instrument."""
 
@@ -57,8 +66,12 @@ class Finding:
     metric: str
     score: float
     copies: int | None
+    """How often the document was planted in the training text, where the corpus says so."""
     text: str | None
     """None where texts are not shown."""
+    copies_exact: int | None = None
+    """As in `memaudit.records.WindowRecord`."""
+    copies_normalised: int | None = None
 
 
 def decide(
@@ -105,6 +118,30 @@ def decide(
     if primary_train.hits and not differs:
         reasons.append(_comparison(primary_p, policy))
     return _decision("inconclusive", reasons)
+
+
+def decide_items(found: int, judged: int, policy: ItemPolicy, doubts: Sequence[str]) -> Decision:
+    """Judge how many items of a benchmark stand in a corpus.
+
+    Items are counted, not sampled: nothing is estimated. What was found stays found whatever else went
+    wrong; *clean* needs that there was nothing to doubt, and at least one judged item.
+
+    Args:
+        found: Contaminated items that no baseline accepts.
+        judged: Items that could be judged.
+        policy: What is tolerated.
+        doubts: Why the search was not whole: records skipped, a control that failed, items too short.
+    """
+    over = []
+    if policy.max_items is not None and found > policy.max_items:
+        over.append(f"{found:,} contaminated items, and {policy.max_items:,} are tolerated")
+    if policy.max_rate is not None and found > policy.max_rate * judged:
+        over.append(f"{percent(found / judged)} of {judged:,} items, and {percent(policy.max_rate)} is tolerated")
+    if over:
+        return _decision("found", [*over, *doubts])
+    if doubts or not judged:
+        return _decision("inconclusive", [*doubts, *([] if judged else ["no item could be judged"])])
+    return _decision("clean", [f"{found:,} of {judged:,} items are contaminated, which the policy tolerates"])
 
 
 def fingerprint(kind: str, document: str, text: str) -> str:

@@ -15,6 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [
     {"errors", "provenance"},
+    {"files"},
     {"records"},
     {"config", "stats", "metrics"},
     {"plugins", "findings"},
@@ -22,10 +23,12 @@ FLOORS = [
     {"models"},
     {"training"},
     {"runs"},
+    {"baseline"},
     {"report"},
     {"audit"},
     {"demo"},
     {"cli_train"},
+    {"cli_contamination", "cli_index"},
     {"cli"},
     {"__init__"},
     {"__main__"},

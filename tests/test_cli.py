@@ -60,6 +60,22 @@ def test_found_exits_1_and_says_so_first(folder: Path) -> None:
     assert (folder / "run-found" / "report.html").is_file()
 
 
+def test_indexes_serve_training_and_audit(folder: Path) -> None:
+    for unit in (["--unit", "token", "--tokenizer", "model-train", "--out", "tokens"], ["--out", "words"]):
+        assert run("index", "build", "train.jsonl", *unit, cwd=folder).returncode == 0
+    done = run("train", "ngram", "--index", "tokens", "--order", "infinity", "--out", "model-all", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    done = run(*audit_arguments("model-all", "run-all"), "--index", "words", cwd=folder)
+    assert done.returncode == 1, done.stderr
+    assert "stands once in training, 1 exact" in done.stdout
+    report = json.loads((folder / "run-all" / "report.json").read_bytes())
+    assert report["copies"]["index"]["documents"] == 40
+    done = run(*audit_arguments("model-all", "run-none"), "--no-copies", cwd=folder)
+    assert "in training" not in done.stdout
+    done = run(*audit_arguments("model-all", "run-both"), "--index", "words", "--no-copies", cwd=folder)
+    assert (done.returncode, "leave out --index or --no-copies" in done.stderr) == (2, True)
+
+
 def test_inconclusive_exits_3(folder: Path) -> None:
     done = run(*audit_arguments("model-other", "run-inconclusive"), cwd=folder)
     assert done.returncode == 3, done.stderr

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from rapidfuzz.distance import Levenshtein
 
 from memaudit.records import WindowRecord
+from memaudit.report import wording
 
 # Words, runs of white space, single marks; one piece a character where a script sets no spaces (Thai
 # and Lao, Myanmar and Khmer, Chinese, Japanese, Korean) so that a difference never swallows a whole line.
@@ -35,6 +36,11 @@ class Exhibit:
     truth: Marked
     verbatim: int
     """Tokens that continuation and true text share in one run."""
+
+    @property
+    def copies(self) -> str | None:
+        """How often the true text stands in the training text, in words; None where nobody counted."""
+        return wording.copies(self.record.copies_exact, self.record.copies_normalised)
 
     @property
     def indented(self) -> bool:

@@ -1,23 +1,78 @@
-"""The formats a finished run can be written in, by name; other packages declare theirs as entry points."""
+"""The formats a finished run can be written in, by name; other packages declare theirs as entry points.
+
+What a run looks like depends on its kind: each format, and the terminal, names the renderer of every kind.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from memaudit.plugins import Registry
+from memaudit.errors import RunError
+from memaudit.files import write_atomic
+from memaudit.plugins import Registry, import_object
+from memaudit.runs import REPORT, read_finished
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 FORMATS = Registry(
     "memaudit.format",
     {
-        "html": "memaudit.report.html:write_html",
-        "json": "memaudit.report.machine:write_json",
-        "junit": "memaudit.report.machine:write_junit",
+        "html": "memaudit.report.formats:HTML",
+        "json": "memaudit.report.formats:JSON",
+        "junit": "memaudit.report.formats:JUNIT",
+        "sarif": "memaudit.report.formats:SARIF",
     },
 )
 
 Writer = Callable[[Path], Path]
 """Folder of a finished run -> the file that was written in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A writer of one file of a run directory."""
+
+    file: str
+    renderers: Mapping[str, str]
+    """Kind of run -> ``module:function`` that takes a ``FinishedRun`` and returns the bytes of the file."""
+
+    def __call__(self, folder: Path) -> Path:
+        """Write the file of a finished run, atomically, and return its path.
+
+        Raises:
+            RunError: If the run never came to a report, or is of a kind that is not known.
+        """
+        run = read_finished(folder)
+        path = folder / self.file
+        write_atomic(path, _of_kind(self.renderers, run.report)(run))
+        return path
+
+
+HTML = Format(
+    "report.html",
+    {
+        "extraction": "memaudit.report.html:render_run",
+        "contamination": "memaudit.report.contamination_page:render_run",
+    },
+)
+JSON = Format(REPORT, dict.fromkeys(HTML.renderers, "memaudit.report.machine:report_json"))
+JUNIT = Format(
+    "junit.xml",
+    {
+        "extraction": "memaudit.report.machine:extraction_junit",
+        "contamination": "memaudit.report.machine:contamination_junit",
+    },
+)
+SARIF = Format("results.sarif", dict.fromkeys(HTML.renderers, "memaudit.report.sarif:sarif"))
+PRINTERS = {
+    "extraction": "memaudit.report.terminal:print_verdict",
+    "contamination": "memaudit.report.contamination_terminal:print_contamination",
+}
+"""Kind of run -> ``module:function`` that prints its report on one screen."""
 
 
 def writers(names: Sequence[str]) -> list[Writer]:
@@ -27,3 +82,15 @@ def writers(names: Sequence[str]) -> list[Writer]:
         InputError: If there is no such format.
     """
     return [FORMATS.resolve(name) for name in names]
+
+
+def print_report(report: Mapping[str, Any], console: Console) -> None:
+    """Print the report of a run of any kind, the verdict first."""
+    _of_kind(PRINTERS, report)(report, console)
+
+
+def _of_kind(renderers: Mapping[str, str], report: Mapping[str, Any]) -> Any:
+    kind = report["kind"]
+    if kind not in renderers:
+        raise RunError(f"a run of kind '{kind}' cannot be shown", "it was written by another version of memaudit")
+    return import_object(renderers[kind])

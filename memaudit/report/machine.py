@@ -3,40 +3,64 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 from xml.etree import ElementTree as ET
 
 from memaudit.errors import one_line
+from memaudit.files import strict_json
+from memaudit.report.problems import Problem, policy_words, problems
 from memaudit.report.wording import interval, percent
-from memaudit.runs import REPORT, read_finished, strict_json, write_atomic
+from memaudit.runs import FinishedRun
 
+MAX_CASES = 1000
+"""Contaminated items that are listed one by one."""
+_OUTCOMES = ("failure", "error", "skipped")
+_OUTCOME = {"found": "failure", "inconclusive": "skipped"}
 _NOT_XML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write_json(folder: Path) -> Path:
-    """Write ``report.json`` of a finished run again, byte for byte, and return its path."""
-    path = folder / REPORT
-    write_atomic(path, strict_json(read_finished(folder).report))
-    return path
+def report_json(run: FinishedRun) -> bytes:
+    """Return ``report.json`` of a run, byte for byte."""
+    return strict_json(run.report)
 
 
-def write_junit(folder: Path) -> Path:
-    """Write ``junit.xml`` of a finished run and return its path."""
-    path = folder / "junit.xml"
-    write_atomic(path, junit_xml(read_finished(folder).report))
-    return path
-
-
-def junit_xml(report: Mapping[str, Any]) -> bytes:
-    """Return a report as JUnit XML: one test case for the policy, one for every control.
+def extraction_junit(run: FinishedRun) -> bytes:
+    """Return an extraction audit as JUnit XML: one test case for the policy, one for every control.
 
     A verdict of *found* is the only failure; *inconclusive* skips the policy's case and says why; a
     control that failed is an error, because then it was the instrument that did not work.
     """
-    model = report["model"]["name"]
-    cases = [_policy_case(report), *(_control_case(control) for control in report["controls"])]
+    report = run.report
+    name = f"{report['primary_metric']}: at most {percent(report['policy']['max_rate'])} of the training documents"
+    primary = next(e for e in report["estimates"] if e["primary"])
+    sides = [
+        f"{side}: {percent(primary[key]['rate'])} {interval(primary[key])}"
+        for key, side in (("train", "training text"), ("heldout", "held-out text"))
+    ]
+    return _junit(report["model"]["name"], [_policy_case(report, name, sides), *_control_cases(report)])
+
+
+def contamination_junit(run: FinishedRun) -> bytes:
+    """Return a contamination check as JUnit XML: a test case for the policy, every control, every finding.
+
+    A contaminated item fails where the verdict is *found*; one that a baseline accepts, or that the policy
+    tolerates, is skipped. At most 1,000 items have a case of their own; the policy's says how many have not.
+    """
+    report = run.report
+    found = problems(report)
+    left_out = len(found) - len(found[:MAX_CASES])
+    notes = [f"{left_out:,} more contaminated items are not listed here, but in report.json"] if left_out else []
+    rates = [f"{e['label']}: {e['hits']:,} of {e['n']:,} items, {percent(e['rate'])}" for e in report["estimates"]]
+    name = f"items that stand in the corpus: {policy_words(report['policy'])}"
+    policy = _policy_case(report, name, [*rates, *notes])
+    if notes and report["verdict"] not in _OUTCOME:
+        ET.SubElement(policy, "system-out").text = _xml(notes[0])
+    cases = [policy, *_control_cases(report), *(_finding_case(problem) for problem in found[:MAX_CASES])]
+    return _junit("contamination", cases)
+
+
+def _junit(name: str, cases: list[ET.Element]) -> bytes:
     count = {tag: str(sum(case.find(tag) is not None for case in cases)) for tag in _OUTCOMES}
     totals = {
         "tests": str(len(cases)),
@@ -45,31 +69,25 @@ def junit_xml(report: Mapping[str, Any]) -> bytes:
         "skipped": count["skipped"],
     }
     root = ET.Element("testsuites", totals)
-    suite = ET.SubElement(root, "testsuite", {"name": _xml(f"memaudit {model}"), **totals})
+    suite = ET.SubElement(root, "testsuite", {"name": _xml(f"memaudit {name}"), **totals})
     for case in cases:
-        case.set("classname", _xml(f"memaudit.{model}"))
+        case.set("classname", _xml(f"memaudit.{name}"))
         suite.append(case)
     ET.indent(root)
     document: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return document + b"\n"
 
 
-_OUTCOMES = ("failure", "error", "skipped")
-_OUTCOME = {"found": "failure", "inconclusive": "skipped"}
-
-
-def _policy_case(report: Mapping[str, Any]) -> ET.Element:
-    limit = percent(report["policy"]["max_rate"])
-    case = _case(f"{report['primary_metric']}: at most {limit} of the training documents")
+def _policy_case(report: Mapping[str, Any], name: str, details: Iterable[str]) -> ET.Element:
+    case = _case(name)
     if report["verdict"] in _OUTCOME:
-        primary = next(e for e in report["estimates"] if e["primary"])
-        sides = [
-            f"{name}: {percent(primary[side]['rate'])} {interval(primary[side])}"
-            for side, name in (("train", "training text"), ("heldout", "held-out text"))
-        ]
         outcome = ET.SubElement(case, _OUTCOME[report["verdict"]], {"message": _xml(report["headline"])})
-        outcome.text = _xml("\n".join([*report["reasons"], *sides]))
+        outcome.text = _xml("\n".join([*report["reasons"], *details]))
     return case
+
+
+def _control_cases(report: Mapping[str, Any]) -> list[ET.Element]:
+    return [_control_case(control) for control in report["controls"]]
 
 
 def _control_case(control: Mapping[str, Any]) -> ET.Element:
@@ -77,6 +95,21 @@ def _control_case(control: Mapping[str, Any]) -> ET.Element:
     if control["passed"] is not True:
         tag = "skipped" if control["passed"] is None else "error"
         ET.SubElement(case, tag, {"message": _xml(control["detail"])})
+    return case
+
+
+def _finding_case(problem: Problem) -> ET.Element:
+    case = _case(problem.name)
+    case.set("file", _xml(problem.place.path))
+    if problem.place.line is not None:
+        case.set("line", str(problem.place.line))
+    if problem.level == "error":
+        outcome = ET.SubElement(case, "failure", {"message": _xml(problem.sentence)})
+        lines = [f"benchmark {problem.place}", *(f"corpus {place}" for place in problem.related)]
+        outcome.text = _xml("\n".join([*lines, f"similarity {percent(problem.properties['score'])}", problem.id]))
+    else:
+        why = "accepted by the baseline" if problem.accepted else "within the policy, or not decided"
+        ET.SubElement(case, "skipped", {"message": _xml(f"{why}: {problem.sentence}")})
     return case
 
 

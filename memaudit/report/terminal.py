@@ -60,25 +60,42 @@ def print_verdict(report: Mapping[str, Any], console: Console) -> None:
     def line(*parts: tuple[str, str]) -> None:
         console.print(Text.assemble(*((escape(text, encoding=console.encoding), style) for text, style in parts)))
 
-    verdict = report["verdict"]
-    word = f"{_symbol(verdict, console)} {wording.VERDICTS[verdict].upper()}"
-    line((word, STYLES[verdict]), (f"  {report['headline']}", "bold"))
-    if not report["complete"]:
-        line(("INCOMPLETE: the run was stopped before all windows were scored", STYLES["inconclusive"]))
-    for reason in report["reasons"]:
-        line((f"  {reason}", "dim"))
+    for parts in heading(report, console, "the run was stopped before all windows were scored"):
+        line(*parts)
     console.print()
     console.print(_estimates(report["estimates"], console.encoding))
     console.print()
-    line((_controls(report["controls"]), ""))
+    line((controls_line(report["controls"]), ""))
+    elsewhere = report.get("copies", {}).get("elsewhere", {}).get("train", {})
+    if elsewhere.get("hits"):
+        line((f"other continuations that stand elsewhere in training: {wording.hits(elsewhere)}", ""))
     for finding in report["findings"][:3]:
         copies = finding.get("copies")
         where = f"{finding['document']} ({finding['source']}{'' if copies is None else f', copies: {copies}'})"
         line(("  " + one_line(where, EXCERPT), "bold"))
+        if counted := wording.copies(finding.get("copies_exact"), finding.get("copies_normalised")):
+            line((f"    {counted}", "dim"))
         if finding.get("text"):
             line(("    " + one_line(" ".join(finding["text"].split()), EXCERPT), STYLES["found"]))
     if len(report["findings"]) > 3:
         line((f"  and {len(report['findings']) - 3:,} more findings", "dim"))
+
+
+def heading(report: Mapping[str, Any], console: Console, incomplete: str) -> Iterator[list[tuple[str, str]]]:
+    """Yield the first lines of any report, each as (text, style): the verdict and why.
+
+    Args:
+        report: Of any kind.
+        console: Decides whether the verdict's symbol can be shown.
+        incomplete: What an incomplete run has not done.
+    """
+    verdict = report["verdict"]
+    word = f"{_symbol(verdict, console)} {wording.VERDICTS[verdict].upper()}"
+    yield [(word, STYLES[verdict]), (f"  {report['headline']}", "bold")]
+    if not report["complete"]:
+        yield [(f"INCOMPLETE: {incomplete}", STYLES["inconclusive"])]
+    for reason in report["reasons"]:
+        yield [(f"  {reason}", "dim")]
 
 
 def print_demo(reports: Sequence[Mapping[str, Any]], console: Console) -> None:
@@ -186,7 +203,8 @@ def _hits(rate: Mapping[str, Any]) -> str:
     return f"{rate['hits']:,}/{rate['n']:,}"
 
 
-def _controls(controls: Sequence[Mapping[str, Any]]) -> str:
+def controls_line(controls: Sequence[Mapping[str, Any]]) -> str:
+    """Return on one line which controls did not pass, or else that all did."""
     missing = [f"{control['name']} ({control['detail']})" for control in controls if not control["passed"]]
     if missing:
         return "controls NOT passed: " + "; ".join(missing)

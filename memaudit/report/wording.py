@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from memaudit.errors import one_line
+from memaudit.records import MOST_COMPARED
 
 _HIDDEN = re.compile(
     # Controls but tab and newline, bidirectional and other invisible formatting, line separators, tag
@@ -94,6 +95,29 @@ def number(value: float | None, unit: str = "") -> str:
 def hits(rate: Mapping[str, Any]) -> str:
     """Return ``12 of 100``."""
     return f"{rate['hits']:,} of {rate['n']:,}"
+
+
+def between(least: int, most: int | None) -> str:
+    """Return a range of counts as ``2``, ``3–4`` or ``257 or more``."""
+    if most is None:
+        return f"{least:,} or more"
+    return f"{least:,}" if least == most else f"{least:,}–{most:,}"
+
+
+def copies(exact: int | None, normalised: int | None) -> str | None:
+    """Say how often a span stands in the training text; None where nobody counted."""
+    if exact is None or normalised is None:
+        return None
+    if not normalised:
+        return "stands nowhere in training"
+    times = "once" if normalised == 1 else f"{normalised:,} times"
+    least = "at least " if normalised > MOST_COMPARED else ""
+    return f"stands {times} in training, {least}{exact:,} exact"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return ``1 entry`` or ``2 entries``; the plural is formed with an s where none is given."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def family(name: str) -> str:

@@ -87,6 +87,9 @@ def record(index: int, lot: random.Random, dose: int, strength: float) -> Window
         rouge_l=similarity,
         rouge_l_text=similarity,
         bleu=similarity**2,
+        copies_normalised=dose + index % 2,
+        copies_exact=dose,
+        elsewhere=None if hit else index % 4,
     )
 
 
@@ -217,6 +220,15 @@ def build_report(
                 "heldout": None,
             },
         ],
+        "copies": {
+            "counted": True,
+            "reason": None,
+            "index": {"sha256": "ef" * 32, "documents": 2_940, "words": 117_218},
+            "elsewhere": {
+                name: side([r for r in group if r.elsewhere is not None], lambda r: bool(r.elsewhere))
+                for name, group in (("train", train), ("heldout", heldout))
+            },
+        },
         "doses": doses,
         "domains": [
             {
@@ -258,6 +270,8 @@ def build_report(
                 "metric": "extractable",
                 "score": 1.0,
                 "copies": r.copies,
+                "copies_exact": r.copies_exact,
+                "copies_normalised": r.copies_normalised,
                 "text": r.suffix_text,
             }
             for r in hits

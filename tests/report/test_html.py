@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -16,55 +14,13 @@ import pytest
 
 from memaudit.errors import RunError
 from memaudit.records import WindowRecord
-from memaudit.report.html import render, write_html, write_page
+from memaudit.report.formats import HTML
+from memaudit.report.html import render, write_page
 from memaudit.runs import FinishedRun, RunDirectory
+from tests.report.pages import OURS, Page
 
 Made = tuple[dict[str, Any], list[WindowRecord]]
 Factory = Callable[..., Made]
-
-OURS = {
-    *("html", "head", "meta", "title", "style", "body", "main", "header", "footer", "section", "article"),
-    *("h1", "h2", "h3", "h4", "h5", "p", "ul", "li", "dl", "div", "dt", "dd", "pre", "code", "a", "small"),
-    *("span", "strong", "em", "mark", "bdi", "table", "caption", "thead", "tbody", "tr", "th", "td"),
-    *("figure", "figcaption", "details", "summary", "svg", "g", "path", "line", "text", "tspan", "rect"),
-}
-VOID = {"meta"}
-
-
-class Page(HTMLParser):
-    """What a browser would build, as far as these tests need it."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: Counter[str] = Counter()
-        self.attributes: list[tuple[str, str, str]] = []
-        self.ids: list[str] = []
-        self.headings: list[int] = []
-        self.open: list[str] = []
-        self.text: list[str] = []
-        self.marked: list[str] = []
-        self.feed(source)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        self.ids += [value or "" for name, value in attrs if name == "id"]
-        if re.fullmatch(r"h\d", tag):
-            self.headings.append(int(tag[1]))
-        if tag not in VOID:
-            self.open.append(tag)
-        if tag == "mark":
-            self.marked.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
-            self.text.append(data)
-        if self.open and self.open[-1] == "mark":
-            self.marked[-1] += data
 
 
 def views(*made: Made) -> list[FinishedRun]:
@@ -220,11 +176,25 @@ def test_undefined_values_and_empty_parts_are_dashes_not_zeros(factory: Factory)
         "difference": None,
         "p_value": None,
     }
-    source = render(views((report | {"estimates": [estimate]}, [])))
+    copies = report["copies"] | {"elsewhere": {"train": empty, "heldout": empty}}
+    source = render(views((report | {"estimates": [estimate], "copies": copies}, [])))
     text = "".join(Page(source).text)
     assert "Incomplete" in text
     assert text.count("–") >= 4
     assert "0%" not in text.split("What this does not show")[0].replace("1.0%", "")
+
+
+def test_copies_are_shown_where_they_were_counted(factory: Factory) -> None:
+    report, records = factory()
+    text = " ".join("".join(Page(render(views((report, records)))).text).split())
+    assert "Counted in an index of 2,940 documents, 117,218 words" in text
+    assert "the true text stands 65 times in training, 64 exact" in text
+    assert "the continuation stands 3 times in training" in text
+    refused = report["copies"] | {"counted": False, "reason": "not <asked> for", "index": None}
+    text = "".join(Page(render(views((report | {"copies": refused}, records)))).text)
+    assert "Not counted: not <asked> for" in text
+    del report["copies"]  # as before copies were counted
+    assert "Counted in" not in "".join(Page(render(views((report, [])))).text)
 
 
 def test_failed_controls_stand_under_what_the_report_does_not_show(factory: Factory) -> None:
@@ -276,17 +246,26 @@ def test_written_from_a_run_directory(factory: Factory, tmp_path: Path, page_of_
     folder = tmp_path / "run"
     with RunDirectory.open(folder, {"windows": 1, "command": "memaudit audit x"}) as run:
         with pytest.raises(RunError, match="no report yet"):
-            write_html(folder)
+            HTML(folder)
         run.append([asdict(record) for record in records])
-        run.finish(report, records)
-    path = write_html(folder)
+        run.finish(report, records, WindowRecord)
+    path = HTML(folder)
     assert path == folder / "report.html"
     assert path.read_text(encoding="utf-8") == page_of_one
     first = path.read_bytes()
-    assert write_html(folder).read_bytes() == first
+    assert HTML(folder).read_bytes() == first
     assert write_page(views((report, records)), tmp_path / "again.html").read_bytes() == first
 
 
 def test_a_page_needs_a_run() -> None:
     with pytest.raises(ValueError, match="needs a run"):
         render([])
+
+
+def test_a_model_without_a_dose_shows_a_dash(factory: Factory) -> None:
+    report, records = factory("rnn")
+    fewer = {**report, "doses": report["doses"][:3]}
+    text = "".join(Page(render(views(factory(), (fewer, records)))).text)
+    overview = text[: text.index("What this does not show")]
+    assert overview.count("–") >= 5
+    assert "None" not in overview

@@ -10,10 +10,20 @@ from xml.etree import ElementTree as ET
 import orjson
 import pytest
 
-from memaudit.report.machine import junit_xml
-from memaudit.runs import strict_json
+from memaudit.files import strict_json
+from memaudit.report.machine import MAX_CASES, contamination_junit, extraction_junit
+from memaudit.runs import FinishedRun
+from tests.report.contamination_reports import contamination_report
 
 Factory = Callable[..., tuple[dict[str, Any], list[Any]]]
+
+
+def junit_xml(report: dict[str, Any]) -> bytes:
+    return extraction_junit(FinishedRun(report, []))
+
+
+def contamination_xml(**changes: Any) -> ET.Element:
+    return ET.fromstring(contamination_junit(FinishedRun(contamination_report(**changes), [])))
 
 
 def test_json_is_strict_and_byte_stable(factory: Factory) -> None:
@@ -56,3 +66,53 @@ def test_characters_that_xml_lacks_are_shown(factory: Factory) -> None:
     failure = ET.fromstring(junit_xml(report)).find(".//failure")
     assert failure is not None
     assert failure.get("message") == r"a\x00b\x1b[31m\ud800\ufffe ]]> <&> é"
+
+
+def outcome(case: ET.Element) -> list[str]:
+    return [child.tag for child in case]
+
+
+@pytest.mark.parametrize("hostile", [False, True])
+@pytest.mark.parametrize("verdict", ["found", "clean", "inconclusive"])
+def test_contaminated_items_fail_only_where_the_run_does(verdict: str, hostile: bool) -> None:
+    root = contamination_xml(verdict=verdict, hostile=hostile, found=7, accepted=2)
+    policy, control, *items = root.findall(".//testcase")
+    assert outcome(policy) == {"found": ["failure"], "clean": [], "inconclusive": ["skipped"]}[verdict]
+    assert outcome(control) == []
+    assert [outcome(item) for item in items] == [["failure" if verdict == "found" else "skipped"]] * 5 + [
+        ["skipped"]
+    ] * 2
+    assert int(root.attrib["tests"]) == 9
+    assert int(root.attrib["failures"]) == (6 if verdict == "found" else 0)
+    assert {item.get("classname") for item in items} == {"memaudit.contamination"}
+
+
+def test_a_failure_names_item_document_and_similarity() -> None:
+    report = contamination_report(found=1, accepted=0)
+    finding = report["findings"][0]
+    _, _, item = ET.fromstring(contamination_junit(FinishedRun(report, []))).findall(".//testcase")
+    assert (item.get("name"), item.get("file"), item.get("line")) == (
+        "item gsm8k/test/1, question",
+        "data/test.jsonl",
+        "1",
+    )
+    failure = item.find("failure")
+    assert failure is not None
+    assert failure.text is not None
+    lines = failure.text.split("\n")
+    assert lines[0] == "benchmark data/test.jsonl:1"
+    assert lines[1:-2] == [f"corpus {evidence['source']}" for evidence in finding["evidence"]]
+    assert lines[-2:] == ["similarity 100%", finding["id"]]
+    assert finding["evidence"][0]["source"] in str(failure.get("message"))
+
+
+def test_accepted_items_say_so() -> None:
+    skipped = contamination_xml(found=1, accepted=1).findall(".//testcase/skipped")
+    assert [str(s.get("message")).partition(":")[0] for s in skipped] == ["accepted by the baseline"]
+
+
+@pytest.mark.parametrize("verdict", ["found", "clean"])
+def test_no_more_than_a_thousand_items_are_listed_and_the_rest_is_counted(verdict: str) -> None:
+    root = contamination_xml(found=MAX_CASES + 34, accepted=0, verdict=verdict)
+    assert len(root.findall(".//testcase")) == 2 + MAX_CASES
+    assert "34 more contaminated items are not listed here" in ET.tostring(root[0][0], encoding="unicode")

@@ -55,7 +55,18 @@ def test_verdict_comes_first_and_all_fits_one_screen(factory: Factory, verdict: 
         assert "[+" in row
     assert "controls NOT passed: matched held-out text (no domains to match)" in " ".join(text.split())
     assert [f["document"] in text for f in report["findings"][:4]] == [True, True, True, False]
+    assert len(re.findall(r"\n    stands (once|\d+ times) in training, \d+ exact", text)) == 3
+    hits, count = (report["copies"]["elsewhere"]["train"][name] for name in ("hits", "n"))
+    assert f"other continuations that stand elsewhere in training: {hits} of {count}" in text
     assert "\x1b" not in text
+
+
+def test_a_report_of_before_copies_can_be_printed(factory: Factory) -> None:
+    report, _ = factory()
+    del report["copies"]
+    for finding in report["findings"]:
+        del finding["copies_exact"], finding["copies_normalised"]
+    assert "in training" not in printed(lambda c: print_verdict(report, c))
 
 
 def test_incomplete_and_undefined(factory: Factory) -> None:

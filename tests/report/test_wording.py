@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memaudit.report.wording import number, p_value, percent, point_interval, points, visible
+from memaudit.report.wording import copies, number, p_value, percent, point_interval, points, visible
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,18 @@ def test_joiners_stay_where_scripts_need_them() -> None:
     assert visible("👩\u200d👧 می\u200cخواهم") == "👩\u200d👧 می\u200cخواهم"
     assert visible("pass\u200dword\u200c") == r"pass\u200dword\u200c"
     assert visible("a\tb\nc é") == "a\tb\nc é"
+
+
+@pytest.mark.parametrize(
+    ("exact", "normalised", "said"),
+    [
+        (None, None, None),
+        (0, 0, "stands nowhere in training"),
+        (1, 1, "stands once in training, 1 exact"),
+        (0, 2, "stands 2 times in training, 0 exact"),
+        (9_000, 10_000, "stands 10,000 times in training, 9,000 exact"),
+        (9_000, 10_001, "stands 10,001 times in training, at least 9,000 exact"),
+    ],
+)
+def test_copies_are_said_as_they_were_counted(exact: int | None, normalised: int | None, said: str | None) -> None:
+    assert copies(exact, normalised) == said

@@ -1,0 +1,144 @@
+"""What is searched: the files of a corpus, streamed, or the shards of an index; each is one unit of work."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from memaudit.errors import InputError
+from memaudit.text.index.corpus_index import CorpusIndex
+from memaudit.text.read import Corpus, Split, read_corpus
+from memaudit.text.scan.patterns import Patterns
+from memaudit.text.scan.result import Scan
+from memaudit.text.scan.stream import scan_source, scan_words
+from memaudit.text.specs import CorpusFile, Source
+from memaudit.text.split import Cut
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusOptions:
+    """How the records of a corpus are read."""
+
+    text_field: str = "text"
+    split: Split = "auto"
+    skip_bad: bool = False
+    max_expand: int | None = None
+
+
+class Haystack(Protocol):
+    """A corpus in units that can be searched apart, by any process, in any order."""
+
+    units: list[str]
+    """Names, in the order of the plan."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a plan says of it: enough to tell it from another, known before it is read."""
+        ...
+
+    def scan(self, unit: int, patterns: Patterns) -> Scan:
+        """Search one unit."""
+        ...
+
+
+def open_haystack(corpus: Sequence[str], index: str | Path | None, options: CorpusOptions) -> Haystack:
+    """Look every name up; nothing is read yet.
+
+    Raises:
+        InputError: Neither corpus nor index was given, or both, or one that is not there.
+    """
+    if bool(corpus) == (index is not None):
+        problem = "both --corpus and --index were given" if corpus else "nothing to search"
+        raise InputError(problem, "name a corpus to stream with --corpus, or an index of one with --index")
+    if index is not None:
+        return IndexHaystack(Path(index))
+    return FileHaystack(corpus, options)
+
+
+class FileHaystack:
+    """The files of a corpus, in the order of their names whatever order they were given in."""
+
+    def __init__(self, specs: Sequence[str], options: CorpusOptions) -> None:
+        self._specs = sorted(specs)
+        self._options = options
+        corpus = read_corpus(
+            self._specs,
+            text_field=options.text_field,
+            split=options.split,
+            max_expand=options.max_expand,
+            skip_bad=options.skip_bad,
+        )
+        self._files = sorted(_files(corpus), key=lambda file: str(file.source))
+        self.units = [str(file.source) for file in self._files]
+
+    def describe(self) -> dict[str, Any]:
+        """Return the specs, and of every file its name, its size and the spec that stands for it."""
+        units = [[str(file.source), _size(file.source), file.spec] for file in self._files]
+        return {"specs": self._specs, "units": units, "index": None}
+
+    def scan(self, unit: int, patterns: Patterns) -> Scan:
+        """Stream one file."""
+        file, options = self._files[unit], self._options
+        return scan_source(
+            file.source,
+            patterns,
+            text_field=options.text_field,
+            cut=file.cut,
+            max_expand=options.max_expand,
+            skip_bad=options.skip_bad,
+        )
+
+
+class IndexHaystack:
+    """The shards of an index."""
+
+    def __init__(self, folder: Path) -> None:
+        self._index = CorpusIndex.open(folder)
+        if self._index.unit != "word":
+            hint = "build one with --unit word, or stream the corpus with --corpus"
+            raise InputError(f"{folder}: an index of {self._index.unit}s", hint)
+        self._folder = folder
+        self.units = [f"{folder}#{number}" for number in range(len(self._index.shards))]
+
+    def describe(self) -> dict[str, Any]:
+        """Return the folder, and the digest of the index."""
+        units = [[name, None, str(self._folder)] for name in self.units]
+        return {"specs": [], "units": units, "index": {"path": str(self._folder), "sha256": self._index.sha256}}
+
+    def scan(self, unit: int, patterns: Patterns) -> Scan:
+        """Go over the words of one shard."""
+        blocks = self._index.word_hashes([unit])
+        scans = [scan_words(b.hashes, b.offsets, patterns, b.text_of, b.source_of) for b in blocks]
+        return Scan.joined(scans, patterns)
+
+
+def refuse_nothing(corpus: Mapping[str, Any], documents: Sequence[int]) -> None:
+    """Refuse a corpus one of whose specs stands for no document at all.
+
+    Args:
+        corpus: What a plan says of it.
+        documents: Documents of every unit.
+    """
+    found: Counter[str] = Counter()
+    for (_, _, spec), count in zip(corpus["units"], documents, strict=True):
+        found[spec] += count
+    for spec, count in found.items():
+        if not count:
+            raise InputError(f"no records in {spec}", "leave it out, or see whether it is the right file")
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    source: Source
+    cut: Cut
+    spec: str
+
+
+def _files(corpus: Corpus) -> list[_File]:
+    return [_File(source, corpus.splits[part.domain], part.spec) for part in corpus.parts for source in part.sources]
+
+
+def _size(source: Source) -> int | None:
+    return Path(source.name).stat().st_size if isinstance(source, CorpusFile) else None

@@ -1,0 +1,184 @@
+"""The commands of the contamination gate: search, merge shares, accept findings."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from memaudit.cli_train import MaxExpand, Split, TextField
+
+if TYPE_CHECKING:
+    from memaudit.audit.contamination import Contamination
+
+Formats = Annotated[
+    str, typer.Option("--format", metavar="LIST", help="html, junit, sarif, json; several with commas.")
+]
+Out = Annotated[Path | None, typer.Option(metavar="RUN", help="Run directory; by default runs/contamination-IDENTITY.")]
+
+
+Benchmarks = Annotated[list[str], typer.Argument(metavar="BENCHMARK...", help="Files of items: .jsonl .csv .parquet")]
+Corpora = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SPEC", help="Text to search: a path, a glob, hf:NAME:CONFIG:SPLIT; repeat to add up."),
+]
+Index = Annotated[Path | None, typer.Option(metavar="DIR", help="An index of the text, instead of --corpus.")]
+Fields = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Field of an item to check; repeat. Well-known layouts need none."),
+]
+MaxItems = Annotated[
+    int | None, typer.Option(min=0, help="Policy: contaminated items that are tolerated; by default none.")
+]
+MaxRate = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Policy: share of the items that may be contaminated.")
+]
+Baseline = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Accepted findings, as `memaudit baseline` wrote them.")
+]
+CleanSplit = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Write the clean and the contaminated items as two files.")
+]
+Scores = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE", help="Item id and correct or not: compare both kinds of items; repeat for models."),
+]
+Shard = Annotated[str, typer.Option(metavar="I/N", help="Do every N-th file from the I-th; `merge` joins.")]
+Processes = Annotated[int, typer.Option(min=1, help="Files searched at the same time.")]
+Redact = Annotated[
+    bool, typer.Option("--redact/--show-text", help="Leave all text of benchmark and corpus out of the outputs.")
+]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Count and list bad records, and go on.")]
+
+
+def contamination(
+    benchmark: Benchmarks,
+    corpus: Corpora = None,
+    index: Index = None,
+    field: Fields = None,
+    out: Out = None,
+    max_items: MaxItems = None,
+    max_rate: MaxRate = None,
+    baseline: Baseline = None,
+    clean_split: CleanSplit = None,
+    scores: Scores = None,
+    shard: Shard = "1/1",
+    processes: Processes = 1,
+    redact: Redact = False,
+    skip_bad: SkipBad = False,
+    formats: Formats = "html",
+    text_field: TextField = "text",
+    split: Split = "auto",
+    max_expand: MaxExpand = None,
+) -> None:
+    """Search a corpus for the items of a benchmark: has it seen the test?
+
+    Items are found verbatim, after changes of case, spacing, typography and disguise, and with some words
+    edited. The same command resumes an interrupted run.
+
+    \b
+    Examples:
+      memaudit contamination test.jsonl --corpus 'data/*.jsonl.zst'
+      memaudit contamination items.csv --corpus web.jsonl --field question --field answer --max-items 5
+      memaudit contamination test.jsonl --index corpus.index --baseline accepted.json --format html,junit,sarif
+      memaudit contamination test.jsonl --corpus 'data/*.jsonl' --shard 3/64 --out runs/share-3
+
+    Exit codes: 0 policy met, 1 contamination found, 2 bad input, 3 inconclusive or a share only.
+    """
+    from memaudit.audit.contamination import ContaminationOptions, contamination
+    from memaudit.audit.contamination_evidence import Judgement
+    from memaudit.report.terminal import progress_bar
+
+    options = ContaminationOptions(
+        fields=tuple(field or ()), text_field=text_field, split=split, skip_bad=skip_bad, max_expand=max_expand
+    )
+    judgement = Judgement(
+        max_items=0 if max_items is None and max_rate is None else max_items,
+        max_rate=max_rate,
+        baseline=str(baseline) if baseline else None,
+        scores=tuple(map(str, scores or ())),
+        redact=redact,
+    )
+    with progress_bar("files") as progress:
+        result = contamination(
+            benchmark,
+            corpus or (),
+            index=index,
+            out=out,
+            options=options,
+            judgement=judgement,
+            clean_split=clean_split,
+            shard=_share(shard),
+            processes=processes,
+            formats=_names(formats),
+            progress=progress,
+        )
+    _tell(result)
+
+
+def merge(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories, each a share of one plan.")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Run directory for the whole.")],
+    formats: Formats = "html",
+) -> None:
+    """Join contamination runs that each did a share of the files; the result is that of one run over all.
+
+    \b
+    Examples:
+      memaudit merge runs/share-* --out runs/all
+      memaudit merge runs/share-1 runs/share-2 --out runs/all --format html,junit,sarif
+    """
+    from memaudit.audit.contamination import merge
+
+    _tell(merge(runs, out, _names(formats)))
+
+
+def baseline(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished contamination run.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File of accepted findings; commit it.")],
+) -> None:
+    """Accept the findings of a run: with --baseline FILE only new ones fail. The file holds hashes, no text.
+
+    \b
+    Examples:
+      memaudit baseline runs/contamination-0a1b2c3d4e5f --out accepted.json
+    """
+    from memaudit.baseline import write_baseline
+    from memaudit.runs import read_finished
+
+    count = write_baseline(read_finished(run).report, out)
+    typer.echo(f"{out}: {count:,} accepted findings")
+
+
+def _tell(result: Contamination) -> None:
+    """Print the outcome, tell GitHub where it listens, and end with the exit code of the verdict."""
+    import os
+
+    from memaudit.errors import Verdict
+    from memaudit.report.contamination_terminal import print_contamination
+    from memaudit.report.github import publish
+    from memaudit.report.terminal import console, reader_may_leave
+
+    if result.notice:
+        typer.echo(f"memaudit: {result.notice}", err=True)
+    with reader_may_leave():
+        print_contamination(result.report, console())
+        publish(result.report, os.environ)
+        for path in result.files:
+            typer.echo(f"report: {path}")
+    raise Verdict(result.exit_code)
+
+
+def _names(listed: str) -> list[str]:
+    return [name.strip() for name in listed.split(",")]
+
+
+def _share(given: str) -> tuple[int, int]:
+    from memaudit.errors import InputError
+
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", given)
+    if match is None:
+        raise InputError(f"--shard {given}: not of the form I/N", "for example 3/64")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,128 @@
+"""The report of a contamination check: which items stand in the corpus, and each beside the document that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from memaudit.report.page import render_page
+from memaudit.report.problems import MATCHES, and_others, policy_words, worst_first
+from memaudit.runs import FinishedRun
+
+TITLE = "Does the benchmark stand in the corpus?"
+EXHIBITS = {"new": 24, "accepted": 6}
+"""Items shown side by side with their documents; the others are rows of a table."""
+LISTED = 500
+"""Rows of a table; report.json holds all."""
+SPANS = 6
+FILES = 20
+CONTEXT = {"item": 800, "corpus": 240}
+"""Characters of uncopied text that are shown beside a copied span."""
+COPIED = 2000
+"""Characters of one copied span that are shown."""
+
+Piece = tuple[str, str]
+"""A piece of text and what it is: "copied", "plain", or "left out", where the text is a number of characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An item beside a passage of one document."""
+
+    evidence: Mapping[str, Any]
+    item: list[Piece] | None
+    """None where texts are not shown."""
+    corpus: list[Piece] | None
+    indented: bool
+    """Whether the layout of the lines carries meaning, as in code."""
+    spans: Sequence[Mapping[str, Any]]
+    more_spans: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """A contaminated item with its evidence."""
+
+    id: str
+    """Anchor on the page."""
+    finding: Mapping[str, Any]
+    pairs: list[Pair]
+    rules: list[str]
+    """Labels of the published rules that fire."""
+
+
+def render_run(run: FinishedRun) -> bytes:
+    """Return the page of a contamination check: the same report gives the same bytes."""
+    report = run.report
+    labels = {estimate["metric"]: estimate["label"] for estimate in report["estimates"]}
+    ordered = worst_first(report["findings"])
+    groups = {
+        "new": [finding for finding in ordered if not finding["accepted"]],
+        "accepted": [finding for finding in ordered if finding["accepted"]],
+    }
+    exhibits = {
+        name: [_exhibit(f"{name}-{i}", finding, labels) for i, finding in enumerate(found[: EXHIBITS[name]], 1)]
+        for name, found in groups.items()
+    }
+    page = render_page(
+        "contamination.html.j2",
+        TITLE,
+        report["provenance"]["versions"],
+        report=report,
+        groups=groups,
+        exhibits=exhibits,
+        listed=LISTED,
+        files=FILES,
+        scores=report["scores"] or [],
+        tolerated=policy_words(report["policy"]),
+        matches=MATCHES,
+        and_others=and_others,
+        rarest=_rarest_span,
+    )
+    return page.encode("utf-8")
+
+
+def _exhibit(id: str, finding: Mapping[str, Any], labels: Mapping[str, str]) -> Exhibit:
+    pairs = [_pair(evidence) for evidence in finding["evidence"]]
+    return Exhibit(id, finding, pairs, [labels.get(name, name) for name in finding["rules"]])
+
+
+def _pair(evidence: Mapping[str, Any]) -> Pair:
+    sides = {side: evidence[f"{side}_pieces"] for side in CONTEXT}
+    texts = ["".join(text for text, _ in pieces or []) for pieces in sides.values()]
+    return Pair(
+        evidence,
+        **{side: pieces and shorten(pieces, CONTEXT[side]) for side, pieces in sides.items()},
+        indented=any("\n  " in text or "\n\t" in text for text in texts),
+        spans=[span for span in evidence["spans"] if span["text"] is not None][:SPANS],
+        more_spans=max(0, len(evidence["spans"]) - SPANS),
+    )
+
+
+def shorten(pieces: Sequence[Sequence[Any]], context: int) -> list[Piece]:
+    """Return the pieces of a text as they are shown: long stretches are left out, and their length is said.
+
+    Args:
+        pieces: ``(text, copied)`` in order.
+        context: Characters of uncopied text that are kept at each side of a copied span.
+    """
+    shown: list[Piece] = []
+    for place, (text, copied) in enumerate(pieces):
+        kind = "copied" if copied else "plain"
+        head = COPIED // 2 if copied else context if place else 0
+        tail = COPIED // 2 if copied else context if place < len(pieces) - 1 else 0
+        head = head or context * (tail == 0)
+        hidden = len(text) - head - tail
+        if hidden <= context:
+            shown.append((text, kind))
+        else:
+            ends = [(text[:head], kind), (f"{hidden:,}", "left out"), (text[head + hidden :], kind)]
+            shown += [(piece, kind) for piece, kind in ends if piece]
+    return shown
+
+
+def _rarest_span(finding: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the rarest span of an item that only shares common text."""
+    spans = [span for evidence in finding["evidence"] for span in evidence["spans"]]
+    return min(spans, key=lambda span: span["documents"], default=None)

@@ -1,0 +1,374 @@
+"""The inner loop of a scan: words of documents in, counts and candidates out, nothing in Python per hit."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from memaudit.text.scan.tables import Slots, lookup, passes
+
+KEPT = 10
+"""Candidates that are kept for the sake of one seed of a needle."""
+
+_SEED = 5
+MIN_SPAN, MIN_RUN, MAX_MISSES = 11, 5, 4
+"""Words of a span that Llama 2's rule calls contaminated; of the run that it holds; mismatches in it."""
+
+
+class Tables(NamedTuple):
+    """What the kernel needs of the needles; a pair is one needle with one of its different seeds."""
+
+    words: NDArray[np.uint64]
+    offsets: NDArray[np.int64]
+    needle_of: NDArray[np.int32]
+    filter: NDArray[np.uint64]
+    filter_bits: int
+    seed_slots: Slots
+    seed_first: NDArray[np.int64]
+    posting_first: NDArray[np.int64]
+    postings: NDArray[np.int64]
+    """Every word at which each seed starts."""
+    before: NDArray[np.uint64]
+    """The word before each posting, 0 at the start of a needle."""
+    holder_first: NDArray[np.int64]
+    holders: NDArray[np.int32]
+    """The different needles that hold each seed: needles of the pairs, by seed."""
+    needle_seeds: NDArray[np.int64]
+    """Shape [needles + 1]: first pair of each needle."""
+    seeds_of_needle: NDArray[np.int32]
+    """Seed of each pair."""
+    pair_holders: NDArray[np.int64]
+    """Place of each pair in ``holders``."""
+    seed_places: NDArray[np.int32]
+    """Word of the needle at which the seed of each pair starts first."""
+    needed: NDArray[np.int32]
+    """Different seeds that make a document a candidate of each needle."""
+    lengths: NDArray[np.int64]
+    gram_bases: NDArray[np.int64]
+    gram_slots: Slots
+    gram_first: NDArray[np.int64]
+
+
+class Tally(NamedTuple):
+    """What a scan counts, and its working memory."""
+
+    seed_documents: NDArray[np.uint32]
+    gram_documents: NDArray[np.uint32]
+    longest: NDArray[np.int32]
+    covered: NDArray[np.bool_]
+    kept: NDArray[np.uint8]
+    """Candidates that were kept for each pair, in the order of ``holders``, up to `KEPT`."""
+    serial: NDArray[np.int64]
+    """Number of the document that is being read, shape [1]."""
+    seed_seen: NDArray[np.int64]
+    """The last document in which each seed was seen."""
+    gram_seen: NDArray[np.int64]
+    needle_seen: NDArray[np.int64]
+    needle_count: NDArray[np.int32]
+    needle_wanted: NDArray[np.int64]
+    """The last document that holds a seed for whose sake a candidate of the needle would be kept."""
+    ready: NDArray[np.int32]
+    """Needles of whose seeds the document holds enough."""
+    pair_of: NDArray[np.int64]
+    """The pair that each seed makes with the candidate at hand."""
+    inside: NDArray[np.int32]
+    """How often the seed of each pair stands in the window."""
+
+
+def new_tally(tables: Tables) -> Tally:
+    """Return a tally of nothing."""
+    seeds, grams = len(tables.seed_first), len(tables.gram_first)
+    needles, pairs = len(tables.offsets) - 1, len(tables.seeds_of_needle)
+    return Tally(
+        seed_documents=np.zeros(seeds, np.uint32),
+        gram_documents=np.zeros(grams, np.uint32),
+        longest=np.zeros(needles, np.int32),
+        covered=np.zeros(len(tables.words), np.bool_),
+        kept=np.zeros(pairs, np.uint8),
+        serial=np.zeros(1, np.int64),
+        seed_seen=np.zeros(seeds, np.int64),
+        gram_seen=np.zeros(grams, np.int64),
+        needle_seen=np.zeros(needles, np.int64),
+        needle_count=np.zeros(needles, np.int32),
+        needle_wanted=np.zeros(needles, np.int64),
+        ready=np.zeros(needles, np.int32),
+        pair_of=np.full(seeds, -1, np.int64),
+        inside=np.zeros(pairs, np.int32),
+    )
+
+
+@njit(cache=True, nogil=True)
+def scan_documents(
+    tables: Tables, tally: Tally, hashes: NDArray[np.uint64], offsets: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Add documents to a tally.
+
+    Args:
+        tables: The needles.
+        tally: Is added to.
+        hashes: Words of the documents, one after the other.
+        offsets: First word of each document, shape [documents + 1].
+
+    Returns:
+        The new candidates, one after the other: needle, document, first and last word (exclusive) of the
+        region where the needle would lie, number of seeds found in the document, and their ids.
+    """
+    places, seeds = _find_seeds(tables, hashes)
+    found, used = np.empty(256, np.int64), 0
+    hit = 0
+    for document in range(len(offsets) - 1):
+        start, end = offsets[document], offsets[document + 1]
+        while hit < len(places) and places[hit] < start:
+            hit += 1
+        first = hit
+        while hit < len(places) and places[hit] + _SEED <= end:
+            hit += 1
+        if hit == first:
+            continue
+        tally.serial[0] += 1
+        _count_grams(tables, tally, hashes, places[first:hit])
+        _follow_matches(tables, tally, hashes, start, end, places[first:hit], seeds[first:hit])
+        for i in range(_count_seeds(tables, tally, seeds[first:hit])):
+            needle = tally.ready[i]
+            if tally.needle_wanted[needle] != tally.serial[0]:
+                continue
+            pairs = tables.needle_seeds[needle + 1] - tables.needle_seeds[needle]
+            if used + pairs + 5 > len(found):
+                larger = np.empty(2 * (used + pairs + 5), np.int64)
+                larger[:used] = found[:used]
+                found = larger
+            region = _locate(tables, tally, needle, places[first:hit], seeds[first:hit])
+            found[used], found[used + 1] = needle, document
+            found[used + 2], found[used + 3] = max(start, region[0]) - start, min(end, region[1]) - start
+            found[used + 4] = _keep(tables, tally, needle, found[used + 5 :])
+            used += 5 + found[used + 4]
+    return found[:used]
+
+
+@njit(cache=True, nogil=True)
+def _find_seeds(tables: Tables, hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return where seeds start, and which; some may reach over the end of a document."""
+    count = max(0, len(hashes) - _SEED + 1)
+    places = np.empty(count, np.int64)
+    passed = 0
+    for i in range(count):
+        places[passed] = i
+        passed += passes(tables.filter, tables.filter_bits, _key(hashes, i, _SEED))
+    seeds = np.empty(passed, np.int32)
+    hits = 0
+    for k in range(passed):
+        i = places[k]
+        seed = lookup(tables.seed_slots, _key(hashes, i, _SEED))
+        if seed >= 0 and _same(tables.words, tables.seed_first[seed], hashes, i, _SEED):
+            places[hits], seeds[hits] = i, seed
+            hits += 1
+    return places[:hits], seeds[:hits]
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _key(hashes: NDArray[np.uint64], first: int, length: int) -> np.uint64:
+    key = np.uint64(0)
+    for k in range(length):
+        turn = np.uint64(13 * (k + 1) % 64)
+        word = hashes[first + k]
+        key ^= (word << turn) | (word >> (np.uint64(64) - turn))
+    return key
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _same(one: NDArray[np.uint64], i: int, other: NDArray[np.uint64], j: int, length: int) -> bool:
+    for k in range(length):  # noqa: SIM110 (any() over a generator is not compiled)
+        if one[i + k] != other[j + k]:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _count_seeds(tables: Tables, tally: Tally, seeds: NDArray[np.int32]) -> int:
+    """Count the seeds of one document; return the number of needles of which it holds enough."""
+    seed_seen, seed_documents, holder_first, holders = (
+        tally.seed_seen,
+        tally.seed_documents,
+        tables.holder_first,
+        tables.holders,
+    )
+    needle_seen, needle_count, needed, ready = tally.needle_seen, tally.needle_count, tables.needed, tally.ready
+    kept, needle_wanted = tally.kept, tally.needle_wanted
+    serial, count = tally.serial[0], 0
+    for seed in seeds:
+        if seed_seen[seed] == serial:
+            continue
+        seed_seen[seed] = serial
+        seed_documents[seed] += 1
+        for k in range(holder_first[seed], holder_first[seed + 1]):
+            needle = holders[k]
+            if needle_seen[needle] != serial:
+                needle_seen[needle] = serial
+                needle_count[needle] = 0
+            needle_count[needle] += 1
+            if kept[k] < KEPT:
+                needle_wanted[needle] = serial
+            if needle_count[needle] == needed[needle]:
+                ready[count] = needle
+                count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _count_grams(tables: Tables, tally: Tally, hashes: NDArray[np.uint64], places: NDArray[np.int64]) -> None:
+    """Count the longer n-grams of one document; they lie where seed follows seed."""
+    words, lengths, bases, slots = tables.words, tables.lengths, tables.gram_bases, tables.gram_slots
+    gram_first, gram_seen, gram_documents = tables.gram_first, tally.gram_seen, tally.gram_documents
+    serial, run = tally.serial[0], _SEED
+    for i in range(1, len(places)):
+        run = run + 1 if places[i] == places[i - 1] + 1 else _SEED
+        end = places[i] + _SEED
+        for n in range(len(lengths)):
+            length = lengths[n]
+            if run < length:
+                break
+            gram = lookup(slots, _key(hashes, end - length, length))
+            if gram < bases[n] or gram >= bases[n + 1] or gram_seen[gram] == serial:
+                continue
+            if _same(words, gram_first[gram], hashes, end - length, length):
+                gram_seen[gram] = serial
+                gram_documents[gram] += 1
+
+
+@njit(cache=True, nogil=True)
+def _follow_matches(
+    tables: Tables,
+    tally: Tally,
+    hashes: NDArray[np.uint64],
+    start: int,
+    end: int,
+    places: NDArray[np.int64],
+    seeds: NDArray[np.int32],
+) -> None:
+    """Follow every match of five words or more between one document and a needle to where it ends."""
+    words, offsets, needle_of, before = tables.words, tables.offsets, tables.needle_of, tables.before
+    posting_first, postings, longest, covered = tables.posting_first, tables.postings, tally.longest, tally.covered
+    left, right = np.empty(MAX_MISSES + 1, np.int64), np.empty(MAX_MISSES + 1, np.int64)
+    for i in range(len(places)):
+        place, seed = places[i], seeds[i]
+        for k in range(posting_first[seed], posting_first[seed + 1]):
+            if place > start and hashes[place - 1] == before[k]:
+                continue  # the match began earlier
+            word = postings[k]
+            needle = needle_of[word]
+            first, last = offsets[needle], offsets[needle + 1]
+            room, length = min(last - word, end - place), _SEED
+            while length < room and words[word + length] == hashes[place + length]:
+                length += 1
+            longest[needle] = max(longest[needle], length)
+            if last - first >= MIN_SPAN:
+                _reach(words, hashes, word - 1, place - 1, -1, min(word - first, place - start), left)
+                _reach(words, hashes, word + length, place + length, 1, room - length, right)
+                _cover(words, hashes, word, place, length, left, right, covered)
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _reach(
+    words: NDArray[np.uint64],
+    hashes: NDArray[np.uint64],
+    word: int,
+    place: int,
+    step: int,
+    room: int,
+    reach: NDArray[np.int64],
+) -> None:
+    """Fill how many words a span can grow with at most 0, 1, ... mismatches and a match at its end."""
+    misses, grown = 0, 0
+    for k in range(room):
+        if words[word + k * step] == hashes[place + k * step]:
+            grown = k + 1
+        else:
+            reach[misses] = grown
+            misses += 1
+            if misses > MAX_MISSES:
+                return
+    for k in range(misses, MAX_MISSES + 1):
+        reach[k] = grown
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _cover(
+    words: NDArray[np.uint64],
+    hashes: NDArray[np.uint64],
+    word: int,
+    place: int,
+    length: int,
+    left: NDArray[np.int64],
+    right: NDArray[np.int64],
+    covered: NDArray[np.bool_],
+) -> None:
+    """Mark the words that match in spans around a run, however its mismatches fall to its two sides."""
+    back, forth = 0, 0
+    for misses in range(MAX_MISSES + 1):
+        reached = length + right[MAX_MISSES - misses]
+        if left[misses] + reached >= MIN_SPAN:
+            back, forth = max(back, left[misses]), max(forth, reached)
+    for k in range(-back, forth):
+        if words[word + k] == hashes[place + k]:
+            covered[word + k] = True
+
+
+@njit(cache=True, nogil=True)
+def _keep(tables: Tables, tally: Tally, needle: int, found: NDArray[np.int64]) -> int:
+    """Write the needle's seeds that stand in the document, each of which has one candidate more; return how many."""
+    size = 0
+    for pair in range(tables.needle_seeds[needle], tables.needle_seeds[needle + 1]):
+        seed = tables.seeds_of_needle[pair]
+        if tally.seed_seen[seed] == tally.serial[0]:
+            holder = tables.pair_holders[pair]
+            tally.kept[holder] = min(tally.kept[holder] + 1, KEPT)
+            found[size] = seed
+            size += 1
+    return size
+
+
+@njit(cache=True, nogil=True)
+def _locate(
+    tables: Tables, tally: Tally, needle: int, places: NDArray[np.int64], seeds: NDArray[np.int32]
+) -> tuple[int, int]:
+    """Return the words of the document among which the needle lies best, with slack; they may exceed it.
+
+    Best is the window of the needle's length and a quarter that holds most different seeds of it; there,
+    the needle begins where half of the seeds say it begins earlier.
+    """
+    size = tables.offsets[needle + 1] - tables.offsets[needle]
+    first, last = tables.needle_seeds[needle], tables.needle_seeds[needle + 1]
+    for pair in range(first, last):
+        tally.pair_of[tables.seeds_of_needle[pair]] = pair
+        tally.inside[pair] = 0
+    ours = np.empty(len(places), np.int64)
+    count = 0
+    for i in range(len(places)):
+        pair = tally.pair_of[seeds[i]]
+        if first <= pair < last:
+            ours[count] = i
+            count += 1
+    best, best_left, best_right, different, left = 0, 0, 0, 0, 0
+    for right in range(count):
+        pair = tally.pair_of[seeds[ours[right]]]
+        different += tally.inside[pair] == 0
+        tally.inside[pair] += 1
+        while places[ours[right]] - places[ours[left]] >= size + size // 4:
+            pair = tally.pair_of[seeds[ours[left]]]
+            tally.inside[pair] -= 1
+            different -= tally.inside[pair] == 0
+            left += 1
+        if different > best:
+            best, best_left, best_right = different, left, right
+    shifts = np.empty(best_right - best_left + 1, np.int64)
+    for i in range(len(shifts)):
+        hit = ours[best_left + i]
+        shifts[i] = places[hit] - tables.seed_places[tally.pair_of[seeds[hit]]]
+    shift = np.sort(shifts)[len(shifts) // 2]
+    slack = size // 4 + 8
+    begin = min(shift, places[ours[best_left]])
+    end = max(shift + size, places[ours[best_right]] + _SEED)
+    return begin - slack, end + slack

@@ -1,0 +1,224 @@
+"""The one pass: documents of a file, of an index or in memory, searched for all needles at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memaudit.text.read import located
+from memaudit.text.scan.batch import BATCH, BatchReader
+from memaudit.text.scan.kernel import new_tally, scan_documents
+from memaudit.text.scan.patterns import Patterns
+from memaudit.text.scan.result import Candidate, Scan, in_order, keep_first, natural_key
+from memaudit.text.specs import Source
+from memaudit.text.split import Cut
+from memaudit.text.words import encode_texts, hash_words, read_only, spans_of
+
+TextOf = Callable[[int], str]
+
+
+def scan_source(
+    source: Source,
+    patterns: Patterns,
+    *,
+    text_field: str = "text",
+    cut: Cut = "file",
+    max_expand: int | None = None,
+    skip_bad: bool = False,
+) -> Scan:
+    """Search one file of a corpus; memory does not grow with it.
+
+    Args:
+        source: A file or a data set of the hub, as `parse_spec` gives it.
+        patterns: What to search for.
+        text_field: Field that holds the text of a record.
+        cut: How a text file is cut into documents.
+        max_expand: Bytes that a compressed file may give; None: 64 MiB, beyond that 200 times its size.
+        skip_bad: Count records that cannot be used instead of raising at the first.
+
+    Raises:
+        InputError: The file cannot be read, or a record of it (``file:line: what``).
+    """
+    reader = BatchReader(source, cut, text_field=text_field, max_expand=max_expand, skip_bad=skip_bad)
+    scanner = _Scanner(patterns)
+    name = str(source)
+    for batch in reader:
+        scanner.read(batch.data, batch.offsets, batch.text, partial(_source, name, batch.places))
+    return dataclasses.replace(
+        scanner.result(),
+        empty=reader.empty,
+        rejected=reader.rejected,
+        first_rejected=reader.first_rejected,
+        files=[reader.digest] if reader.digest else [],
+    )
+
+
+def scan_texts(texts: Sequence[str], patterns: Patterns, names: Sequence[str]) -> Scan:
+    """Search documents in memory; one without text is counted as empty.
+
+    Args:
+        texts: The documents.
+        patterns: What to search for.
+        names: Source of each, by which they are ordered too.
+    """
+    scanner = _Scanner(patterns)
+    order = sorted(range(len(texts)), key=lambda i: (natural_key(names[i]), names[i]))
+    order = [i for i in order if texts[i] and not texts[i].isspace()]
+    for batch in _in_batches(order, lambda i: len(texts[i])):
+        chosen, sources = [texts[i] for i in batch], [names[i] for i in batch]
+        scanner.read(*encode_texts(chosen), chosen.__getitem__, sources.__getitem__)
+    return dataclasses.replace(scanner.result(), empty=len(texts) - len(order))
+
+
+def scan_words(
+    hashes: NDArray[np.uint64],
+    word_offsets: NDArray[np.int64],
+    patterns: Patterns,
+    text_of: TextOf,
+    source_of: TextOf,
+) -> Scan:
+    """Search documents whose words are known already, such as those of an index.
+
+    Args:
+        hashes: Words of all documents, one after the other.
+        word_offsets: Shape [documents + 1]: first word of each document.
+        patterns: What to search for.
+        text_of: The text of a document; asked for each, for one rule goes by characters.
+        source_of: File and place of a document; those of one file must follow each other, in their order.
+    """
+    scanner = _Scanner(patterns)
+    documents = len(word_offsets) - 1
+    for first, last in _files(documents, source_of):
+        scanner.next_file()
+        for batch in _in_batches(range(first, last), lambda i: int(word_offsets[i + 1] - word_offsets[i])):
+            texts = [text_of(i) for i in batch]
+            offsets = word_offsets[batch[0] : batch[-1] + 2]
+            words = hashes[offsets[0] : offsets[-1]]
+            sources = partial(_later, source_of, batch[0])
+            scanner.read_words(words, offsets - offsets[0], texts.__getitem__, sources)
+            scanner.read_bytes(*encode_texts(texts))
+    return scanner.result()
+
+
+class _Scanner:
+    """Adds batches of documents of one file, in their order, to a tally."""
+
+    def __init__(self, patterns: Patterns) -> None:
+        self._patterns = patterns
+        self._tally = new_tally(patterns.tables)
+        self._substrings = np.zeros(len(patterns.substrings.pieces), np.bool_)
+        self._documents = self._words = self._bytes = 0
+        self._candidates: list[Candidate] = []
+        self._reduced = 0
+        """How many of them there were when the file began."""
+        self._files = 0
+
+    def next_file(self) -> None:
+        """Begin a file: its first documents may become candidates again, wherever its name stands in the order."""
+        self._files += 1
+        if len(self._candidates) > self._reduced:
+            self._tally.kept[:] = 0
+        if len(self._candidates) > 2 * self._reduced + 1000:
+            self._candidates = keep_first(self._candidates)
+        self._reduced = len(self._candidates)
+
+    def read(self, data: NDArray[np.uint8], offsets: NDArray[np.int64], text_of: TextOf, source_of: TextOf) -> None:
+        """Add documents given as UTF-8, end to end."""
+        self.read_words(*hash_words(data, offsets), text_of, source_of)
+        self.read_bytes(data, offsets)
+
+    def read_words(
+        self, hashes: NDArray[np.uint64], offsets: NDArray[np.int64], text_of: TextOf, source_of: TextOf
+    ) -> None:
+        """Add what can be told from words alone."""
+        self._documents += len(offsets) - 1
+        self._words += int(offsets[-1] - offsets[0])
+        found = scan_documents(self._patterns.tables, self._tally, read_only(hashes), read_only(offsets))
+        self._candidates += _candidates(found, text_of, source_of)
+
+    def read_bytes(self, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
+        """Add what only the characters tell."""
+        self._bytes += int(offsets[-1] - offsets[0])
+        self._patterns.substrings.find(data, offsets, self._substrings)
+
+    def result(self) -> Scan:
+        """Return what was found so far."""
+        tally, tables = self._tally, self._patterns.tables
+        grams = np.split(tally.gram_documents, tables.gram_bases[1:-1])
+        return Scan(
+            patterns=self._patterns.digest,
+            documents=self._documents,
+            words=self._words,
+            bytes_=self._bytes,
+            seed_documents=tally.seed_documents,
+            gram_documents=dict(zip(tables.lengths.tolist(), grams, strict=True)),
+            longest=tally.longest,
+            covered=tally.covered,
+            substrings=self._substrings,
+            candidates=keep_first(self._candidates) if self._files > 1 else in_order(self._candidates),
+        )
+
+
+def _source(name: str, places: NDArray[np.int64] | list[str], document: int) -> str:
+    return located(name, str(places[document]))
+
+
+def _later(source_of: TextOf, first: int, document: int) -> str:
+    return source_of(first + document)
+
+
+def _candidates(found: NDArray[np.int64], text_of: TextOf, source_of: TextOf) -> Iterator[Candidate]:
+    """Read what the kernel wrote; a document is cut into words once, however many needles it holds."""
+    for document, group in groupby(_records(found), key=itemgetter(1)):
+        records = list(group)
+        text, source = text_of(document), source_of(document)
+        spans = spans_of(text, [(first, last) for _, _, first, last, _ in records])
+        for (needle, _, _, _, seeds), (start, end) in zip(records, spans, strict=True):
+            yield Candidate(needle, source, start, text[start:end], tuple(sorted(seeds)))
+
+
+def _records(found: NDArray[np.int64]) -> Iterator[tuple[int, int, int, int, list[int]]]:
+    numbers, at = found.tolist(), 0
+    while at < len(numbers):
+        needle, document, first, last, count = numbers[at : at + 5]
+        yield needle, document, first, last, numbers[at + 5 : at + 5 + count]
+        at += 5 + count
+
+
+def _in_batches(items: Iterable[int], size_of: Callable[[int], int]) -> Iterator[list[int]]:
+    batch: list[int] = []
+    size = 0
+    for item in items:
+        batch.append(item)
+        size += size_of(item)
+        if size >= BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _files(documents: int, source_of: TextOf) -> Iterator[tuple[int, int]]:
+    """Yield the first and last document (exclusive) of each file; few sources are looked up."""
+    first = 0
+    while first < documents:
+        name = _file_of(source_of(first))
+        step = 1
+        while first + step < documents and _file_of(source_of(first + step)) == name:
+            step *= 2
+        known, unknown = first + step // 2, min(first + step, documents)
+        last = bisect_left(range(known + 1, unknown), True, key=lambda i: _file_of(source_of(i)) != name) + known + 1
+        yield first, last
+        first = last
+
+
+def _file_of(source: str) -> str:
+    return re.sub(r"(:[0-9]+)*$", "", source)

@@ -1,0 +1,255 @@
+"""GPT-4's rule: does a piece of a text stand in a document, if only letters and digits count?
+
+Documents are stripped of all else, 64 bytes at a time. Eight bytes of the rest are looked up at regular steps,
+so short that one of these blocks lies within each copy of a piece, and there document and piece are compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from memaudit.text.blocks import BLOCK as WIDE
+from memaudit.text.blocks import load_word, lowest_bit, span_mask, store_word
+from memaudit.text.scan.tables import Slots, fill_filter, fill_table, lookup, passes
+from memaudit.text.words import read_only
+
+PIECES = 3
+LENGTH = 50
+SHORTEST = 20
+"""Characters; a text of fewer letters and digits has no piece."""
+
+_BLOCK = 8
+_FILTER_BITS = 32
+"""Bits of the filter per block."""
+_ALNUM = np.strings.isalnum(np.arange(0x110000, dtype=np.uint32).view("U1"))
+"""``str.isalnum`` of every code point."""
+_LOWER_A, _LOWER_Z, _UPPER_A, _UPPER_Z, _DIGIT_0, _DIGIT_9 = np.frombuffer(b"azAZ09", np.uint8)
+_FIRST_FOREIGN, _LAST_FOREIGN = np.uint8(0x80), np.uint8(0xFF)
+_ONE, _FOUR_BYTES = np.uint64(1), np.uint64(32)
+_LOW_BITS, _HIGH_BIT, _BYTE = np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(0x8080808080808080), np.uint64(255)
+
+
+class Blocks(NamedTuple):
+    """The blocks of all pieces and where in them they stand."""
+
+    step: int
+    """Bytes of a stripped document from one block that is looked up to the next."""
+    data: NDArray[np.uint8]
+    """UTF-8 of the pieces, end to end."""
+    offsets: NDArray[np.int64]
+    filter: NDArray[np.uint64]
+    filter_bits: int
+    slots: Slots
+    first: NDArray[np.int64]
+    """Shape [blocks + 1]: first entry of each different block."""
+    pieces: NDArray[np.int32]
+    """Shape [entries]: which piece holds the block."""
+    places: NDArray[np.int32]
+    """Shape [entries]: byte of the piece at which the block starts."""
+    contexts: NDArray[np.uint64]
+    """Shape [entries]: four bytes after the block, then four before it; 0 beyond the ends of the piece."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Substrings:
+    """Pieces of texts and the tables by which they are found."""
+
+    pieces: tuple[str, ...]
+    """Letters and digits only; all different."""
+    _of_text: tuple[tuple[int, ...], ...]
+    _blocks: Blocks | None
+    """None where there is no piece."""
+
+    def of(self, text: int) -> tuple[int, ...]:
+        """Return the pieces of a text; none if it is too short."""
+        return self._of_text[text]
+
+    def find(self, data: NDArray[np.uint8], offsets: NDArray[np.int64], found: NDArray[np.bool_]) -> None:
+        """Mark the pieces that stand in one of these documents.
+
+        Args:
+            data: UTF-8 of the documents, end to end.
+            offsets: Shape [documents + 1].
+            found: Shape [pieces].
+        """
+        if self._blocks is not None:
+            _find(self._blocks, _ALNUM, read_only(data), read_only(offsets), found)
+
+
+def build_substrings(texts: Sequence[str]) -> Substrings:
+    """Draw the pieces of texts: three of 50 letters and digits, or all of a text that has no more.
+
+    They are drawn by a digest of the text, so that they are the same in every run and every benchmark.
+    """
+    numbers: dict[str, int] = {}
+    of_text = []
+    for text in texts:
+        drawn = dict.fromkeys(_draw("".join(filter(str.isalnum, text))))
+        of_text.append(tuple(numbers.setdefault(piece, len(numbers)) for piece in drawn))
+    pieces = tuple(numbers)
+    return Substrings(pieces, tuple(of_text), _blocks(pieces) if pieces else None)
+
+
+def _draw(stripped: str) -> Iterator[str]:
+    if len(stripped) < SHORTEST:
+        return
+    digest = hashlib.blake2b(stripped.encode(), digest_size=8 * PIECES).digest()
+    for draw in range(PIECES):
+        number = int.from_bytes(digest[8 * draw : 8 * draw + 8], "little")
+        start = number % max(1, len(stripped) - LENGTH + 1)
+        yield stripped[start : start + LENGTH]
+
+
+def _blocks(pieces: Sequence[str]) -> Blocks:
+    encoded = [piece.encode() for piece in pieces]
+    data = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+    lengths = np.array([len(piece) for piece in encoded], dtype=np.int64)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    step = int(lengths.min()) - _BLOCK + 1
+    owners = np.repeat(np.arange(len(pieces), dtype=np.int32), step)
+    places = np.tile(np.arange(step, dtype=np.int32), len(pieces))
+    padded = np.pad(data, _BLOCK)
+    starts = offsets[owners] + places + _BLOCK
+    blocks = _bytes_from(padded, starts, _BLOCK)
+    after = _bytes_from(padded, starts + _BLOCK, np.minimum(4, lengths[owners] - places - _BLOCK))
+    before = _bytes_from(padded, starts - 4, 4) & ~_low_bytes(4 - np.minimum(4, places))
+    order = np.argsort(blocks, kind="stable")
+    keys, first = np.unique(blocks[order], return_index=True)
+    bits = max(15, (_FILTER_BITS * len(keys)).bit_length())
+    return Blocks(
+        step=step,
+        data=data,
+        offsets=offsets,
+        filter=fill_filter(keys, bits),
+        filter_bits=bits,
+        slots=fill_table(keys),
+        first=np.append(first, len(order)),
+        pieces=owners[order],
+        places=places[order],
+        contexts=(after | before << _FOUR_BYTES)[order],
+    )
+
+
+def _bytes_from(
+    data: NDArray[np.uint8], starts: NDArray[np.int64], count: int | NDArray[np.int64]
+) -> NDArray[np.uint64]:
+    """Return ``count`` bytes (at most 8) from each start on as a number, the first lowest."""
+    words = np.zeros(len(starts), dtype=np.uint64)
+    for k in range(_BLOCK):
+        words |= data[np.minimum(starts + k, len(data) - 1)].astype(np.uint64) << np.uint64(8 * k)
+    return words & _low_bytes(np.broadcast_to(count, len(starts)))
+
+
+def _low_bytes(count: NDArray[np.int64]) -> NDArray[np.uint64]:
+    return np.array([(1 << 8 * k) - 1 for k in range(_BLOCK + 1)], np.uint64)[count]
+
+
+@njit(cache=True, nogil=True)
+def _find(
+    blocks: Blocks,
+    alnum: NDArray[np.bool_],
+    data: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    found: NDArray[np.bool_],
+) -> None:
+    step, bits_set, bits, slots, first = blocks.step, blocks.filter, blocks.filter_bits, blocks.slots, blocks.first
+    pieces, places, contexts = blocks.pieces, blocks.places, blocks.contexts
+    stripped = np.zeros(np.max(np.diff(offsets)) + 2 * WIDE, np.uint8)
+    for document in range(len(offsets) - 1):
+        end = _strip(alnum, data, offsets[document], offsets[document + 1], stripped, _BLOCK)
+        store_word(stripped, end, np.uint64(0))
+        for place in range(_BLOCK, end - _BLOCK + 1, step):
+            block = load_word(stripped, place)
+            if not passes(bits_set, bits, block):
+                continue
+            key = lookup(slots, block)
+            if key < 0:
+                continue
+            after = load_word(stripped, place + _BLOCK) << _FOUR_BYTES >> _FOUR_BYTES
+            context = after | load_word(stripped, place - _BLOCK) >> _FOUR_BYTES << _FOUR_BYTES
+            for k in range(first[key], first[key + 1]):
+                if _differ(contexts[k], context) or found[pieces[k]]:
+                    continue
+                piece = blocks.data[blocks.offsets[pieces[k]] : blocks.offsets[pieces[k] + 1]]
+                found[pieces[k]] = _stands(stripped, end, piece, place - places[k])
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _differ(wanted: np.uint64, context: np.uint64) -> bool:
+    """Return whether some byte that is wanted, that is not 0, is another."""
+    present = (((wanted & _LOW_BITS) + _LOW_BITS) | wanted) & _HIGH_BIT
+    return bool((wanted ^ context) & ((present >> np.uint64(7)) * _BYTE))
+
+
+@njit(cache=True, nogil=True)
+def _stands(stripped: NDArray[np.uint8], end: int, piece: NDArray[np.uint8], start: int) -> bool:
+    if start < _BLOCK or start + len(piece) > end:
+        return False
+    for k in range(len(piece)):  # noqa: SIM110 (any() over a generator is not compiled)
+        if stripped[start + k] != piece[k]:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _strip(
+    alnum: NDArray[np.bool_], data: NDArray[np.uint8], start: int, end: int, stripped: NDArray[np.uint8], used: int
+) -> int:
+    """Copy the letters and digits of a document to ``stripped`` from ``used`` on; return their end."""
+    place, wide_end = start, len(data) - WIDE - 2 * _BLOCK
+    while place < end:
+        if place <= wide_end:
+            foreign = lowest_bit(span_mask(data, place, _FIRST_FOREIGN, _LAST_FOREIGN))
+            size = min(foreign, end - place)
+            used = _strip_ascii(data, place, size, stripped, used)
+            place += size
+            if size == WIDE or place == end:
+                continue
+        while place < end and (data[place] >= _FIRST_FOREIGN or place > wide_end):
+            width, code = _decode(data, place)
+            if alnum[code]:
+                for k in range(width):
+                    stripped[used + k] = data[place + k]
+                used += width
+            place += width
+    return used
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _strip_ascii(data: NDArray[np.uint8], place: int, size: int, stripped: NDArray[np.uint8], used: int) -> int:
+    """Copy the letters and digits of up to 64 bytes, run by run; what is written beyond them is junk."""
+    mask = (
+        span_mask(data, place, _LOWER_A, _LOWER_Z)
+        | span_mask(data, place, _UPPER_A, _UPPER_Z)
+        | span_mask(data, place, _DIGIT_0, _DIGIT_9)
+    )
+    if size < WIDE:
+        mask &= (_ONE << np.uint64(size)) - _ONE
+    while mask:
+        first = lowest_bit(mask)
+        run = lowest_bit(~(mask >> np.uint64(first)))
+        for k in range(0, max(run, 2 * _BLOCK), _BLOCK):
+            store_word(stripped, used + k, load_word(data, place + first + k))
+        used += run
+        mask &= mask + (_ONE << np.uint64(first))
+    return used
+
+
+@njit(cache=True, nogil=True)
+def _decode(data: NDArray[np.uint8], place: int) -> tuple[int, int]:
+    """Return width and code point of the character at a place."""
+    byte = np.int64(data[place])
+    if byte < 0x80:
+        return 1, int(byte)
+    width = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
+    code = byte & (0x7F >> width)
+    for k in range(1, width):
+        code = code << 6 | np.int64(data[place + k]) & 0x3F
+    return width, int(code)

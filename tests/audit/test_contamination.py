@@ -1,0 +1,321 @@
+"""The gate end to end: what is planted is found, nothing else is, and no order of anything shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+import memaudit
+from memaudit.audit.contamination import Contamination, contamination, merge
+from memaudit.audit.contamination_evidence import Judgement
+from memaudit.errors import InputError, RunError
+from memaudit.report.formats import FORMATS
+
+WORDS = (
+    "amber basin cedar delta ember fjord grove haven inlet jetty knoll ledge marsh north ocean perch quarry ridge "
+    "shore tundra upland valley willow yarrow zephyr anchor beacon canyon dune estuary falcon glacier harbor island "
+    "juniper kestrel lagoon meadow nectar orchard prairie quartz ravine summit thicket umber vista wharf"
+).split()
+ZWSP, RLO, PDF, CYRILLIC_A = "\u200b", "\u202e", "\u202c", "\u0430"
+
+
+def sentence(seed: str, length: int = 14) -> str:
+    lot = random.Random(seed)
+    return " ".join(lot.choice(WORDS) for _ in range(length)).capitalize() + "."
+
+
+def passage(seed: str, sentences: int = 6) -> str:
+    return " ".join(sentence(f"{seed}/{i}") for i in range(sentences))
+
+
+def items(count: int) -> list[dict[str, str]]:
+    return [{"question": sentence(f"q{i}", 24), "answer": sentence(f"a{i}", 10)} for i in range(count)]
+
+
+def write_jsonl(path: Path, rows: list[dict[str, str]]) -> str:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def write_corpus(path: Path, texts: list[str]) -> str:
+    return write_jsonl(path, [{"text": text} for text in texts])
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def clean_documents(count: int) -> list[str]:
+    return [passage(f"d{i}") for i in range(count)]
+
+
+def planted(question: str) -> str:
+    return f"{passage('before')}\n{question}\n{passage('after')}"
+
+
+def run(benchmark: str, corpus: str | list[str], **changes: object) -> Contamination:
+    return contamination(benchmark, corpus, formats=(), **changes)  # type: ignore[arg-type]
+
+
+def found(result: Contamination) -> list[str]:
+    return [finding["item"] for finding in result.report["findings"]]
+
+
+DISGUISES = {
+    "verbatim": lambda text: text,
+    "upper case": str.upper,
+    "line wraps": lambda text: text.replace(" ", "\n    ", 9),
+    "zero width between letters": lambda text: ZWSP.join(text),
+    "bidirectional controls": lambda text: " ".join(RLO + word + PDF for word in text.split()),
+    "tag characters": lambda text: "".join(c + chr(0xE0061) for c in text),
+    "Cyrillic lookalikes": lambda text: text.replace("a", CYRILLIC_A).replace("e", "\u0435").replace("o", "\u043e"),
+    "full width": lambda text: "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
+    "no punctuation": lambda text: "".join(c for c in text if c.isalnum() or c.isspace()),
+    "no-break spaces": lambda text: text.replace(" ", "\u00a0"),
+    "accents": lambda text: text.replace("e", "e\u0301"),
+}
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_a_disguised_item_is_found_and_only_it(folder: Path, disguise: str) -> None:
+    rows = items(20)
+    benchmark = write_jsonl(folder / "bench.jsonl", rows)
+    documents = clean_documents(50)
+    documents[30] = planted(DISGUISES[disguise](rows[7]["question"]))
+    result = run(benchmark, write_corpus(folder / "corpus.jsonl", documents))
+    [finding] = result.report["findings"]
+    assert (result.verdict, result.exit_code) == ("found", 1)
+    assert (finding["number"], finding["source"]) == (8, f"{benchmark}:8")
+    assert finding["evidence"][0]["source"] == f"{folder / 'corpus.jsonl'}:31"
+    assert finding["match"] == ("raw" if disguise == "verbatim" else "normalised")
+    assert result.items[7].verdict == "contaminated"
+    assert {item.verdict for item in result.items if item.number != 8} == {"clean"}
+
+
+def test_edited_words_do_not_hide_an_item(folder: Path) -> None:
+    rows = items(20)
+    words = rows[3]["question"].split()
+    for place in (4, 13, 20):
+        words[place] = "changed"
+    documents = clean_documents(50)
+    documents[11] = planted(" ".join(words))
+    result = run(write_jsonl(folder / "b.jsonl", rows), write_corpus(folder / "c.jsonl", documents))
+    [finding] = result.report["findings"]
+    assert (finding["number"], finding["match"]) == (4, "edited")
+    assert 0.8 <= finding["score"] < 1
+    copied = "".join(piece for piece, marked in finding["evidence"][0]["item_pieces"] if marked)
+    assert "changed" not in copied
+    assert copied.split()[0] == rows[3]["question"].split()[0]
+    joined = "".join(piece for piece, _ in finding["evidence"][0]["item_pieces"])
+    assert joined == rows[3]["question"]
+
+
+def test_an_answer_alone_and_a_short_item_are_found(folder: Path) -> None:
+    rows = [*items(10), {"question": sentence("short", 8), "answer": "Yes."}]
+    documents = clean_documents(30)
+    documents[2] = planted(rows[4]["answer"])
+    documents[9] = planted(rows[10]["question"])
+    result = run(write_jsonl(folder / "b.jsonl", rows), write_corpus(folder / "c.jsonl", documents))
+    assert {(f["number"], f["part"]) for f in result.report["findings"]} == {(5, "answer"), (11, "question")}
+
+
+def test_boilerplate_convicts_nobody_and_moves_no_verdict(folder: Path) -> None:
+    rows, documents = items(40), clean_documents(200)
+    documents[17] = planted(rows[5]["question"])
+    before = run(write_jsonl(folder / "b.jsonl", rows), write_corpus(folder / "c.jsonl", documents))
+    boilerplate = sentence("boilerplate", 18)
+    for number in (5, 6, 7):
+        rows[number]["question"] += " " + boilerplate
+    documents = [text + "\n" + boilerplate if i % 2 else text for i, text in enumerate(documents)]
+    after = run(write_jsonl(folder / "b2.jsonl", rows), write_corpus(folder / "c2.jsonl", documents))
+    assert [f["number"] for f in before.report["findings"]] == [6]
+    assert [f["number"] for f in after.report["findings"]] == [6]
+    assert after.items[6].verdict == "common"
+    assert after.report["common_count"] == 2
+    assert after.report["common"][0]["documents"] == 100
+
+
+def test_items_too_short_are_not_judged_and_said_so(folder: Path) -> None:
+    rows = [*items(3), {"question": "Why not?", "answer": "4"}]
+    result = run(write_jsonl(folder / "b.jsonl", rows), write_corpus(folder / "c.jsonl", clean_documents(5)))
+    assert (result.verdict, result.exit_code) == ("clean", 0)
+    assert result.items[3].verdict == "not judged"
+    assert result.report["benchmark"]["not_judged"][0]["count"] == 1
+    mostly = write_jsonl(folder / "b2.jsonl", [rows[0], *[{"question": f"Why {i}?", "answer": "4"} for i in range(3)]])
+    assert run(mostly, str(folder / "c.jsonl")).exit_code == 3
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    names = ("report.json", "report.html", "junit.xml", "results.sarif", "records.parquet")
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+@pytest.fixture
+def sharded(folder: Path) -> tuple[str, list[str]]:
+    rows, documents = items(30), clean_documents(320)
+    for i in range(12):
+        documents[25 * i] = planted(rows[i]["question"])
+    documents[100] = documents[200] = documents[300] = planted(rows[4]["question"].upper())
+    (folder / "parts").mkdir()
+    names = [write_corpus(folder / "parts" / f"part-{i:02}.jsonl", documents[5 * i : 5 * i + 5]) for i in range(64)]
+    return write_jsonl(folder / "b.jsonl", rows), names
+
+
+ALL = ("html", "json", "junit", "sarif")
+
+
+def test_no_order_of_files_processes_or_shares_shows(folder: Path, sharded: tuple[str, list[str]]) -> None:
+    benchmark, names = sharded
+    contamination(benchmark, names, out=folder / "one", formats=ALL)
+    shuffled = random.Random(0).sample(names, len(names))
+    contamination(benchmark, shuffled, out=folder / "two", processes=2, formats=ALL)
+    shares = [folder / f"share-{i}" for i in range(1, 6)]
+    for number, share in enumerate(shares, 1):
+        partial = contamination(benchmark, names, out=share, shard=(number, 5), formats=("html",))
+        assert (partial.exit_code, partial.report["complete"]) == (3, False)
+    merged = merge(list(reversed(shares)), folder / "merged", formats=ALL)
+    assert merged.exit_code == 1
+    expected = outputs(folder / "one")
+    assert outputs(folder / "two") == expected
+    assert outputs(folder / "merged") == expected
+
+
+def test_one_file_or_many_give_the_same_findings(folder: Path, sharded: tuple[str, list[str]]) -> None:
+    benchmark, names = sharded
+    many = run(benchmark, names).report
+    whole = folder / "whole.jsonl"
+    whole.write_bytes(b"".join(Path(name).read_bytes() for name in names))
+    one = run(benchmark, str(whole)).report
+
+    def place(source: str) -> int:
+        name, _, line = source.rpartition(":")
+        return int(line) if name == str(whole) else 5 * names.index(name) + int(line)
+
+    for report in (one, many):
+        for finding in report["findings"]:
+            for evidence in finding["evidence"]:
+                evidence["source"] = place(evidence["source"])
+    for part in ("findings", "common", "estimates", "parts", "verdict", "reasons", "groups"):
+        assert one[part] == many[part]
+
+
+def test_an_interrupted_run_goes_on_and_a_new_policy_needs_no_new_scan(
+    folder: Path, sharded: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    benchmark, names = sharded
+    contamination(benchmark, names, out=folder / "one", formats=ALL)
+    stopped: list[int] = []
+
+    def stop(done: int, total: int) -> None:
+        stopped.append(total)
+        if done == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        contamination(benchmark, names, out=folder / "two", progress=stop)
+    seen: list[int] = []
+    contamination(benchmark, names, out=folder / "two", formats=ALL, progress=lambda done, total: seen.append(done))
+    assert seen == list(range(21, 65))
+    assert outputs(folder / "two") == outputs(folder / "one")
+    lenient = contamination(
+        benchmark, names, out=folder / "two", formats=(), judgement=Judgement(max_items=12), progress=stop
+    )
+    assert stopped[-1] == 64
+    assert len(stopped) == 20  # not one file was read again
+    assert (lenient.verdict, lenient.exit_code) == ("clean", 0)
+
+
+def test_skipped_records_never_give_a_clean_verdict(folder: Path) -> None:
+    benchmark = write_jsonl(folder / "b.jsonl", items(5))
+    corpus = folder / "c.jsonl"
+    corpus.write_text('{"text": "' + passage("x") + '"}\n{not json}\n')
+    with pytest.raises(InputError, match=r"c\.jsonl:2: not valid JSON"):
+        run(benchmark, str(corpus))
+    skipped = run(benchmark, str(corpus), skip_bad=True)
+    assert (skipped.verdict, skipped.exit_code) == ("inconclusive", 3)
+    assert any("c.jsonl:2" in reason for reason in skipped.report["reasons"])
+
+
+def test_a_corpus_with_nothing_in_it_is_refused(folder: Path) -> None:
+    benchmark = write_jsonl(folder / "b.jsonl", items(5))
+    (folder / "empty.jsonl").write_text("\n\n")
+    write_corpus(folder / "c.jsonl", clean_documents(3))
+    for corpus in ([str(folder / "empty.jsonl")], [str(folder / "c.jsonl"), str(folder / "empty.jsonl")]):
+        with pytest.raises(InputError, match=r"no records in .*empty\.jsonl"):
+            run(benchmark, corpus)
+    with pytest.raises(InputError, match="nothing to search"):
+        run(benchmark, [])
+
+
+def test_accepted_findings_pass_and_new_ones_fail(folder: Path) -> None:
+    from memaudit.baseline import write_baseline
+
+    rows, documents = items(20), clean_documents(40)
+    documents[3], documents[8] = planted(rows[1]["question"]), planted(rows[2]["question"])
+    first = run(write_jsonl(folder / "b.jsonl", rows), write_corpus(folder / "c.jsonl", documents))
+    accepted = folder / "accepted.json"
+    write_baseline(first.report, accepted)
+    text = accepted.read_text()
+    assert not any(word in text.lower() for word in rows[1]["question"].lower().split() if len(word) > 4)
+    (folder / "elsewhere").mkdir()
+    moved = write_jsonl(folder / "elsewhere" / "renamed.jsonl", [*items(3)[:0], rows[19], *rows[:19]])
+    judgement = Judgement(baseline=str(accepted))
+    again = run(moved, str(folder / "c.jsonl"), judgement=judgement)
+    assert (again.exit_code, len(again.report["findings"])) == (0, 2)
+    assert again.report["baseline"]["accepted"] == 2
+    documents[20] = planted(rows[6]["question"])
+    new = run(moved, write_corpus(folder / "c2.jsonl", documents), judgement=judgement)
+    assert new.exit_code == 1
+    assert [f["number"] for f in new.report["findings"] if not f["accepted"]] == [8]
+
+
+def test_an_index_gives_the_verdict_of_its_corpus(folder: Path) -> None:
+    from memaudit.text.index.corpus_index import build_index
+
+    rows, documents = items(20), clean_documents(60)
+    documents[3], documents[8] = planted(rows[1]["question"]), planted(rows[2]["question"].upper())
+    benchmark, corpus = write_jsonl(folder / "b.jsonl", rows), write_corpus(folder / "c.jsonl", documents)
+    build_index([corpus], folder / "index")
+    streamed = run(benchmark, corpus).report
+    indexed = contamination(benchmark, index=folder / "index", formats=()).report
+    for part in ("findings", "common", "estimates", "parts", "verdict"):
+        assert indexed[part] == streamed[part]
+
+
+def test_shares_of_other_plans_are_not_merged(folder: Path) -> None:
+    benchmark = write_jsonl(folder / "b.jsonl", items(5))
+    one, two = (
+        write_corpus(folder / "1.jsonl", clean_documents(3)),
+        write_corpus(folder / "2.jsonl", clean_documents(4)),
+    )
+    run(benchmark, one, out=folder / "a")
+    run(benchmark, two, out=folder / "b")
+    with pytest.raises(RunError, match="another plan"):
+        merge([folder / "a", folder / "b"], folder / "c")
+
+
+def test_redacted_outputs_hold_no_text(folder: Path) -> None:
+    rows, documents = items(10), clean_documents(20)
+    documents[3] = planted(rows[1]["question"])
+    benchmark, corpus = write_jsonl(folder / "b.jsonl", rows), write_corpus(folder / "c.jsonl", documents)
+    contamination(
+        benchmark, corpus, out=folder / "run", formats=tuple(FORMATS.targets()), judgement=Judgement(redact=True)
+    )
+    span = " ".join(rows[1]["question"].split()[3:7])
+    for path in (folder / "run").iterdir():
+        if path.name != "items.log":
+            assert span.encode() not in path.read_bytes()
+
+
+def test_the_function_is_public(folder: Path) -> None:
+    benchmark = write_jsonl(folder / "b.jsonl", items(3))
+    result = memaudit.contamination(benchmark, write_corpus(folder / "c.jsonl", clean_documents(4)))
+    assert str(result).startswith("clean: 0 of 3 items")
+    assert (result.folder / "report.html").exists()
+    assert os.listdir(folder / "runs") == [result.folder.name]
