@@ -26,11 +26,21 @@ class Report:
     name: str
     rows: list[dict[str, Any]] = field(default_factory=list)
 
-    def add(self, what: str, value: float, *, unit: str = "x", goal: float | None = None, note: str = "") -> None:
-        """Record one figure; with a goal, at least that much is expected."""
-        met = None if goal is None else value >= goal
-        self.rows.append({"what": what, "value": value, "unit": unit, "goal": goal, "met": met, "note": note})
-        against = "" if goal is None else f"  goal >= {goal:g}  {'met' if met else 'MISSED'}"
+    def add(
+        self,
+        what: str,
+        value: float,
+        *,
+        unit: str = "x",
+        goal: float | None = None,
+        at_most: bool = False,
+        note: str = "",
+    ) -> None:
+        """Record one figure; with a goal, at least that much is expected, or at most."""
+        met = None if goal is None else (value <= goal if at_most else value >= goal)
+        row = {"what": what, "value": value, "unit": unit, "goal": goal, "met": met, "note": note}
+        self.rows.append(row | ({"at_most": True} if at_most else {}))
+        against = "" if goal is None else f"  goal {'<=' if at_most else '>='} {goal:g}  {'met' if met else 'MISSED'}"
         print(f"{what:<64} {value:>12,.4g} {unit:<10}{against}  {note}", flush=True)
 
     def finish(self) -> None:

@@ -202,8 +202,9 @@ def audit(
     from memaudit.audit.extraction import AuditOptions, audit
     from memaudit.errors import Verdict
     from memaudit.models.load import load_model
-    from memaudit.report.terminal import console, print_verdict, progress_bar, reader_may_leave
+    from memaudit.report.terminal import announce_compilation, console, print_verdict, progress_bar, reader_may_leave
 
+    announce_compilation()
     options = AuditOptions(
         prefix=prefix,
         suffix=suffix,

@@ -89,8 +89,9 @@ def contamination(
     """
     from memaudit.audit.contamination import ContaminationOptions, contamination
     from memaudit.audit.contamination_evidence import Judgement
-    from memaudit.report.terminal import progress_bar
+    from memaudit.report.terminal import announce_compilation, progress_bar
 
+    announce_compilation()
     options = ContaminationOptions(
         fields=tuple(field or ()), text_field=text_field, split=split, skip_bad=skip_bad, max_expand=max_expand
     )

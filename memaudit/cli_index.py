@@ -52,9 +52,11 @@ def build(
       memaudit index build web='web/*.jsonl.zst' code='src/*.py' --out mixture.index
       memaudit index build book.txt --unit token --tokenizer models/gpt --out book.index
     """
+    from memaudit.report.terminal import announce_compilation
     from memaudit.text.index.corpus_index import build_index
     from memaudit.text.index.manifest import load_tokenizer
 
+    announce_compilation()
     index = build_index(
         corpus,
         out,
@@ -90,10 +92,11 @@ def stats(
     from memaudit.files import strict_json
     from memaudit.report.index_page import write_index_page
     from memaudit.report.index_terminal import print_statistics
-    from memaudit.report.terminal import console, reader_may_leave
+    from memaudit.report.terminal import announce_compilation, console, reader_may_leave
     from memaudit.text.index.corpus_index import CorpusIndex
     from memaudit.text.index.statistics import index_statistics
 
+    announce_compilation()
     opened = CorpusIndex.open(index)
     if verify:
         opened.verify()
@@ -125,10 +128,11 @@ def trace(
     """
     from memaudit.files import strict_json
     from memaudit.report.index_terminal import print_trace
-    from memaudit.report.terminal import console, reader_may_leave
+    from memaudit.report.terminal import announce_compilation, console, reader_may_leave
     from memaudit.text.index.corpus_index import CorpusIndex
     from memaudit.text.index.trace import trace
 
+    announce_compilation()
     found = trace(CorpusIndex.open(index), _text(text), min_words=min_words, limit=limit)
     with reader_may_leave():
         if shown == "json":

@@ -96,8 +96,10 @@ def train_ngram(
       memaudit train ngram --corpus train.jsonl --order infinity --out models/infinity
     """
     from memaudit.errors import InputError
+    from memaudit.report.terminal import announce_compilation
     from memaudit.training.train import CorpusOptions, train_ngram
 
+    announce_compilation()
     source = CorpusOptions(corpus or [], unit, vocab_size, text_field, split, max_expand)
     if (index is None) == (not corpus):
         raise InputError("an n-gram model counts in one text", "give either --corpus or --index")

@@ -21,21 +21,18 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from time import gmtime, perf_counter, strftime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from memaudit.errors import RunError
 from memaudit.files import compact_json, read_json, strict_json, sync_folder, write_atomic, write_error
 from memaudit.records import WindowRecord
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 PLAN, LOG, REPORT, TIMES, LOCK = "plan.json", "items.log", "report.json", "times.json", "run.lock"
 PARQUET = "records.parquet"
+ITEMS = "items.jsonl"
 _NOT_IDENTITY = ("identity", "command", "controls", "judgement")
 """What is shown, follows from the rest, or only judges what was measured: a new policy needs no new run."""
 Block = TypeVar("Block", bound=Sequence[int])
-Record = TypeVar("Record", bound="DataclassInstance")
 
 
 def identity(plan: Mapping[str, Any]) -> str:
@@ -101,7 +98,7 @@ class RunDirectory:
         lock = _take_lock(folder)
         try:
             settled = _settle_plan(folder, wanted)
-            for name in (PLAN, REPORT, TIMES, PARQUET):
+            for name in (PLAN, REPORT, TIMES, PARQUET, ITEMS):
                 for leftover in folder.glob(f".{name}.*.tmp"):
                     leftover.unlink()
             return RunDirectory(folder, settled, lock)
@@ -150,15 +147,8 @@ class RunDirectory:
         self._size += len(lines)
         self.records.update((record["index"], record) for record in new)
 
-    def finish(self, report: Mapping[str, Any], records: Sequence[Record], kind: type[Record]) -> None:
-        """Write ``records.parquet`` and then ``report.json``, atomically and byte-stable.
-
-        Args:
-            report: Strict JSON values.
-            records: One record a row, in the order of the plan.
-            kind: The dataclass of the records, for a run that has none.
-        """
-        write_parquet(records, self.folder / PARQUET, kind)
+    def finish(self, report: Mapping[str, Any]) -> None:
+        """Write ``report.json``, atomically and byte-stable; what else is derived must stand there already."""
         write_atomic(self.folder / REPORT, strict_json(report))
 
     def close(self) -> None:
@@ -247,8 +237,8 @@ def read_finished(folder: Path) -> FinishedRun:
     return FinishedRun(run.report, run.records)
 
 
-def write_parquet(records: Sequence[Record], path: Path, kind: type[Record]) -> None:
-    r"""Write one row per record, in the order given: a table for pandas, DuckDB, R.
+def write_parquet(records: Sequence[WindowRecord], path: Path) -> None:
+    r"""Write one row per window, in the order given: a table for pandas, DuckDB, R.
 
     Lone surrogates, which Parquet cannot hold, are written as the six characters ``\ud800``.
 
@@ -264,16 +254,15 @@ def write_parquet(records: Sequence[Record], path: Path, kind: type[Record]) -> 
         "bool": pa.bool_(),
         "str": pa.string(),
         "list[int]": pa.list_(pa.int32()),
-        "list[str]": pa.list_(pa.string()),
     }
     columns, schema = [], []
-    for field in fields(kind):
-        name, _, optional = str(field.type).partition(" | ")
+    for field in fields(WindowRecord):
+        kind, _, optional = str(field.type).partition(" | ")
         values = [getattr(record, field.name) for record in records]
-        if name == "str":
+        if kind == "str":
             values = [value and value.encode("utf-8", "backslashreplace").decode() for value in values]
-        columns.append(pa.array(values, kinds[name]))
-        schema.append(pa.field(field.name, kinds[name], nullable=bool(optional)))
+        columns.append(pa.array(values, kinds[kind]))
+        schema.append(pa.field(field.name, kinds[kind], nullable=bool(optional)))
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_arrays(columns, schema=pa.schema(schema)), buffer, compression="zstd")
     write_atomic(path, buffer.getvalue())

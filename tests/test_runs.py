@@ -281,7 +281,8 @@ def test_finished_run_reads_back(tmp_path: Path) -> None:
         run.times["scoring"] = 1.5
         assert read_run(tmp_path).report is None
         assert not read_run(tmp_path).complete
-        run.finish({"complete": True, "verdict": "clean"}, records, WindowRecord)
+        write_parquet(records, tmp_path / "records.parquet")
+        run.finish({"complete": True, "verdict": "clean"})
     run_read = read_run(tmp_path)
     assert run_read.complete
     assert run_read.records == sorted(records, key=lambda r: r.index)
@@ -334,13 +335,13 @@ def test_parquet_holds_every_field_and_the_same_bytes(tmp_path: Path) -> None:
         record(0),
         record(1, log_prob=None, copies=None, continuation_ids=[5, 6], edit_similarity=0.25),
     ]
-    write_parquet(records, tmp_path / "a.parquet", WindowRecord)
-    write_parquet(records, tmp_path / "b.parquet", WindowRecord)
-    write_parquet([], tmp_path / "empty.parquet", WindowRecord)
+    write_parquet(records, tmp_path / "a.parquet")
+    write_parquet(records, tmp_path / "b.parquet")
+    write_parquet([], tmp_path / "empty.parquet")
     assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
     table = pq.read_table(tmp_path / "a.parquet")
     assert table.column_names == [field.name for field in fields(WindowRecord)]
     assert [WindowRecord(**row) for row in table.to_pylist()] == records
     assert pq.read_schema(tmp_path / "empty.parquet").equals(table.schema)
-    write_parquet([record(0, suffix_text="a\ud800b")], tmp_path / "s.parquet", WindowRecord)
+    write_parquet([record(0, suffix_text="a\ud800b")], tmp_path / "s.parquet")
     assert pq.read_table(tmp_path / "s.parquet")["suffix_text"].to_pylist() == ["a\\ud800b"]

@@ -24,10 +24,10 @@ from memaudit.audit.contamination_evidence import ItemRecord, Judgement, conclud
 from memaudit.audit.haystack import CorpusOptions, Haystack, open_haystack, refuse_nothing
 from memaudit.audit.judgement import needles_of
 from memaudit.errors import InputError, RunError
-from memaudit.files import read_json, strict_json
+from memaudit.files import compact_json, read_json, strict_json, write_atomic
 from memaudit.provenance import versions
 from memaudit.report.formats import writers
-from memaudit.runs import PLAN, RunDirectory, identity, read_items
+from memaudit.runs import ITEMS, PLAN, RunDirectory, identity, read_items
 from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
 from memaudit.text.scan.result import Scan
 
@@ -56,7 +56,7 @@ class Contamination:
     items: list[ItemRecord]
     """One record per item, in the order of the benchmark."""
     files: list[Path]
-    """What was written beside report.json and records.parquet."""
+    """What was written beside report.json and items.jsonl."""
     notice: str = ""
 
     @property
@@ -100,7 +100,7 @@ def contamination(
         clean_split: Folder for the clean and the contaminated items as two files.
         shard: ``(i, n)``: do only every n-th file, from the i-th, counted from 1.
         processes: Files scanned at the same time.
-        formats: What to write beside report.json and records.parquet.
+        formats: What to write beside report.json and items.jsonl.
         progress: Told after every file.
         **fields: Single options by name (``skip_bad=True``), over those in ``options``.
 
@@ -137,7 +137,7 @@ def merge(runs: Sequence[Path], out: Path, formats: Sequence[str] = ("html",)) -
     Args:
         runs: Run directories of the same plan.
         out: Run directory to write; it may hold some shares already.
-        formats: What to write beside report.json and records.parquet.
+        formats: What to write beside report.json and items.jsonl.
 
     Raises:
         RunError: A folder holds no run, or one of another plan.
@@ -293,5 +293,7 @@ def _finish(
         refuse_nothing(run.plan["corpus"], [scan.documents for scan in scans])
     scan = Scan.joined(scans, patterns)
     report, records = conclude(run.plan, items, patterns, scan, complete=complete, judgement=judgement)
-    run.finish(report, records, ItemRecord)
+    lines = (compact_json(dataclasses.asdict(record)) + b"\n" for record in records)
+    write_atomic(run.folder / ITEMS, b"".join(lines))
+    run.finish(report)
     return report, records

@@ -52,7 +52,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class ItemRecord:
-    """What was found out about one item: one row of records.parquet."""
+    """What was found out about one item: one line of items.jsonl."""
 
     item: str
     number: int
@@ -234,6 +234,7 @@ def _parts(items: Sequence[JudgedItem], patterns: Patterns) -> list[dict[str, An
 
 def _finding(judged: JudgedItem, patterns: Patterns, scan: Scan, accepted: set[str], redact: bool) -> dict[str, Any]:
     item, best = judged.item, judged.matches[0]
+    shown = [match for match in judged.matches if match.found == best.found][:SHOWN_DOCUMENTS]
     id = fingerprint("contamination", "", whole_text(item))
     return {
         "id": id,
@@ -248,8 +249,8 @@ def _finding(judged: JudgedItem, patterns: Patterns, scan: Scan, accepted: set[s
         "documents": best.documents,
         "rules": _fired(judged),
         "accepted": id in accepted,
-        "evidence": [_evidence(match, patterns, scan, redact) for match in judged.matches[:SHOWN_DOCUMENTS]],
-        "more_documents": max(0, best.documents - min(SHOWN_DOCUMENTS, len(judged.matches))),
+        "evidence": [_evidence(match, patterns, scan, redact) for match in shown],
+        "more_documents": max(0, best.documents - len(shown)),
     }
 
 

@@ -29,7 +29,7 @@ from memaudit.models.sampling import continuation_text
 from memaudit.provenance import versions
 from memaudit.records import TokenIds, TokenScores, Window, WindowRecord
 from memaudit.report.formats import writers
-from memaudit.runs import RunDirectory, identity
+from memaudit.runs import PARQUET, RunDirectory, identity, write_parquet
 from memaudit.text.index.corpus_index import CorpusIndex
 from memaudit.text.read import Corpus, Split, read_corpus
 from memaudit.text.windows import WindowOptions, WindowSet, draw_windows
@@ -125,7 +125,8 @@ def audit(
         run.times["windows"] = perf_counter() - started
         records = [WindowRecord(**run.records[i]) for i in sorted(run.records)]
         report = conclude(run.plan, records)
-        run.finish(report, records, WindowRecord)
+        write_parquet(records, folder / PARQUET)
+        run.finish(report)
         files = [write(folder) for write in chosen_writers]
     return Audit(folder, report, records, files, run.notice)
 

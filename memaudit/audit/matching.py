@@ -7,6 +7,7 @@ aligned with the passage of the document, so that a few changed words do not hid
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -26,8 +27,10 @@ MIN_SIMILARITY = 0.8
 """Least similarity of the item and the passage, both without common text, after normalisation."""
 COMMON_SHARE, COMMON_DOCUMENTS = 0.1, 10
 """A seed in more than this share of the documents, and in this many, is common text and no evidence."""
+SHORT, SHORT_SIMILARITY = 13, 0.95
+"""Sentences of fewer words are often alike by chance, so they must be this similar ..."""
 FEWEST_FUZZY_WORDS = 8
-"""An item of fewer words must stand in a document whole, word for word."""
+"""... and those of fewer than this many must stand in a document word for word."""
 FEWEST_COPIED = 3
 """Words in a row below which agreement is not marked: any two texts share single words."""
 
@@ -78,8 +81,8 @@ class Matcher:
         ours, theirs = self._common_words.without(words), self._common_words.without(passage)
         enough = len(ours) >= min(SEED, len(words))
         similarity = 1.0 if kind != "edited" and enough else _similarity(ours, theirs) if enough else 0.0
-        fuzzy = len(words.texts) >= FEWEST_FUZZY_WORDS and similarity >= MIN_SIMILARITY
-        found = enough and coverage >= MIN_COVERAGE and (fuzzy or kind != "edited")
+        alike = kind != "edited" or similarity >= _least_similarity(len(words.texts))
+        found = enough and coverage >= MIN_COVERAGE and alike
         return Match(
             needle=needle,
             candidate=candidate,
@@ -161,6 +164,13 @@ def _pieces(text: str, spans: Sequence[tuple[int, int]]) -> Marked:
 def _strength(match: Match) -> tuple[float, ...]:
     kinds: dict[Kind, int] = {"edited": 0, "normalised": 1, "raw": 2}
     return match.found, match.similarity, kinds[match.kind], len(match.candidate.seeds), match.coverage
+
+
+def _least_similarity(words: int) -> float:
+    """Return how alike an item of so many words and a passage must be where the words are not the same."""
+    if words >= SHORT:
+        return MIN_SIMILARITY
+    return SHORT_SIMILARITY if words >= FEWEST_FUZZY_WORDS else math.inf
 
 
 def _similarity(ours: list[str], theirs: list[str]) -> float:

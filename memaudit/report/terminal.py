@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
 from rich.console import Console
@@ -157,6 +158,26 @@ def reader_may_leave() -> Iterator[None]:
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):  # rich turns the first into the second, with 1: a verdict of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@cache
+def announce_compilation() -> None:
+    """Have the first compilation of a kernel explained on stderr: it takes seconds, once after installation."""
+    from numba.core import event
+
+    class Announcement(event.Listener):
+        said = False
+
+        def on_start(self, _: object) -> None:
+            if not self.said:
+                self.said = True
+                with suppress(OSError):
+                    print("memaudit: compiling kernels, once after installation", file=sys.stderr, flush=True)  # noqa: T201
+
+        def on_end(self, _: object) -> None:
+            pass
+
+    event.register("numba:compile", Announcement())  # type: ignore[no-untyped-call]
 
 
 @contextmanager

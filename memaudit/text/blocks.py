@@ -6,14 +6,20 @@ Words are little-endian, as on every machine that numba compiles for by default.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numba.extending
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
 BLOCK = 64
 _BYTE, _WORD, _LANES = ir.IntType(8), ir.IntType(64), ir.VectorType(ir.IntType(8), BLOCK)
+
+
+def intrinsic(emitter: Callable[..., Any]) -> Any:
+    """Return what a kernel may call, with the arguments of the emitter but the first, which numba gives."""
+    return numba.extending.intrinsic(emitter)
 
 
 @intrinsic

@@ -152,7 +152,7 @@ def test_items_too_short_are_not_judged_and_said_so(folder: Path) -> None:
 
 
 def outputs(folder: Path) -> dict[str, bytes]:
-    names = ("report.json", "report.html", "junit.xml", "results.sarif", "records.parquet")
+    names = ("report.json", "report.html", "junit.xml", "results.sarif", "items.jsonl")
     return {name: (folder / name).read_bytes() for name in names}
 
 

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memaudit.errors import RunError
-from memaudit.records import WindowRecord
 from memaudit.report.contamination_page import COPIED, EXHIBITS, LISTED, render_run, shorten
 from memaudit.report.formats import FORMATS, HTML, print_report
 from memaudit.report.terminal import console
@@ -253,7 +252,7 @@ def test_every_format_of_a_run_directory(tmp_path: Path, capsys: pytest.CaptureF
     report = contamination_report(hostile=True)
     with RunDirectory.open(folder, {"kind": "contamination", "command": "memaudit contamination x"}) as run:
         run.append([{"index": 0, "scan": {}}])
-        run.finish(report, [], WindowRecord)
+        run.finish(report)
     written = {name: FORMATS.resolve(name)(folder) for name in FORMATS.builtin}
     assert {name: path.name for name, path in written.items()} == {
         "html": "report.html",
@@ -268,6 +267,6 @@ def test_every_format_of_a_run_directory(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_runs_of_an_unknown_kind_are_refused(tmp_path: Path) -> None:
     with RunDirectory.open(tmp_path / "run", {"kind": "membership"}) as run:
-        run.finish(contamination_report(kind="membership"), [], WindowRecord)
+        run.finish(contamination_report(kind="membership"))
     with pytest.raises(RunError, match="of kind 'membership' cannot be shown"):
         HTML(tmp_path / "run")

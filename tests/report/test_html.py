@@ -248,7 +248,7 @@ def test_written_from_a_run_directory(factory: Factory, tmp_path: Path, page_of_
         with pytest.raises(RunError, match="no report yet"):
             HTML(folder)
         run.append([asdict(record) for record in records])
-        run.finish(report, records, WindowRecord)
+        run.finish(report)
     path = HTML(folder)
     assert path == folder / "report.html"
     assert path.read_text(encoding="utf-8") == page_of_one

@@ -2,102 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from memaudit.text.scan.tables import Slots, lookup, passes
-
-KEPT = 10
-"""Candidates that are kept for the sake of one seed of a needle."""
+from memaudit.text.scan.tables import lookup, passes
+from memaudit.text.scan.tally import KEPT, WINDOW_BITS, Tables, Tally
 
 _SEED = 5
 MIN_SPAN, MIN_RUN, MAX_MISSES = 11, 5, 4
 """Words of a span that Llama 2's rule calls contaminated; of the run that it holds; mismatches in it."""
 
-
-class Tables(NamedTuple):
-    """What the kernel needs of the needles; a pair is one needle with one of its different seeds."""
-
-    words: NDArray[np.uint64]
-    offsets: NDArray[np.int64]
-    needle_of: NDArray[np.int32]
-    filter: NDArray[np.uint64]
-    filter_bits: int
-    seed_slots: Slots
-    seed_first: NDArray[np.int64]
-    posting_first: NDArray[np.int64]
-    postings: NDArray[np.int64]
-    """Every word at which each seed starts."""
-    before: NDArray[np.uint64]
-    """The word before each posting, 0 at the start of a needle."""
-    holder_first: NDArray[np.int64]
-    holders: NDArray[np.int32]
-    """The different needles that hold each seed: needles of the pairs, by seed."""
-    needle_seeds: NDArray[np.int64]
-    """Shape [needles + 1]: first pair of each needle."""
-    seeds_of_needle: NDArray[np.int32]
-    """Seed of each pair."""
-    pair_holders: NDArray[np.int64]
-    """Place of each pair in ``holders``."""
-    seed_places: NDArray[np.int32]
-    """Word of the needle at which the seed of each pair starts first."""
-    needed: NDArray[np.int32]
-    """Different seeds that make a document a candidate of each needle."""
-    lengths: NDArray[np.int64]
-    gram_bases: NDArray[np.int64]
-    gram_slots: Slots
-    gram_first: NDArray[np.int64]
-
-
-class Tally(NamedTuple):
-    """What a scan counts, and its working memory."""
-
-    seed_documents: NDArray[np.uint32]
-    gram_documents: NDArray[np.uint32]
-    longest: NDArray[np.int32]
-    covered: NDArray[np.bool_]
-    kept: NDArray[np.uint8]
-    """Candidates that were kept for each pair, in the order of ``holders``, up to `KEPT`."""
-    serial: NDArray[np.int64]
-    """Number of the document that is being read, shape [1]."""
-    seed_seen: NDArray[np.int64]
-    """The last document in which each seed was seen."""
-    gram_seen: NDArray[np.int64]
-    needle_seen: NDArray[np.int64]
-    needle_count: NDArray[np.int32]
-    needle_wanted: NDArray[np.int64]
-    """The last document that holds a seed for whose sake a candidate of the needle would be kept."""
-    ready: NDArray[np.int32]
-    """Needles of whose seeds the document holds enough."""
-    pair_of: NDArray[np.int64]
-    """The pair that each seed makes with the candidate at hand."""
-    inside: NDArray[np.int32]
-    """How often the seed of each pair stands in the window."""
-
-
-def new_tally(tables: Tables) -> Tally:
-    """Return a tally of nothing."""
-    seeds, grams = len(tables.seed_first), len(tables.gram_first)
-    needles, pairs = len(tables.offsets) - 1, len(tables.seeds_of_needle)
-    return Tally(
-        seed_documents=np.zeros(seeds, np.uint32),
-        gram_documents=np.zeros(grams, np.uint32),
-        longest=np.zeros(needles, np.int32),
-        covered=np.zeros(len(tables.words), np.bool_),
-        kept=np.zeros(pairs, np.uint8),
-        serial=np.zeros(1, np.int64),
-        seed_seen=np.zeros(seeds, np.int64),
-        gram_seen=np.zeros(grams, np.int64),
-        needle_seen=np.zeros(needles, np.int64),
-        needle_count=np.zeros(needles, np.int32),
-        needle_wanted=np.zeros(needles, np.int64),
-        ready=np.zeros(needles, np.int32),
-        pair_of=np.full(seeds, -1, np.int64),
-        inside=np.zeros(pairs, np.int32),
-    )
+_MANY, _DENSE = 64, 16
+"""Repeats are looked for in documents of more hits than this, and more than one in so many words."""
+_BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
 @njit(cache=True, nogil=True)
@@ -252,8 +170,13 @@ def _follow_matches(
     words, offsets, needle_of, before = tables.words, tables.offsets, tables.needle_of, tables.before
     posting_first, postings, longest, covered = tables.posting_first, tables.postings, tally.longest, tally.covered
     left, right = np.empty(MAX_MISSES + 1, np.int64), np.empty(MAX_MISSES + 1, np.int64)
+    repeats = np.zeros(len(places), np.bool_)
+    if len(places) > _MANY and _DENSE * len(places) > end - start:
+        _find_repeats(hashes[start:end], places - start, tables.reach, tally.windows, repeats)
     for i in range(len(places)):
         place, seed = places[i], seeds[i]
+        if repeats[i]:
+            continue
         for k in range(posting_first[seed], posting_first[seed + 1]):
             if place > start and hashes[place - 1] == before[k]:
                 continue  # the match began earlier
@@ -268,6 +191,33 @@ def _follow_matches(
                 _reach(words, hashes, word - 1, place - 1, -1, min(word - first, place - start), left)
                 _reach(words, hashes, word + length, place + length, 1, room - length, right)
                 _cover(words, hashes, word, place, length, left, right, covered)
+
+
+@njit(cache=True, nogil=True)
+def _find_repeats(
+    hashes: NDArray[np.uint64],
+    places: NDArray[np.int64],
+    reach: int,
+    windows: NDArray[np.uint64],
+    repeats: NDArray[np.bool_],
+) -> None:
+    """Mark the hits amid the same words as another shortly before, such as those in a long run of zeros.
+
+    ``reach`` words on either side are all that a match can come to know, so that nothing new follows.
+    """
+    sums = np.zeros(len(hashes) + 1, np.uint64)
+    for i in range(len(hashes)):
+        sums[i + 1] = sums[i] * _BASE + hashes[i]
+    power = np.uint64(1)
+    for _ in range(2 * reach):
+        power *= _BASE
+    for i in range(len(places)):
+        first, last = places[i] - reach, places[i] + reach
+        if first >= 0 and last <= len(hashes):
+            window = sums[last] - sums[first] * power
+            slot = np.int64((window * _BASE) >> np.uint64(64 - WINDOW_BITS))
+            repeats[i] = windows[slot] == window
+            windows[slot] = window
 
 
 @njit(cache=True, nogil=True, forceinline=True)

@@ -16,9 +16,9 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from memaudit.text.scan.kernel import Tables
 from memaudit.text.scan.substrings import Substrings, build_substrings
 from memaudit.text.scan.tables import fill_filter, fill_table
+from memaudit.text.scan.tally import Tables
 from memaudit.text.words import Words, encode_texts, hash_words, words_of
 
 SEED = 5
@@ -202,6 +202,7 @@ def _tables(hashes: NDArray[np.uint64], offsets: NDArray[np.int64], grams: dict[
     return Tables(
         words=hashes,
         offsets=offsets,
+        reach=int(np.diff(offsets).max(initial=0)),
         needle_of=needle_of,
         filter=fill_filter(seed_keys, filter_bits),
         filter_bits=filter_bits,

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from memaudit.errors import RunError
 from memaudit.text.read import FileDigest
-from memaudit.text.scan.kernel import KEPT
 from memaudit.text.scan.patterns import Patterns
+from memaudit.text.scan.tally import KEPT
 
 SHOWN_REJECTS = 20
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 
 import numpy as np
@@ -15,14 +15,19 @@ from numpy.typing import NDArray
 
 from memaudit.text.read import located
 from memaudit.text.scan.batch import BATCH, BatchReader
-from memaudit.text.scan.kernel import new_tally, scan_documents
+from memaudit.text.scan.kernel import scan_documents
 from memaudit.text.scan.patterns import Patterns
 from memaudit.text.scan.result import Candidate, Scan, in_order, keep_first, natural_key
+from memaudit.text.scan.tally import new_tally
 from memaudit.text.specs import Source
 from memaudit.text.split import Cut
 from memaudit.text.words import encode_texts, hash_words, read_only, spans_of
 
 TextOf = Callable[[int], str]
+
+HUGE = 1 << 20
+"""Characters above which a document is not cut into words whole."""
+_SPACE = re.compile(r"\s")
 
 
 def scan_source(
@@ -180,9 +185,28 @@ def _candidates(found: NDArray[np.int64], text_of: TextOf, source_of: TextOf) ->
     for document, group in groupby(_records(found), key=itemgetter(1)):
         records = list(group)
         text, source = text_of(document), source_of(document)
-        spans = spans_of(text, [(first, last) for _, _, first, last, _ in records])
+        spans = _spans(text, [(first, last) for _, _, first, last, _ in records])
         for (needle, _, _, _, seeds), (start, end) in zip(records, spans, strict=True):
             yield Candidate(needle, source, start, text[start:end], tuple(sorted(seeds)))
+
+
+def _spans(text: str, runs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return as `spans_of`; of a huge text, only the pieces that the runs begin and end in are cut into words."""
+    cuts = [0]
+    while len(text) - cuts[-1] > HUGE and (space := _SPACE.search(text, cuts[-1] + HUGE // 2)):
+        cuts.append(space.start())
+    if len(cuts) == 1:
+        return spans_of(text, runs)
+    pieces = [text[start:end] for start, end in pairwise([*cuts, len(text)])]
+    first_words = hash_words(*encode_texts(pieces))[1].tolist()
+
+    def span(word: int) -> tuple[int, int]:
+        piece = bisect_right(first_words, word) - 1
+        place = word - first_words[piece]
+        start, end = spans_of(pieces[piece], [(place, place + 1)])[0]
+        return cuts[piece] + start, cuts[piece] + end
+
+    return [(span(first)[0], span(last - 1)[1]) for first, last in runs]
 
 
 def _records(found: NDArray[np.int64]) -> Iterator[tuple[int, int, int, int, list[int]]]:

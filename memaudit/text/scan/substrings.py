@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -33,6 +33,7 @@ _ALNUM = np.strings.isalnum(np.arange(0x110000, dtype=np.uint32).view("U1"))
 _LOWER_A, _LOWER_Z, _UPPER_A, _UPPER_Z, _DIGIT_0, _DIGIT_9 = np.frombuffer(b"azAZ09", np.uint8)
 _FIRST_FOREIGN, _LAST_FOREIGN = np.uint8(0x80), np.uint8(0xFF)
 _ONE, _FOUR_BYTES = np.uint64(1), np.uint64(32)
+_ONES = np.array([(1 << 8 * k) - 1 for k in range(_BLOCK + 1)], dtype=np.uint64)
 _LOW_BITS, _HIGH_BIT, _BYTE = np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(0x8080808080808080), np.uint64(255)
 
 
@@ -137,9 +138,7 @@ def _blocks(pieces: Sequence[str]) -> Blocks:
     )
 
 
-def _bytes_from(
-    data: NDArray[np.uint8], starts: NDArray[np.int64], count: int | NDArray[np.int64]
-) -> NDArray[np.uint64]:
+def _bytes_from(data: NDArray[np.uint8], starts: NDArray[Any], count: int | NDArray[Any]) -> NDArray[np.uint64]:
     """Return ``count`` bytes (at most 8) from each start on as a number, the first lowest."""
     words = np.zeros(len(starts), dtype=np.uint64)
     for k in range(_BLOCK):
@@ -147,8 +146,9 @@ def _bytes_from(
     return words & _low_bytes(np.broadcast_to(count, len(starts)))
 
 
-def _low_bytes(count: NDArray[np.int64]) -> NDArray[np.uint64]:
-    return np.array([(1 << 8 * k) - 1 for k in range(_BLOCK + 1)], np.uint64)[count]
+def _low_bytes(count: NDArray[Any]) -> NDArray[np.uint64]:
+    """Return numbers whose lowest ``count`` bytes (at most 8) are ones."""
+    return np.take(_ONES, count)
 
 
 @njit(cache=True, nogil=True)

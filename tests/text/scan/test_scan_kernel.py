@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import random
 from itertools import product
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -106,3 +108,16 @@ def test_candidates_hold_a_fifth_of_the_seeds(case: tuple[list[list[str]], list[
     for candidate in scan.candidates:
         text = " ".join(documents[int(candidate.source.split(":")[1]) - 1])
         assert text[candidate.start :].startswith(candidate.text)
+
+
+@pytest.mark.parametrize("period", ["a", "ab", "aab", "abcaba"])
+def test_text_that_repeats_itself_is_no_exception(period: str) -> None:
+    """Long enough that hits amid the same words are passed over."""
+    rng = random.Random(period)
+    needles = [list((period * 9)[first:last]) for first, last in [(0, 7), (1, 20), (0, 30)]]
+    needles.append([rng.choice("abc") for _ in range(40)])
+    document = list(period * 200 + "".join(rng.choices("abc", k=60)) + period * 100)
+    _, scan = scanned(needles, [document, document[::-1]])
+    assert scan.longest.tolist() == [naive_longest(needle, [document, document[::-1]]) for needle in needles]
+    expected = [word for needle in needles for word in naive_covered(needle, [document, document[::-1]])]
+    assert scan.covered.tolist() == expected

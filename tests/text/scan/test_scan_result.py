@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from memaudit.errors import RunError
 from memaudit.text.read import FileDigest
-from memaudit.text.scan.kernel import KEPT
 from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
 from memaudit.text.scan.result import Candidate, Scan, natural_key
 from memaudit.text.scan.stream import scan_texts
+from memaudit.text.scan.tally import KEPT
 
 NEEDLES = [
     "one two three four five six seven eight nine ten eleven twelve",

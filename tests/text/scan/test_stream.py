@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from memaudit.errors import InputError
-from memaudit.text.scan.kernel import KEPT
+from memaudit.text.scan import stream
 from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
 from memaudit.text.scan.result import Scan
 from memaudit.text.scan.stream import scan_source, scan_texts, scan_words
+from memaudit.text.scan.tally import KEPT
 from memaudit.text.specs import CorpusFile
 from memaudit.text.words import encode_texts, hash_words
 
@@ -74,6 +75,20 @@ def test_an_excerpt_holds_the_passage_and_a_little_more(patterns: Patterns, disg
     assert disguise(NEEDLE).strip("½ ") in candidate.text
     assert len(candidate.text.split()) < 3 * len(NEEDLE.split())
     assert candidate.seeds == tuple(patterns.distinct_seeds(0).tolist())
+
+
+def test_an_excerpt_of_a_huge_document_is_that_of_a_small_one(patterns: Patterns, monkeypatch) -> None:
+    rng = random.Random(6)
+    documents = []
+    for _ in range(20):
+        words = f"{filler(rng, 80)} {NEEDLE} {filler(rng, 80)}".split(" ")
+        documents.append("".join(word + rng.choice([" ", "\n", "  \u200b", "\u200b ", "\u0301 "]) for word in words))
+    names = [f"d:{i}" for i in range(20)]
+    whole = scan_texts(documents, patterns, names)
+    assert len(whole.candidates) == KEPT
+    for huge in (30, 100, 500):
+        monkeypatch.setattr(stream, "HUGE", huge)
+        assert scan_texts(documents, patterns, names).candidates == whole.candidates
 
 
 def test_an_excerpt_is_taken_where_most_of_the_needle_lies(patterns: Patterns) -> None:
