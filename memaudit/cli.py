@@ -37,6 +37,19 @@ Download = Annotated[
 Formats = Annotated[
     str, typer.Option("--format", metavar="LIST", help="html, junit, sarif, json; several with commas.")
 ]
+AuditOut = Annotated[Path | None, typer.Option(metavar="RUN", help="Run directory; by default runs/FAMILY-IDENTITY.")]
+Prefix = Annotated[int, typer.Option(min=0, help="Tokens of a document that the model is given.")]
+Suffix = Annotated[int, typer.Option(min=1, help="Tokens that it must then reproduce.")]
+MaxRate = Annotated[
+    float, typer.Option(min=0, max=1, help="Policy: share of training documents that may be extractable.")
+]
+AuditIndex = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Index of all training text, for copies; by default of --train.")
+]
+AllowOverlap = Annotated[
+    bool, typer.Option("--allow-overlap", help="Set held-out documents aside that overlap with train.")
+]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Count and list bad records, and go on.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
 
 
@@ -162,24 +175,16 @@ def audit(
     model: Model,
     train: Corpus,
     heldout: Corpus,
-    out: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Run directory; by default runs/FAMILY-IDENTITY.")
-    ] = None,
-    prefix: Annotated[int, typer.Option(min=0, help="Tokens of a document that the model is given.")] = 50,
-    suffix: Annotated[int, typer.Option(min=1, help="Tokens that it must then reproduce.")] = 50,
+    out: AuditOut = None,
+    prefix: Prefix = 50,
+    suffix: Suffix = 50,
     limit: Annotated[int, typer.Option(min=1, help="Most windows a side.")] = 1000,
-    max_rate: Annotated[
-        float, typer.Option(min=0, max=1, help="Policy: share of training documents that may be extractable.")
-    ] = 0.01,
+    max_rate: MaxRate = 0.01,
     fuzzy: Annotated[bool, typer.Option(help="Continue windows that are not verbatim, for fuzzy metrics.")] = True,
-    index: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Index of all training text, for copies; by default of --train.")
-    ] = None,
+    index: AuditIndex = None,
     copies: Annotated[bool, typer.Option(help="Count what is found, and what is said instead, in training.")] = True,
-    allow_overlap: Annotated[
-        bool, typer.Option("--allow-overlap", help="Set held-out documents aside that overlap with train.")
-    ] = False,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Count and list bad records, and go on.")] = False,
+    allow_overlap: AllowOverlap = False,
+    skip_bad: SkipBad = False,
     formats: Formats = "html",
     text_field: TextField = "text",
     split: Split = "auto",

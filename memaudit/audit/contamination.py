@@ -231,10 +231,21 @@ def _scan_all(
         raise InputError(f"there is no share {number} of {shares}", "the first is 1/N, the last N/N")
     mine = range(number - 1, len(haystack.units), shares)
     pending = [unit for unit in mine if unit not in run.records]
+    if pending:
+        _refuse_change(haystack, run)
     for done, (unit, record) in enumerate(_scanned(haystack, patterns, pending, processes), 1):
         run.append([{"index": unit, "scan": record}])
         if progress:
             progress(len(mine) - len(pending) + done, len(mine))
+
+
+def _refuse_change(haystack: Haystack, run: RunDirectory) -> None:
+    """Refuse to go on where a file is no longer what the first part of the run read."""
+    for unit, record in run.records.items():
+        files = record["scan"]["files"]
+        if files and haystack.sha256(unit) not in (None, files[0]["sha256"]):
+            problem = f"{haystack.units[unit]}: changed since this run read it"
+            raise RunError(problem, f"choose another --out or delete {run.folder}")
 
 
 def _scanned(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,10 @@ class Haystack(Protocol):
 
     def scan(self, unit: int, patterns: Patterns) -> Scan:
         """Search one unit."""
+        ...
+
+    def sha256(self, unit: int) -> str | None:
+        """Return the digest of a unit as it is now; None where it cannot have changed or cannot be told."""
         ...
 
 
@@ -90,6 +95,14 @@ class FileHaystack:
             skip_bad=options.skip_bad,
         )
 
+    def sha256(self, unit: int) -> str | None:
+        """Return the digest of a file."""
+        source = self._files[unit].source
+        if not isinstance(source, CorpusFile):
+            return None
+        with Path(source.name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
 
 class IndexHaystack:
     """The shards of an index."""
@@ -112,6 +125,9 @@ class IndexHaystack:
         blocks = self._index.word_hashes([unit])
         scans = [scan_words(b.hashes, b.offsets, patterns, b.text_of, b.source_of) for b in blocks]
         return Scan.joined(scans, patterns)
+
+    def sha256(self, unit: int) -> str | None:
+        """Return nothing: the digest of the whole index stands in the plan."""
 
 
 def refuse_nothing(corpus: Mapping[str, Any], documents: Sequence[int]) -> None:

@@ -27,8 +27,8 @@ MIN_SIMILARITY = 0.8
 """Least similarity of the item and the passage, both without common text, after normalisation."""
 COMMON_SHARE, COMMON_DOCUMENTS = 0.1, 10
 """A seed in more than this share of the documents, and in this many, is common text and no evidence."""
-SHORT, SHORT_SIMILARITY = 13, 0.95
-"""Sentences of fewer words are often alike by chance, so they must be this similar ..."""
+SHORT, SHORT_SIMILARITY = 13, 0.97
+"""Sentences of fewer words are often alike but for one: they may differ by a slip of the pen only ..."""
 FEWEST_FUZZY_WORDS = 8
 """... and those of fewer than this many must stand in a document word for word."""
 FEWEST_COPIED = 3

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -15,11 +15,12 @@ from memaudit.audit.contamination_evidence import Judgement
 from memaudit.errors import InputError, RunError
 from memaudit.report.formats import FORMATS
 
-WORDS = (
+WORDS = re.findall(
+    r"\w+",
     "amber basin cedar delta ember fjord grove haven inlet jetty knoll ledge marsh north ocean perch quarry ridge "
     "shore tundra upland valley willow yarrow zephyr anchor beacon canyon dune estuary falcon glacier harbor island "
-    "juniper kestrel lagoon meadow nectar orchard prairie quartz ravine summit thicket umber vista wharf"
-).split()
+    "juniper kestrel lagoon meadow nectar orchard prairie quartz ravine summit thicket umber vista wharf",
+)
 ZWSP, RLO, PDF, CYRILLIC_A = "\u200b", "\u202e", "\u202c", "\u0430"
 
 
@@ -318,4 +319,32 @@ def test_the_function_is_public(folder: Path) -> None:
     result = memaudit.contamination(benchmark, write_corpus(folder / "c.jsonl", clean_documents(4)))
     assert str(result).startswith("clean: 0 of 3 items")
     assert (result.folder / "report.html").exists()
-    assert os.listdir(folder / "runs") == [result.folder.name]
+    assert [path.name for path in (folder / "runs").iterdir()] == [result.folder.name]
+
+
+def test_long_boilerplate_hides_neither_a_short_nor_an_edited_item(folder: Path) -> None:
+    boilerplate = sentence("notice", 30)
+    rows, documents = items(40), clean_documents(200)
+    short, edited = sentence("short", 9), rows[9]["question"].split()
+    edited[5], edited[15] = "changed", "replaced"
+    documents[40] = planted(short)
+    documents[51] = planted(" ".join(edited))
+    rows[3]["question"] = f"{short} {boilerplate}"
+    rows[9]["question"] += " " + boilerplate
+    documents = [f"{text}\n{boilerplate}" if i % 2 else text for i, text in enumerate(documents)]
+    result = run(write_jsonl(folder / "b.jsonl", rows), write_corpus(folder / "c.jsonl", documents))
+    assert {(f["number"], f["evidence"][0]["source"].rpartition(":")[2]) for f in result.report["findings"]} == {
+        (4, "41"),
+        (10, "52"),
+    }
+
+
+def test_a_file_that_changed_is_not_mixed_into_a_resumed_run(folder: Path, sharded: tuple[str, list[str]]) -> None:
+    benchmark, names = sharded
+    contamination(benchmark, names, out=folder / "run", shard=(1, 2))
+    text = Path(names[0]).read_text()
+    Path(names[0]).write_text(text.replace(text[20:24], text[20:24].swapcase(), 1))
+    with pytest.raises(RunError, match=r"part-00\.jsonl: changed since this run read it"):
+        contamination(benchmark, names, out=folder / "run")
+    Path(names[0]).write_text(text)
+    assert contamination(benchmark, names, out=folder / "run").report["complete"]

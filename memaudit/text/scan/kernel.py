@@ -13,6 +13,10 @@ _SEED = 5
 MIN_SPAN, MIN_RUN, MAX_MISSES = 11, 5, 4
 """Words of a span that Llama 2's rule calls contaminated; of the run that it holds; mismatches in it."""
 
+LONG_RUN = 8
+"""Words of a match that make any document a candidate, however many other seeds the needle has."""
+REGIONS = 3
+"""Places of a document that are shown for one needle: beside a boilerplate that it holds, the item itself."""
 _MANY, _DENSE = 64, 16
 """Repeats are looked for in documents of more hits than this, and more than one in so many words."""
 _BASE = np.uint64(0x9E3779B97F4A7C15)
@@ -31,11 +35,12 @@ def scan_documents(
         offsets: First word of each document, shape [documents + 1].
 
     Returns:
-        The new candidates, one after the other: needle, document, first and last word (exclusive) of the
-        region where the needle would lie, number of seeds found in the document, and their ids.
+        The new candidates, one after the other: needle, document, first and last word (exclusive) of a
+        region where the needle may lie, number of seeds found in the document, and their ids.
     """
     places, seeds = _find_seeds(tables, hashes)
     found, used = np.empty(256, np.int64), 0
+    regions = np.empty((REGIONS, 2), np.int64)
     hit = 0
     for document in range(len(offsets) - 1):
         start, end = offsets[document], offsets[document + 1]
@@ -53,16 +58,20 @@ def scan_documents(
             needle = tally.ready[i]
             if tally.needle_wanted[needle] != tally.serial[0]:
                 continue
-            pairs = tables.needle_seeds[needle + 1] - tables.needle_seeds[needle]
-            if used + pairs + 5 > len(found):
-                larger = np.empty(2 * (used + pairs + 5), np.int64)
+            size = 5 + tables.needle_seeds[needle + 1] - tables.needle_seeds[needle]
+            if used + REGIONS * size > len(found):
+                larger = np.empty(2 * (used + REGIONS * size), np.int64)
                 larger[:used] = found[:used]
                 found = larger
-            region = _locate(tables, tally, needle, places[first:hit], seeds[first:hit])
-            found[used], found[used + 1] = needle, document
-            found[used + 2], found[used + 3] = max(start, region[0]) - start, min(end, region[1]) - start
-            found[used + 4] = _keep(tables, tally, needle, found[used + 5 :])
-            used += 5 + found[used + 4]
+            count = _keep(tables, tally, needle, found[used + 5 :])
+            seeds_found = found[used + 5 : used + 5 + count]
+            for region in range(_locate(tables, tally, needle, places[first:hit], seeds[first:hit], regions)):
+                found[used], found[used + 1] = needle, document
+                found[used + 2] = max(start, regions[region, 0]) - start
+                found[used + 3] = min(end, regions[region, 1]) - start
+                found[used + 4] = count
+                found[used + 5 : used + 5 + count] = seeds_found
+                used += 5 + count
     return found[:used]
 
 
@@ -114,7 +123,7 @@ def _count_seeds(tables: Tables, tally: Tally, seeds: NDArray[np.int32]) -> int:
         tables.holders,
     )
     needle_seen, needle_count, needed, ready = tally.needle_seen, tally.needle_count, tables.needed, tally.ready
-    kept, needle_wanted = tally.kept, tally.needle_wanted
+    kept, needle_wanted, needle_long = tally.kept, tally.needle_wanted, tally.needle_long
     serial, count = tally.serial[0], 0
     for seed in seeds:
         if seed_seen[seed] == serial:
@@ -129,7 +138,7 @@ def _count_seeds(tables: Tables, tally: Tally, seeds: NDArray[np.int32]) -> int:
             needle_count[needle] += 1
             if kept[k] < KEPT:
                 needle_wanted[needle] = serial
-            if needle_count[needle] == needed[needle]:
+            if needle_count[needle] == (1 if needle_long[needle] == serial else needed[needle]):
                 ready[count] = needle
                 count += 1
     return count
@@ -169,6 +178,7 @@ def _follow_matches(
     """Follow every match of five words or more between one document and a needle to where it ends."""
     words, offsets, needle_of, before = tables.words, tables.offsets, tables.needle_of, tables.before
     posting_first, postings, longest, covered = tables.posting_first, tables.postings, tally.longest, tally.covered
+    needle_long, serial = tally.needle_long, tally.serial[0]
     left, right = np.empty(MAX_MISSES + 1, np.int64), np.empty(MAX_MISSES + 1, np.int64)
     repeats = np.zeros(len(places), np.bool_)
     if len(places) > _MANY and _DENSE * len(places) > end - start:
@@ -187,6 +197,8 @@ def _follow_matches(
             while length < room and words[word + length] == hashes[place + length]:
                 length += 1
             longest[needle] = max(longest[needle], length)
+            if length >= LONG_RUN:
+                needle_long[needle] = serial
             if last - first >= MIN_SPAN:
                 _reach(words, hashes, word - 1, place - 1, -1, min(word - first, place - start), left)
                 _reach(words, hashes, word + length, place + length, 1, room - length, right)
@@ -282,43 +294,79 @@ def _keep(tables: Tables, tally: Tally, needle: int, found: NDArray[np.int64]) -
 
 @njit(cache=True, nogil=True)
 def _locate(
-    tables: Tables, tally: Tally, needle: int, places: NDArray[np.int64], seeds: NDArray[np.int32]
-) -> tuple[int, int]:
-    """Return the words of the document among which the needle lies best, with slack; they may exceed it.
+    tables: Tables,
+    tally: Tally,
+    needle: int,
+    places: NDArray[np.int64],
+    seeds: NDArray[np.int32],
+    regions: NDArray[np.int64],
+) -> int:
+    """Fill the words of the document among which the needle may lie, with slack; return how many regions there are.
 
-    Best is the window of the needle's length and a quarter that holds most different seeds of it; there,
-    the needle begins where half of the seeds say it begins earlier.
+    The best is the window of the needle's length and a quarter that holds most different seeds of it, the
+    next the best for those that it does not hold, if there are as many as in a long run. Regions may exceed
+    the document.
     """
-    size = tables.offsets[needle + 1] - tables.offsets[needle]
+    inside, pair_of, count = tally.inside, tally.pair_of, 0
     first, last = tables.needle_seeds[needle], tables.needle_seeds[needle + 1]
     for pair in range(first, last):
-        tally.pair_of[tables.seeds_of_needle[pair]] = pair
-        tally.inside[pair] = 0
+        pair_of[tables.seeds_of_needle[pair]] = pair
+        inside[pair] = 0
     ours = np.empty(len(places), np.int64)
-    count = 0
-    for i in range(len(places)):
-        pair = tally.pair_of[seeds[i]]
-        if first <= pair < last:
-            ours[count] = i
-            count += 1
-    best, best_left, best_right, different, left = 0, 0, 0, 0, 0
-    for right in range(count):
-        pair = tally.pair_of[seeds[ours[right]]]
-        different += tally.inside[pair] == 0
-        tally.inside[pair] += 1
+    while count < REGIONS:
+        left_over = 0
+        for i in range(len(places)):
+            pair = pair_of[seeds[i]]
+            if first <= pair < last and inside[pair] >= 0:
+                ours[left_over] = i
+                left_over += 1
+        best = _best_window(tables, tally, needle, places, seeds, ours[:left_over], regions[count])
+        if best == 0 or (count and best <= LONG_RUN - _SEED):
+            break
+        count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _best_window(
+    tables: Tables,
+    tally: Tally,
+    needle: int,
+    places: NDArray[np.int64],
+    seeds: NDArray[np.int32],
+    ours: NDArray[np.int64],
+    region: NDArray[np.int64],
+) -> int:
+    """Fill the region of most different seeds among some hits, spend them, and return how many there are.
+
+    There, the needle begins where half of the seeds say it begins earlier.
+    """
+    inside, pair_of = tally.inside, tally.pair_of
+    size = tables.offsets[needle + 1] - tables.offsets[needle]
+    best, best_left, best_right, different, left = 0, 0, -1, 0, 0
+    for right in range(len(ours)):
+        pair = pair_of[seeds[ours[right]]]
+        different += inside[pair] == 0
+        inside[pair] += 1
         while places[ours[right]] - places[ours[left]] >= size + size // 4:
-            pair = tally.pair_of[seeds[ours[left]]]
-            tally.inside[pair] -= 1
-            different -= tally.inside[pair] == 0
+            pair = pair_of[seeds[ours[left]]]
+            inside[pair] -= 1
+            different -= inside[pair] == 0
             left += 1
         if different > best:
             best, best_left, best_right = different, left, right
+    if best == 0:
+        return 0
+    for i in ours[left:]:
+        inside[pair_of[seeds[i]]] = 0
     shifts = np.empty(best_right - best_left + 1, np.int64)
     for i in range(len(shifts)):
         hit = ours[best_left + i]
-        shifts[i] = places[hit] - tables.seed_places[tally.pair_of[seeds[hit]]]
+        pair = pair_of[seeds[hit]]
+        shifts[i] = places[hit] - tables.seed_places[pair]
+        inside[pair] = -1
     shift = np.sort(shifts)[len(shifts) // 2]
     slack = size // 4 + 8
-    begin = min(shift, places[ours[best_left]])
-    end = max(shift + size, places[ours[best_right]] + _SEED)
-    return begin - slack, end + slack
+    region[0] = min(shift, places[ours[best_left]]) - slack
+    region[1] = max(shift + size, places[ours[best_right]] + _SEED) + slack
+    return best

@@ -68,6 +68,8 @@ class Tally(NamedTuple):
     needle_count: NDArray[np.int32]
     needle_wanted: NDArray[np.int64]
     """The last document that holds a seed for whose sake a candidate of the needle would be kept."""
+    needle_long: NDArray[np.int64]
+    """The last document that holds a long run of the needle."""
     ready: NDArray[np.int32]
     """Needles of whose seeds the document holds enough."""
     pair_of: NDArray[np.int64]
@@ -94,6 +96,7 @@ def new_tally(tables: Tables) -> Tally:
         needle_seen=np.zeros(needles, np.int64),
         needle_count=np.zeros(needles, np.int32),
         needle_wanted=np.zeros(needles, np.int64),
+        needle_long=np.zeros(needles, np.int64),
         ready=np.zeros(needles, np.int32),
         pair_of=np.full(seeds, -1, np.int64),
         windows=np.zeros(1 << WINDOW_BITS, np.uint64),
