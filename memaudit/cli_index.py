@@ -79,7 +79,6 @@ def stats(
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write index.html and statistics.json there.")
     ] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Read all files and compare their SHA-256 first.")] = False,
     shown: Shown = "text",
 ) -> None:
     """Say what a corpus is made of: mixture, duplicates, repeated spans, boilerplate.
@@ -87,7 +86,7 @@ def stats(
     \b
     Examples:
       memaudit index stats train.index
-      memaudit index stats train.index --out reports/train --verify
+      memaudit index stats train.index --out reports/train
     """
     from memaudit.files import strict_json
     from memaudit.report.index_page import write_index_page
@@ -97,10 +96,7 @@ def stats(
     from memaudit.text.index.statistics import index_statistics
 
     announce_compilation()
-    opened = CorpusIndex.open(index)
-    if verify:
-        opened.verify()
-    found = index_statistics(opened)
+    found = index_statistics(CorpusIndex.open(index))
     with reader_may_leave():
         if shown == "json":
             sys.stdout.write(strict_json(found).decode("ascii"))

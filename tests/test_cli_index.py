@@ -54,7 +54,7 @@ def test_built_once(folder: Path) -> None:
 
 
 def test_stats(folder: Path) -> None:
-    done = run("index", "stats", "it.index", "--verify", "--out", "page")
+    done = run("index", "stats", "it.index", "--out", "page")
     assert done.exit_code == 0, done.stderr
     assert done.stdout.startswith("286 words, ")
     assert "12 times in 12 documents, 19 words, as in web.jsonl:1" in done.stdout

@@ -23,6 +23,8 @@ from memaudit.text.words import Words, words_of
 
 MIN_COVERAGE = 0.25
 """Least share of an item's seeds, weighed by inverse document frequency, that one document must hold."""
+AMPLE_COVERAGE = 0.6
+"""Share that is enough by itself: a copy with a sentence put in between is less alike, but holds the seeds."""
 MIN_SIMILARITY = 0.8
 """Least similarity of the item and the passage, both without common text, after normalisation."""
 COMMON_SHARE, COMMON_DOCUMENTS = 0.1, 10
@@ -66,8 +68,8 @@ class Matcher:
         self.patterns = patterns
         frequency = scan.seed_documents.astype(np.float64)
         self._frequency = scan.seed_documents
-        self._weights = np.log1p(scan.documents / np.maximum(frequency, 1))
         common = (frequency >= COMMON_DOCUMENTS) & (frequency > COMMON_SHARE * scan.documents)
+        self._weights = np.where(common, 0, np.log1p(scan.documents / np.maximum(frequency, 1)))
         self._common_words = _CommonWords(patterns, common)
 
     def match(self, candidate: Candidate) -> Match:
@@ -76,13 +78,15 @@ class Matcher:
         words, passage = self.patterns.words[needle], words_of(candidate.text)
         shared = np.array(candidate.seeds, dtype=np.int64)
         every = self.patterns.distinct_seeds(needle)
-        coverage = float(self._weights[shared].sum() / self._weights[every].sum())
+        total = float(self._weights[every].sum())
+        coverage = float(self._weights[shared].sum()) / total if total else 0.0
         kind = self._kind(needle, passage, candidate.text)
         ours, theirs = self._common_words.without(words), self._common_words.without(passage)
         enough = len(ours) >= min(SEED, len(words))
         similarity = 1.0 if kind != "edited" and enough else _similarity(ours, theirs) if enough else 0.0
+        long = len(words.texts) >= SHORT
         alike = kind != "edited" or similarity >= _least_similarity(len(words.texts))
-        found = enough and coverage >= MIN_COVERAGE and alike
+        found = enough and coverage >= MIN_COVERAGE and (alike or (long and coverage >= AMPLE_COVERAGE))
         return Match(
             needle=needle,
             candidate=candidate,

@@ -15,6 +15,8 @@ from numba import types
 
 BLOCK = 64
 _BYTE, _WORD, _LANES = ir.IntType(8), ir.IntType(64), ir.VectorType(ir.IntType(8), BLOCK)
+_FLAGS, _WORDS = ir.VectorType(ir.IntType(1), BLOCK), ir.VectorType(_WORD, 8)
+_ONE_EACH = 0x0101010101010101
 
 
 def intrinsic(emitter: Callable[..., Any]) -> Any:
@@ -83,6 +85,52 @@ def fold_block(typing_context: Any, source: Any, at: Any, target: Any, to: Any) 
         return context.get_dummy_value()
 
     return types.void(source, types.intp, target, types.intp), emit
+
+
+@intrinsic
+def compress_block(typing_context: Any, source: Any, at: Any, target: Any, to: Any, kept: Any) -> Any:  # noqa: ARG001
+    """Copy those of 64 bytes whose bit is set, close together; what is written beyond them, up to 64 bytes, is junk.
+
+    Each of eight words is compressed on its own: a byte moves down by as many places as bytes below it are
+    dropped, by one, two and four at a time (Warren, Hacker's Delight, section 7-4). Returns the end of the copy.
+    """
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        def words(number: int) -> Any:
+            return ir.Constant(_WORDS, [number] * 8)
+
+        def shifted_up(value: Any, places: int) -> Any:
+            return builder.shl(value, words(8 * places))
+
+        bits = arguments[4]
+        keep = builder.bitcast(builder.sext(builder.bitcast(bits, _FLAGS), _LANES), _WORDS)
+        block = builder.and_(builder.bitcast(_load(builder, _pointer(context, builder, signature, arguments, 0), _LANES), _WORDS), keep)
+        moves = builder.and_(builder.not_(keep), words(_ONE_EACH))
+        for places in (1, 2, 4):
+            moves = builder.add(moves, shifted_up(moves, places))
+        moves = builder.and_(moves, keep)
+        for places in (1, 2, 4):
+            chosen = builder.bitcast(builder.and_(moves, words(places * _ONE_EACH)), _LANES)
+            moving = builder.icmp_unsigned("!=", chosen, ir.Constant(_LANES, [0] * BLOCK))
+            moving = builder.bitcast(builder.sext(moving, _LANES), _WORDS)
+            block, moves = (
+                builder.or_(
+                    builder.and_(value, builder.not_(moving)),
+                    builder.lshr(builder.and_(value, moving), words(8 * places)),
+                )
+                for value in (block, moves)
+            )
+        target = _pointer(context, builder, signature, arguments, 2)
+        end = arguments[3]
+        for k in range(8):
+            word = builder.extract_element(block, ir.Constant(ir.IntType(32), k))
+            _store(builder, word, target)
+            part = builder.and_(builder.lshr(bits, ir.Constant(_WORD, 8 * k)), ir.Constant(_WORD, 0xFF))
+            size = builder.ctpop(part)
+            target, end = builder.gep(target, [size]), builder.add(end, size)
+        return end
+
+    return types.int64(source, types.intp, target, types.intp, types.uint64), emit
 
 
 @intrinsic

@@ -12,11 +12,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from memaudit.errors import InputError
 from memaudit.records import Document
 from memaudit.text.index import manifest as manifests
 from memaudit.text.index.build import write_index
-from memaudit.text.index.search import find, longest_matches, next_symbols
-from memaudit.text.index.shard import END, MAX_SYMBOLS, Int32Array, Int64Array, Shard, ShardBuilder, open_shard
+from memaudit.text.index.search import DAMAGED, find, longest_matches, next_symbols
+from memaudit.text.index.shard import AGAIN, END, MAX_SYMBOLS, Int32Array, Int64Array, Shard, ShardBuilder, open_shard
 from memaudit.text.index.units import Keys, Spans, Unit, UnitName, unit_of
 from memaudit.text.read import Split, read_corpus
 from memaudit.text.tokenize import Tokenizer
@@ -102,7 +103,11 @@ class CorpusIndex:
         manifests.refuse_other_rule(folder, found, unit)
         folders = [folder / manifests.shard_name(number) for number in range(len(found["shards"]))]
         manifests.check_sizes(folder, found)
-        return cls([open_shard(path) for path in folders], unit, found, hashlib.sha256(data).hexdigest(), folder)
+        shards = [open_shard(path) for path in folders]
+        for path, shard in zip(folders, shards, strict=True):
+            if not -1 <= shard.domains.min(initial=-1) <= shard.domains.max(initial=-1) < len(found["domains"]):
+                raise InputError(f"{path}: holds domains that the manifest does not name", AGAIN)
+        return cls(shards, unit, found, hashlib.sha256(data).hexdigest(), folder)
 
     @classmethod
     def of_documents(
@@ -209,7 +214,7 @@ class CorpusIndex:
             count += len(positions)
             documents += len(holders)
             chosen = positions[firsts] if one_per_document else positions
-            found += [self._occurrence(number, int(p), len(keys)) for p in chosen[: limit - len(found)]]
+            found += [self._occurrence(number, int(p), keys) for p in chosen[: limit - len(found)]]
         return Places(count, documents, found)
 
     def longest_matches(self, text: str) -> tuple[Int32Array, Int64Array]:
@@ -285,6 +290,8 @@ class CorpusIndex:
             hashes = shard.keys_of(symbols[symbols != END])
             starts = shard.documents[first : last + 1] - np.arange(last - first + 1)
             offsets = starts - starts[0]
+            if offsets[-1] != len(hashes):
+                raise InputError(f"{shard.texts.name}: its documents have other words than the index", AGAIN)
         else:
             hashes, offsets = hash_words(*encode_texts([shard.texts[i] for i in range(first, last)]))
         return WordBlock(
@@ -304,18 +311,21 @@ class CorpusIndex:
             known, unknown = (middle, unknown) if first < last else (known, middle)
         return known
 
-    def _occurrence(self, number: int, position: int, length: int) -> Occurrence:
+    def _occurrence(self, number: int, position: int, keys: Keys) -> Occurrence:
         shard = self.shards[number]
         document = int(shard.document_at(np.array([position]))[0])
         starts, ends = self._spans_of(number, document)
-        first = position - int(shard.documents[document])
+        first, last = position - int(shard.documents[document]), position + len(keys)
+        whole = len(starts) == shard.documents[document + 1] - shard.documents[document] - 1
+        if not (whole and np.array_equal(shard.keys_of(shard.symbols[position:last]), keys)):
+            raise InputError(f"{shard.texts.name}: document {document} does not hold what the index says", AGAIN)
         source, identity = shard.source(document)
         domain = int(shard.domains[document])
         return Occurrence(
             source,
             identity,
             int(starts[first]),
-            int(ends[first + length - 1]),
+            int(ends[first + len(keys) - 1]),
             None if domain < 0 else self.manifest["domains"][domain],
             number,
             document,
@@ -334,7 +344,10 @@ def positions_in(shard: Shard, keys: Keys) -> Int64Array:
     if not len(keys):
         return np.empty(0, np.int64)
     first, last = _range(shard, shard.symbols_of(keys))
-    return np.sort(shard.suffixes[first:last]).astype(np.int64)
+    positions = np.sort(shard.suffixes[first:last]).astype(np.int64)
+    if len(positions) and not 0 <= positions[0] <= positions[-1] < len(shard.symbols):
+        raise InputError(DAMAGED, AGAIN)
+    return positions
 
 
 def _range(shard: Shard, symbols: Int32Array) -> Int64Array:

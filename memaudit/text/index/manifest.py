@@ -1,14 +1,17 @@
 """The folder of an index: what its manifest says, and that it is written last, by one process, or not at all.
 
 ``manifest.json`` holds the format, the rule of the symbols, the options, the corpus files, and size and SHA-256
-of every file; ``shard-00000`` and so on are the shards; ``tokenizer`` is there in an index of tokens.
+of every file and of itself; ``shard-00000`` and so on are the shards; ``tokenizer`` is there in an index of tokens.
+``build.lock`` is there until the manifest is: it marks a folder that an interrupted build left.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from memaudit.errors import InputError
-from memaudit.files import strict_json, sync_folder
-from memaudit.text.index.shard import check_files, file_digests
+from memaudit.files import compact_json, strict_json, sync_folder
+from memaudit.text.index.shard import AGAIN, check_files, file_digests
 from memaudit.text.index.units import TokenUnit, Unit
 from memaudit.text.tokenize import HuggingFaceTokenizer, Tokenizer, TrainedTokenizer
 
 FORMAT = 1
 MANIFEST, TOKENIZER, LOCK = "manifest.json", "tokenizer", "build.lock"
-AGAIN = "build the index again"
+_OURS = re.compile(rf"\.?{re.escape(MANIFEST)}(\.tmp)?|{TOKENIZER}|{re.escape(LOCK)}|shard-\d{{5,}}")
 
 
 def shard_name(number: int) -> str:
@@ -41,21 +44,20 @@ def read(folder: Path) -> tuple[dict[str, Any], bytes]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder", "memaudit index build writes an index")
     if not path.is_file():
-        files = list(folder.iterdir())
-        if files and all(map(_is_ours, files)):
+        if (folder / LOCK).is_file():
             raise InputError(f"{folder}: the build of this index was interrupted", "run memaudit index build again")
         raise InputError(f"{folder}: not an index: no {MANIFEST}", "memaudit index build writes an index")
     data = path.read_bytes()
     try:
         found = json.loads(data)
-        version = found["format"]
-        complete = {"unit", "rule", "domains", "corpus", "options", "shards", "memaudit"} <= found.keys()
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged: {error}", AGAIN) from error
-    if version != FORMAT:
-        raise InputError(f"{path}: format {version}, this version reads {FORMAT}", AGAIN)
-    if not complete:
-        raise InputError(f"{path}: damaged: something is missing", AGAIN)
+    if not isinstance(found, dict) or "format" not in found:
+        raise InputError(f"{path}: not the manifest of an index", "memaudit index build writes an index")
+    if found["format"] != FORMAT:
+        raise InputError(f"{path}: format {found['format']}, this version reads {FORMAT}", AGAIN)
+    if found.get("sha256") != _digest(found):
+        raise InputError(f"{path}: damaged: not what was written", AGAIN)
     return found, data
 
 
@@ -63,11 +65,17 @@ def write(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest in one step: from now on the index is there, for all who may read its shards."""
     temporary = folder / f".{MANIFEST}.tmp"
     with temporary.open("wb") as file:
-        file.write(strict_json(manifest))
+        file.write(strict_json({**manifest, "sha256": _digest(manifest)}))
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(folder / MANIFEST)
     sync_folder(folder)
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a manifest without this entry: what was edited by hand is not trusted."""
+    body = {name: value for name, value in manifest.items() if name != "sha256"}
+    return hashlib.sha256(compact_json(body)).hexdigest()
 
 
 def refuse_other_rule(folder: Path, manifest: Mapping[str, Any], unit: Unit) -> None:
@@ -80,10 +88,7 @@ def refuse_other_rule(folder: Path, manifest: Mapping[str, Any], unit: Unit) -> 
 def check_sizes(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Refuse an index with a file missing or cut off."""
     for number, stated in enumerate(manifest["shards"]):
-        try:
-            check_files(folder / shard_name(number), stated["files"])
-        except (KeyError, TypeError) as error:
-            raise InputError(f"{folder / MANIFEST}: damaged: {error}", AGAIN) from error
+        check_files(folder / shard_name(number), stated["files"])
 
 
 def check_digests(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -139,10 +144,12 @@ def held(folder: Path) -> Iterator[None]:
     """Create the folder, and keep other builders out of it.
 
     Raises:
-        InputError: If another process builds there, or if the folder holds what is not ours.
+        InputError: If another process builds there, or if the folder holds what no build of ours left.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    foreign = next((path.name for path in sorted(folder.iterdir()) if not _is_ours(path)), None)
+    names = sorted(path.name for path in folder.iterdir())
+    ours = MANIFEST in names or LOCK in names  # without either, even a shard is somebody else's: clear removes it
+    foreign = next((name for name in names if not (ours and _OURS.fullmatch(name))), None)
     if foreign is not None:
         raise InputError(f"{folder}: holds other files, as {foreign}", "choose another --out")
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -152,7 +159,7 @@ def held(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise InputError(f"{folder}: another process builds an index there", "wait for it") from error
         yield
-        (folder / LOCK).unlink()
+        (folder / LOCK).unlink(missing_ok=True)  # another may have found the finished index in between
     finally:
         os.close(lock)
 
@@ -164,7 +171,3 @@ def clear(folder: Path) -> None:
             shutil.rmtree(path)
         elif path.name != LOCK:
             path.unlink()
-
-
-def _is_ours(path: Path) -> bool:
-    return path.name in {MANIFEST, f".{MANIFEST}.tmp", TOKENIZER, LOCK} or path.name.startswith("shard-")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from memaudit.errors import InputError
 from memaudit.text.index.memory import Int32Array, Int64Array, prefetch, read_only
 
 LANES = 24
@@ -22,6 +23,10 @@ NEAR = 32
 
 RUNS = 1024
 """Long equal runs that are remembered, a power of 2."""
+
+DAMAGED = "the suffix array names places that do not exist"
+_NO_PLACE = -(2**31)
+"""What stands at a place that does not exist."""
 
 PLACE, LAST, FIRST = 0, 1, 2
 """What a search looks for, in this order: the query's place, the ends of its match's range."""
@@ -119,6 +124,8 @@ def next_symbols(
         Symbols and counts, both of shape [distinct]; a match at the very end of ``symbols`` is followed by none.
     """
     found, counts = _next_symbols(read_only(symbols, np.int32), read_only(suffixes, np.int32), first, last, depth)
+    if (found == _NO_PLACE).any():
+        raise InputError(DAMAGED, "build the index again")
     return found, counts
 
 
@@ -128,7 +135,8 @@ def _matches(
     lengths = np.zeros(len(bounds), np.int32)
     ranges = np.zeros_like(bounds)
     corpus = read_only(symbols, np.int32), read_only(suffixes, np.int32), read_only(buckets, np.int64)
-    _match(*corpus, text, bounds, whole, lengths, ranges)
+    if not _match(*corpus, text, bounds, whole, lengths, ranges):
+        raise InputError(DAMAGED, "build the index again")
     return lengths, ranges
 
 
@@ -142,10 +150,11 @@ def _match(
     whole: bool,
     lengths: Int32Array,
     ranges: Int64Array,
-) -> None:
+) -> bool:
     """Fill the longest match of ``text[begin:end]`` from ``begin`` on, for each row of ``bounds`` [queries, 2].
 
-    With ``whole``, only for the queries that occur as a whole.
+    With ``whole``, only for the queries that occur as a whole. Returns False if the suffix array names a place
+    that does not exist.
     """
     lanes = np.zeros(LANES, LANE)
     runs = np.full((RUNS, 3), -1, np.int64)
@@ -159,6 +168,8 @@ def _match(
         for i in range(active):
             lane = lanes[i]
             lane.place = suffixes[lane.probe]
+            if not 0 <= lane.place < len(symbols):
+                return False
             prefetch(symbols, lane.place + min(lane.low_shared, lane.high_shared))
         i = 0
         while i < active:
@@ -172,6 +183,7 @@ def _match(
                     ranges[lane.query, 0], ranges[lane.query, 1] = lane.first, lane.last
                 active -= 1
                 lanes[i] = lanes[active]
+    return True
 
 
 @njit(cache=True, nogil=True)
@@ -262,6 +274,11 @@ def _move(lane: Any, behind: bool, shared: int, whole: bool) -> bool:
 
 
 @njit(cache=True, nogil=True)
+def _symbol_at(symbols: Int32Array, place: int) -> int:
+    return symbols[place] if 0 <= place < len(symbols) else _NO_PLACE
+
+
+@njit(cache=True, nogil=True)
 def _next_symbols(
     symbols: Int32Array, suffixes: Int32Array, first: int, last: int, depth: int
 ) -> tuple[Int32Array, Int64Array]:
@@ -271,14 +288,14 @@ def _next_symbols(
     while first < last and suffixes[first] + depth >= len(symbols):
         first += 1
     while first < last:
-        symbol = symbols[suffixes[first] + depth]
+        symbol = _symbol_at(symbols, suffixes[first] + depth)
         step = 1
-        while first + step < last and symbols[suffixes[first + step] + depth] == symbol:
+        while first + step < last and _symbol_at(symbols, suffixes[first + step] + depth) == symbol:
             step *= 2
         low, high = first + step // 2 + 1, min(first + step, last)
         while low < high:
             middle = (low + high) >> 1
-            if symbols[suffixes[middle] + depth] == symbol:
+            if _symbol_at(symbols, suffixes[middle] + depth) == symbol:
                 low = middle + 1
             else:
                 high = middle

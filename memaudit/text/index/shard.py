@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from memaudit.errors import InputError
+from memaudit.errors import InputError, one_line
 from memaudit.records import Document
 from memaudit.text.index.search import first_ranges
 from memaudit.text.index.store import Strings, StringWriter
@@ -34,6 +34,8 @@ Int64Array = NDArray[np.int64]
 END = 0
 """The symbol behind every document."""
 MAX_SYMBOLS = 2**31 - 1
+AGAIN = "build the index again"
+"""How to go on after damage."""
 ARRAYS: dict[str, type[np.generic]] = {
     "symbols": np.int32,
     "suffixes": np.int32,
@@ -87,7 +89,13 @@ class Shard:
         return np.where(known, ranks + 1, -1).astype(np.int32)
 
     def keys_of(self, symbols: Int32Array) -> Keys:
-        """Return the keys of symbols of this shard; 0 for `END`."""
+        """Return the keys of symbols of this shard; 0 for `END`.
+
+        Raises:
+            InputError: If they are damaged.
+        """
+        if len(symbols) and not 0 <= symbols.min() <= symbols.max() < len(self.buckets) - 1:
+            raise InputError("a shard holds symbols that it has no words for", AGAIN)
         if not len(self.vocabulary):
             return symbols.astype(np.uint64)
         return np.where(symbols == END, np.uint64(0), self.vocabulary[np.maximum(symbols, 1) - 1])
@@ -112,7 +120,7 @@ def open_shard(folder: Path) -> Shard:
     Raises:
         InputError: If a file is missing, or not of the kind that it should be.
     """
-    arrays = {name: _load(folder / f"{name}.npy", kind) for name, kind in ARRAYS.items()}
+    arrays = {name: _load(folder / f"{name}.npy", kind, 1 + (name in STORES)) for name, kind in ARRAYS.items()}
     stores: dict[str, Strings] = {}
     for name in STORES:
         path = folder / f"{name}.zst"
@@ -120,13 +128,23 @@ def open_shard(folder: Path) -> Shard:
         stores[name] = Strings(data, arrays.pop(name), str(path))
     arrays["buckets"] = np.array(arrays["buckets"])  # read at every query, and small
     shard = _shard(arrays, stores)
-    whole = (
-        len(shard.suffixes) == len(shard.symbols) == shard.buckets[-1] == shard.documents[-1]
-        and len(shard.documents) == len(shard) + 1 == len(shard.texts) + 1 == len(shard.sources) + 1
-    )
-    if not whole:
-        raise InputError(f"{folder}: its files do not belong together", "build the index again")
+    if not _is_whole(shard):
+        raise InputError(f"{folder}: its files do not belong together", AGAIN)
     return shard
+
+
+def _is_whole(shard: Shard) -> bool:
+    """Whether the small arrays fit each other and the large ones: all that the kernels trust without a look."""
+    if not (len(shard.documents) and len(shard.buckets) and shard.texts.is_whole and shard.sources.is_whole):
+        return False
+    if not len(shard.suffixes) == len(shard.symbols) == shard.buckets[-1] == shard.documents[-1]:
+        return False
+    if not len(shard.documents) == len(shard) + 1 == len(shard.texts) + 1 == len(shard.sources) + 1:
+        return False
+    if len(shard.vocabulary) not in (0, len(shard.buckets) - 2):
+        return False
+    ascending = np.diff(shard.buckets).min(initial=0) >= 0 and np.diff(shard.documents).min(initial=1) >= 1
+    return bool(ascending and shard.buckets[0] == shard.documents[0] == 0)
 
 
 class ShardBuilder:
@@ -230,7 +248,7 @@ def check_files(folder: Path, stated: Mapping[str, Mapping[str, Any]]) -> None:
         try:
             size = path.stat().st_size
         except OSError as error:
-            raise InputError(f"{path}: {error.strerror}", "build the index again") from error
+            raise InputError(f"{path}: {error.strerror}", AGAIN) from error
         if size != stated[name]["bytes"]:
             problem = f"{path}: {size:,} bytes, expected {stated[name]['bytes']:,}"
             raise InputError(problem, "copy the whole folder again, or build the index again")
@@ -297,13 +315,14 @@ def _move(old_table: Keys, old_numbers: Int32Array, table: Keys, numbers: Int32A
             numbers[slot] = old_numbers[i]
 
 
-def _load(path: Path, kind: type[np.generic]) -> NDArray[Any]:
+def _load(path: Path, kind: type[np.generic], dimensions: int) -> NDArray[Any]:
     try:
         found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: cannot be read: {error}", "build the index again") from error
-    if found.dtype != kind:
-        raise InputError(f"{path}: holds {found.dtype}, expected {np.dtype(kind)}", "build the index again")
+    except Exception as error:  # a damaged header makes numpy's parser raise anything
+        raise InputError(f"{path}: cannot be read: {one_line(str(error), 100)}", AGAIN) from error
+    if found.dtype != kind or found.ndim != dimensions:
+        problem = f"{path}: holds {found.dtype} in {found.ndim} dimensions, expected {np.dtype(kind)} in {dimensions}"
+        raise InputError(problem, AGAIN)
     return found
 
 

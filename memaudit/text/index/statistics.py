@@ -39,7 +39,11 @@ def index_statistics(index: CorpusIndex) -> dict[str, Any]:
 
     A span is *repeated* where it stands at least twice in its shard; none crosses the end of a document, and
     occurrences may overlap. Documents are duplicates of each other if they have the same symbols.
+
+    Raises:
+        InputError: If a file is not what was written: all are read for this, so all are compared with their digests.
     """
+    index.verify()
     lengths = LENGTHS[index.unit]
     covered = np.zeros(len(lengths), np.int64)
     copies = np.zeros((len(lengths), len(COPIES), 2), np.int64)

@@ -74,11 +74,19 @@ class Strings:
     def __init__(self, data: NDArray[np.uint8], frames: NDArray[np.int64], name: str) -> None:
         self.data = data
         self.frames = frames
-        self._name = name
+        self.name = name
         self._cache: OrderedDict[int, tuple[NDArray[np.int64], bytes]] = OrderedDict()
 
     def __len__(self) -> int:
         return int(self.frames[-1, 1])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the frames lie end to end and fill the file."""
+        if self.frames.shape[1:] != (2,) or not len(self.frames):
+            return False
+        bounds = self.frames[[0, -1]].tolist()
+        return bool(bounds[0] == [0, 0] and bounds[1][0] == len(self.data) and (np.diff(self.frames, axis=0) > 0).all())
 
     def __getitem__(self, index: int) -> str:
         """Return string ``index``, at least 0.
@@ -105,8 +113,8 @@ class Strings:
             ends, strings = np.frombuffer(raw, "<i8", count), raw[8 * count :]
             if int(ends[-1]) != len(strings):
                 raise ValueError("its strings are not of the stated length")
-        except (zstandard.ZstdError, ValueError) as error:
-            raise InputError(f"{self._name}: damaged at byte {start:,}: {error}", "build the index again") from error
+        except (zstandard.ZstdError, ValueError, IndexError, MemoryError) as error:
+            raise InputError(f"{self.name}: damaged at byte {start:,}: {error}", "build the index again") from error
         if len(raw) <= LARGEST_CACHED:
             self._cache[number] = ends, strings
         if len(self._cache) > CACHED_FRAMES:

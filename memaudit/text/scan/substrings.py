@@ -16,7 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from memaudit.text.blocks import BLOCK as WIDE
-from memaudit.text.blocks import load_word, lowest_bit, span_mask, store_word
+from memaudit.text.blocks import compress_block, load_word, lowest_bit, span_mask, store_word
 from memaudit.text.scan.tables import Slots, fill_filter, fill_table, lookup, passes
 from memaudit.text.words import read_only
 
@@ -203,7 +203,7 @@ def _strip(
     alnum: NDArray[np.bool_], data: NDArray[np.uint8], start: int, end: int, stripped: NDArray[np.uint8], used: int
 ) -> int:
     """Copy the letters and digits of a document to ``stripped`` from ``used`` on; return their end."""
-    place, wide_end = start, len(data) - WIDE - 2 * _BLOCK
+    place, wide_end = start, len(data) - WIDE
     while place < end:
         if place <= wide_end:
             foreign = lowest_bit(span_mask(data, place, _FIRST_FOREIGN, _LAST_FOREIGN))
@@ -224,7 +224,7 @@ def _strip(
 
 @njit(cache=True, nogil=True, forceinline=True)
 def _strip_ascii(data: NDArray[np.uint8], place: int, size: int, stripped: NDArray[np.uint8], used: int) -> int:
-    """Copy the letters and digits of up to 64 bytes, run by run; what is written beyond them is junk."""
+    """Copy the letters and digits of up to 64 bytes; what is written beyond them is junk."""
     mask = (
         span_mask(data, place, _LOWER_A, _LOWER_Z)
         | span_mask(data, place, _UPPER_A, _UPPER_Z)
@@ -232,14 +232,7 @@ def _strip_ascii(data: NDArray[np.uint8], place: int, size: int, stripped: NDArr
     )
     if size < WIDE:
         mask &= (_ONE << np.uint64(size)) - _ONE
-    while mask:
-        first = lowest_bit(mask)
-        run = lowest_bit(~(mask >> np.uint64(first)))
-        for k in range(0, max(run, 2 * _BLOCK), _BLOCK):
-            store_word(stripped, used + k, load_word(data, place + first + k))
-        used += run
-        mask &= mask + (_ONE << np.uint64(first))
-    return used
+    return int(compress_block(data, place, stripped, used, mask))
 
 
 @njit(cache=True, nogil=True)

@@ -10,12 +10,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pytest
 
 from memaudit.errors import InputError
 from memaudit.text.index import manifest as manifests
 from memaudit.text.index.corpus_index import CorpusIndex, build_index
+from memaudit.text.index.statistics import index_statistics
 from memaudit.text.tokenize import train_tokenizer
 
 
@@ -85,6 +88,15 @@ def test_a_folder_of_other_files_is_left_alone(tmp_path: Path, corpus: Path) -> 
     with pytest.raises(InputError, match=r"holds other files, as corpus\.jsonl"):
         build_index([str(corpus)], tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["corpus.jsonl"]
+
+
+def test_a_corpus_of_files_called_shards_is_left_alone(tmp_path: Path) -> None:
+    for name in ("shard-00000", "shard-00001.jsonl"):
+        (tmp_path / name).write_text('{"text": "mine"}\n', encoding="utf-8")
+    (tmp_path / "tokenizer").mkdir()
+    with pytest.raises(InputError, match="holds other files, as shard-00000"):
+        build_index([f"{tmp_path}/shard-*1.jsonl"], tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shard-00000", "shard-00001.jsonl", "tokenizer"]
 
 
 def test_a_bad_record_leaves_no_index(tmp_path: Path, corpus: Path) -> None:
@@ -175,9 +187,10 @@ def test_a_file_cut_off_or_missing(
 @pytest.mark.parametrize("name", FILES)
 def test_verify_finds_every_changed_byte(tmp_path: Path, corpus: Path, name: str) -> None:
     build_index([str(corpus)], tmp_path / "index")
+    index = CorpusIndex.open(tmp_path / "index")
     flip(tmp_path / "index" / "shard-00000" / name)
     with pytest.raises(InputError, match=f"{name}: not the bytes that were written"):
-        CorpusIndex.open(tmp_path / "index").verify()
+        index_statistics(index)
 
 
 @pytest.mark.parametrize(
@@ -185,10 +198,11 @@ def test_verify_finds_every_changed_byte(tmp_path: Path, corpus: Path, name: str
     [
         (lambda m: m | {"format": 2}, "format 2, this version reads 1"),
         (lambda m: m | {"rule": "words 0, Unicode 1"}, "symbols made by 'words 0, Unicode 1'"),
-        (lambda m: {key: m[key] for key in m if key != "rule"}, "something is missing"),
-        (lambda m: m | {"shards": [{}]}, "damaged: 'files'"),
-        (lambda m: [m], "damaged"),
-        (lambda m: {}, "damaged: 'format'"),
+        (lambda m: {key: m[key] for key in m if key != "rule"}, "damaged: not what was written"),
+        (lambda m: m | {"shards": [{}]}, "damaged: not what was written"),
+        (lambda m: m | {"domains": [float("nan")]}, "damaged: not what was written"),
+        (lambda m: [m], "not the manifest of an index"),
+        (lambda m: {}, "not the manifest of an index"),
     ],
 )
 def test_a_manifest_of_another_kind(
@@ -196,8 +210,79 @@ def test_a_manifest_of_another_kind(
 ) -> None:
     build_index([str(corpus)], tmp_path / "index")
     path = tmp_path / "index" / "manifest.json"
-    path.write_text(json.dumps(change(json.loads(path.read_bytes()))), encoding="utf-8")
+    changed = change(json.loads(path.read_bytes()))
+    if what.startswith("symbols"):
+        manifests.write(path.parent, cast("dict[str, object]", changed))
+    else:
+        path.write_text(json.dumps(changed), encoding="utf-8")
     with pytest.raises(InputError, match=what):
+        CorpusIndex.open(tmp_path / "index")
+
+
+def change(index: Path, name: str, place: int | tuple[int, int], value: int) -> None:
+    path = index / "shard-00000" / f"{name}.npy"
+    values = np.load(path)
+    values[place] = value
+    np.save(path, values)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "what"),
+    [
+        ("buckets", 2, 2**40, "do not belong together"),
+        ("buckets", 0, 1, "do not belong together"),
+        ("documents", 3, -1, "do not belong together"),
+        ("documents", 3, 19, "do not belong together"),
+        ("texts", (-1, 0), 5, "do not belong together"),
+        ("sources", (-1, 1), 5, "do not belong together"),
+        ("domains", 0, 2, "domains that the manifest does not name"),
+        ("domains", 0, -2, "domains that the manifest does not name"),
+    ],
+)
+def test_damage_that_no_kernel_would_survive(
+    tmp_path: Path, corpus: Path, name: str, place: int, value: int, what: str
+) -> None:
+    build_index([str(corpus)], tmp_path / "index")
+    change(tmp_path / "index", name, place, value)
+    with pytest.raises(InputError, match=what):
+        CorpusIndex.open(tmp_path / "index")
+
+
+@pytest.mark.parametrize("value", [-5, -(2**31), 2**30])
+def test_a_suffix_array_of_nowhere(tmp_path: Path, corpus: Path, value: int) -> None:
+    build_index([str(corpus)], tmp_path / "index")
+    for place in range(120):
+        change(tmp_path / "index", "suffixes", place, value)
+    index = CorpusIndex.open(tmp_path / "index")
+    keys = index.keys("says the same")
+    for query in (index.locate, index.longest_matches, lambda _: index.next_counts(keys), lambda t: index.count([t])):
+        with pytest.raises(InputError, match="places that do not exist"):
+            query("says the same")
+    with pytest.raises(InputError, match="places that do not exist"):
+        index.locate("same")  # a single word needs no search
+
+
+def test_symbols_that_are_not_those_of_the_text(tmp_path: Path, corpus: Path) -> None:
+    build_index([str(corpus)], tmp_path / "index")
+    same = CorpusIndex.open(tmp_path / "index").encode("same")[0][0]
+    change(tmp_path / "index", "symbols", 4, same + 1)
+    with pytest.raises(InputError, match="document 0 does not hold what the index says"):
+        CorpusIndex.open(tmp_path / "index").locate("same")
+    change(tmp_path / "index", "symbols", 5, 1)
+    with pytest.raises(InputError, match="other words than the index"):
+        list(CorpusIndex.open(tmp_path / "index").word_hashes())
+    change(tmp_path / "index", "symbols", 4, 2**30)
+    with pytest.raises(InputError, match="no words for"):
+        list(CorpusIndex.open(tmp_path / "index").word_hashes())
+
+
+@pytest.mark.parametrize("header", [b"(" * 40, b"{'descr': '<i4', 'fortran_order': False, 'shape': (-1,)}"])
+def test_a_header_that_is_none(tmp_path: Path, corpus: Path, header: bytes) -> None:
+    build_index([str(corpus)], tmp_path / "index")
+    path = tmp_path / "index" / "shard-00000" / "symbols.npy"
+    data = path.read_bytes()
+    path.write_bytes(data[:10] + header + data[10 + len(header) :])
+    with pytest.raises(InputError, match=r"symbols\.npy: cannot be read"):
         CorpusIndex.open(tmp_path / "index")
 
 
