@@ -50,13 +50,14 @@ def read(folder: Path) -> tuple[dict[str, Any], bytes]:
     data = path.read_bytes()
     try:
         found = json.loads(data)
+        digest = _digest(found) if isinstance(found, dict) else None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged: {error}", AGAIN) from error
-    if not isinstance(found, dict) or "format" not in found:
+    if digest is None or "format" not in found:
         raise InputError(f"{path}: not the manifest of an index", "memaudit index build writes an index")
     if found["format"] != FORMAT:
         raise InputError(f"{path}: format {found['format']}, this version reads {FORMAT}", AGAIN)
-    if found.get("sha256") != _digest(found):
+    if found.get("sha256") != digest:
         raise InputError(f"{path}: damaged: not what was written", AGAIN)
     return found, data
 

@@ -34,6 +34,8 @@ Int64Array = NDArray[np.int64]
 END = 0
 """The symbol behind every document."""
 MAX_SYMBOLS = 2**31 - 1
+PIECE = 2**15
+"""Keys that are numbered at once: room is made for as many new ones."""
 AGAIN = "build the index again"
 """How to go on after damage."""
 ARRAYS: dict[str, type[np.generic]] = {
@@ -259,17 +261,19 @@ class _Numbers:
 
     def __init__(self) -> None:
         self._count = 0
-        self._keys = np.zeros(2**16, np.uint64)
-        self._numbers = np.zeros(2**16, np.int32)
+        self._keys = np.zeros(2 * PIECE, np.uint64)
+        self._numbers = np.zeros(2 * PIECE, np.int32)
 
     def of(self, keys: Keys) -> Int32Array:
         """Return the numbers of keys, none of which is 0."""
-        while 2 * (self._count + len(keys)) > len(self._keys):
-            old = self._keys, self._numbers
-            self._keys, self._numbers = (np.zeros(2 * len(values), values.dtype) for values in old)
-            _move(*old, self._keys, self._numbers)
         numbers = np.empty(len(keys), np.int32)
-        self._count = _number(np.ascontiguousarray(keys), self._keys, self._numbers, self._count, numbers)
+        for first in range(0, len(keys), PIECE):
+            piece = np.ascontiguousarray(keys[first : first + PIECE])
+            while 2 * (self._count + len(piece)) > len(self._keys):
+                old = self._keys, self._numbers
+                self._keys, self._numbers = (np.zeros(2 * len(values), values.dtype) for values in old)
+                _move(*old, self._keys, self._numbers)
+            self._count = _number(piece, self._keys, self._numbers, self._count, numbers[first : first + PIECE])
         return numbers
 
     def ranked(self) -> tuple[Keys, Int32Array]:
@@ -321,7 +325,8 @@ def _load(path: Path, kind: type[np.generic], dimensions: int) -> NDArray[Any]:
     except Exception as error:  # a damaged header makes numpy's parser raise anything
         raise InputError(f"{path}: cannot be read: {one_line(str(error), 100)}", AGAIN) from error
     if found.dtype != kind or found.ndim != dimensions:
-        problem = f"{path}: holds {found.dtype} in {found.ndim} dimensions, expected {np.dtype(kind)} in {dimensions}"
+        wanted = f"{np.dtype(kind)} ({dimensions}-dimensional)"
+        problem = f"{path}: holds {found.dtype} ({found.ndim}-dimensional), expected {wanted}"
         raise InputError(problem, AGAIN)
     return found
 

@@ -111,7 +111,7 @@ def test_files_of_another_kind(tmp_path: Path) -> None:
     built([[0, 1, 2]], tmp_path / "one")
     path = tmp_path / "one" / "symbols.npy"
     np.save(path, np.zeros(4, np.int64))
-    with pytest.raises(InputError, match=r"symbols\.npy: holds int64, expected int32"):
+    with pytest.raises(InputError, match=r"symbols\.npy: holds int64 \(1-dimensional\), expected int32"):
         open_shard(tmp_path / "one")
     path.write_bytes(b"no array")
     with pytest.raises(InputError, match=r"symbols\.npy: cannot be read"):
