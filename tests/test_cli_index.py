@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "it.index: 286 words of 13 documents\n"
-    assert done.stderr == "memaudit: shard 0: 286 words of 13 documents\n"
+    assert done.stderr.endswith("memaudit: shard 0: 286 words of 13 documents\n")  # kernels may be compiled first
     return folder
 
 

@@ -104,7 +104,9 @@ def compress_block(typing_context: Any, source: Any, at: Any, target: Any, to: A
 
         bits = arguments[4]
         keep = builder.bitcast(builder.sext(builder.bitcast(bits, _FLAGS), _LANES), _WORDS)
-        block = builder.and_(builder.bitcast(_load(builder, _pointer(context, builder, signature, arguments, 0), _LANES), _WORDS), keep)
+        block = builder.and_(
+            builder.bitcast(_load(builder, _pointer(context, builder, signature, arguments, 0), _LANES), _WORDS), keep
+        )
         moves = builder.and_(builder.not_(keep), words(_ONE_EACH))
         for places in (1, 2, 4):
             moves = builder.add(moves, shifted_up(moves, places))

@@ -1,6 +1,6 @@
 """GPT-4's rule: does a piece of a text stand in a document, if only letters and digits count?
 
-Documents are stripped of all else, 64 bytes at a time. Eight bytes of the rest are looked up at regular steps,
+Documents are stripped of all else, 64 bytes at a time. Twelve bytes of the rest are looked up at regular steps,
 so short that one of these blocks lies within each copy of a piece, and there document and piece are compared.
 """
 
@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from memaudit.text.blocks import BLOCK as WIDE
-from memaudit.text.blocks import compress_block, load_word, lowest_bit, span_mask, store_word
+from memaudit.text.blocks import compress_block, load_word, lowest_bit, span_mask
 from memaudit.text.scan.tables import Slots, fill_filter, fill_table, lookup, passes
 from memaudit.text.words import read_only
 
@@ -25,16 +25,14 @@ LENGTH = 50
 SHORTEST = 20
 """Characters; a text of fewer letters and digits has no piece."""
 
-_BLOCK = 8
-_FILTER_BITS = 32
+_BLOCK = 12
+_FILTER_BITS = 16
 """Bits of the filter per block."""
 _ALNUM = np.strings.isalnum(np.arange(0x110000, dtype=np.uint32).view("U1"))
 """``str.isalnum`` of every code point."""
 _LOWER_A, _LOWER_Z, _UPPER_A, _UPPER_Z, _DIGIT_0, _DIGIT_9 = np.frombuffer(b"azAZ09", np.uint8)
 _FIRST_FOREIGN, _LAST_FOREIGN = np.uint8(0x80), np.uint8(0xFF)
-_ONE, _FOUR_BYTES = np.uint64(1), np.uint64(32)
-_ONES = np.array([(1 << 8 * k) - 1 for k in range(_BLOCK + 1)], dtype=np.uint64)
-_LOW_BITS, _HIGH_BIT, _BYTE = np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(0x8080808080808080), np.uint64(255)
+_ONE, _FOUR_BYTES, _MIX = np.uint64(1), np.uint64(32), np.uint64(0xD6E8FEB86659FD93)
 
 
 class Blocks(NamedTuple):
@@ -54,8 +52,12 @@ class Blocks(NamedTuple):
     """Shape [entries]: which piece holds the block."""
     places: NDArray[np.int32]
     """Shape [entries]: byte of the piece at which the block starts."""
-    contexts: NDArray[np.uint64]
-    """Shape [entries]: four bytes after the block, then four before it; 0 beyond the ends of the piece."""
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _key(eight: NDArray[np.uint64], four: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return the key of a block: of its first eight bytes and its last four."""
+    return (eight ^ eight >> _FOUR_BYTES) * _MIX ^ four
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,11 +118,8 @@ def _blocks(pieces: Sequence[str]) -> Blocks:
     step = int(lengths.min()) - _BLOCK + 1
     owners = np.repeat(np.arange(len(pieces), dtype=np.int32), step)
     places = np.tile(np.arange(step, dtype=np.int32), len(pieces))
-    padded = np.pad(data, _BLOCK)
-    starts = offsets[owners] + places + _BLOCK
-    blocks = _bytes_from(padded, starts, _BLOCK)
-    after = _bytes_from(padded, starts + _BLOCK, np.minimum(4, lengths[owners] - places - _BLOCK))
-    before = _bytes_from(padded, starts - 4, 4) & ~_low_bytes(4 - np.minimum(4, places))
+    windows = np.lib.stride_tricks.sliding_window_view(data, _BLOCK)[offsets[owners] + places]
+    blocks = _key.py_func(windows[:, :8].copy().view("<u8")[:, 0], windows[:, 4:].copy().view("<u8")[:, 0] >> _FOUR_BYTES)
     order = np.argsort(blocks, kind="stable")
     keys, first = np.unique(blocks[order], return_index=True)
     bits = max(15, (_FILTER_BITS * len(keys)).bit_length())
@@ -134,21 +133,7 @@ def _blocks(pieces: Sequence[str]) -> Blocks:
         first=np.append(first, len(order)),
         pieces=owners[order],
         places=places[order],
-        contexts=(after | before << _FOUR_BYTES)[order],
     )
-
-
-def _bytes_from(data: NDArray[np.uint8], starts: NDArray[Any], count: int | NDArray[Any]) -> NDArray[np.uint64]:
-    """Return ``count`` bytes (at most 8) from each start on as a number, the first lowest."""
-    words = np.zeros(len(starts), dtype=np.uint64)
-    for k in range(_BLOCK):
-        words |= data[np.minimum(starts + k, len(data) - 1)].astype(np.uint64) << np.uint64(8 * k)
-    return words & _low_bytes(np.broadcast_to(count, len(starts)))
-
-
-def _low_bytes(count: NDArray[Any]) -> NDArray[np.uint64]:
-    """Return numbers whose lowest ``count`` bytes (at most 8) are ones."""
-    return np.take(_ONES, count)
 
 
 @njit(cache=True, nogil=True)
@@ -160,37 +145,36 @@ def _find(
     found: NDArray[np.bool_],
 ) -> None:
     step, bits_set, bits, slots, first = blocks.step, blocks.filter, blocks.filter_bits, blocks.slots, blocks.first
-    pieces, places, contexts = blocks.pieces, blocks.places, blocks.contexts
-    stripped = np.zeros(np.max(np.diff(offsets)) + 2 * WIDE, np.uint8)
+    longest = np.int64(0)
     for document in range(len(offsets) - 1):
-        end = _strip(alnum, data, offsets[document], offsets[document + 1], stripped, _BLOCK)
-        store_word(stripped, end, np.uint64(0))
-        for place in range(_BLOCK, end - _BLOCK + 1, step):
-            block = load_word(stripped, place)
-            if not passes(bits_set, bits, block):
-                continue
-            key = lookup(slots, block)
+        longest = max(longest, offsets[document + 1] - offsets[document])
+    stripped = np.zeros(longest + 2 * WIDE, np.uint8)
+    passed = np.empty(longest // step + 1, np.int64)
+    for document in range(len(offsets) - 1):
+        end = _strip(alnum, data, offsets[document], offsets[document + 1], stripped)
+        count = 0
+        for place in range(0, end - _BLOCK + 1, step):
+            passed[count] = place
+            count += passes(bits_set, bits, _key_at(stripped, place))
+        for place in passed[:count]:
+            key = lookup(slots, _key_at(stripped, place))
             if key < 0:
                 continue
-            after = load_word(stripped, place + _BLOCK) << _FOUR_BYTES >> _FOUR_BYTES
-            context = after | load_word(stripped, place - _BLOCK) >> _FOUR_BYTES << _FOUR_BYTES
             for k in range(first[key], first[key + 1]):
-                if _differ(contexts[k], context) or found[pieces[k]]:
-                    continue
-                piece = blocks.data[blocks.offsets[pieces[k]] : blocks.offsets[pieces[k] + 1]]
-                found[pieces[k]] = _stands(stripped, end, piece, place - places[k])
+                piece = blocks.pieces[k]
+                if not found[piece]:
+                    letters = blocks.data[blocks.offsets[piece] : blocks.offsets[piece + 1]]
+                    found[piece] = _stands(stripped, end, letters, place - blocks.places[k])
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _differ(wanted: np.uint64, context: np.uint64) -> bool:
-    """Return whether some byte that is wanted, that is not 0, is another."""
-    present = (((wanted & _LOW_BITS) + _LOW_BITS) | wanted) & _HIGH_BIT
-    return bool((wanted ^ context) & ((present >> np.uint64(7)) * _BYTE))
+def _key_at(stripped: NDArray[np.uint8], place: int) -> np.uint64:
+    return _key(load_word(stripped, place), load_word(stripped, place + 4) >> _FOUR_BYTES)
 
 
 @njit(cache=True, nogil=True)
 def _stands(stripped: NDArray[np.uint8], end: int, piece: NDArray[np.uint8], start: int) -> bool:
-    if start < _BLOCK or start + len(piece) > end:
+    if start < 0 or start + len(piece) > end:
         return False
     for k in range(len(piece)):  # noqa: SIM110 (any() over a generator is not compiled)
         if stripped[start + k] != piece[k]:
@@ -199,11 +183,9 @@ def _stands(stripped: NDArray[np.uint8], end: int, piece: NDArray[np.uint8], sta
 
 
 @njit(cache=True, nogil=True)
-def _strip(
-    alnum: NDArray[np.bool_], data: NDArray[np.uint8], start: int, end: int, stripped: NDArray[np.uint8], used: int
-) -> int:
-    """Copy the letters and digits of a document to ``stripped`` from ``used`` on; return their end."""
-    place, wide_end = start, len(data) - WIDE
+def _strip(alnum: NDArray[np.bool_], data: NDArray[np.uint8], start: int, end: int, stripped: NDArray[np.uint8]) -> int:
+    """Copy the letters and digits of a document to ``stripped``; return their end."""
+    place, used, wide_end = start, 0, len(data) - WIDE
     while place < end:
         if place <= wide_end:
             foreign = lowest_bit(span_mask(data, place, _FIRST_FOREIGN, _LAST_FOREIGN))
@@ -213,7 +195,7 @@ def _strip(
             if size == WIDE or place == end:
                 continue
         while place < end and (data[place] >= _FIRST_FOREIGN or place > wide_end):
-            width, code = _decode(data, place)
+            width, code = _decode(data, place, end)
             if alnum[code]:
                 for k in range(width):
                     stripped[used + k] = data[place + k]
@@ -236,13 +218,15 @@ def _strip_ascii(data: NDArray[np.uint8], place: int, size: int, stripped: NDArr
 
 
 @njit(cache=True, nogil=True)
-def _decode(data: NDArray[np.uint8], place: int) -> tuple[int, int]:
-    """Return width and code point of the character at a place."""
-    byte = np.int64(data[place])
-    if byte < 0x80:
-        return 1, int(byte)
-    width = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-    code = byte & (0x7F >> width)
+def _decode(data: NDArray[np.uint8], place: int, end: int) -> tuple[int, int]:
+    """Return width and code point of the character at a place, a space for what is cut off."""
+    code = np.int64(data[place])
+    if code < 0x80:
+        return 1, int(code)
+    width = 2 if code < 0xE0 else 3 if code < 0xF0 else 4
+    if place + width > end:
+        return int(end - place), 0x20
+    code &= 0x7F >> width
     for k in range(1, width):
         code = code << 6 | np.int64(data[place + k]) & 0x3F
-    return width, int(code)
+    return width, int(min(code, 0x10FFFF))
