@@ -122,6 +122,7 @@ def trace(
       memaudit trace generated.txt --index train.index --min-words 12
       cat generated.txt | memaudit trace - --index train.index --format json
     """
+    from memaudit.errors import one_line
     from memaudit.files import strict_json
     from memaudit.report.index_terminal import print_trace
     from memaudit.report.terminal import announce_compilation, console, reader_may_leave
@@ -129,7 +130,10 @@ def trace(
     from memaudit.text.index.trace import trace
 
     announce_compilation()
-    found = trace(CorpusIndex.open(index), _text(text), min_words=min_words, limit=limit)
+    opened, wanted = CorpusIndex.open(index), _text(text)
+    if wanted is text and not any(map(str.isspace, text)):
+        typer.echo(f"memaudit: no file is called {one_line(text, 80)}: it is read as a text", err=True)
+    found = trace(opened, wanted, min_words=min_words, limit=limit)
     with reader_may_leave():
         if shown == "json":
             sys.stdout.write(strict_json(found).decode("ascii"))
@@ -144,13 +148,15 @@ def _text(text_or_file: str) -> str:
     path = Path(text_or_file)
     try:
         if text_or_file == "-":
+            if sys.stdin is None:
+                raise InputError("standard input is closed", "name a file, or quote a text")
             data = sys.stdin.buffer.read()
+        elif not text_or_file or not path.exists():
+            return text_or_file
         elif path.is_dir():
             raise InputError(f"{text_or_file}: is a folder", "name a file, or quote a text")
-        elif path.is_file():
-            data = path.read_bytes()
         else:
-            return text_or_file
+            data = path.read_bytes()
         return data.decode()
     except UnicodeDecodeError as error:
         raise InputError(f"{text_or_file}: not UTF-8 at byte {error.start + 1}", "convert it to UTF-8") from error

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -94,6 +95,23 @@ def test_a_very_long_text_is_no_file(folder: Path) -> None:
     assert "7,000 of 7,000 words (100%)" in done.stdout
 
 
+def test_trace_of_a_pipe_and_of_what_is_no_file(folder: Path) -> None:
+    command = [sys.executable, "-m", "memaudit", "trace", "--index", "it.index"]
+
+    def traced(text: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, text], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False, **options
+        )
+
+    assert "14 of 14 words (100%)" in traced("/dev/stdin", input=PROVERB).stdout
+    nothing = traced("said-by-none.txt")
+    assert nothing.returncode == 2
+    assert "memaudit: no file is called said-by-none.txt: it is read as a text\n" in nothing.stderr
+    closed = traced("-", preexec_fn=lambda: os.close(0))
+    assert (closed.returncode, closed.stdout) == (2, "")
+    assert "standard input is closed" in closed.stderr
+
+
 def test_tokens_of_a_model(folder: Path) -> None:
     train_tokenizer("bpe", [PROVERB] * 5, 300).save(folder / "tokenizer")
     (folder / "tokenizer" / "memaudit.json").write_text("{}", encoding="utf-8")
@@ -116,7 +134,9 @@ def test_tokens_of_a_model(folder: Path) -> None:
         (["index", "stats", "none"], "none: no such folder"),
         (["index", "stats", "."], ".: not an index: no manifest.json"),
         (["trace", "a b", "--index", "it.index"], "the text has only 2 of the 8 words"),
+        (["trace", "", "--index", "it.index"], "the text has only 0 of the 8 words"),
         (["trace", ".", "--index", "it.index"], ".: is a folder"),
+        (["trace", PROVERB, "--index", "web.jsonl"], "web.jsonl: not a folder"),
         (["trace", PROVERB, "--index", "none"], "none: no such folder"),
         (["trace", "latin.txt", "--index", "it.index"], "latin.txt: not UTF-8 at byte 4"),
     ],

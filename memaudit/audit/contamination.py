@@ -298,11 +298,11 @@ def _finish(
 ) -> tuple[dict[str, Any], list[ItemRecord]]:
     """Join the scans of all logged units, judge, and write what is derived."""
     units = run.plan["corpus"]["units"]
-    scans = [Scan.from_record(run.records[index]["scan"]) for index in sorted(run.records)]
-    complete = len(scans) == len(units)
+    logged = [run.records[index]["scan"] for index in sorted(run.records)]
+    complete = len(logged) == len(units)
     if complete:
-        refuse_nothing(run.plan["corpus"], [scan.documents for scan in scans])
-    scan = Scan.joined(scans, patterns)
+        refuse_nothing(run.plan["corpus"], [record["documents"] for record in logged])
+    scan = Scan.joined(map(Scan.from_record, logged), patterns)
     report, records = conclude(run.plan, items, patterns, scan, complete=complete, judgement=judgement)
     lines = (compact_json(dataclasses.asdict(record)) + b"\n" for record in records)
     write_atomic(run.folder / ITEMS, b"".join(lines))

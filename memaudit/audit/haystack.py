@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 
 from memaudit.errors import InputError
 from memaudit.text.index.corpus_index import CorpusIndex
-from memaudit.text.read import Corpus, Split, read_corpus
+from memaudit.text.read import Corpus, Split, Summary, read_corpus
 from memaudit.text.scan.patterns import Patterns
 from memaudit.text.scan.result import Scan
 from memaudit.text.scan.stream import scan_source, scan_words
@@ -124,10 +125,22 @@ class IndexHaystack:
         """Go over the words of one shard."""
         blocks = self._index.word_hashes([unit])
         scans = [scan_words(b.hashes, b.offsets, patterns, b.text_of, b.source_of) for b in blocks]
-        return Scan.joined(scans, patterns)
+        scan = Scan.joined(scans, patterns)
+        return self._with_reading(scan) if unit == 0 else scan
 
     def sha256(self, unit: int) -> str | None:
         """Return nothing: the digest of the whole index stands in the plan."""
+
+    def _with_reading(self, scan: Scan) -> Scan:
+        """Add what was counted when the corpus was indexed: a record skipped then is not searched now."""
+        read: Summary = self._index.manifest["corpus"]
+        return dataclasses.replace(
+            scan,
+            files=sorted(read["files"], key=lambda file: file["path"]),
+            empty=read["empty"],
+            rejected=read.get("rejected", 0),
+            first_rejected=read.get("first_rejected", []),
+        )
 
 
 def refuse_nothing(corpus: Mapping[str, Any], documents: Sequence[int]) -> None:

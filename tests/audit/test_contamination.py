@@ -287,6 +287,13 @@ def test_an_index_gives_the_verdict_of_its_corpus(folder: Path) -> None:
     indexed = contamination(benchmark, index=folder / "index", formats=()).report
     for part in ("findings", "common", "estimates", "parts", "verdict"):
         assert indexed[part] == streamed[part]
+    assert indexed["corpus"] == streamed["corpus"] | {"index": str(folder / "index")}
+    with (folder / "c.jsonl").open("a") as file:
+        file.write("{not json}\n")
+    build_index([corpus], folder / "index2", skip_bad=True)
+    others = write_jsonl(folder / "b2.jsonl", items(30)[25:])
+    skipped = contamination(others, index=folder / "index2", formats=()).report
+    assert (skipped["verdict"], skipped["corpus"]["rejected"]) == ("inconclusive", 1)
 
 
 def test_shares_of_other_plans_are_not_merged(folder: Path) -> None:

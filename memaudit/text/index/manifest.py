@@ -42,7 +42,8 @@ def read(folder: Path) -> tuple[dict[str, Any], bytes]:
     """
     path = folder / MANIFEST
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder", "memaudit index build writes an index")
+        what = "not a folder" if folder.exists() else "no such folder"
+        raise InputError(f"{folder}: {what}", "memaudit index build writes an index")
     if not path.is_file():
         if (folder / LOCK).is_file():
             raise InputError(f"{folder}: the build of this index was interrupted", "run memaudit index build again")

@@ -104,7 +104,7 @@ def _rarities(index: CorpusIndex, keys: Keys, firsts: Int64Array, lasts: Int64Ar
         known = np.flatnonzero(symbols > 0)
         counts[known] += shard.buckets[symbols[known] + 1] - shard.buckets[symbols[known]]
     logs = np.log10(np.maximum(counts, 1)) - np.log10(max(index.symbols, 1))
-    return np.array([-logs[first:last].sum() for first, last in zip(firsts, lasts, strict=True)], np.float64)
+    return np.array([0 - logs[first:last].sum() for first, last in zip(firsts, lasts, strict=True)], np.float64)
 
 
 def _sources(index: CorpusIndex, keys: Keys) -> dict[str, Any]:

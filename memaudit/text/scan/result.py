@@ -6,8 +6,9 @@ import base64
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, TypeVar
 
 import numpy as np
@@ -125,12 +126,16 @@ class Scan:
         )
 
     @staticmethod
-    def joined(scans: Sequence[Scan], patterns: Patterns) -> Scan:
-        """Return what was found in the documents of all: neighbours first, so that no candidate is moved often."""
-        while len(scans) > 1:
-            pairs = [scans[i : i + 2] for i in range(0, len(scans), 2)]
-            scans = [pair[0].merge(pair[1]) if len(pair) == 2 else pair[0] for pair in pairs]
-        return scans[0] if scans else Scan.nothing(patterns)
+    def joined(scans: Iterable[Scan], patterns: Patterns) -> Scan:
+        """Return what was found in the documents of all: few are held at a time, and none is moved often."""
+        waiting: list[tuple[int, Scan]] = []
+        for scan in scans:
+            parts = 1
+            while waiting and waiting[-1][0] == parts:
+                scan = waiting.pop()[1].merge(scan)
+                parts *= 2
+            waiting.append((parts, scan))
+        return reduce(Scan.merge, (scan for _, scan in reversed(waiting)), Scan.nothing(patterns))
 
     def to_record(self) -> dict[str, Any]:
         """Return everything as strict JSON; `from_record` gives it back."""

@@ -132,3 +132,9 @@ def test_nothing_stands_there() -> None:
 def test_a_text_shorter_than_a_span_is_refused() -> None:
     with pytest.raises(InputError, match=r"the text has only 2 of the 8 words"):
         trace(indexed(["a b c"]), "a b")
+
+
+def test_a_corpus_of_one_word_has_no_rarity() -> None:
+    (span,) = spans_of(trace(indexed(["hello"]), "hello", min_words=1))
+    assert math.copysign(1, span["rarity"]) == 1
+    assert span["rarity"] == 0
