@@ -110,6 +110,8 @@ def _entry(path: Path, number: int, entry: object) -> tuple[str, str]:
 
 
 def _load(path: Path) -> Any:
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{path}: is no regular file", "name the file that `memaudit baseline` wrote")
     try:
         return json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=_unique)
     except OSError as error:

@@ -134,3 +134,13 @@ def test_split(found: list[int], accepted: set[int]) -> None:
     assert [f["place"] for f in new] == [place for place, number in enumerate(found) if number not in accepted]
     assert [f["place"] for f in known] == [place for place, number in enumerate(found) if number in accepted]
     assert stale == len(accepted - set(found))
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/full"])
+def test_a_device_is_refused_and_not_read_to_its_end(device: str) -> None:
+    if not Path(device).exists():
+        pytest.skip(f"no {device} here")
+    with pytest.raises(InputError, match="is no regular file"):
+        read_baseline(device)
+    with pytest.raises(InputError, match="is no regular file"):
+        write_baseline(contamination_report(found=2), device)

@@ -191,3 +191,11 @@ def test_the_script_of_the_action(tmp_path, leaked, args, code):
     report = json.loads((tmp_path / outputs["json"]).read_text())
     assert report["exit_code"] == code
     assert len(report["findings"]) == leaked
+
+
+def test_the_log_with_passages_of_the_corpus_is_not_uploaded():
+    uploads = [step for block in BLOCKS for step in steps(block) if "upload-artifact" in step.get("uses", "")]
+    assert uploads
+    for step in uploads:
+        paths = step["with"]["path"].split("\n")
+        assert all(re.fullmatch(r"\$\{\{ steps\.gate\.outputs\.[\w-]+ \}\}", path) for path in paths if path), paths

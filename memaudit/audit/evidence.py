@@ -244,6 +244,11 @@ def _limits(plan: Mapping[str, Any], records: Records, decision: Decision) -> li
     copies = plan["copies"]
     if not copies["counted"]:
         limits.append(f"Copies in the training text were not counted: {copies['reason']}.")
+    if absent := sum(record.copies_normalised == 0 for record in records if record.member):
+        limits.append(
+            f"The suffixes of {absent} of {windows['train']} training windows stand nowhere in the index: it is not one"
+            " of all the training text, so copies are too few."
+        )
     if known := sum(bool(record.copies_exact) for record in records if not record.member):
         limits.append(
             f"The suffixes of {known} of {windows['heldout']} held-out windows stand in the training text,"

@@ -265,8 +265,10 @@ def _choices(held: Any, name: str) -> tuple[list[str], list[str]]:
         texts, labels = list(held.values()), list(held)
     else:
         texts, labels = held, None
-    if not isinstance(texts, list) or not texts:
+    if not isinstance(texts, list):
         raise RecordError(f'"{name}" is {json_type(held)}, expected a list of choices')
+    if not texts:
+        raise RecordError(f'"{name}" holds no choice')
     if not isinstance(labels, list) or len(labels) != len(texts) or None in labels:
         labels = list(ascii_uppercase[: len(texts)])
     return [_text(text, name) for text in texts], [str(label) for label in labels]

@@ -37,6 +37,8 @@ def print_contamination(report: Mapping[str, Any], console: Console) -> None:
     line((controls_line(report["controls"]), ""))
     for text in _asides(report):
         line((text, "dim"))
+    for model in report["scores"] or []:
+        line((one_line(model["sentence"]), ""))
     new = [finding for finding in worst_first(report["findings"]) if not finding["accepted"]]
     if new:
         console.print()
@@ -69,6 +71,8 @@ def _asides(report: Mapping[str, Any]) -> list[str]:
     benchmark, corpus, baseline = report["benchmark"], report["corpus"], report["baseline"]
     lines = [f"not judged: {entry['count']:,} items, {entry['reason']}" for entry in benchmark["not_judged"]]
     for name, side in (("benchmark", benchmark), ("corpus", corpus)):
+        if side.get("empty"):
+            lines.append(f"empty in the {name}: {side['empty']:,} records without text")
         if side["rejected"]:
             lines.append(f"skipped in the {name}: {side['rejected']:,} records, first {side['first_rejected'][0]}")
     if report["common_count"]:

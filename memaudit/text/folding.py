@@ -14,7 +14,6 @@ from memaudit.text.word_kernels import (
     KNOWN,
     LAST_CLASS,
     LONG,
-    PAGE,
     STARTS_WITH_MARK,
     FoldTable,
 )
@@ -39,8 +38,12 @@ _UNSPACED = (
 """Thai and Lao, Myanmar, Khmer, Han and kana: letters and digits in these ranges are words of their own."""
 
 
+_WANTED = 1 << 12
+"""Characters that kernels can ask for at a time."""
+
+
 class Folding:
-    """The table of folds, and the pages of it that are filled in so far."""
+    """The table of folds, filled in so far."""
 
     def __init__(self) -> None:
         points = 0x110000
@@ -48,29 +51,30 @@ class Folding:
             np.zeros((points, 2), np.uint64),
             np.zeros(points, np.uint32),
             np.zeros(0, np.uint8),
-            np.zeros(points // PAGE, np.uint8),
+            np.zeros(1 + _WANTED, np.int32),
         )
-        self._fill(range(PAGE))
+        self._fill(range(0x100))
 
     def fill_wanted(self) -> bool:
-        """Work out the pages that kernels asked for; return whether there were any."""
-        pages = np.flatnonzero(self.table.wanted)
-        for page in pages.tolist():
-            self._fill(range(page * PAGE, (page + 1) * PAGE))
-        self.table.wanted[pages] = 0
-        return len(pages) > 0
+        """Work out the characters that kernels asked for; return whether there were any."""
+        wanted = self.table.wanted
+        count = int(wanted[0])
+        if count:
+            self._fill(wanted[1 : count + 1].tolist())
+            wanted[0] = 0
+        return count > 0
 
     def _fill(self, points: Iterable[int]) -> None:
-        written = {point: _written(fold(chr(point))) for point in points}
-        long = bytearray(self.table.long)
-        for point, (spelling, shape) in written.items():
+        folded = {point: fold(chr(point)) for point in points}
+        # What a kernel has written it reads again, to put marks in order.
+        folded |= {ord(character): fold(character) for text in list(folded.values()) for character in text}
+        for point, text in folded.items():
+            spelling, shape = _written(text)
             if shape & LONG:
-                self.table.spellings[point, 0] = len(long)
-                long += spelling
+                self.table.spellings[point, 0] = len(self.table.long)
+                self.table = self.table._replace(long=np.append(self.table.long, np.frombuffer(spelling, np.uint8)))
             else:
                 self.table.spellings[point] = np.frombuffer(spelling.ljust(16, b"\0"), "<u8")
-        self.table = self.table._replace(long=np.array(long, np.uint8))
-        for point, (_, shape) in written.items():
             self.table.shapes[point] = shape
 
 

@@ -115,7 +115,8 @@ class TrainedTokenizer:
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json`` and a ``tokenizer_config.json`` that ``AutoTokenizer`` understands."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.pipeline.save(str(folder / "tokenizer.json"))
+        # Through Python's file, whose errors say what failed: tokenizers raises bare Exception.
+        (folder / "tokenizer.json").write_text(self.pipeline.to_str(pretty=True), encoding="utf-8")
         names = {"eos_token": EOS, "bos_token": EOS, "pad_token": EOS, "unk_token": UNKNOWN, "mask_token": MASK}
         settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
         (folder / "tokenizer_config.json").write_text(json.dumps(settings | names, indent=2), encoding="utf-8")

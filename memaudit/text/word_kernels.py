@@ -23,11 +23,10 @@ Hashes = NDArray[np.uint64]
 BUFFER = 8 << 10
 SLACK = 4 * BLOCK
 """Bytes behind the limit of a buffer: the longest spelling of a character and blocks that are read."""
-PAGE = 256
 
 LENGTH, CLASS, FIRST_CLASS, LAST_CLASS = 0xFF, 0xFF, 8, 16
 """Mask of the length in ``FoldTable.shapes``; mask and shifts of the two combining classes."""
-STARTS_WITH_MARK, ENDS_ALONE, LONG, KNOWN = 1 << 24, 1 << 25, 1 << 26, 1 << 27
+STARTS_WITH_MARK, ENDS_ALONE, LONG, KNOWN, WANTED = 1 << 24, 1 << 25, 1 << 26, 1 << 27, 1 << 28
 
 ALONE_END, CLASSED_END = 0, 1
 """What folding remembers from one call to the next: where in the buffer a word of one character ended, where
@@ -49,21 +48,25 @@ class FoldTable(NamedTuple):
     shapes: NDArray[np.uint32]
     """Shape [code points]: length, combining class of the first and last character, flags; 0: not worked out."""
     long: Bytes
-    wanted: Bytes
-    """Shape [pages]: pages of 256 code points that a kernel met before they were worked out."""
+    wanted: Int32s
+    """How many characters a kernel met before they were worked out, then these characters, as far as there is room."""
 
 
 @njit(cache=True, nogil=True)
-def hash_documents(data: Bytes, offsets: Ints, table: FoldTable) -> tuple[Hashes, Ints]:
-    """Return the hashes of the words of all documents, and where each document's begin, shape [documents + 1]."""
-    hashes = np.empty(len(data) // 4 + BLOCK, np.uint64)
-    firsts = np.zeros(len(offsets), np.int64)
+def hash_documents(
+    data: Bytes, offsets: Ints, table: FoldTable, hashes: Hashes, firsts: Ints, first: int
+) -> tuple[Hashes, int]:
+    """Hash the words of the documents from ``first`` on, up to one with a character that is not worked out yet.
+
+    Fills ``hashes``, and in ``firsts``, shape [documents + 1], where each document's begin.
+    Returns the hashes, in a larger array if need be, and the document that is next.
+    """
     buffer = np.zeros(BUFFER + SLACK, np.uint8)
     edges = np.empty(BUFFER + SLACK, np.int32)
     state = np.zeros(4, np.int64)
     no_origins = np.zeros(0, np.int32)
-    count = 0
-    for document in range(len(offsets) - 1):
+    for document in range(first, len(offsets) - 1):
+        count = firsts[document]
         i, end, used = offsets[document], offsets[document + 1], 0
         state[ALONE_END] = state[CLASSED_END] = -1
         while i < end:
@@ -79,8 +82,10 @@ def hash_documents(data: Bytes, offsets: Ints, table: FoldTable) -> tuple[Hashes
                 if used > len(buffer) // 2:
                     buffer = _enlarged(buffer, 2 * len(buffer))
                     edges = np.empty(len(buffer), np.int32)
+        if table.wanted[0]:
+            return hashes, document
         firsts[document + 1] = count
-    return hashes[:count], firsts
+    return hashes, len(offsets) - 1
 
 
 @njit(cache=True, nogil=True)
@@ -95,14 +100,19 @@ def fold_text(
     # One function on purpose: handing arrays to a helper counts references, which costs more than the rest
     # of the work on a character that is not ASCII.
     spellings, shapes, long, wanted = table
-    limit, traced = len(buffer) - SLACK, len(origins) > 0
-    last_block = -1 if traced else len(data) - BLOCK
+    limit, last_block, traced = len(buffer) - SLACK, len(data) - BLOCK, len(origins) > 0
     alone_end, classed_end, highest, character = state[0], state[1], state[2], state[3]
     while i < end and used < limit:
         if i <= last_block:
             special = span_mask(data, i, 0x7F, 0xFF) | span_mask(data, i, 0, 0x08) | span_mask(data, i, 0x0E, 0x1B)
             fold_block(data, i, buffer, used)
             plain = min(lowest_bit(special), end - i)
+            if traced and plain > 0:
+                if alone_end == used:
+                    origins[used - 1] = character
+                for k in range(plain):
+                    origins[used + k] = character + k
+                character += plain
             i += plain
             used += plain
             if i == end or plain == BLOCK:
@@ -122,8 +132,10 @@ def fold_text(
             i += size
             shape = np.int64(shapes[point])
             length = shape & LENGTH
-            if shape == 0:
-                wanted[point // PAGE] = 1
+            if shape == 0 and wanted[0] + 1 < len(wanted):
+                shapes[point] = WANTED
+                wanted[0] += 1
+                wanted[wanted[0]] = point
             if length > 0:
                 joins = alone_end == used and shape & STARTS_WITH_MARK != 0
                 follows = classed_end == used
@@ -197,8 +209,6 @@ def _class_at(buffer: Bytes, start: int, end: int, table: FoldTable) -> int:
         point &= 0x7F >> end - start
         for k in range(start + 1, end):
             point = point << 6 | np.int64(buffer[k]) & 0x3F
-    if table.shapes[point] == 0:
-        table.wanted[point // PAGE] = 1
     return np.int64(table.shapes[point]) >> FIRST_CLASS & CLASS
 
 
@@ -235,12 +245,13 @@ def hash_spans(buffer: Bytes, edges: Int32s, words: int, hashes: Hashes, first: 
         length = edges[2 * word + 1] - start
         if length <= 16:
             mixed = (load_word(buffer, start) & _FIRST_EIGHT[length]) * _A
-            mixed = (mixed ^ mixed >> np.uint64(32) ^ (load_word(buffer, start + 8) & _NEXT_EIGHT[length])) * _B
+            following = (load_word(buffer, start + 8) & _NEXT_EIGHT[length]) * _C
+            mixed = (mixed ^ mixed >> np.uint64(32) ^ following) * _B
         else:
             mixed = np.uint64(length)
             for k in range(0, length, 8):
                 part = load_word(buffer, start + k) & _FIRST_EIGHT[min(length - k, 8)]
-                mixed = (mixed ^ part) * _A
+                mixed = (mixed ^ part * _B) * _A
                 mixed ^= mixed >> np.uint64(32)
         mixed = (mixed ^ mixed >> np.uint64(29)) * _C
         mixed ^= mixed >> np.uint64(32)

@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from memaudit.text.blocks import BLOCK
 from memaudit.text.folding import FOLDING
 from memaudit.text.word_kernels import ALONE_END, SLACK, find_edges, fold_text, hash_documents, hash_spans
 
@@ -75,10 +76,11 @@ def hash_words(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[NDA
         Hashes (never 0; those of `words_of`), shape [words], and where each text's begin, shape [texts + 1].
     """
     data, offsets = read_only(data), read_only(offsets)
-    while True:
-        hashes, firsts = hash_documents(data, offsets, FOLDING.table)
-        if not FOLDING.fill_wanted():
-            return hashes, firsts
+    hashes, firsts, next_text = np.empty(len(data) // 4 + BLOCK, np.uint64), np.zeros(len(offsets), np.int64), 0
+    while next_text < len(offsets) - 1:
+        hashes, next_text = hash_documents(data, offsets, FOLDING.table, hashes, firsts, next_text)
+        FOLDING.fill_wanted()
+    return hashes[: firsts[-1]], firsts
 
 
 def encode_texts(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

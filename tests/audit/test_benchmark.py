@@ -143,6 +143,7 @@ def test_a_label_that_names_no_choice_is_refused(tmp_path, label):
 def test_choices_of_a_wrong_kind_are_refused(tmp_path):
     row = {"question": QUESTION, "choices": "['a' 'b']", "answer": 0}
     assert '"choices" is a string, expected a list of choices' in refusal(jsonl(tmp_path / "b.jsonl", [row]))
+    assert '"choices" holds no choice' in refusal(jsonl(tmp_path / "b.jsonl", [row | {"choices": []}]))
 
 
 def test_named_fields_are_parts_and_one_more_together(tmp_path):

@@ -262,6 +262,15 @@ def test_held_out_text_that_stands_in_the_index_is_named(setting: tuple[Follows,
     )
 
 
+def test_an_index_of_another_text_is_named(setting: tuple[Follows, str, str], tmp_path: Path) -> None:
+    model, train, heldout = setting
+    build_index([heldout], tmp_path / "index")
+    result = audit(model, train, heldout, index=tmp_path / "index", out=tmp_path / "run", **ASKED)
+    said = "training windows stand nowhere in the index: it is not one of all the training text"
+    assert [said in limit for limit in result.report["limits"]].count(True) == 1
+    assert not any(said in limit for limit in audit(*setting, out=tmp_path / "other", **ASKED).report["limits"])
+
+
 def test_a_log_of_before_copies_can_be_read(setting: tuple[Follows, str, str], tmp_path: Path) -> None:
     from memaudit.runs import _line
 

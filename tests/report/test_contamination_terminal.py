@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from memaudit.report.contamination_terminal import print_contamination
-from tests.report.contamination_reports import contamination_report
+from tests.report.contamination_reports import contamination_report, scores
 
 
 def printed(report: dict[str, Any], width: int = 110, terminal: bool = False, encoding: str = "utf-8") -> str:
@@ -57,6 +57,22 @@ def test_the_ten_worst_new_items_have_places_and_an_excerpt() -> None:
         assert (f"  {finding['item']}  " in text, where in text) == ((True, True) if place < 10 else (False, False))
     assert len(re.findall("^    > .{1,72}$", text, re.MULTILINE)) == 10
     assert "  and 7 more contaminated items" in text.splitlines()
+
+
+def test_what_models_score_is_said_for_each() -> None:
+    text = printed(contamination_report(scores=[scores("gpt-x"), scores("\x1b[31m##[error]y")]))
+    assert "gpt-x answers contaminated items more often." in text
+    assert r"\x1b[31m#\x23[error]y answers contaminated items more often." in text
+
+
+def test_records_without_text_are_told_even_where_the_verdict_is_clean() -> None:
+    report = contamination_report("clean", found=0, accepted=0)
+    report["benchmark"]["empty"] = 1_234
+    text = printed(report)
+    assert "empty in the benchmark: 1,234 records without text" in text
+    assert "empty in the corpus: 12 records without text" in text
+    report["benchmark"]["empty"] = report["corpus"]["empty"] = 0
+    assert "empty in the" not in printed(report)
 
 
 def test_texts_that_are_left_out_and_incomplete_runs() -> None:

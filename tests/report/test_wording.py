@@ -75,7 +75,7 @@ def test_joiners_stay_where_scripts_need_them() -> None:
     ("exact", "normalised", "said"),
     [
         (None, None, None),
-        (0, 0, "stands nowhere in training"),
+        (0, 0, "stands nowhere in the index of the training text"),
         (1, 1, "stands once in training, 1 exact"),
         (0, 2, "stands 2 times in training, 0 exact"),
         (9_000, 10_000, "stands 10,000 times in training, 9,000 exact"),

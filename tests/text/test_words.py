@@ -14,6 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memaudit.text import words
+from memaudit.text.folding import Folding
 from memaudit.text.normalize import fold, normalize
 from memaudit.text.words import encode_texts, hash_words, spans_of, words_of
 
@@ -187,6 +189,27 @@ def test_words_of_up_to_eight_bytes_never_share_a_hash():
     values, _ = hash_words(*encode_texts(texts))
     assert len(np.unique(values)) == len(texts)
     assert 0 not in values
+
+
+@pytest.mark.parametrize("before", ["", "x" * 8, "x" * 16])
+def test_long_words_that_differ_in_few_places_do_not_share_a_hash(before):
+    """Places whose differences could cancel where each eight bytes are mixed into those before."""
+    letters = "abcdefghijklmnopqrst"
+    texts = [f"{before}seventy{a}won{b}two{c}" for a in letters for b in letters for c in letters]
+    values, _ = hash_words(*encode_texts(texts))
+    assert len(np.unique(values)) == len(texts)
+
+
+def test_characters_are_worked_out_when_they_are_met(monkeypatch):
+    """More new ones than kernels can ask for at a time, in one text and in many."""
+    characters = [chr(point) for first in (0x4E00, 0xAC00) for point in range(first, first + 5_000)] + ["ﷺ", "é"]
+    expected = hashes(*characters, "".join(characters))
+    monkeypatch.setattr(words, "FOLDING", Folding())
+    assert hashes(*characters) == expected[:-1]
+    monkeypatch.setattr(words, "FOLDING", Folding())
+    assert hashes("new", "".join(characters))[1] == expected[-1]
+    monkeypatch.setattr(words, "FOLDING", Folding())
+    assert words_of("".join(characters)).hashes.tolist() == expected[-1]
 
 
 def test_what_is_no_utf8_is_read_to_its_end_only():

@@ -106,7 +106,12 @@ def store_tokenizer(folder: Path, unit: Unit) -> str | None:
     """Write the tokenizer of an index of tokens, and return its kind."""
     if not isinstance(unit, TokenUnit):
         return None
-    unit.tokenizer.save(folder / TOKENIZER)
+    try:
+        unit.tokenizer.save(folder / TOKENIZER)
+    except Exception as error:  # tokenizers raises bare Exception, also for a full disk
+        raise InputError(
+            f"{folder / TOKENIZER}: cannot be written: {error}", "then run the same command again"
+        ) from error
     return "trained" if isinstance(unit.tokenizer, TrainedTokenizer) else "transformers"
 
 

@@ -92,11 +92,14 @@ def _boilerplate(shard: Shard, repeats: Repeats, least: int) -> list[Keys]:
 
 
 def _spans(index: CorpusIndex, spans: Sequence[Keys]) -> list[dict[str, Any]]:
-    """Return the spans that occupy the most symbols of the whole index, none of which holds another."""
+    """Return the spans that occupy the most symbols of the whole index, none of them a variant of one before it.
+
+    A variant lies within one before it, or holds it for more than half of its own length.
+    """
     occupied = [sum(_occupied(positions_in(shard, keys), len(keys)) for shard in index.shards) for keys in spans]
     chosen: list[int] = []
     for i in sorted(range(len(spans)), key=lambda i: (-occupied[i], spans[i].tobytes())):
-        if not any(_holds(spans[i], spans[k]) or _holds(spans[k], spans[i]) for k in chosen):
+        if not any(_within(spans[k], spans[i]) or 2 * _within(spans[i], spans[k]) > len(spans[i]) for k in chosen):
             chosen.append(i)
     return [_span(index, spans[i], occupied[i]) for i in chosen[:SHOWN_SPANS]]
 
@@ -121,12 +124,13 @@ def _occupied(positions: Int64Array, length: int) -> int:
     return int(np.minimum(np.diff(positions), length).sum()) + length if len(positions) else 0
 
 
-def _holds(keys: Keys, other: Keys) -> bool:
-    """Return whether ``other`` stands somewhere in ``keys``."""
+def _within(keys: Keys, other: Keys) -> int:
+    """Return how many symbols of ``keys`` lie in occurrences of ``other``."""
     if len(other) > len(keys):
-        return False
+        return 0
     windows = np.lib.stride_tricks.sliding_window_view(keys, len(other))
-    return any(np.array_equal(windows[i], other) for i in np.flatnonzero(windows[:, 0] == other[0]))
+    starts = [i for i in np.flatnonzero(windows[:, 0] == other[0]) if np.array_equal(windows[i], other)]
+    return _occupied(np.array(starts, np.int64), len(other))
 
 
 def _distinct_symbols(index: CorpusIndex) -> int:

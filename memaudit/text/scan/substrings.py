@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numba import njit
@@ -19,6 +19,8 @@ from memaudit.text.blocks import BLOCK as WIDE
 from memaudit.text.blocks import compress_block, load_word, lowest_bit, span_mask
 from memaudit.text.scan.tables import Slots, fill_filter, fill_table, lookup, passes
 from memaudit.text.words import read_only
+
+Word = TypeVar("Word", np.uint64, NDArray[np.uint64])
 
 PIECES = 3
 LENGTH = 50
@@ -55,7 +57,7 @@ class Blocks(NamedTuple):
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _key(eight: NDArray[np.uint64], four: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def _key(eight: Word, four: Word) -> Word:
     """Return the key of a block: of its first eight bytes and its last four."""
     return (eight ^ eight >> _FOUR_BYTES) * _MIX ^ four
 
@@ -119,7 +121,8 @@ def _blocks(pieces: Sequence[str]) -> Blocks:
     owners = np.repeat(np.arange(len(pieces), dtype=np.int32), step)
     places = np.tile(np.arange(step, dtype=np.int32), len(pieces))
     windows = np.lib.stride_tricks.sliding_window_view(data, _BLOCK)[offsets[owners] + places]
-    blocks = _key.py_func(windows[:, :8].copy().view("<u8")[:, 0], windows[:, 4:].copy().view("<u8")[:, 0] >> _FOUR_BYTES)
+    first_eight, last_eight = (windows[:, k : k + 8].copy().view("<u8")[:, 0] for k in (0, _BLOCK - 8))
+    blocks = _key.py_func(first_eight, last_eight >> _FOUR_BYTES)
     order = np.argsort(blocks, kind="stable")
     keys, first = np.unique(blocks[order], return_index=True)
     bits = max(15, (_FILTER_BITS * len(keys)).bit_length())
@@ -162,9 +165,10 @@ def _find(
                 continue
             for k in range(first[key], first[key + 1]):
                 piece = blocks.pieces[k]
-                if not found[piece]:
-                    letters = blocks.data[blocks.offsets[piece] : blocks.offsets[piece + 1]]
-                    found[piece] = _stands(stripped, end, letters, place - blocks.places[k])
+                start = place - blocks.places[k]
+                last = start + blocks.offsets[piece + 1] - blocks.offsets[piece]
+                if start >= 0 and last <= end and not found[piece]:
+                    found[piece] = _stand(stripped, start, last, blocks.data, blocks.offsets[piece])
 
 
 @njit(cache=True, nogil=True, forceinline=True)
@@ -173,11 +177,13 @@ def _key_at(stripped: NDArray[np.uint8], place: int) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
-def _stands(stripped: NDArray[np.uint8], end: int, piece: NDArray[np.uint8], start: int) -> bool:
-    if start < 0 or start + len(piece) > end:
+def _stand(stripped: NDArray[np.uint8], start: int, end: int, data: NDArray[np.uint8], first: int) -> bool:
+    """Return whether the eight bytes or more ``stripped[start:end]`` are those of ``data`` from ``first`` on."""
+    # The end first: pieces of one template differ there.
+    if load_word(stripped, end - 8) != load_word(data, first + end - start - 8):
         return False
-    for k in range(len(piece)):  # noqa: SIM110 (any() over a generator is not compiled)
-        if stripped[start + k] != piece[k]:
+    for k in range(0, end - start - 8, 8):  # noqa: SIM110 (any() over a generator is not compiled)
+        if load_word(stripped, start + k) != load_word(data, first + k):
             return False
     return True
 
@@ -229,4 +235,4 @@ def _decode(data: NDArray[np.uint8], place: int, end: int) -> tuple[int, int]:
     code &= 0x7F >> width
     for k in range(1, width):
         code = code << 6 | np.int64(data[place + k]) & 0x3F
-    return width, int(min(code, 0x10FFFF))
+    return width, min(int(code), 0x10FFFF)

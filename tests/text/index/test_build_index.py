@@ -19,7 +19,7 @@ from memaudit.errors import InputError
 from memaudit.text.index import manifest as manifests
 from memaudit.text.index.corpus_index import CorpusIndex, build_index
 from memaudit.text.index.statistics import index_statistics
-from memaudit.text.tokenize import train_tokenizer
+from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
 
 
 @pytest.fixture
@@ -305,3 +305,12 @@ def test_a_full_disk_is_one_line(tmp_path: Path, corpus: Path, monkeypatch: pyte
         build_index([str(corpus)], tmp_path / "index")
     monkeypatch.undo()
     assert build_index([str(corpus)], tmp_path / "index").documents == 20
+
+
+def test_a_tokenizer_that_cannot_be_written(tmp_path: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise Exception("No space left on device (os error 28)")
+
+    monkeypatch.setattr(TrainedTokenizer, "save", full)
+    with pytest.raises(InputError, match="tokenizer: cannot be written: No space left"):
+        build_index([str(corpus)], tmp_path / "index", unit="token", tokenizer=train_tokenizer("byte", []))

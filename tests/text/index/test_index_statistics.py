@@ -183,3 +183,11 @@ def test_repeats_of_one_shard_are_counted_in_all(unit: str) -> None:
     (span,) = index_statistics(both)["spans"]
     assert (span["count"], span["documents"]) == (4, 4)
     assert span["text"].strip() == (text if unit == "byte" else text.rstrip("."))
+
+
+def test_a_copied_document_is_shown_although_it_holds_boilerplate() -> None:
+    notice = [f"n{i}" for i in range(8)]
+    whole = [*(f"d{i}" for i in range(20)), *notice]
+    others = [[f"o{i}", *notice, f"p{i}"] for i in range(30)]
+    found = index_statistics(indexed([whole, *others, whole]))["spans"]
+    assert [(span["symbols"], span["count"]) for span in found] == [(8, 32), (28, 2)]

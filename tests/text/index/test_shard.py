@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from memaudit.errors import InputError
 from memaudit.records import Document
-from memaudit.text.index.shard import END, Shard, ShardBuilder, file_digests, open_shard
+from memaudit.text.index.shard import END, PIECE, Shard, ShardBuilder, _Numbers, file_digests, open_shard
 
 KEYS = np.array([7, 2**64 - 1, 3, 2**63, 11, 5, 2**40], np.uint64)
 """Hashes of a small vocabulary."""
@@ -80,6 +80,15 @@ def test_a_large_vocabulary() -> None:
     shard = builder.finish()
     assert (np.sort(shard.symbols[shard.symbols != END]) == np.arange(1, len(np.unique(keys)) + 1)).all()
     assert (shard.keys_of(shard.symbols[shard.symbols != END]) == keys).all()
+
+
+def test_repeated_keys_take_no_room() -> None:
+    numbers = _Numbers()
+    found = [numbers.of(np.tile(np.arange(1, 1001, dtype=np.uint64), 500)) for _ in range(2)]
+    assert (found[0] == found[1]).all()
+    assert found[0][:1001].tolist() == [*range(1, 1001), 1]
+    assert len(numbers.ranked()[0]) == 1000
+    assert len(numbers._keys) == 4 * PIECE
 
 
 def test_files_hold_the_same(tmp_path: Path) -> None:

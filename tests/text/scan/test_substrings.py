@@ -68,6 +68,23 @@ def test_a_piece_does_not_reach_over_the_end_of_a_document() -> None:
     assert find([piece], ["", piece[:13], piece]) == {piece: True}
 
 
+def test_no_documents_and_empty_documents() -> None:
+    piece = "abcdefghijklmnopqrstuvwxyz"
+    assert find([piece], []) == find([piece], [""]) == find([piece], ["", "", "-"]) == {piece: False}
+    assert find(["too short"], [piece]) == {}
+
+
+def test_what_is_no_utf8_is_read_to_its_end_only() -> None:
+    substrings = build_substrings(["abcdefghijklmnopqrstuvwxyz"])
+    found = np.zeros(1, np.bool_)
+    for byte in (0x80, 0xC3, 0xE2, 0xF4, 0xF7, 0xFF):
+        for size in range(1, 140, 7):
+            substrings.find(np.full(size, byte, np.uint8), np.array([0, size // 2, size]), found)
+    cut = np.frombuffer(b"abcdefghijklm\xe2nopqrstuvwxyz", np.uint8)
+    substrings.find(cut, np.array([0, 14, len(cut)]), found)
+    assert not found.any()
+
+
 def test_case_counts_and_signs_do_not() -> None:
     assert (
         find(["Call me Ishmael, some years ago"], ["«call me Ishmael» some years ago"])["CallmeIshmaelsomeyearsago"]
