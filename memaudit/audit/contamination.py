@@ -231,8 +231,7 @@ def _scan_all(
         raise InputError(f"there is no share {number} of {shares}", "the first is 1/N, the last N/N")
     mine = range(number - 1, len(haystack.units), shares)
     pending = [unit for unit in mine if unit not in run.records]
-    if pending:
-        _refuse_change(haystack, run)
+    _refuse_change(haystack, run)
     for done, (unit, record) in enumerate(_scanned(haystack, patterns, pending, processes), 1):
         run.append([{"index": unit, "scan": record}])
         if progress:

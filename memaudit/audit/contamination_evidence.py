@@ -145,7 +145,7 @@ def _doubts(items: Sequence[JudgedItem], benchmark: Benchmark, scan: Scan, contr
     if not scan.documents:
         doubts.append("no document of the corpus was read")
     unjudged = sum(item.verdict == "not judged" for item in items)
-    if unjudged > MAX_UNJUDGED * len(items):
+    if unjudged + benchmark.empty > MAX_UNJUDGED * (len(items) + benchmark.empty):
         doubts.append(f"{unjudged:,} of {len(items):,} items have fewer than {SEED} words, too few to judge")
     return doubts
 

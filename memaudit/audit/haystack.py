@@ -72,7 +72,8 @@ class FileHaystack:
         corpus = read_corpus(
             self._specs,
             text_field=options.text_field,
-            split=options.split,
+            # A block of a text file may cut an item in two: what is searched is whole unless asked otherwise.
+            split="file" if options.split == "auto" else options.split,
             max_expand=options.max_expand,
             skip_bad=options.skip_bad,
         )
