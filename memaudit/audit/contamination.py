@@ -149,9 +149,13 @@ def merge(runs: Sequence[Path], out: Path, formats: Sequence[str] = ("html",)) -
     items = _read_items(plan["benchmark"]["specs"], options)
     if [file["sha256"] for file in items.files] != [file["sha256"] for file in plan["benchmark"]["files"]]:
         raise InputError(f"{items.files[0]['path']}: changed since the runs", "run them again")
+    units = plan["corpus"]["units"]
     with RunDirectory.open(out, plan) as run:
         for folder in runs:
             shares = read_items(folder)
+            twice = [unit for unit, share in shares.items() if run.records.get(unit, share) != share]
+            if twice:
+                raise RunError(f"{folder}: read another {units[twice[0]][0]} than the shares before it", "run it again")
             run.append([shares[index] for index in sorted(shares)])
         report, records = _finish(run, items, build_patterns(needles_of(items)), judgement)
         files = [write(out) for write in writers(formats)]

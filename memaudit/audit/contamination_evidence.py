@@ -14,6 +14,7 @@ from typing import Any
 import memaudit.stats as stats
 from memaudit.audit.benchmark import Benchmark
 from memaudit.audit.judgement import JudgedItem, check_own_items, judge, whole_text
+from memaudit.audit.layouts import CONTEXT
 from memaudit.audit.matching import COMMON_SHARE, MIN_COVERAGE, MIN_SIMILARITY, Match, mark_copied
 from memaudit.audit.scores import compare_scores, read_scores
 from memaudit.baseline import read_baseline
@@ -98,7 +99,7 @@ def conclude(
     findings = [_finding(item, patterns, scan, accepted, judgement.redact) for item in contaminated]
     new = [finding for finding in findings if not finding["accepted"]]
     policy = ItemPolicy(judgement.max_items, judgement.max_rate)
-    decision = _decide(len(new), len(judged), policy, _doubts(items, benchmark, scan, controls), complete)
+    decision = _decide(len(new), len(judged), policy, _doubts(items, benchmark, patterns, scan, controls), complete)
     report = {
         "schema_version": 1,
         "kind": "contamination",
@@ -133,7 +134,9 @@ def _decide(new: int, judged: int, policy: ItemPolicy, doubts: list[str], comple
     return Decision("inconclusive", EXIT_CODES["inconclusive"], [partial, *doubts])
 
 
-def _doubts(items: Sequence[JudgedItem], benchmark: Benchmark, scan: Scan, controls: Sequence[Control]) -> list[str]:
+def _doubts(
+    items: Sequence[JudgedItem], benchmark: Benchmark, patterns: Patterns, scan: Scan, controls: Sequence[Control]
+) -> list[str]:
     """Say why *clean* would claim more than was looked at."""
     doubts = [f"the control '{c.name}' did not pass: {c.detail}" for c in controls if not c.passed]
     if benchmark.rejected:
@@ -142,6 +145,13 @@ def _doubts(items: Sequence[JudgedItem], benchmark: Benchmark, scan: Scan, contr
         )
     if scan.rejected:
         doubts.append(f"{scan.rejected:,} records of the corpus were skipped, first {scan.first_rejected[0]}")
+    missed = sum(
+        scan.longest[place] == patterns.length(place) >= SEED and items[needle.item].verdict == "clean"
+        for place, needle in enumerate(patterns.needles)
+        if needle.part != CONTEXT
+    )
+    if missed:
+        doubts.append(f"{missed:,} texts stand whole in a document that was not kept: too many hold pieces of them")
     if not scan.documents:
         doubts.append("no document of the corpus was read")
     unjudged = sum(item.verdict == "not judged" for item in items)
