@@ -33,6 +33,8 @@ SHORT, SHORT_SIMILARITY = 13, 0.97
 """Sentences of fewer words are often alike but for one: they may differ by a slip of the pen only ..."""
 FEWEST_FUZZY_WORDS = 8
 """... and those of fewer than this many must stand in a document word for word."""
+LONG = 200
+"""Words of an item beyond which the likest stretch of a passage is found by words."""
 FEWEST_COPIED = 3
 """Words in a row below which agreement is not marked: any two texts share single words."""
 
@@ -178,7 +180,16 @@ def _least_similarity(words: int) -> float:
 
 
 def _similarity(ours: list[str], theirs: list[str]) -> float:
-    """Return how alike our words are to the likest stretch of theirs; all of ours must be accounted for."""
+    """Return how alike our words are to the likest stretch of theirs; all of ours must be accounted for.
+
+    The stretch of a long text is found by whole words, for by characters it takes the cube of its length.
+    """
+    if len(ours) > LONG and len(theirs) > len(ours):
+        ids = {word: number for number, word in enumerate(dict.fromkeys([*ours, *theirs]))}
+        stretch = fuzz.partial_ratio_alignment([ids[w] for w in ours], [ids[w] for w in theirs])
+        if stretch is not None:
+            theirs = theirs[stretch.dest_start : stretch.dest_end]
+        return float(fuzz.ratio(" ".join(ours), " ".join(theirs))) / 100
     one, other = " ".join(ours), " ".join(theirs)
     compare = fuzz.partial_ratio if len(other) >= len(one) else fuzz.ratio
     return float(compare(one, other)) / 100

@@ -355,3 +355,15 @@ def test_a_file_that_changed_is_not_mixed_into_a_resumed_run(folder: Path, shard
         contamination(benchmark, names, out=folder / "run")
     Path(names[0]).write_text(text)
     assert contamination(benchmark, names, out=folder / "run").report["complete"]
+
+
+def test_a_very_long_edited_item_is_found(folder: Path) -> None:
+    words = sentence("long", 2000).split()
+    rows = [*items(3), {"question": " ".join(words), "answer": "Yes."}]
+    words[100::20] = ["changed"] * len(words[100::20])
+    documents = clean_documents(20)
+    documents[4] = planted(" ".join(words))
+    result = run(write_jsonl(folder / "b.jsonl", rows), write_corpus(folder / "c.jsonl", documents))
+    [finding] = result.report["findings"]
+    assert (finding["number"], finding["match"]) == (4, "edited")
+    assert 0.9 < finding["score"] < 1
