@@ -23,6 +23,8 @@ from memaudit.audit.clean_split import split_targets, write_clean_split
 from memaudit.audit.contamination_evidence import ItemRecord, Judgement, conclude
 from memaudit.audit.haystack import CorpusOptions, Haystack, open_haystack, refuse_nothing
 from memaudit.audit.judgement import needles_of
+from memaudit.audit.scores import read_scores
+from memaudit.baseline import read_baseline
 from memaudit.errors import InputError, RunError
 from memaudit.files import compact_json, read_json, strict_json, write_atomic
 from memaudit.provenance import versions
@@ -115,6 +117,7 @@ def contamination(
     chosen_writers = writers(formats)
     if clean_split is not None:
         split_targets(_listed(benchmark), Path(clean_split))
+    _read_judgement(judged)
     items = _read_items(_listed(benchmark), chosen)
     haystack = open_haystack(_listed(corpus), index, chosen)
     plan = _plan(items, _listed(benchmark), haystack, chosen, judged)
@@ -160,6 +163,14 @@ def merge(runs: Sequence[Path], out: Path, formats: Sequence[str] = ("html",)) -
         report, records = _finish(run, items, build_patterns(needles_of(items)), judgement)
         files = [write(out) for write in writers(formats)]
     return Contamination(out, report, records, files, run.notice)
+
+
+def _read_judgement(judgement: Judgement) -> None:
+    """Read what findings are judged by, so that a wrong file is named before a long search and not after it."""
+    if judgement.baseline is not None:
+        read_baseline(judgement.baseline)
+    for path in judgement.scores:
+        read_scores(path)
 
 
 def _listed(given: str | Sequence[str]) -> list[str]:
