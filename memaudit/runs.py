@@ -14,6 +14,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -233,7 +234,8 @@ def read_finished(folder: Path) -> FinishedRun:
     """
     run = read_run(folder)
     if run.report is None:
-        raise RunError(f"{folder} has no report yet", f"go on with: {run.plan.get('command', 'memaudit audit')}")
+        command = f"{run.plan.get('command', 'memaudit audit')} --out {shlex.quote(str(folder))}"
+        raise RunError(f"{folder} has no report yet", f"go on with: {command}")
     return FinishedRun(run.report, run.records)
 
 

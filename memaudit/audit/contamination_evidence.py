@@ -90,6 +90,9 @@ def conclude(
         complete: Whether these are all files of the plan.
         judgement: Policy, baseline, scores.
     """
+    if judgement.redact:
+        benchmark = dataclasses.replace(benchmark, first_rejected=_places(benchmark.first_rejected))
+        scan = dataclasses.replace(scan, first_rejected=_places(scan.first_rejected))
     items = judge(benchmark, patterns, scan)
     controls = [check_own_items(benchmark)]
     contaminated = [item for item in items if item.verdict == "contaminated"]
@@ -125,6 +128,11 @@ def conclude(
         "provenance": {name: plan[name] for name in ("identity", "command", "versions")},
     }
     return report, [_record(item, patterns) for item in items]
+
+
+def _places(rejected: Sequence[str]) -> list[str]:
+    """Return where records were rejected without why: reasons may quote them."""
+    return [entry.partition(": ")[0] for entry in rejected]
 
 
 def _decide(new: int, judged: int, policy: ItemPolicy, doubts: list[str], complete: bool) -> Decision:
