@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from memaudit.cli_train import MaxExpand, Split, TextField
 
@@ -22,7 +24,7 @@ Out = Annotated[Path | None, typer.Option(metavar="RUN", help="Run directory; by
 Benchmarks = Annotated[list[str], typer.Argument(metavar="BENCHMARK...", help="Files of items: .jsonl .csv .parquet")]
 Corpora = Annotated[
     list[str] | None,
-    typer.Option(metavar="SPEC", help="Text to search: a path, a glob, hf:NAME:CONFIG:SPLIT; repeat to add up."),
+    typer.Option(metavar="SPEC", help="Text to search: a path, a quoted glob, hf:NAME:CONFIG:SPLIT; repeat to add up."),
 ]
 Index = Annotated[Path | None, typer.Option(metavar="DIR", help="An index of the text, instead of --corpus.")]
 Fields = Annotated[
@@ -53,6 +55,16 @@ Redact = Annotated[
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Count and list bad records, and go on.")]
 
 
+class GateCommand(TyperCommand):
+    """The search: it does not take the files of a corpus for benchmarks because a shell expanded their pattern."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line, unless names follow --corpus that it may have been meant to take."""
+        valued = {name for p in self.params if isinstance(p, TyperOption) and not p.is_flag for name in p.opts}
+        _refuse_expanded(args, valued)
+        return super().parse_args(ctx, args)
+
+
 def contamination(
     benchmark: Benchmarks,
     corpus: Corpora = None,
@@ -77,6 +89,9 @@ def contamination(
 
     Items are found verbatim, after changes of case, spacing, typography and disguise, and with some words
     edited. The same command resumes an interrupted run.
+
+    Quote the patterns of --corpus. Benchmarks stand before the first --corpus; after it there may be one,
+    if none stands before, or any number after a bare --.
 
     \b
     Examples:
@@ -147,10 +162,11 @@ def baseline(
       memaudit baseline runs/contamination-0a1b2c3d4e5f --out accepted.json
     """
     from memaudit.baseline import write_baseline
+    from memaudit.report.wording import counted
     from memaudit.runs import read_finished
 
     count = write_baseline(read_finished(run).report, out)
-    typer.echo(f"{out}: {count:,} accepted findings")
+    typer.echo(f"{out}: {counted(count, 'accepted finding')}")
 
 
 def _tell(result: Contamination) -> None:
@@ -170,6 +186,37 @@ def _tell(result: Contamination) -> None:
         for path in result.files:
             typer.echo(f"report: {path}")
     raise Verdict(result.exit_code)
+
+
+def _refuse_expanded(arguments: Sequence[str], valued: Collection[str]) -> None:
+    """Refuse what a shell makes of an unquoted pattern: its first file after --corpus, the others as benchmarks.
+
+    Args:
+        arguments: The command line.
+        valued: Options that take the next argument as their value.
+    """
+    from memaudit.errors import InputError
+
+    names = list(_positional(arguments, valued))
+    after = [name for name, behind in names if behind]
+    if after and len(names) > 1:
+        listed = ", ".join(after[:2]) + (f" and {len(after) - 2:,} more" if len(after) > 2 else "")
+        hint = "quote its pattern, e.g. --corpus 'data/*.jsonl'; benchmarks stand before it, or after --"
+        raise InputError(f"after --corpus stand names that it does not take: {listed}", hint)
+
+
+def _positional(arguments: Sequence[str], valued: Collection[str]) -> Iterator[tuple[str, bool]]:
+    """Yield the arguments before a bare ``--`` that are no options, and whether --corpus stands before them."""
+    behind = False
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "--":
+            return
+        if argument in valued:
+            next(rest, None)
+            behind |= argument == "--corpus"
+        elif not argument.startswith("-"):
+            yield argument, behind
 
 
 def _names(listed: str) -> list[str]:

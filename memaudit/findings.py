@@ -138,12 +138,14 @@ def decide_items(found: int, judged: int, policy: ItemPolicy, doubts: Sequence[s
             f"{found:,} contaminated {'item' if found == 1 else 'items'}, and {policy.max_items:,} are tolerated"
         )
     if policy.max_rate is not None and found > policy.max_rate * judged:
-        over.append(f"{percent(found / judged)} of {judged:,} items, and {percent(policy.max_rate)} is tolerated")
+        items = "item" if judged == 1 else "items"
+        over.append(f"{percent(found / judged)} of {judged:,} {items}, and {percent(policy.max_rate)} is tolerated")
     if over:
         return _decision("found", [*over, *doubts])
     if doubts or not judged:
         return _decision("inconclusive", [*doubts, *([] if judged else ["no item could be judged"])])
-    return _decision("clean", [f"{found:,} of {judged:,} items are contaminated and not accepted: the policy is met"])
+    items = "item is" if judged == 1 else "items are"
+    return _decision("clean", [f"{found:,} of {judged:,} {items} contaminated and not accepted: the policy is met"])
 
 
 def fingerprint(kind: str, document: str, text: str) -> str:

@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 from memaudit.errors import RunError
 from memaudit.files import compact_json, read_json, strict_json, sync_folder, write_atomic, write_error
 from memaudit.records import WindowRecord
+from memaudit.shapes import REPORT_OF_ANY_KIND, REPORTS, WINDOW_RECORD, misfit
 
 PLAN, LOG, REPORT, TIMES, LOCK = "plan.json", "items.log", "report.json", "times.json", "run.lock"
 PARQUET = "records.parquet"
@@ -167,7 +168,8 @@ class RunDirectory:
 
     def _write_times(self) -> None:
         path = self.folder / TIMES
-        sessions = read_json(path)["sessions"] if path.exists() else []
+        stored: Any = read_json(path) if path.exists() else None
+        sessions = [] if misfit(stored, {"sessions": list}, TIMES) else stored["sessions"]
         began, started = self._started
         session = {
             "started": started,
@@ -195,17 +197,38 @@ def read_run(folder: Path) -> Run:
     """Return what a run directory holds, without locking or changing it.
 
     Raises:
-        RunError: If there is no plan, or if a file is damaged.
+        RunError: If there is no plan, or if a file is damaged or was not written by this version.
     """
-    plan = read_json(folder / PLAN)
+    plan = read_plan(folder)
     report = read_json(folder / REPORT) if (folder / REPORT).exists() else None
+    if problem := misfit(report, ({"complete": bool},), "the report"):
+        raise _foreign(folder / REPORT, problem)
     windows = plan.get("kind", "extraction") == "extraction"
     done = read_items(folder) if windows else {}
-    try:
-        records = [WindowRecord(**done[index]) for index in sorted(done)]
-    except TypeError as error:
-        raise RunError(f"{folder / LOG}: written by another version of memaudit", "run the audit again") from error
-    return Run(plan, records, report, report is not None and bool(report["complete"]))
+    done = {index: record for index, record in done.items() if "measure" not in record}
+    for index, record in done.items():
+        problem = misfit(record, WINDOW_RECORD, f"record {index}")
+        if problem or record.keys() - {field.name for field in fields(WindowRecord)}:
+            raise _foreign(folder / LOG, problem or f"record {index} is of another version of memaudit")
+    records = [WindowRecord(**done[index]) for index in sorted(done)]
+    return Run(plan, records, report, report is not None and report["complete"])
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """Return the plan of a run directory.
+
+    Raises:
+        RunError: If there is none, or if it is not as memaudit wrote it.
+    """
+    path = folder / PLAN
+    plan = read_json(path)
+    if problem := misfit(plan, {"identity": str}, "the plan"):
+        raise _foreign(path, problem)
+    if problem := misfit(plan.get("schema_version", 1), {1}, "schema_version"):
+        raise _foreign(path, problem)
+    if identity(plan) != plan["identity"]:
+        raise _foreign(path, "the plan was changed")
+    return dict(plan)
 
 
 def read_items(folder: Path) -> dict[int, dict[str, Any]]:
@@ -236,7 +259,13 @@ def read_finished(folder: Path) -> FinishedRun:
     if run.report is None:
         command = f"{run.plan.get('command', 'memaudit audit')} --out {shlex.quote(str(folder))}"
         raise RunError(f"{folder} has no report yet", f"go on with: {command}")
+    if problem := misfit(run.report, REPORTS.get(run.plan.get("kind", "extraction"), REPORT_OF_ANY_KIND), "the report"):
+        raise _foreign(folder / REPORT, problem)
     return FinishedRun(run.report, run.records)
+
+
+def _foreign(path: Path, problem: str) -> RunError:
+    return RunError(f"{path}: {problem}", "not a file that this version of memaudit wrote; run again in a new folder")
 
 
 def write_parquet(records: Sequence[WindowRecord], path: Path) -> None:
@@ -299,8 +328,8 @@ def _settle_plan(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
             raise RunError(f"{folder} has {LOG} but no {PLAN}", "choose another --out or delete it")
         write_atomic(path, strict_json(wanted))
         return wanted
-    stored: dict[str, Any] = read_json(path)
-    if stored.get("identity") != wanted["identity"]:
+    stored = read_plan(folder)
+    if stored["identity"] != wanted["identity"]:
         names = sorted(set(_differing(stored, wanted)))[:4] or ["identity"]
         which = ", ".join(f"{name} differs" for name in names)
         raise RunError(f"run belongs to another plan: {which}", f"choose another --out or delete {folder}")
@@ -334,7 +363,10 @@ def _read_log(path: Path) -> tuple[dict[int, dict[str, Any]], int, str]:
     *lines, rest = path.read_bytes().split(b"\n")
     lines = [line + b"\n" for line in lines] + ([rest] if rest else [])
     for number, line in enumerate(lines, 1):
-        record = _parse(line)
+        try:
+            record = _parse(line)
+        except ValueError as error:
+            raise _foreign(path, f"line {number} is no record") from error
         if record is None and number == len(lines):
             return records, whole, f"{LOG}:{number}: torn last line cut off; that item is done again"
         if record is None:
@@ -346,9 +378,11 @@ def _read_log(path: Path) -> tuple[dict[int, dict[str, Any]], int, str]:
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
-    """Return the record of a line, or None if the line is not what ``_line`` wrote."""
+    """Return the record of a line, None if the line is damaged; ValueError if it never was a record."""
     body = line[9:-1]
     if line[:9] != b"%08x " % zlib.crc32(body) or line[-1:] != b"\n":
         return None
     record: dict[str, Any] = json.loads(body)
+    if problem := misfit(record, {"index": int}, "a line"):
+        raise ValueError(problem)
     return record

@@ -50,6 +50,7 @@ def write_clean_split(
     *,
     judged: Collection[int] | None = None,
     files: Sequence[FileDigest] | None = None,
+    kept: Sequence[str] = (),
     max_expand: int | None = None,
 ) -> CleanSplit:
     """Write the clean and the contaminated records of a benchmark as files of the format they came in.
@@ -65,14 +66,15 @@ def write_clean_split(
         folder: Created when absent; halves that were written there before are replaced.
         judged: Numbers of the items that were judged; None: all records were.
         files: What `read_benchmark` found, to refuse a file that has changed since.
+        kept: Other files that must not be overwritten, such as those of the corpus.
         max_expand: As for `read_benchmark`.
 
     Raises:
-        InputError: A file has changed, cannot be split, or would be overwritten by a half of itself.
+        InputError: A file has changed, cannot be split, or one would be overwritten.
         RunError: A file cannot be written.
         ValueError: A number is that of no record.
     """
-    targets = split_targets(paths, folder)
+    targets = split_targets(paths, folder, kept)
     numbers = frozenset(contaminated)
     written: list[tuple[Path, bytes]] = []
     total = 0
@@ -98,13 +100,18 @@ def write_clean_split(
     )
 
 
-def split_targets(paths: Sequence[str], folder: Path) -> list[tuple[CorpusFile, Path, Path]]:
+def split_targets(paths: Sequence[str], folder: Path, kept: Sequence[str] = ()) -> list[tuple[CorpusFile, Path, Path]]:
     """Return every file of a benchmark with the files of its clean and of its contaminated records.
 
     Call it before a long search, to learn early what `write_clean_split` would refuse.
 
+    Args:
+        paths: What `read_benchmark` was given.
+        folder: Where the halves go.
+        kept: Other files that must not be overwritten, such as those of the corpus.
+
     Raises:
-        InputError: A file is missing, cannot be split, or would be overwritten by a half of itself.
+        InputError: A file is missing or cannot be split, or one would be overwritten.
     """
     sources = benchmark_sources(paths)
     targets: list[tuple[CorpusFile, Path, Path]] = []
@@ -120,10 +127,10 @@ def split_targets(paths: Sequence[str], folder: Path) -> list[tuple[CorpusFile, 
         taken.add(f"{ending}{path.suffix}")
         clean, dirty = (folder / f"{half}{ending}{path.suffix}" for half in ("clean", "contaminated"))
         targets.append((source, clean, dirty))
-    for source in sources:
-        for target in (target for _, *pair in targets for target in pair):
-            if target.exists() and target.samefile(str(source)):
-                raise InputError(f"{source}: the split would overwrite it", "choose another folder")
+    there = [target for _, *pair in targets for target in pair if target.exists()]
+    for name in [*map(str, sources), *kept] if there else []:
+        if Path(name).exists() and any(target.samefile(name) for target in there):
+            raise InputError(f"{name}: the split would overwrite it", "choose another folder")
     return targets
 
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -23,13 +22,16 @@ from memaudit.audit.clean_split import split_targets, write_clean_split
 from memaudit.audit.contamination_evidence import ItemRecord, Judgement, conclude
 from memaudit.audit.haystack import CorpusOptions, Haystack, open_haystack, refuse_nothing
 from memaudit.audit.judgement import needles_of
+from memaudit.audit.scan_log import check_scans, common_plan, refuse_change
 from memaudit.audit.scores import read_scores
+from memaudit.audit.workers import Work, in_workers
 from memaudit.baseline import read_baseline
 from memaudit.errors import InputError, RunError
-from memaudit.files import compact_json, read_json, strict_json, write_atomic
+from memaudit.files import compact_json, strict_json, write_atomic
 from memaudit.provenance import versions
 from memaudit.report.formats import writers
-from memaudit.runs import ITEMS, PLAN, RunDirectory, identity, read_items
+from memaudit.runs import ITEMS, RunDirectory, identity, read_items
+from memaudit.text.index.units import unit_of
 from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
 from memaudit.text.scan.result import Scan
 
@@ -115,22 +117,24 @@ def contamination(
     chosen = dataclasses.replace(options or ContaminationOptions(), **fields)
     judged = judgement or Judgement()
     chosen_writers = writers(formats)
-    if clean_split is not None:
-        split_targets(_listed(benchmark), Path(clean_split))
     _read_judgement(judged)
-    items = _read_items(_listed(benchmark), chosen)
     haystack = open_haystack(_listed(corpus), index, chosen)
+    if clean_split is not None:
+        split_targets(_listed(benchmark), Path(clean_split), _read_beside(haystack, judged))
+    items = _read_items(_listed(benchmark), chosen)
     plan = _plan(items, _listed(benchmark), haystack, chosen, judged)
     folder = Path(out) if out else RUNS / f"contamination-{plan['identity'][:12]}"
     patterns = build_patterns(needles_of(items))
     with RunDirectory.open(folder, plan) as run:
         started = perf_counter()
+        check_scans(run.records, len(haystack.units), patterns, folder)
         _scan_all(haystack, patterns, run, shard, processes, progress)
         run.times["scan"] = perf_counter() - started
         report, records = _finish(run, items, patterns, judged)
         files = [write(folder) for write in chosen_writers]
     if clean_split is not None:
-        files += _split(items, _listed(benchmark), records, Path(clean_split), chosen.max_expand)
+        kept = _read_beside(haystack, judged)
+        files += _split(items, _listed(benchmark), records, Path(clean_split), kept, chosen.max_expand)
     return Contamination(folder, report, records, files, run.notice)
 
 
@@ -146,21 +150,23 @@ def merge(runs: Sequence[Path], out: Path, formats: Sequence[str] = ("html",)) -
         RunError: A folder holds no run, or one of another plan.
         InputError: The benchmark is not where it was, or has changed.
     """
-    plan = _common_plan(runs)
+    plan = common_plan(runs, ContaminationOptions)
     options = ContaminationOptions(**{**plan["options"], "fields": tuple(plan["options"]["fields"])})
     judgement = Judgement(**{**plan["judgement"], "scores": tuple(plan["judgement"]["scores"])})
     items = _read_items(plan["benchmark"]["specs"], options)
     if [file["sha256"] for file in items.files] != [file["sha256"] for file in plan["benchmark"]["files"]]:
         raise InputError(f"{items.files[0]['path']}: changed since the runs", "run them again")
-    units = plan["corpus"]["units"]
+    units, patterns = plan["corpus"]["units"], build_patterns(needles_of(items))
     with RunDirectory.open(out, plan) as run:
+        check_scans(run.records, len(units), patterns, out)
         for folder in runs:
             shares = read_items(folder)
+            check_scans(shares, len(units), patterns, folder)
             twice = [unit for unit, share in shares.items() if run.records.get(unit, share) != share]
             if twice:
                 raise RunError(f"{folder}: read another {units[twice[0]][0]} than the shares before it", "run it again")
             run.append([shares[index] for index in sorted(shares)])
-        report, records = _finish(run, items, build_patterns(needles_of(items)), judgement)
+        report, records = _finish(run, items, patterns, judgement)
         files = [write(out) for write in writers(formats)]
     return Contamination(out, report, records, files, run.notice)
 
@@ -171,6 +177,11 @@ def _read_judgement(judgement: Judgement) -> None:
         read_baseline(judgement.baseline)
     for path in judgement.scores:
         read_scores(path)
+
+
+def _read_beside(haystack: Haystack, judgement: Judgement) -> list[str]:
+    """Return the files that are read beside the benchmark: nothing may be written over them."""
+    return [*haystack.files(), *judgement.scores, *([judgement.baseline] if judgement.baseline else [])]
 
 
 def _listed(given: str | Sequence[str]) -> list[str]:
@@ -194,6 +205,7 @@ def _plan(
         "benchmark": {"specs": list(specs), "files": items.files, "fields": items.fields, "items": len(items.items)},
         "corpus": haystack.describe(),
         "options": dataclasses.asdict(options),
+        "words": unit_of("word").version,
         "versions": versions(),
     }
     shown = {"judgement": dataclasses.asdict(judgement), "command": _command(body, judgement)}
@@ -219,19 +231,6 @@ def _command(plan: Mapping[str, Any], judgement: Judgement) -> str:
     return shlex.join(words)
 
 
-def _common_plan(runs: Sequence[Path]) -> dict[str, Any]:
-    """Return the plan of which every run did a share."""
-    plans = [read_json(run / PLAN) for run in runs]
-    for folder, plan in zip(runs, plans, strict=True):
-        if plan.get("kind") != "contamination":
-            raise RunError(f"{folder}: no contamination run", "only their shares can be merged")
-        if (plan["identity"], plan["judgement"]) != (plans[0]["identity"], plans[0]["judgement"]):
-            raise RunError(f"{folder}: another plan than {runs[0]}", "merge the shares of one command only")
-    if not plans:
-        raise InputError("no run to merge")
-    return dict(plans[0])
-
-
 def _scan_all(
     haystack: Haystack,
     patterns: Patterns,
@@ -246,56 +245,38 @@ def _scan_all(
         raise InputError(f"there is no share {number} of {shares}", "the first is 1/N, the last N/N")
     mine = range(number - 1, len(haystack.units), shares)
     pending = [unit for unit in mine if unit not in run.records]
-    _refuse_change(haystack, run)
-    for done, (unit, record) in enumerate(_scanned(haystack, patterns, pending, processes), 1):
-        run.append([{"index": unit, "scan": record}])
-        if progress:
-            progress(len(mine) - len(pending) + done, len(mine))
-
-
-def _refuse_change(haystack: Haystack, run: RunDirectory) -> None:
-    """Refuse to go on where a file is no longer what the first part of the run read."""
-    for unit, record in run.records.items():
-        files = record["scan"]["files"]
-        if files and haystack.sha256(unit) not in (None, files[0]["sha256"]):
-            problem = f"{haystack.units[unit]}: changed since this run read it"
-            raise RunError(problem, f"choose another --out or delete {run.folder}")
+    refuse_change(haystack, run)
+    with closing(_scanned(haystack, patterns, pending, processes)) as scanned:
+        for done, (unit, record) in enumerate(scanned, 1):
+            run.append([{"index": unit, "scan": record}])
+            if progress:
+                progress(len(mine) - len(pending) + done, len(mine))
 
 
 def _scanned(
     haystack: Haystack, patterns: Patterns, units: Sequence[int], processes: int
-) -> Iterator[tuple[int, dict[str, Any]]]:
+) -> Generator[tuple[int, dict[str, Any]]]:
     """Yield (unit, record of its scan) as they are finished: the order does not matter to any result."""
     if processes == 1 or len(units) < 2:
         for unit in units:
             yield unit, haystack.scan(unit, patterns).to_record()
         return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(haystack, patterns.needles)) as pool:
-        futures = {pool.submit(_scan_unit, unit): unit for unit in units}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    yield from in_workers(_searcher, (haystack, patterns.needles), units, processes)
 
 
-def _begin(haystack: Haystack, needles: Sequence[Needle]) -> None:
-    """Give a worker process what it searches, and for what."""
-    global _work
-    _work = haystack, build_patterns(needles)
-
-
-_work: tuple[Haystack, Patterns]
-
-
-def _scan_unit(unit: int) -> dict[str, Any]:
-    haystack, patterns = _work
-    return haystack.scan(unit, patterns).to_record()
+def _searcher(haystack: Haystack, needles: Sequence[Needle]) -> Work:
+    """Return what a worker process does: it searches a unit."""
+    patterns = build_patterns(needles)
+    return lambda unit: haystack.scan(unit, patterns).to_record()
 
 
 def _split(
-    items: Benchmark, specs: Sequence[str], records: Sequence[ItemRecord], folder: Path, max_expand: int | None
+    items: Benchmark,
+    specs: Sequence[str],
+    records: Sequence[ItemRecord],
+    folder: Path,
+    kept: Sequence[str],
+    max_expand: int | None,
 ) -> list[Path]:
     return write_clean_split(
         specs,
@@ -303,6 +284,7 @@ def _split(
         folder,
         judged={record.number for record in records if record.verdict != "not judged"},
         files=items.files,
+        kept=kept,
         max_expand=max_expand,
     ).files
 

@@ -6,6 +6,7 @@ A pure function of benchmark, patterns and scan: the same for any number of file
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from typing import Any
 import memaudit.stats as stats
 from memaudit.audit.benchmark import Benchmark
 from memaudit.audit.judgement import JudgedItem, check_own_items, judge, whole_text
-from memaudit.audit.layouts import CONTEXT
-from memaudit.audit.matching import COMMON_SHARE, MIN_COVERAGE, MIN_SIMILARITY, Match, mark_copied
+from memaudit.audit.layouts import ALL, BOTH, CONTEXT
+from memaudit.audit.matching import COMMON_SHARE, FEWEST_FUZZY_WORDS, MIN_COVERAGE, MIN_SIMILARITY, Match, mark_copied
 from memaudit.audit.scores import compare_scores, read_scores
 from memaudit.baseline import read_baseline
 from memaudit.errors import InputError, one_line
 from memaudit.findings import EXIT_CODES, Control, Decision, ItemPolicy, decide_items, fingerprint
+from memaudit.report.wording import counted
 from memaudit.text.scan.patterns import SEED, Patterns
 from memaudit.text.scan.result import Scan
 from memaudit.text.scan.rules import RULES
@@ -29,6 +31,8 @@ SHOWN_DOCUMENTS = 3
 SHOWN_COMMON = 20
 MAX_UNJUDGED = 0.5
 """Where more of the items than this are too short to judge, nothing was shown about the benchmark."""
+_CUTS = {"line": re.compile(r"\n"), "paragraph": re.compile(r"\n\s*\n"), "block": re.compile(r"\n\s*\n")}
+"""Where a text may be cut that is not searched whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ def conclude(
         "scores": _scores(judgement, benchmark, judged, contaminated),
         "baseline": _baseline(judgement, findings, accepted),
         "controls": [dataclasses.asdict(control) for control in controls],
-        "limits": _limits(items),
+        "limits": _limits(items, plan),
         "options": plan["options"],
         "provenance": {name: plan[name] for name in ("identity", "command", "versions")},
     }
@@ -148,30 +152,54 @@ def _doubts(
     """Say why *clean* would claim more than was looked at."""
     doubts = [f"the control '{c.name}' did not pass: {c.detail}" for c in controls if not c.passed]
     if benchmark.rejected:
-        doubts.append(
-            f"{benchmark.rejected:,} records of the benchmark were skipped, first {benchmark.first_rejected[0]}"
-        )
+        skipped = counted(benchmark.rejected, "record of the benchmark was", "records of the benchmark were")
+        doubts.append(f"{skipped} skipped, first {benchmark.first_rejected[0]}")
     if scan.rejected:
-        doubts.append(f"{scan.rejected:,} records of the corpus were skipped, first {scan.first_rejected[0]}")
+        skipped = counted(scan.rejected, "record of the corpus was", "records of the corpus were")
+        doubts.append(f"{skipped} skipped, first {scan.first_rejected[0]}")
     missed = sum(
         scan.longest[place] == patterns.length(place) >= SEED and items[needle.item].verdict == "clean"
         for place, needle in enumerate(patterns.needles)
         if needle.part != CONTEXT
     )
     if missed:
-        doubts.append(f"{missed:,} texts stand whole in a document that was not kept: too many hold pieces of them")
+        stand = counted(missed, "text stands", "texts stand")
+        doubts.append(f"{stand} whole in a document that was not kept: too many hold pieces of the same words")
+    doubts += _everywhere(items, patterns, scan)
     if not scan.documents:
         doubts.append("no document of the corpus was read")
     unjudged = sum(item.verdict == "not judged" for item in items)
     if unjudged + benchmark.empty > MAX_UNJUDGED * (len(items) + benchmark.empty):
-        doubts.append(f"{unjudged:,} of {len(items):,} items have fewer than {SEED} words, too few to judge")
+        of = f"{unjudged:,} of {counted(len(items), 'item has', 'items have')}"
+        doubts.append(f"{of} fewer than {SEED} words, too few to judge")
     return doubts
+
+
+def _everywhere(items: Sequence[JudgedItem], patterns: Patterns, scan: Scan) -> list[str]:
+    """Say which items stand whole in so many documents that all of their words are common text.
+
+    A sentence that is a part of an item is boilerplate there; a whole item may be, or the corpus is full of it.
+    """
+    last = {needle.item: place for place, needle in enumerate(patterns.needles)}
+    whole = [
+        (items[number], int(scan.seed_documents[patterns.distinct_seeds(place)].min()))
+        for number, place in last.items()
+        if items[number].verdict == "common" and scan.longest[place] == patterns.length(place) >= FEWEST_FUZZY_WORDS
+    ]
+    if not whole:
+        return []
+    first, documents = whole[0]
+    stand = counted(len(whole), "item stands", "items stand")
+    return [
+        f"{stand} whole in so many documents that it counts as common text, first {first.item.source}: {documents:,}"
+    ]
 
 
 def _headline(plan: Mapping[str, Any], found: int, new: int, judged: int, documents: int) -> str:
     where = plan["corpus"]["index"]["path"] if plan["corpus"]["index"] else ", ".join(plan["corpus"]["specs"])
     accepted = f", {found - new:,} of them accepted by the baseline" if found > new else ""
-    return f"{found:,} of {judged:,} items stand in {one_line(where, 80)} ({documents:,} documents){accepted}"
+    stand = counted(judged, "item stands", "items stand")
+    return f"{found:,} of {stand} in {one_line(where, 80)} ({counted(documents, 'document')}){accepted}"
 
 
 def _describe_benchmark(benchmark: Benchmark, items: Sequence[JudgedItem]) -> dict[str, Any]:
@@ -322,18 +350,34 @@ def _baseline(judgement: Judgement, findings: Sequence[Mapping[str, Any]], accep
     }
 
 
-def _limits(items: Sequence[JudgedItem]) -> list[str]:
+def _limits(items: Sequence[JudgedItem], plan: Mapping[str, Any]) -> list[str]:
     """Say what the search does not show."""
     limits = [
         "Words are compared: a paraphrase or a translation that keeps few of them in order is not found.",
+        "Nor is a text whose words stand in another order, whose letters are set apart by spaces (h e l l o), or in"
+        " which characters are written as HTML entities (&eacute;).",
         "An item that was found stands in the corpus; whether a model was trained on that document, and remembers"
         " it, is another question.",
         f"Text that stands in more than {COMMON_SHARE:.0%} of the documents is boilerplate and convicts no item.",
     ]
     unjudged = sum(item.verdict == "not judged" for item in items)
     if unjudged:
-        limits.append(f"{unjudged:,} items of fewer than {SEED} words were not judged.")
+        were = "was" if unjudged == 1 else "were"
+        limits.append(f"{counted(unjudged, 'item')} of fewer than {SEED} words {were} not judged.")
+    limits += _cut_in_two(items, plan)
     return limits
+
+
+def _cut_in_two(items: Sequence[JudgedItem], plan: Mapping[str, Any]) -> list[str]:
+    """Say how many items can be missed because text files were not searched whole."""
+    split = plan["options"]["split"]
+    if split not in _CUTS or plan["corpus"]["index"]:
+        return []
+    apart = [[text.strip() for name, text in i.item.parts.items() if name not in (BOTH, ALL)] for i in items]
+    count = sum(any(_CUTS[split].search(text) for text in texts) for texts in apart)
+    spans = counted(count, "item spans more than one, and", "items span more than one, and")
+    said = f"Text files were searched piece by piece (--split {split}): {spans} can be missed there."
+    return [f"{said} Without --split, files are searched whole."] if count else []
 
 
 def _record(judged: JudgedItem, patterns: Patterns) -> ItemRecord:

@@ -40,6 +40,10 @@ class Haystack(Protocol):
         """Return what a plan says of it: enough to tell it from another, known before it is read."""
         ...
 
+    def files(self) -> list[str]:
+        """Return the paths of what it was made of, as far as it is files."""
+        ...
+
     def scan(self, unit: int, patterns: Patterns) -> Scan:
         """Search one unit."""
         ...
@@ -85,6 +89,10 @@ class FileHaystack:
         units = [[str(file.source), _size(file.source), file.spec] for file in self._files]
         return {"specs": self._specs, "units": units, "index": None}
 
+    def files(self) -> list[str]:
+        """Return the files of the corpus."""
+        return [file.source.name for file in self._files if isinstance(file.source, CorpusFile)]
+
     def scan(self, unit: int, patterns: Patterns) -> Scan:
         """Stream one file."""
         file, options = self._files[unit], self._options
@@ -121,6 +129,10 @@ class IndexHaystack:
         """Return the folder, and the digest of the index."""
         units = [[name, None, str(self._folder)] for name in self.units]
         return {"specs": [], "units": units, "index": {"path": str(self._folder), "sha256": self._index.sha256}}
+
+    def files(self) -> list[str]:
+        """Return the files that were indexed, wherever they still lie."""
+        return [file["path"] for file in self._index.manifest["corpus"]["files"]]
 
     def scan(self, unit: int, patterns: Patterns) -> Scan:
         """Go over the words of one shard."""

@@ -11,6 +11,7 @@ from memaudit.audit.benchmark import Benchmark, Item
 from memaudit.audit.layouts import CONTEXT
 from memaudit.audit.matching import Match, Matcher, best_matches
 from memaudit.findings import Control
+from memaudit.report.wording import counted
 from memaudit.text.scan.patterns import SEED, Needle, Patterns, build_patterns
 from memaudit.text.scan.result import Scan
 from memaudit.text.scan.rules import RULES
@@ -84,7 +85,8 @@ def check_own_items(benchmark: Benchmark) -> Control:
         return Control(name, None, f"no item has {SEED} words")
     if missed:
         return Control(name, False, f"{len(missed)} of {len(chosen)} were not found, first {missed[0]}")
-    return Control(name, True, f"{len(chosen)} of {len(chosen)} items were found in documents made of them")
+    found = counted(len(chosen), "item was", "items were")
+    return Control(name, True, f"{len(chosen)} of {found} found in documents made of them")
 
 
 def whole_text(item: Item) -> str:

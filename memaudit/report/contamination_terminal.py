@@ -46,7 +46,7 @@ def print_contamination(report: Mapping[str, Any], console: Console) -> None:
         for parts in _finding(finding):
             line(*parts)
     if len(new) > WORST:
-        line((f"  and {len(new) - WORST:,} more contaminated items", "dim"))
+        line((f"  and {wording.counted(len(new) - WORST, 'more contaminated item')}", "dim"))
 
 
 def _rules(estimates: Sequence[Mapping[str, Any]], encoding: str) -> Table:
@@ -69,17 +69,22 @@ def _rules(estimates: Sequence[Mapping[str, Any]], encoding: str) -> Table:
 def _asides(report: Mapping[str, Any]) -> list[str]:
     """Return what was left out of the count, and why."""
     benchmark, corpus, baseline = report["benchmark"], report["corpus"], report["baseline"]
-    lines = [f"not judged: {entry['count']:,} items, {entry['reason']}" for entry in benchmark["not_judged"]]
+    counted = wording.counted
+    lines = [f"not judged: {counted(entry['count'], 'item')}, {entry['reason']}" for entry in benchmark["not_judged"]]
     for name, side in (("benchmark", benchmark), ("corpus", corpus)):
         if side.get("empty"):
-            lines.append(f"empty in the {name}: {side['empty']:,} records without text")
+            lines.append(f"empty in the {name}: {counted(side['empty'], 'record')} without text")
         if side["rejected"]:
-            lines.append(f"skipped in the {name}: {side['rejected']:,} records, first {side['first_rejected'][0]}")
+            lines.append(
+                f"skipped in the {name}: {counted(side['rejected'], 'record')}, first {side['first_rejected'][0]}"
+            )
     if report["common_count"]:
-        lines.append(f"not counted: {report['common_count']:,} items that share only text of many documents")
+        shares = counted(report["common_count"], "item that shares", "items that share")
+        lines.append(f"not counted: {shares} only text of many documents")
     if baseline:
-        stale = f"; {baseline['stale']:,} of its entries match nothing" if baseline["stale"] else ""
-        lines.append(f"baseline {baseline['path']}: {baseline['accepted']:,} findings accepted{stale}")
+        stale = counted(baseline["stale"], "of its entries matches", "of its entries match")
+        accepted = f"{counted(baseline['accepted'], 'finding')} accepted"
+        lines.append(f"baseline {baseline['path']}: {accepted}{f'; {stale} nothing' if baseline['stale'] else ''}")
     return lines
 
 

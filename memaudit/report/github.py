@@ -61,7 +61,8 @@ def workflow_commands(report: Mapping[str, Any]) -> list[str]:
     shown = open_problems if len(open_problems) <= room else open_problems[: room - 1]
     commands += [_annotation(problem) for problem in shown]
     if left_out := len(open_problems) - len(shown):
-        commands.append(_command("notice", f"{left_out:,} more findings: see the report of the run", title="memaudit"))
+        more = wording.counted(left_out, "more finding")
+        commands.append(_command("notice", f"{more}: see the report of the run", title="memaudit"))
     return commands
 
 
@@ -81,7 +82,7 @@ def step_summary(report: Mapping[str, Any]) -> str:
     if found:
         parts.append(f"### Findings\n\n{_findings(found[:MAX_FINDINGS])}")
     if left_out := len(found) - len(found[:MAX_FINDINGS]):
-        parts.append(f"{left_out:,} more findings are in the report of the run.")
+        parts.append(f"{wording.counted(left_out, 'more finding is', 'more findings are')} in the report of the run.")
     if doubtful := [f"{c['name']}: {c['detail']}" for c in report["controls"] if not c["passed"]]:
         parts.append(f"### Controls that did not pass\n\n{_list(doubtful)}")
     return "\n\n".join(part for part in parts if part) + "\n\n"

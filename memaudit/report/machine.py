@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 from memaudit.errors import one_line
 from memaudit.files import strict_json
 from memaudit.report.problems import Problem, policy_words, problems
-from memaudit.report.wording import interval, percent
+from memaudit.report.wording import counted, interval, percent
 from memaudit.runs import FinishedRun
 
 MAX_CASES = 1000
@@ -50,8 +50,11 @@ def contamination_junit(run: FinishedRun) -> bytes:
     report = run.report
     found = problems(report)
     left_out = len(found) - len(found[:MAX_CASES])
-    notes = [f"{left_out:,} more contaminated items are not listed here, but in report.json"] if left_out else []
-    rates = [f"{e['label']}: {e['hits']:,} of {e['n']:,} items, {percent(e['rate'])}" for e in report["estimates"]]
+    more = counted(left_out, "more contaminated item is", "more contaminated items are")
+    notes = [f"{more} not listed here, but in report.json"] if left_out else []
+    rates = [
+        f"{e['label']}: {e['hits']:,} of {counted(e['n'], 'item')}, {percent(e['rate'])}" for e in report["estimates"]
+    ]
     name = f"items that stand in the corpus: {policy_words(report['policy'])}"
     policy = _policy_case(report, name, [*rates, *notes])
     if notes and report["verdict"] not in _OUTCOME:

@@ -93,7 +93,7 @@ def policy_words(policy: Mapping[str, Any]) -> str:
     """Return how many contaminated items a policy tolerates."""
     limits = []
     if policy["max_items"] is not None:
-        limits.append(f"at most {policy['max_items']:,} items" if policy["max_items"] else "no item")
+        limits.append(f"at most {counted(policy['max_items'], 'item')}" if policy["max_items"] else "no item")
     if policy["max_rate"] is not None:
         limits.append(f"at most {percent(policy['max_rate'])} of the judged items")
     return " and ".join(limits) or "any number of items"

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from memaudit.files import strict_json
 from memaudit.report.problems import Place, Problem, problems
-from memaudit.report.wording import visible
+from memaudit.report.wording import counted, visible
 from memaudit.runs import FinishedRun
 
 MAX_RESULTS = 5000
@@ -82,9 +82,8 @@ def sarif(run: FinishedRun) -> bytes:
 def _notes(report: Any, left_out: int) -> list[str]:
     notes = [f"{report['verdict']}: {report['headline']}", *report["reasons"]]
     if left_out:
-        notes.append(
-            f"{left_out:,} more findings are not listed here, but in report.json: the limit is {MAX_RESULTS:,}"
-        )
+        more = counted(left_out, "more finding is", "more findings are")
+        notes.append(f"{more} not listed here, but in report.json: the limit is {MAX_RESULTS:,}")
     return notes
 
 

@@ -47,7 +47,7 @@ def store_word(typing_context: Any, array: Any, index: Any, word: Any) -> Any:  
 
 @intrinsic
 def span_mask(typing_context: Any, array: Any, index: Any, first: Any, last: Any) -> Any:  # noqa: ARG001
-    """Return a bit for each of 64 bytes, the first lowest: whether it lies in ``first..last``."""
+    """Return a bit for each of 64 bytes, the first lowest: whether it lies in ``first..last``, which may pass 255."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         block = _load(builder, _pointer(context, builder, signature, arguments, 0), _LANES)
@@ -70,7 +70,10 @@ def copy_block(typing_context: Any, source: Any, at: Any, target: Any, to: Any) 
 
 @intrinsic
 def fold_block(typing_context: Any, source: Any, at: Any, target: Any, to: Any) -> Any:  # noqa: ARG001
-    """Copy 64 bytes: ASCII letters in lower case, digits as they are, any other byte as 0."""
+    """Copy 64 bytes: ASCII letters in lower case, digits as they are, any other byte as 0.
+
+    Returns a bit for each byte, the first lowest: whether it is such a letter.
+    """
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         def letter(character: str) -> Any:
@@ -82,9 +85,9 @@ def fold_block(typing_context: Any, source: Any, at: Any, target: Any, to: Any) 
         is_digit = _within(builder, block, letter("0"), letter("9"))  # digits have the bit of lower case
         kept = builder.select(builder.or_(is_letter, is_digit), lower, ir.Constant(_LANES, [0] * BLOCK))
         _store(builder, kept, _pointer(context, builder, signature, arguments, 2))
-        return context.get_dummy_value()
+        return builder.bitcast(is_letter, _WORD)
 
-    return types.void(source, types.intp, target, types.intp), emit
+    return types.uint64(source, types.intp, target, types.intp), emit
 
 
 @intrinsic

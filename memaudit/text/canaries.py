@@ -1,12 +1,16 @@
-"""Planting passages at known doses, with twins that are never inserted.
+"""Planting passages at known doses, with twins that are never inserted; canaries, whose secret is one of many.
 
 Which passage gets which dose, and which becomes a twin, is drawn by the seed within each domain. So
 members and twins differ in nothing but the insertion, and the comparison is a randomised experiment.
+
+A canary is a sequence of random words that ends in a random number: all numbers of as many digits were equally
+likely, so that the rank of the planted one among them tells what the model kept of it (Carlini et al. 2019).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,7 +57,7 @@ def plant(
     """
     generator = np.random.default_rng(seed)
     needed = per_dose * len(doses)
-    drawn = _balanced(passages, 2 * needed, generator)
+    drawn = balanced(passages, 2 * needed, generator)
     planted = [
         dataclasses.replace(document, copies=doses[position // per_dose])
         for position, document in enumerate(drawn[:needed])
@@ -64,8 +68,12 @@ def plant(
     return Planting(planted, twins, [training[i] for i in order])
 
 
-def _balanced(passages: Sequence[Document], count: int, generator: np.random.Generator) -> list[Document]:
-    """Draw ``count`` passages, domains taking turns, each domain in random order."""
+def balanced(passages: Sequence[Document], count: int, generator: np.random.Generator) -> list[Document]:
+    """Draw ``count`` passages, domains taking turns, each domain in random order.
+
+    Raises:
+        InputError: A domain has fewer than its share.
+    """
     by_domain: dict[str | None, list[Document]] = defaultdict(list)
     for passage in passages:
         by_domain[passage.domain].append(passage)
@@ -80,3 +88,63 @@ def _balanced(passages: Sequence[Document], count: int, generator: np.random.Gen
         for _, group in sorted(by_domain.items(), key=lambda item: item[0] or "")
     ]
     return [queue[turn] for turn in range(share) for queue in queues][:count]
+
+
+CANARY = "the code of {words} is {digits}"
+"""What a canary says: words and digits stand apart, so that all tokenizers cut all secrets alike."""
+FIXED_WORDS = 4
+"""Words of the format itself."""
+MOST_DIGITS = 18
+_CANARY = re.compile(r"the code of \S+(?: \S+)* is (?P<digits>\d(?: \d)*)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """A canary taken apart."""
+
+    carrier: str
+    """All that stands before the secret."""
+    secret: int
+    digits: int
+
+    @property
+    def space(self) -> int:
+        """How many secrets there are, all equally likely."""
+        return int(10**self.digits)
+
+    def text(self, secret: int | None = None) -> str:
+        """Return the canary, with another secret if one is given."""
+        return self.carrier + " ".join(f"{self.secret if secret is None else secret:0{self.digits}d}")
+
+    def others(self, count: int, generator: np.random.Generator) -> list[int]:
+        """Return ``count`` other secrets, drawn without replacement; all of them where there are no more."""
+        most = self.space - 1
+        drawn = range(most) if count >= most else generator.choice(most, count, replace=False)
+        return [int(value) + (int(value) >= self.secret) for value in drawn]
+
+
+def find_canary(text: str) -> Canary | None:
+    """Return the canary that a text is, or None if it is none."""
+    match = _CANARY.fullmatch(text)
+    if match is None:
+        return None
+    digits = match["digits"].replace(" ", "")
+    return Canary(text[: match.start("digits")], int(digits), len(digits)) if len(digits) <= MOST_DIGITS else None
+
+
+def draw_canaries(
+    count: int, vocabulary: Sequence[str], words: int, digits: int, generator: np.random.Generator
+) -> list[Canary]:
+    """Draw canaries, each with words and a secret of its own.
+
+    Args:
+        count: Number of canaries.
+        vocabulary: Words to draw from, each equally likely.
+        words: Random words of each canary, beside those of the format and the digits.
+        digits: Digits of the secret, 1 to 18; the space of secrets holds 10^digits.
+        generator: Source of all choices.
+    """
+    secrets = generator.integers(0, 10**digits, count)
+    keys = generator.integers(0, len(vocabulary), (count, words))
+    carriers = [CANARY.format(words=" ".join(vocabulary[k] for k in row), digits="") for row in keys]
+    return [Canary(carrier, int(secret), digits) for carrier, secret in zip(carriers, secrets, strict=True)]

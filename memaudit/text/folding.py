@@ -14,6 +14,8 @@ from memaudit.text.word_kernels import (
     KNOWN,
     LAST_CLASS,
     LONG,
+    STARTS_WITH_JOINER,
+    STARTS_WITH_LETTER,
     STARTS_WITH_MARK,
     FoldTable,
 )
@@ -88,7 +90,7 @@ def _written(folded: str) -> tuple[bytes, int]:
             written = written.removesuffix(b"\0") if alone else written
             written += character.encode() + (b"\0" if alone else b"")
         elif kind in "LN":
-            alone = any(first <= ord(character) <= last for first, last in _UNSPACED)
+            alone = _is_unspaced(character)
             written += b"\0" + character.encode() + b"\0" if alone else character.encode()
         else:
             alone = False
@@ -96,9 +98,20 @@ def _written(folded: str) -> tuple[bytes, int]:
     shape = KNOWN | LONG * (len(written) > 16) | ENDS_ALONE * alone | len(written)
     if folded:
         shape |= STARTS_WITH_MARK * (unicodedata.category(folded[0])[0] == "M")
+        shape |= STARTS_WITH_LETTER * _can_be_joined(folded[0])
+        shape |= STARTS_WITH_JOINER * (folded[0] == "'" and (len(folded) == 1 or _can_be_joined(folded[1])))
         shape |= unicodedata.combining(folded[0]) << FIRST_CLASS
         shape |= unicodedata.combining(folded[-1]) << LAST_CLASS
     return written, shape
+
+
+def _can_be_joined(character: str) -> bool:
+    """Return whether an apostrophe before or after this character may be part of its word."""
+    return unicodedata.category(character)[0] == "L" and not _is_unspaced(character)
+
+
+def _is_unspaced(character: str) -> bool:
+    return any(first <= ord(character) <= last for first, last in _UNSPACED)
 
 
 FOLDING = Folding()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -69,6 +70,7 @@ class Corpus:
         text_field: str,
         max_expand: int | None,
         skip_bad: bool,
+        links: int = 0,
     ) -> None:
         self.parts = list(parts)
         self.splits = splits
@@ -76,6 +78,8 @@ class Corpus:
         self.text_field = text_field
         self.max_expand = max_expand
         self.skip_bad = skip_bad
+        self.links = links
+        """Further names of the same files, which were not read again."""
         self._summary: Summary | None = None
         self._labels = _LABELS - {text_field}
         self._one_source = sum(len(part.sources) for part in parts) == 1
@@ -90,7 +94,7 @@ class Corpus:
         specs = [part.spec for part in self.parts]
         if self._summary is not None:
             _refuse_change(self._summary["files"], tally.files)
-        self._summary = tally.summary(specs, self.skip_bad)
+        self._summary = tally.summary(specs, self.skip_bad, self.links)
 
     @property
     def in_blocks(self) -> bool:
@@ -206,9 +210,11 @@ def read_corpus(
         several files, which may number their records alike), or else by their source.
 
     Raises:
-        InputError: A file is missing, of a kind that is not read, or named twice.
+        InputError: A file is missing, of a kind that is not read, or named by two specs. Two names of one
+            file in the same spec, as a glob finds them, are read once.
     """
-    parts = [parse_spec(spec) for spec in ([specs] if isinstance(specs, str) else specs)]
+    found = [_each_once(parse_spec(spec)) for spec in ([specs] if isinstance(specs, str) else specs)]
+    parts = [part for part, _ in found]
     if not parts:
         raise InputError("no corpus given", "name a file, a glob or hf:NAME:CONFIG:SPLIT")
     _refuse_twice(parts)
@@ -219,7 +225,9 @@ def read_corpus(
         domain: (("file" if count >= FILES_ARE_DOCUMENTS else "block") if split == "auto" else split)
         for domain, count in texts.items()
     }
-    return Corpus(parts, splits, text_field=text_field, max_expand=max_expand, skip_bad=skip_bad)
+    return Corpus(
+        parts, splits, text_field=text_field, max_expand=max_expand, skip_bad=skip_bad, links=sum(n for _, n in found)
+    )
 
 
 def open_rows(
@@ -260,13 +268,20 @@ class _Tally:
         note_rejected(self.first_rejected, place, problem, skip)
         self.counts["rejected"] += 1
 
-    def summary(self, specs: list[str], skip_bad: bool) -> Summary:
+    def summary(self, specs: list[str], skip_bad: bool, links: int) -> Summary:
+        units = [_unit_sentence(unit, found) for unit, found in self.units.items()]
+        if links:
+            units.append(
+                "1 link to one of them is not read again"
+                if links == 1
+                else f"{links:,} links to them are not read again"
+            )
         summary = Summary(
             specs=specs,
             files=self.files,
             documents=self.counts["documents"],
             empty=self.counts["empty"],
-            units="; ".join(_unit_sentence(unit, found) for unit, found in self.units.items()),
+            units="; ".join(units),
             domains=dict(self.domains),
         )
         if skip_bad:
@@ -349,14 +364,24 @@ def _copies(label: str | None) -> int | None:
     return None if label is None else int(label)
 
 
+def _each_once(part: Part) -> tuple[Part, int]:
+    """Return a part without the links to files that it holds under another name, and how many there were."""
+    chosen: dict[Path, Source] = {}
+    for source in part.sources:
+        real = Path(str(source)).resolve()
+        if real not in chosen or Path(str(source)).absolute() == real:
+            chosen[real] = source
+    kept = tuple(source for source in part.sources if chosen[Path(str(source)).resolve()] is source)
+    return dataclasses.replace(part, sources=kept), len(part.sources) - len(kept)
+
+
 def _refuse_twice(parts: Sequence[Part]) -> None:
-    seen: dict[Path, str] = {}
+    seen: dict[Path, Source] = {}
     for part in parts:
         for source in part.sources:
-            key = Path(str(source)).resolve()
-            if key in seen:
-                raise InputError(f"{source}: named twice, by {seen[key]} and {part.spec}", "name it once")
-            seen[key] = part.spec
+            first = seen.setdefault(Path(str(source)).resolve(), source)
+            if first is not source:
+                raise InputError(f"{source}: named twice, first as {first}", "name it once")
 
 
 def _refuse_change(old: list[FileDigest], new: list[FileDigest]) -> None:

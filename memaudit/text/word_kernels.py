@@ -1,8 +1,9 @@
 """From UTF-8 to word hashes: text is folded into a small buffer, words are cut out of it and hashed.
 
 The buffer holds the UTF-8 of what words are made of and zeros between them. Plain ASCII goes through 64
-bytes at a time; any other character is written from the table of folds. The buffer stays in the first
-cache, and of a long document only the last word is carried over when it is emptied.
+bytes at a time; any other character, and an apostrophe that may join two letters, is written from the table
+of folds. The buffer stays in the first cache, and of a long document only the last word is carried over when
+it is emptied.
 """
 
 from __future__ import annotations
@@ -27,13 +28,17 @@ SLACK = 4 * BLOCK
 LENGTH, CLASS, FIRST_CLASS, LAST_CLASS = 0xFF, 0xFF, 8, 16
 """Mask of the length in ``FoldTable.shapes``; mask and shifts of the two combining classes."""
 STARTS_WITH_MARK, ENDS_ALONE, LONG, KNOWN, WANTED = 1 << 24, 1 << 25, 1 << 26, 1 << 27, 1 << 28
+STARTS_WITH_LETTER, STARTS_WITH_JOINER = 1 << 29, 1 << 30
+"""A letter that is no word of its own; an apostrophe with nothing or such a letter after it."""
 
-ALONE_END, CLASSED_END = 0, 1
+ALONE_END, CLASSED_END, JOINER_END, STATES = 0, 1, 2, 5
 """What folding remembers from one call to the next: where in the buffer a word of one character ended, where
-a run of marks that have an order ended; then their highest class and the number of the next character."""
+a run of marks that have an order ended, and where an apostrophe after a letter did, which does not separate if a
+letter follows; then the highest class of these marks and the number of the next character."""
 
 _FIRST_EIGHT = np.array([(1 << 8 * min(k, 8)) - 1 for k in range(17)], np.uint64)
 _NEXT_EIGHT = np.array([(1 << 8 * max(k - 8, 0)) - 1 for k in range(17)], np.uint64)
+_ONE, _BYTE, _LAST = np.uint64(1), np.uint64(8), np.uint64(1 << BLOCK - 1)
 _A, _B, _C = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93), np.uint64(0xBF58476D1CE4E5B9)
 
 
@@ -63,12 +68,12 @@ def hash_documents(
     """
     buffer = np.zeros(BUFFER + SLACK, np.uint8)
     edges = np.empty(BUFFER + SLACK, np.int32)
-    state = np.zeros(4, np.int64)
+    state = np.zeros(STATES, np.int64)
     no_origins = np.zeros(0, np.int32)
     for document in range(first, len(offsets) - 1):
         count = firsts[document]
         i, end, used = offsets[document], offsets[document + 1], 0
-        state[ALONE_END] = state[CLASSED_END] = -1
+        state[: JOINER_END + 1] = -1
         while i < end:
             i, used = fold_text(data, i, end, buffer, used, table, state, no_origins)
             found = find_edges(buffer, used, edges)
@@ -88,6 +93,65 @@ def hash_documents(
     return hashes, len(offsets) - 1
 
 
+@njit(inline="always")
+def _read_point(data: Bytes, i: int, end: int) -> tuple[int, int]:
+    """Return the code point of the character at ``i`` and where the next begins; a space for one that ``end`` cuts."""
+    point, size = np.int64(data[i]), 1
+    if point >= 0x80:
+        size = 2 if point < 0xE0 else 3 if point < 0xF0 else 4
+        if i + size > end:
+            point, size = 0x20, end - i
+        else:
+            point &= 0x7F >> size
+            for k in range(i + 1, i + size):
+                point = point << 6 | np.int64(data[k]) & 0x3F
+            point = min(point, 0x10FFFF)
+    return point, i + size
+
+
+@njit(inline="always")
+def _ends_in_letter(buffer: Bytes, used: int, shapes: NDArray[np.uint32]) -> bool:
+    """Return whether the buffer ends in a letter, with its marks, that is no word of its own."""
+    last = buffer[used - 1] if used > 0 else 0
+    return 0x61 <= last <= 0x7A or (last >= 0x80 and _ends_in_foreign_letter(buffer, used, shapes))
+
+
+@njit(cache=True, nogil=True)
+def _ends_in_foreign_letter(buffer: Bytes, used: int, shapes: NDArray[np.uint32]) -> bool:
+    end = used
+    while end > 0 and buffer[end - 1]:
+        start = _character_before(buffer, end)
+        shape = np.int64(shapes[_point_at(buffer, start, end)])
+        if shape & STARTS_WITH_MARK == 0:
+            return shape & STARTS_WITH_LETTER != 0
+        end = start
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _ask_for(point: int, table: FoldTable) -> None:
+    """Note a character that is not worked out yet, if there is room."""
+    wanted = table.wanted
+    if wanted[0] + 1 < len(wanted):
+        table.shapes[point] = WANTED
+        wanted[0] += 1
+        wanted[wanted[0]] = point
+
+
+@njit(inline="always")
+def _close_up(data: Bytes, i: int, buffer: Bytes, used: int, joiners: np.uint64, plain: int) -> int:
+    """Write a block again from behind each joiner that a letter of it follows; return how many these are."""
+    joined = 0
+    while lowest_bit(joiners) < plain - 1:
+        behind = lowest_bit(joiners) + 1
+        joined += 1
+        fold_block(data, i + behind, buffer, used + behind - joined)
+        joiners &= joiners - _ONE
+    return joined
+
+
+# Little is handed to helpers that are not written out in place: handing arrays on counts references, which costs
+# more than the rest of the work on a character that is not ASCII.
 @njit(cache=True, nogil=True)
 def fold_text(
     data: Bytes, i: int, end: int, buffer: Bytes, used: int, table: FoldTable, state: Ints, origins: Int32s
@@ -97,59 +161,59 @@ def fold_text(
     Where ``origins`` is not empty, it gets the character that each byte of the buffer comes from.
     Returns what of ``data`` is read and what of the buffer is used; 64 zeros follow it.
     """
-    # One function on purpose: handing arrays to a helper counts references, which costs more than the rest
-    # of the work on a character that is not ASCII.
-    spellings, shapes, long, wanted = table
-    limit, last_block, traced = len(buffer) - SLACK, len(data) - BLOCK, len(origins) > 0
-    alone_end, classed_end, highest, character = state[0], state[1], state[2], state[3]
+    spellings, shapes, long, _ = table
+    limit, last_block, traced = len(buffer) - SLACK, len(data) - 2 * BLOCK, len(origins) > 0
+    alone_end, classed_end, joiner_end, highest, character = state[0], state[1], state[2], state[3], state[4]
     while i < end and used < limit:
-        if i <= last_block:
-            special = span_mask(data, i, 0x7F, 0xFF) | span_mask(data, i, 0, 0x08) | span_mask(data, i, 0x0E, 0x1B)
-            fold_block(data, i, buffer, used)
+        if i <= last_block and joiner_end != used:
+            special = span_mask(data, i, 0x7F, 0x08) | span_mask(data, i, 0x0E, 0x1B)
+            letters = fold_block(data, i, buffer, used)
+            joiners = span_mask(data, i, 0x27, 0x27) | span_mask(data, i, 0x60, 0x60)
+            # Those between what may be letters; what stands before or behind the block is told from the table.
+            joiners &= (letters << _ONE | _ONE) & ((letters | special) >> _ONE | _LAST)
+            inner = np.uint64(0)
+            if joiners:
+                inner = np.uint64(0) if traced else joiners & letters << _ONE & letters >> _ONE
+                special |= joiners & ~inner
             plain = min(lowest_bit(special), end - i)
             if traced and plain > 0:
-                if alone_end == used:
-                    origins[used - 1] = character
-                for k in range(plain):
-                    origins[used + k] = character + k
+                origins[used - (alone_end == used)] = character
+                origins[used : used + plain] = np.arange(character, character + plain)
                 character += plain
+            if inner:
+                used -= _close_up(data, i, buffer, used, inner, plain)
             i += plain
             used += plain
             if i == end or plain == BLOCK:
                 continue
         reading = True
         while reading:
-            point, size = np.int64(data[i]), 1
-            if point >= 0x80:
-                size = 2 if point < 0xE0 else 3 if point < 0xF0 else 4
-                if i + size > end:
-                    point, size = 0x20, end - i
-                else:
-                    point &= 0x7F >> size
-                    for k in range(i + 1, i + size):
-                        point = point << 6 | np.int64(data[k]) & 0x3F
-                    point = min(point, 0x10FFFF)
-            i += size
+            point, i = _read_point(data, i, end)
             shape = np.int64(shapes[point])
-            length = shape & LENGTH
-            if shape == 0 and wanted[0] + 1 < len(wanted):
-                shapes[point] = WANTED
-                wanted[0] += 1
-                wanted[wanted[0]] = point
+            length, word = shape & LENGTH, spellings[point, 0]
+            if shape == 0:
+                _ask_for(point, table)
+            if shape & STARTS_WITH_JOINER and _ends_in_letter(buffer, used, shapes):
+                if length > 1:
+                    word, length = word >> _BYTE, length - 1
+                elif i < end and 0x61 <= data[i] | 0x20 <= 0x7A:
+                    length = 0
+                else:
+                    joiner_end = used + 1
             if length > 0:
                 joins = alone_end == used and shape & STARTS_WITH_MARK != 0
                 follows = classed_end == used
                 first = used - joins
+                if joiner_end == used and shape & STARTS_WITH_LETTER:
+                    first, joiner_end = used - 1, -1
                 if shape & LONG:
                     for k in range(length):
-                        buffer[first + k] = long[np.int64(spellings[point, 0]) + k]
+                        buffer[first + k] = long[np.int64(word) + k]
                 else:
-                    store_word(buffer, first, spellings[point, 0])
+                    store_word(buffer, first, word)
                     store_word(buffer, first + 8, spellings[point, 1])
                 if traced:
-                    if alone_end == used:
-                        origins[used - 1] = character
-                    origins[first : first + length] = character
+                    origins[min(first, used - (alone_end == used)) : first + length] = character
                 used = first + length
                 first_class, last_class = shape >> FIRST_CLASS & CLASS, shape >> LAST_CLASS & CLASS
                 if follows and first_class > 0:
@@ -167,7 +231,7 @@ def fold_text(
                     classed_end = used
             character += 1
             reading = i < end and data[i] >= 0x80 and used < limit
-    state[0], state[1], state[2], state[3] = alone_end, classed_end, highest, character
+    state[0], state[1], state[2], state[3], state[4] = alone_end, classed_end, joiner_end, highest, character
     buffer[used : used + BLOCK] = 0
     return i, used
 
@@ -204,12 +268,18 @@ def _character_before(buffer: Bytes, end: int) -> int:
 @njit(cache=True, nogil=True)
 def _class_at(buffer: Bytes, start: int, end: int, table: FoldTable) -> int:
     """Return the combining class of the character ``buffer[start:end]``."""
+    return np.int64(table.shapes[_point_at(buffer, start, end)]) >> FIRST_CLASS & CLASS
+
+
+@njit(cache=True, nogil=True)
+def _point_at(buffer: Bytes, start: int, end: int) -> int:
+    """Return the code point of the character ``buffer[start:end]``."""
     point = np.int64(buffer[start])
     if end - start > 1:
         point &= 0x7F >> end - start
         for k in range(start + 1, end):
             point = point << 6 | np.int64(buffer[k]) & 0x3F
-    return np.int64(table.shapes[point]) >> FIRST_CLASS & CLASS
+    return point
 
 
 @njit(cache=True, nogil=True)
@@ -265,6 +335,7 @@ def _keep_from(buffer: Bytes, start: int, used: int, state: Ints) -> int:
         buffer[k] = buffer[start + k]
     state[ALONE_END] -= start
     state[CLASSED_END] -= start
+    state[JOINER_END] -= start
     return used - start
 
 

@@ -3,7 +3,8 @@
 A word is a longest run of letters, digits and kept marks of the skeleton (`memaudit.text.normalize`);
 anything else separates. Characters of the scripts that set no spaces (Han, kana, Thai, Lao, Myanmar,
 Khmer) are one word each, with the kept marks that follow them. What the skeleton drops neither
-separates nor shows.
+separates nor shows, and no more does an apostrophe directly between two letters, with their marks, of
+other scripts: "What's" is "Whats", but "dogs' 5'10" is three words.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def _fold_all(data: NDArray[np.uint8], characters: int) -> tuple[NDArray[np.uint
     """Return the folded bytes of a text, with slack, and the character each comes from, then ``characters``."""
     size, used, at = 2 * len(data), 0, 0
     buffer, origins = np.zeros(0, np.uint8), np.zeros(0, np.int32)
-    state = np.array([-1, -1, 0, 0])
+    state = np.array([-1, -1, -1, 0, 0])
     while at < len(data) or not len(buffer):
         buffer, origins = (np.append(a, np.zeros(size + SLACK, a.dtype)) for a in (buffer, origins))
         at, used = fold_text(data, at, len(data), buffer, used, FOLDING.table, state, origins)

@@ -12,8 +12,11 @@ import pytest
 import memaudit
 from memaudit.audit.contamination import Contamination, contamination, merge
 from memaudit.audit.contamination_evidence import Judgement
+from memaudit.audit.matching import Matcher
 from memaudit.errors import InputError, RunError
 from memaudit.report.formats import FORMATS
+from memaudit.text.scan.patterns import Needle, build_patterns
+from memaudit.text.scan.stream import scan_texts
 
 WORDS = re.findall(
     r"\w+",
@@ -140,6 +143,52 @@ def test_boilerplate_convicts_nobody_and_moves_no_verdict(folder: Path) -> None:
     assert after.items[6].verdict == "common"
     assert after.report["common_count"] == 2
     assert after.report["common"][0]["documents"] == 100
+
+
+@pytest.mark.parametrize("disguise", [str, str.upper])
+@pytest.mark.parametrize("part", ["both", "question"])
+def test_a_whole_item_in_every_document_leaves_the_gate_undecided(folder: Path, part: str, disguise) -> None:
+    """A sentence of it there is boilerplate; all of it may be, or the corpus is full of the benchmark."""
+    rows, documents = items(20), clean_documents(60)
+    held = rows[3]["question"] + (f"\n{rows[3]['answer']}" if part == "both" else "")
+    documents = [f"{text}\n{disguise(held)}\n{sentence(f'after{i}')}" for i, text in enumerate(documents)]
+    result = run(write_jsonl(folder / "b.jsonl", rows), write_corpus(folder / "c.jsonl", documents))
+    assert result.items[3].verdict == "common"
+    if part == "question":
+        assert (result.verdict, result.exit_code) == ("clean", 0)
+        return
+    assert (result.verdict, result.exit_code) == ("inconclusive", 3)
+    [reason] = result.report["reasons"]
+    assert reason.startswith("1 item stands whole in so many documents")
+    assert reason.endswith("b.jsonl:4: 60")
+
+
+PIECES = {
+    "windows": lambda item, lot: item[(start := lot.randrange(len(item) - 18)) : start + 18],
+    "thirds": lambda item, lot: item[(start := lot.choice([0, 20, 36])) : start + 24],
+    "halves": lambda item, lot: lot.choice([item[:30], item[30:]]),
+    "scattered": lambda item, lot: [
+        w for start in lot.sample(range(0, 60, 10), 4) for w in [*item[start : start + 10], *passage("s").split()]
+    ],
+}
+
+
+@pytest.mark.parametrize("pieces", PIECES)
+@pytest.mark.parametrize("edits", [0, 6])
+def test_no_number_of_pieces_hides_a_copy(pieces: str, edits: int) -> None:
+    """Decoys hold every seed of the item many times, and stand before, around and behind the one copy."""
+    lot = random.Random(f"{pieces}{edits}")
+    item = [f"{lot.choice(WORDS)}{number}" for number in range(60)]
+    patterns = build_patterns([Needle(0, "question", " ".join(item))])
+    copy = [f"edited{i}" if i in range(5, 60, 10) and edits else word for i, word in enumerate(item)]
+    for count in (10, 30, 200):
+        decoys = [planted(" ".join(PIECES[pieces](item, lot))) for _ in range(count)]
+        for place in (0, count // 2, count):
+            texts = [*decoys[:place], planted(" ".join(copy)), *decoys[place:], *clean_documents(10 * count)]
+            scan = scan_texts(texts, patterns, [f"c:{line}" for line in range(len(texts))])
+            matcher = Matcher(patterns, scan)
+            found = [match for match in map(matcher.match, scan.candidates) if match.found]
+            assert f"c:{place}" in {match.candidate.source for match in found}
 
 
 def test_items_too_short_are_not_judged_and_said_so(folder: Path) -> None:
@@ -367,3 +416,95 @@ def test_a_very_long_edited_item_is_found(folder: Path) -> None:
     [finding] = result.report["findings"]
     assert (finding["number"], finding["match"]) == (4, "edited")
     assert 0.9 < finding["score"] < 1
+
+
+@pytest.mark.parametrize("side", ["benchmark", "corpus"])
+def test_reasons_of_a_redacted_run_quote_no_record(folder: Path, side: str) -> None:
+    secret = "hypotenuse of the amber triangle"
+    benchmark, corpus = folder / "b.jsonl", folder / "c.jsonl"
+    write_jsonl(benchmark, items(5))
+    write_corpus(corpus, clean_documents(5))
+    bad, field = (benchmark, "question") if side == "benchmark" else (corpus, "text")
+    with bad.open("a") as file:
+        file.write(json.dumps({secret: 1}) + "\n" + json.dumps({field: {secret: 1}}) + "\n{" + secret + "\n")
+    options = {"out": folder / "run", "skip_bad": True, "fields": ("question",)}
+    shown = contamination(str(benchmark), str(corpus), formats=tuple(FORMATS.targets()), **options)  # type: ignore[arg-type]
+    assert secret[:10] in json.dumps(shown.report)  # else there would be nothing to leave out
+    hidden = contamination(
+        str(benchmark), str(corpus), formats=tuple(FORMATS.targets()), judgement=Judgement(redact=True), **options  # type: ignore[arg-type]
+    )  # fmt: skip
+    assert hidden.report[side]["rejected"] == 3
+    assert hidden.report[side]["first_rejected"] == [f"{bad}:{line}" for line in (6, 7, 8)]
+    for path in (folder / "run").iterdir():
+        if path.name != "items.log":
+            assert secret[:10].encode() not in path.read_bytes(), path.name
+
+
+def test_shares_that_contradict_each_other_are_refused(folder: Path, sharded: tuple[str, list[str]]) -> None:
+    benchmark, names = sharded
+    run(benchmark, names, out=folder / "one", shard=(1, 2))
+    run(benchmark, names, out=folder / "again", shard=(1, 2))
+    first = Path(names[0])
+    text = first.read_text()
+    first.write_text(text.replace(text[20:24], text[20:24].swapcase(), 1))  # of the same size: the same plan
+    run(benchmark, names, out=folder / "other", shard=(1, 2))
+    run(benchmark, names, out=folder / "two", shard=(2, 2))
+    with pytest.raises(RunError, match=r"other: read another .*part-00\.jsonl than the shares before it"):
+        merge([folder / "one", folder / "two", folder / "other"], folder / "merged")
+    merged = merge([folder / "one", folder / "again", folder / "two"], folder / "merged-2", formats=())
+    assert merged.report["complete"]
+
+
+@pytest.mark.parametrize("count", [1, 25])
+def test_a_text_file_is_searched_whole_unless_it_is_cut_on_purpose(folder: Path, count: int) -> None:
+    words = sentence("cut", 400).split()
+    halves = " ".join(words[:200]), " ".join(words[200:])
+    benchmark = write_jsonl(folder / "b.jsonl", [*items(4), {"question": " ".join(words), "answer": "Yes."}])
+    (folder / "c").mkdir()
+    for number in range(count):
+        (folder / "c" / f"{number}.txt").write_text(passage(f"filler {number}", 40) + "\n")
+    with (folder / "c" / "0.txt").open("a") as file:
+        file.write("\n\n".join([passage("before", 30), *halves, passage("after", 30)]))
+    whole = run(benchmark, "c/*.txt")
+    assert found(whole) == ["5"]
+    assert whole.report["findings"][0]["match"] == "normalised"
+    assert whole.report["findings"][0]["evidence"][0]["source"] == "c/0.txt"
+    assert whole.report["corpus"]["documents"] == count
+    assert not any("--split" in limit for limit in whole.report["limits"])
+
+
+@pytest.mark.parametrize(("split", "count"), [("line", 2), ("paragraph", 1), ("block", 1), ("auto", 0), ("file", 0)])
+def test_items_that_a_cut_goes_through_are_counted_as_a_limit(folder: Path, split: str, count: int) -> None:
+    rows = [*items(5), *({"question": sentence(f"l{i}", 24), "answer": "Yes."} for i in range(2))]
+    rows[1]["question"] = rows[1]["question"].replace(" ", "\n", 3) + "\n"
+    rows[2]["question"] = rows[2]["question"].replace(" ", "\n \n", 1)
+    rows[3]["question"] += "\n\n"
+    (folder / "c.txt").write_text("\n\n".join(clean_documents(20)))
+    result = run(write_jsonl(folder / "b.jsonl", rows), "c.txt", split=split)
+    limits = [limit for limit in result.report["limits"] if "--split" in limit]
+    assert len(limits) == (count > 0)
+    items_are = "2 items span" if count == 2 else "1 item spans"
+    assert all(f"(--split {split}): {items_are} more than one" in limit for limit in limits)
+    assert result.verdict == "clean"  # a limit, no doubt
+
+
+def test_the_limits_name_what_words_in_order_do_not_find(folder: Path) -> None:
+    rows = items(12)
+    hidden = [" ".join(reversed(rows[3]["question"].split())), " ".join(rows[5]["question"])]
+    documents = [*clean_documents(30), *map(planted, hidden)]
+    result = run(write_jsonl(folder / "b.jsonl", rows), write_corpus(folder / "c.jsonl", documents))
+    assert found(result) == []
+    assert any("another order" in limit and "h e l l o" in limit for limit in result.report["limits"])
+
+
+def test_one_is_singular(folder: Path) -> None:
+    rows = [*items(1), {"question": "Why?", "answer": "4"}]
+    corpus = folder / "c.jsonl"
+    write_corpus(corpus, [planted(rows[0]["question"])])
+    with corpus.open("a") as file:
+        file.write("{}\n")
+    result = run(write_jsonl(folder / "b.jsonl", rows), str(corpus), skip_bad=True)
+    assert result.report["headline"] == f"1 of 1 item stands in {corpus} (1 document)"
+    assert any(reason.startswith("1 record of the corpus was skipped, first") for reason in result.report["reasons"])
+    assert "1 item of fewer than 5 words was not judged." in result.report["limits"]
+    assert not re.search(r"\b1 (items|records|documents|texts)\b", json.dumps(result.report))

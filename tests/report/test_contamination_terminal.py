@@ -41,9 +41,9 @@ def test_verdict_rules_and_items(verdict: str, word: str) -> None:
         "controls passed: finds items that were planted",
         "not judged: 7 items, fewer than 5 words in every part",
         "skipped in the benchmark: 2 records, first data/test.jsonl:14: not valid JSON",
-        "skipped in the corpus: 1 records, first web/part-3.jsonl:99: not valid JSON",
+        "skipped in the corpus: 1 record, first web/part-3.jsonl:99: not valid JSON",
         "not counted: 5 items that share only text of many documents",
-        "baseline accepted.json: 2 findings accepted; 1 of its entries match nothing",
+        "baseline accepted.json: 2 findings accepted; 1 of its entries matches nothing",
     ):
         assert part in lines
 

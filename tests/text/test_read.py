@@ -293,6 +293,21 @@ def test_auto_is_decided_domain_by_domain(tmp_path):
     assert corpus.summary()["domains"] == {"book": 2, "code": 25}
 
 
+def test_links_to_a_file_of_the_same_glob_are_read_once(tmp_path):
+    folder = tmp_path / "real"
+    folder.mkdir()
+    write_lines(folder / "m.jsonl", GOOD)
+    (folder / "a.jsonl").symlink_to(folder / "m.jsonl")
+    (tmp_path / "zlink").symlink_to(folder)
+    corpus = read_corpus([f"{tmp_path}/*/*.jsonl"])
+    assert {document.source.rpartition(":")[0] for document in corpus} == {str(folder / "m.jsonl")}
+    assert len(list(corpus)) == corpus.summary()["documents"] == len(list(read_corpus([f"{folder}/m.jsonl"])))
+    assert corpus.summary()["units"].endswith("; 3 links to them are not read again")
+    with pytest.raises(InputError, match=r"a.jsonl: named twice, first as .*m.jsonl") as refused:
+        read_corpus([f"{folder}/m.jsonl", f"{folder}/a.jsonl"])
+    assert "\n" not in str(refused.value)
+
+
 def test_file_named_twice_is_refused(tmp_path):
     spec = write_lines(tmp_path / "a.jsonl", GOOD)
     with pytest.raises(InputError, match=r"a.jsonl: named twice"):

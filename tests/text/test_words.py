@@ -30,12 +30,13 @@ PIECES = [
     "한", "각",
     "漢", "字", "か", "が", "か\u3099", "ｶﾞ", "ー", "ﾞ", "ก", "กำ", "ก\u0e38\u0e48", "ກ", "က\u1039", "ក\u17d2", "१",
     "क", "\u093c", "\u094d", "\u094d\u093c", "क\u093c", "\u0958", "ि", "\u0f71", "\u0f72", "\u0f74", "\u0f73", "\u05b0",
-    "\u064b", "\u0300", "\u0327", "\u3099", "\U000110ba", "\U0001f600", "\U0001d41a", "’", "—", "\u00a0", "\u3000",
+    "\u064b", "\u0300", "\u0327", "\u3099", "\U000110ba", "\U0001f600", "\U0001d41a", "’",
+    "`", "ŉ", "‴", "a'b", "é’é", "—", "\u00a0", "\u3000",
 ]  # fmt: skip
 
 
 def words_by_definition(text: str) -> list[tuple[str, int, int]]:
-    """Spelling, start and end of every word: fold each character, order the marks, cut."""
+    """Spelling, start and end of every word: fold each character, order the marks, drop what joins, cut."""
     folded = [(character, i) for i, raw in enumerate(text) for character in fold(raw)]
     first = 0
     while first < len(folded):
@@ -44,6 +45,13 @@ def words_by_definition(text: str) -> list[tuple[str, int, int]]:
             last += 1
         folded[first:last] = sorted(folded[first:last], key=lambda pair: unicodedata.combining(pair[0]))
         first = last
+    joining, behind_letter = set(), False
+    for k, (character, _) in enumerate(folded):
+        if character == "'" and behind_letter and k + 1 < len(folded) and is_spaced_letter(folded[k + 1][0]):
+            joining.add(k)
+        if unicodedata.category(character)[0] != "M":
+            behind_letter = is_spaced_letter(character)
+    folded = [pair for k, pair in enumerate(folded) if k not in joining]
     words: list[list[int]] = []
     alone = True
     for k, (character, _) in enumerate(folded):
@@ -66,6 +74,10 @@ def words_by_definition(text: str) -> list[tuple[str, int, int]]:
         )
         for first, last in words
     ]
+
+
+def is_spaced_letter(character: str) -> bool:
+    return unicodedata.category(character)[0] == "L" and not UNSPACED.match(character)
 
 
 def triples(text: str) -> list[tuple[str, int, int]]:
@@ -107,7 +119,7 @@ def test_every_character_in_company():
         if unicodedata.category(chr(point)) not in {"Cn", "Co", "Cs"}
         and (point % 37 == 0 or not re.match("[一-鿿㐀-䶿가-힣\U00020000-\U0003ffff]", chr(point)))
     ]
-    for left, right in (("a", "b"), ("字", "\u3099"), ("क\u094d", "\u093c")):
+    for left, right in (("a", "b"), ("a'", "b"), ("a", "'b"), ("字", "\u3099"), ("क\u094d", "\u093c")):
         texts = [f"{left}{chr(point)}{right}" for point in points]
         expected = [[word for word, _, _ in words_by_definition(text)] for text in texts]
         spellings = list({word for words in expected for word in words})
@@ -127,6 +139,7 @@ def disguises(text: str) -> list[str]:
         "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text),
         text.replace(" ", "\r\n\u00a0 "),
         text.replace(",", " ...").replace("'", "\u2019"),
+        text.replace("'", ""),
         unicodedata.normalize("NFD", text),
         unicodedata.normalize("NFC", text),
         f"\u00ab{text}\u00bb \u2014 ",
@@ -163,9 +176,42 @@ def test_a_run_of_words_spans_from_its_first_to_its_last(text):
     assert spans_of(text, runs) == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("What's Whats", "whats whats"),
+        ("don’t donʼt don`t don′t DON＇T don\u200b'\u00adt do\u0301n\x00'\x00t", "dont " * 7),
+        ("l'homme aujourd'hui п'ять rock'n'roll o'er'e", "lhomme aujourdhui пять rocknroll oere"),
+        ("rock 'n' roll, 'quoted' dogs' `code`", "rock n roll quoted dogs code"),
+        ("5'10 5'a a'5 a''b a' b a 'b ½'a", "5 10 5 a a 5 a b a b a b 1 2 a"),
+        ("é'é ß'ß क\u093c'ि क'क ि'क", "ee ssss क\u093c ि कक ि क"),
+        ("漢'字 n'漢 漢'n か'\u3099 가'나", "漢 字 n 漢 漢 n か \u3099 가나"),
+        ("isŉ ŉ 5ŉ a‴b a‴‘b a‘", "isn n 5 n a b a b a"),
+    ],
+)
+def test_an_apostrophe_between_letters_is_nothing(text, expected):
+    """Wherever it stands in a block, whether the text goes on, and with no letter of the next text."""
+    spelt = words_of(expected).texts
+    assert words_of(text).texts == spelt
+    for size in range(140):
+        assert triples("x" * size + " " + text) == words_by_definition("x" * size + " " + text)
+        texts = ["y" * size + " " + text, "t and more of it" * 9]
+        assert hashes(*texts) == [words_of(t).hashes.tolist() for t in texts]
+        assert words_of(texts[0]).texts[1 if size else 0 :] == spelt
+
+
+def test_the_way_back_covers_the_apostrophe():
+    text = "«What's» don\u200b’\u00adt 'dogs' o'"
+    words = words_of(text)
+    assert words.texts == ["whats", "dont", "dogs", "o"]
+    assert [text[a:b] for a, b in zip(words.starts, words.ends, strict=True)] == [
+        "What's", "don\u200b’\u00adt", "dogs", "o",
+    ]  # fmt: skip
+
+
 def test_words_are_those_of_the_skeleton():
     for text in pydoc_data.topics.topics.values():
-        skeleton = normalize(text).text
+        skeleton = re.sub("(?<=[^\\W\\d_])'(?=[^\\W\\d_])", "", normalize(text).text)
         assert words_of(text).texts == re.findall("[^\\W_]+", skeleton)
 
 
@@ -175,7 +221,9 @@ def test_long_documents_and_long_words():
     plain = "".join(chooser.choice("abc XYZ,09") for _ in range(100_000))
     mixed = "".join(chooser.choice(PIECES + ["word "] * 40) for _ in range(30_000))
     endless = "x" * 50_000 + " " + "é" * 30_000 + " " + "漢" * 9_000 + "か\u3099" * 9_000
-    texts = [plain, mixed, endless, "", "z"]
+    joined = "".join(chooser.choice(["it's ", "'", "a", "’", "o'o", "x y "]) for _ in range(30_000)) + "'"
+    chain = "d'" * 20_000 + "\u200b’" + "é’" * 10_000 + "é"
+    texts = [plain, mixed, endless, joined, chain, "", "z"]
     expected = [re.findall("[a-z0-9]+", plain.lower())] + [[w for w, _, _ in words_by_definition(t)] for t in texts[1:]]
     spellings = list({word for words in expected for word in words})
     known = dict(zip(spellings, hashes(*spellings), strict=True))

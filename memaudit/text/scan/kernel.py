@@ -56,7 +56,7 @@ def scan_documents(
         _follow_matches(tables, tally, hashes, start, end, places[first:hit], seeds[first:hit])
         for i in range(_count_seeds(tables, tally, seeds[first:hit])):
             needle = tally.ready[i]
-            if tally.needle_wanted[needle] != tally.serial[0]:
+            if tally.needle_wanted[needle] != tally.serial[0] and not _is_most(tally, needle):
                 continue
             size = 5 + tables.needle_seeds[needle + 1] - tables.needle_seeds[needle]
             if used + REGIONS * size > len(found):
@@ -64,6 +64,7 @@ def scan_documents(
                 larger[:used] = found[:used]
                 found = larger
             count = _keep(tables, tally, needle, found[used + 5 :])
+            _rank(tally.most[needle], count)
             seeds_found = found[used + 5 : used + 5 + count]
             for region in range(_locate(tables, tally, needle, places[first:hit], seeds[first:hit], regions)):
                 found[used], found[used + 1] = needle, document
@@ -290,6 +291,24 @@ def _keep(tables: Tables, tally: Tally, needle: int, found: NDArray[np.int64]) -
             found[size] = seed
             size += 1
     return size
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _is_most(tally: Tally, needle: int) -> bool:
+    """Return whether the document holds more seeds of the needle than the tenth of those that hold most."""
+    return bool(tally.needle_count[needle] > tally.most[needle, KEPT - 1])
+
+
+@njit(cache=True, nogil=True)
+def _rank(most: NDArray[np.int32], count: int) -> None:
+    """Put a count in its place among the greatest, which fall; the least of them goes."""
+    if count <= most[KEPT - 1]:
+        return
+    rank = KEPT - 1
+    while rank > 0 and most[rank - 1] < count:
+        most[rank] = most[rank - 1]
+        rank -= 1
+    most[rank] = count
 
 
 @njit(cache=True, nogil=True)

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -50,8 +52,9 @@ class Scan:
     """What was found in some documents; `merge` is associative and commutative.
 
     Of the candidates of a needle, those are kept that are among the ten first, in the order of their sources,
-    of all candidates that share one of its seeds. So every part of a needle keeps witnesses, and their
-    number does not grow with the corpus.
+    of all candidates that share one of its seeds, and the ten that hold most of its seeds, the first of those
+    that hold as many. So every part of a needle keeps witnesses, no heap of pieces hides a copy, and the
+    number of candidates does not grow with the corpus.
     """
 
     patterns: str
@@ -180,17 +183,21 @@ class Scan:
         )
 
 
-def keep_first(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return the candidates that are among the first ten of those of their needle that share a seed.
+def keep_witnesses(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return the candidates of the first ten documents that hold a seed, and of the ten that hold most seeds.
 
     A set function of all candidates: what is dropped from a part would be dropped from the whole.
     """
-    kept, holders = [], Counter[tuple[int, int]]()
-    for candidate in in_order(candidates):
-        pairs = [(candidate.needle, seed) for seed in candidate.seeds]
-        if any(holders[pair] < KEPT for pair in pairs):
-            holders.update(pairs)
-            kept.append(candidate)
+    kept: list[Candidate] = []
+    for _, same in groupby(in_order(candidates), key=attrgetter("needle")):
+        documents = [list(regions) for _, regions in groupby(same, key=attrgetter("source"))]
+        most = sorted(range(len(documents)), key=lambda i: -len(documents[i][0].seeds))[:KEPT]
+        holders = Counter[int]()
+        for i, regions in enumerate(documents):
+            seeds = regions[0].seeds
+            if i in most or any(holders[seed] < KEPT for seed in seeds):
+                holders.update(seeds)
+                kept += regions
     return kept
 
 
@@ -200,10 +207,10 @@ def in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def _joined(ours: list[Candidate], theirs: list[Candidate]) -> list[Candidate]:
-    """Return what `keep_first` keeps of both; each is what it kept, so only needles in both are looked at."""
+    """Return what `keep_witnesses` keeps of both; each is what it kept, so only needles in both are looked at."""
     both = {c.needle for c in ours} & {c.needle for c in theirs}
     every = ours + theirs
-    kept = keep_first(c for c in every if c.needle in both) + [c for c in every if c.needle not in both]
+    kept = keep_witnesses(c for c in every if c.needle in both) + [c for c in every if c.needle not in both]
     return sorted(kept, key=lambda c: c.needle)
 
 

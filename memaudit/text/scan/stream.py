@@ -17,7 +17,7 @@ from memaudit.text.read import located
 from memaudit.text.scan.batch import BATCH, BatchReader
 from memaudit.text.scan.kernel import scan_documents
 from memaudit.text.scan.patterns import Patterns
-from memaudit.text.scan.result import Candidate, Scan, in_order, keep_first, natural_key
+from memaudit.text.scan.result import Candidate, Scan, keep_witnesses, natural_key
 from memaudit.text.scan.tally import new_tally
 from memaudit.text.specs import Source
 from memaudit.text.split import Cut
@@ -123,17 +123,16 @@ class _Scanner:
         self._documents = self._words = self._bytes = 0
         self._candidates: list[Candidate] = []
         self._reduced = 0
-        """How many of them there were when the file began."""
-        self._files = 0
+        """How many of them were left when those that no merge would keep were dropped last."""
+        self._found = False
+        """Whether the file at hand has candidates."""
 
     def next_file(self) -> None:
         """Begin a file: its first documents may become candidates again, wherever its name stands in the order."""
-        self._files += 1
-        if len(self._candidates) > self._reduced:
+        if self._found:
             self._tally.kept[:] = 0
-        if len(self._candidates) > 2 * self._reduced + 1000:
-            self._candidates = keep_first(self._candidates)
-        self._reduced = len(self._candidates)
+            self._tally.most[:] = 0
+        self._found = False
 
     def read(self, data: NDArray[np.uint8], offsets: NDArray[np.int64], text_of: TextOf, source_of: TextOf) -> None:
         """Add documents given as UTF-8, end to end."""
@@ -148,6 +147,10 @@ class _Scanner:
         self._words += int(offsets[-1] - offsets[0])
         found = scan_documents(self._patterns.tables, self._tally, read_only(hashes), read_only(offsets))
         self._candidates += _candidates(found, text_of, source_of)
+        self._found |= len(found) > 0
+        if len(self._candidates) > 2 * self._reduced + 1000:
+            self._candidates = keep_witnesses(self._candidates)
+            self._reduced = len(self._candidates)
 
     def read_bytes(self, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
         """Add what only the characters tell."""
@@ -168,7 +171,7 @@ class _Scanner:
             longest=tally.longest,
             covered=tally.covered,
             substrings=self._substrings,
-            candidates=keep_first(self._candidates) if self._files > 1 else in_order(self._candidates),
+            candidates=keep_witnesses(self._candidates),
         )
 
 

@@ -147,6 +147,8 @@ def _find(
     offsets: NDArray[np.int64],
     found: NDArray[np.bool_],
 ) -> None:
+    # It ends: `place` grows by `step`, which is 9 or more as pieces have 20 bytes or more, and `lookup` meets a free
+    # slot, for a table is at most half full.
     step, bits_set, bits, slots, first = blocks.step, blocks.filter, blocks.filter_bits, blocks.slots, blocks.first
     longest = np.int64(0)
     for document in range(len(offsets) - 1):
@@ -191,6 +193,7 @@ def _stand(stripped: NDArray[np.uint8], start: int, end: int, data: NDArray[np.u
 @njit(cache=True, nogil=True)
 def _strip(alnum: NDArray[np.bool_], data: NDArray[np.uint8], start: int, end: int, stripped: NDArray[np.uint8]) -> int:
     """Copy the letters and digits of a document to ``stripped``; return their end."""
+    # It ends: each round reads a byte or more, for `size` is 0 only where the next byte is foreign, and decoded.
     place, used, wide_end = start, 0, len(data) - WIDE
     while place < end:
         if place <= wide_end:

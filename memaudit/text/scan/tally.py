@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from memaudit.text.scan.tables import Slots
 
 KEPT = 10
-"""Candidates that are kept for the sake of one seed of a needle."""
+"""Candidates that are kept for the sake of one seed of a needle, and for holding most of its seeds."""
 WINDOW_BITS = 12
 
 
@@ -59,6 +59,8 @@ class Tally(NamedTuple):
     covered: NDArray[np.bool_]
     kept: NDArray[np.uint8]
     """Candidates that were kept for each pair, in the order of ``holders``, up to `KEPT`."""
+    most: NDArray[np.int32]
+    """Shape [needles, `KEPT`]: seeds of each needle in the documents that hold most of them, in falling order."""
     serial: NDArray[np.int64]
     """Number of the document that is being read, shape [1]."""
     seed_seen: NDArray[np.int64]
@@ -90,6 +92,7 @@ def new_tally(tables: Tables) -> Tally:
         longest=np.zeros(needles, np.int32),
         covered=np.zeros(len(tables.words), np.bool_),
         kept=np.zeros(pairs, np.uint8),
+        most=np.zeros((needles, KEPT), np.int32),
         serial=np.zeros(1, np.int64),
         seed_seen=np.zeros(seeds, np.int64),
         gram_seen=np.zeros(grams, np.int64),
