@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from memaudit.audit.contamination import Contamination, contamination
-    from memaudit.audit.extraction import AuditOptions, audit
+    from memaudit.audit.extraction import audit
+    from memaudit.audit.options import AuditOptions
     from memaudit.audit.result import Audit
     from memaudit.errors import MemauditError
     from memaudit.models.base import LanguageModel, NextTokenModel
@@ -56,7 +57,7 @@ __all__ = [
 
 _HOMES = {
     "Audit": "audit.result",
-    "AuditOptions": "audit.extraction",
+    "AuditOptions": "audit.options",
     "Contamination": "audit.contamination",
     "CorpusIndex": "text.index.corpus_index",
     "Decoding": "records",

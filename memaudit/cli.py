@@ -10,9 +10,11 @@ from typing import Annotated, Literal
 import click
 import typer
 
-from memaudit.cli_contamination import baseline, contamination, merge
+from memaudit.cli_contamination import GateCommand, baseline, contamination, merge
 from memaudit.cli_index import index_app, trace
-from memaudit.cli_train import Corpus, MaxExpand, Seed, Split, TextField, train_app
+from memaudit.cli_laws import counterfactual, laws
+from memaudit.cli_plant import plant
+from memaudit.cli_train import MaxExpand, Seed, Split, TextField, train_app
 
 app = typer.Typer(
     name="memaudit",
@@ -46,6 +48,21 @@ MaxRate = Annotated[
 AuditIndex = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Index of all training text, for copies; by default of --train.")
 ]
+AuditCorpus = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SPEC", help="A path, a glob, json:PATH, hf:NAME:CONFIG:SPLIT, or DOMAIN=SPEC; repeat to add up."
+    ),
+]
+TokenWindows = Annotated[
+    tuple[Path, Path] | None,
+    typer.Option(metavar="PREFIX.npy SUFFIX.npy", help="Windows as token ids of this model, instead of text."),
+]
+Measures = Annotated[
+    str, typer.Option(metavar="LIST", help="Measure more: surface, coverage, probability, ...; several with commas.")
+]
+TopK = Annotated[int | None, typer.Option(min=1, help="Sample from the k most probable tokens.")]
+TopP = Annotated[float | None, typer.Option(min=0, max=1, help="Sample from the nucleus of mass p.")]
 AllowOverlap = Annotated[
     bool, typer.Option("--allow-overlap", help="Set held-out documents aside that overlap with train.")
 ]
@@ -144,8 +161,8 @@ def sample(
     prompt: Annotated[str, typer.Option(help="Text to continue; empty starts a new document.")] = "",
     length: Annotated[int, typer.Option(min=1, help="Tokens to generate.")] = 100,
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy decoding.")] = 1.0,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Sample from the k most probable tokens.")] = None,
-    top_p: Annotated[float | None, typer.Option(min=0, max=1, help="Sample from the nucleus of mass p.")] = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
     seed: Seed = 0,
     device: Device = "cpu",
     dtype: Dtype = "float32",
@@ -172,9 +189,12 @@ def sample(
 
 @app.command()
 def audit(
+    call: typer.Context,
     model: Model,
-    train: Corpus,
-    heldout: Corpus,
+    train: AuditCorpus = None,
+    heldout: AuditCorpus = None,
+    windows: TokenWindows = None,
+    heldout_windows: TokenWindows = None,
     out: AuditOut = None,
     prefix: Prefix = 50,
     suffix: Suffix = 50,
@@ -183,6 +203,10 @@ def audit(
     fuzzy: Annotated[bool, typer.Option(help="Continue windows that are not verbatim, for fuzzy metrics.")] = True,
     index: AuditIndex = None,
     copies: Annotated[bool, typer.Option(help="Count what is found, and what is said instead, in training.")] = True,
+    measure: Measures = "",
+    temperature: Annotated[float, typer.Option(help="For measures that sample; the verdict is greedy.")] = 1.0,
+    top_k: TopK = None,
+    top_p: TopP = None,
     allow_overlap: AllowOverlap = False,
     skip_bad: SkipBad = False,
     formats: Formats = "html",
@@ -203,33 +227,28 @@ def audit(
       memaudit audit models/gpt --train train.jsonl --heldout test.jsonl
       memaudit audit gpt2 --train hf:wikitext:wikitext-2-raw-v1:train[:1%] --heldout essays.txt --limit 300
       memaudit audit python:adapters:my_model --train 'books/*.txt' --heldout new.txt --max-rate 0.001
+      memaudit audit models/gpt --train train.jsonl --heldout test.jsonl --measure surface,probability
+      memaudit audit EleutherAI/gpt-neo-1.3B --windows val_prefix.npy val_suffix.npy --measure protocol
     """
-    from memaudit.audit.extraction import AuditOptions, audit
+    from dataclasses import fields
+
+    from memaudit.audit.extraction import audit
+    from memaudit.audit.options import AuditOptions
     from memaudit.errors import Verdict
     from memaudit.models.load import load_model
     from memaudit.report.terminal import announce_compilation, console, print_verdict, progress_bar, reader_may_leave
 
     announce_compilation()
-    options = AuditOptions(
-        prefix=prefix,
-        suffix=suffix,
-        limit=limit,
-        seed=seed,
-        allow_overlap=allow_overlap,
-        max_rate=max_rate,
-        fuzzy=fuzzy,
-        copies=copies,
-        text_field=text_field,
-        split=split,
-        skip_bad=skip_bad,
-        max_expand=max_expand,
-    )
+    chosen = {field.name: call.params[field.name] for field in fields(AuditOptions) if field.name in call.params}
+    options = AuditOptions(**chosen, measures=tuple(_names(measure)) if measure else ())
     loaded = load_model(model, device=device, dtype=dtype, allow_download=allow_download)
     with progress_bar("windows") as progress:
         result = audit(
             loaded,
-            train,
-            heldout,
+            train or (),
+            heldout or (),
+            windows=windows,
+            heldout_windows=heldout_windows,
             index=index,
             out=out,
             options=options,
@@ -247,7 +266,8 @@ def audit(
     raise Verdict(result.exit_code)
 
 
-for command in (contamination, merge, baseline, trace):
+app.command(cls=GateCommand)(contamination)
+for command in (merge, baseline, trace, plant, laws, counterfactual):
     app.command()(command)
 
 

@@ -7,16 +7,15 @@ from the same text by the same lot, are never inserted. A model that only genera
 
 from __future__ import annotations
 
-import ast
 import json
-import sysconfig
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from memaudit.audit.extraction import AuditOptions, audit
+from memaudit.audit.extraction import audit
+from memaudit.audit.options import AuditOptions
 from memaudit.errors import InputError
 from memaudit.files import write_atomic
 from memaudit.provenance import versions
@@ -25,7 +24,7 @@ from memaudit.report.html import write_page
 from memaudit.runs import FinishedRun
 from memaudit.text.canaries import Planting, plant
 from memaudit.text.index.corpus_index import build_index
-from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
+from memaudit.text.passages import library_passages
 from memaudit.training.train import CorpusOptions, train_neural, train_ngram
 
 Say = Callable[[str], None]
@@ -35,9 +34,6 @@ PASSAGE_TOKENS = 110
 """A window of 50+50 tokens and a little slack: the tokenizer of the models is trained after the cut."""
 PER_DOSE = 20
 BACKGROUND = 400
-SHARED = 30
-"""Passages that share so many characters in a row with an earlier one, white space and case apart, are left out:
-twins must be unseen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,62 +154,5 @@ def _row(document: Document, position: int, name: str) -> dict[str, Any]:
 
 
 def distinct_passages() -> list[Document]:
-    """Cut the standard library's prose and code into passages that share no run of words, domains in turn."""
-    texts = {"prose": _prose(), "code": _code()}
-    # Measures lengths only; the models' own tokenizer is trained on the training text alone.
-    ruler = train_tokenizer("bpe", [text for side in texts.values() for _, text in side], VOCABULARY)
-    seen: set[int] = set()
-    domains = [list(_passages(domain, side, ruler, seen)) for domain, side in texts.items()]
-    return [passage for pair in zip(*domains, strict=False) for passage in pair]
-
-
-def _passages(
-    domain: str, texts: Sequence[tuple[str, str]], ruler: TrainedTokenizer, seen: set[int]
-) -> Iterator[Document]:
-    for (name, text), encoding in zip(texts, ruler.encode_batch([text for _, text in texts]), strict=True):
-        for number, first in enumerate(range(0, len(encoding) - PASSAGE_TOKENS, PASSAGE_TOKENS)):
-            last = first + PASSAGE_TOKENS - 1
-            passage = text[encoding.starts[first] : encoding.ends[last]]
-            squeezed = "".join(passage.casefold().split())
-            spans = {hash(squeezed[i : i + SHARED]) for i in range(max(1, len(squeezed) - SHARED + 1))}
-            if seen.isdisjoint(spans):
-                seen |= spans
-                yield Document(f"{name}#{number}", passage, name, domain)
-
-
-def _prose() -> list[tuple[str, str]]:
-    from pydoc_data.topics import topics
-
-    reference = [(f"topics:{name}", text) for name, text in sorted(topics.items())]
-    docstrings = [
-        (f"docstrings:{path.name}", "\n\n".join(text for node in _definitions(path) if (text := _docstring(node))))
-        for path in _modules()[::2]
-    ]
-    return reference + docstrings
-
-
-def _code() -> list[tuple[str, str]]:
-    """Sources of the modules whose docstrings are not prose already, their own docstrings taken out."""
-    return [(path.name, _without_docstrings(path)) for path in _modules()[1::2]]
-
-
-def _modules() -> list[Path]:
-    return sorted(Path(sysconfig.get_paths()["stdlib"]).glob("[a-z]*.py"))
-
-
-def _definitions(path: Path) -> list[ast.AST]:
-    kinds = ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef
-    return [node for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, kinds)]
-
-
-def _docstring(node: Any) -> str | None:
-    return ast.get_docstring(node)
-
-
-def _without_docstrings(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for node in _definitions(path):
-        if _docstring(node):
-            literal = node.body[0]  # type: ignore[attr-defined]
-            lines[literal.lineno - 1 : literal.end_lineno] = [""] * (literal.end_lineno - literal.lineno + 1)
-    return "\n".join(line for line in lines if line.strip())
+    """Return passages of the standard library's prose and code that share no run of words, domains in turn."""
+    return library_passages(PASSAGE_TOKENS, VOCABULARY)

@@ -22,6 +22,9 @@ _CHUNK = 4_000_000
 """Largest number of permuted entries in memory at a time."""
 
 
+LEAST_HITS = 1e-9
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """Limits of a confidence interval, each in [0, 1]."""
@@ -89,7 +92,8 @@ def upper_bound(hits: float, n: int, confidence: float = 0.95) -> float | None:
 
 def _lower(hits: float, n: int, tail: float) -> float:
     _check_hits(hits, n)
-    return float(betaincinv(hits, n - hits + 1, tail)) if hits > 0 else 0.0
+    # The quantile of far less than one hit is 0 for every purpose, and inaccurate where it is computed.
+    return float(betaincinv(hits, n - hits + 1, tail)) if hits > LEAST_HITS else 0.0
 
 
 def _upper(hits: float, n: int, tail: float) -> float:

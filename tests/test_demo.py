@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from scipy.stats import spearmanr
 
-from memaudit.demo import BACKGROUND, FAMILIES, PER_DOSE, SHARED, build_corpus, distinct_passages, run_demo
+from memaudit.demo import BACKGROUND, FAMILIES, PER_DOSE, build_corpus, distinct_passages, run_demo
 from memaudit.errors import InputError
 from memaudit.text.canaries import DOSES
+from memaudit.text.passages import SHARED
 
 RECITING = ("ngram", "rnn", "gpt")
 

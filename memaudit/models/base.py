@@ -7,16 +7,21 @@ subclass `NextTokenModel`, give `next_log_probs`, and scoring and continuation f
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from memaudit.errors import ModelError
+from memaudit.metrics.verbatim import matched_tokens
 from memaudit.models.decoding import checked_log_probs, continue_prompts, score_log_probs
 from memaudit.records import GREEDY, Decoding, FloatArray, Objective, TokenIds, TokenScores, Window
 from memaudit.text.tokenize import Tokenizer
+
+Branch = Callable[[Sequence[TokenIds], NDArray[np.int64] | None], FloatArray]
+"""(texts, place of each one's beginning in the last call or None) -> log p(next token) [texts, vocabulary]."""
 
 
 class LanguageModel(ABC):
@@ -33,6 +38,8 @@ class LanguageModel(ABC):
     tokenizer: Tokenizer
     context_length: int | None = None
     """Longest sequence of ids the model can read, or None where there is no limit."""
+    reach: int | None = None
+    """Tokens right before a token that its distribution depends on at most, or None where there is no limit."""
     parameters: int = 0
     """Number of trained values (for an n-gram: of stored n-grams)."""
     ignored: tuple[str, ...] = ()
@@ -52,6 +59,47 @@ class LanguageModel(ABC):
 
         Sampling of row i depends on ``decoding.seed`` and the prompt's ids alone, not on its batch.
         """
+
+    def next_log_probs(self, prefixes: Sequence[TokenIds]) -> FloatArray:
+        """Return log p(next token | prefix) in float64, shape [prefixes, vocabulary]; each row sums to 1 in p."""
+        asked = f"; it was asked for {len(prefixes)}" if len(prefixes) > 1 else ""
+        raise ModelError(f"a {self.family} model has no next-token distribution{asked}", "leave this measure out")
+
+    def brancher(self) -> Branch:
+        """Return `next_log_probs` for a search whose texts grow by one token a call.
+
+        Called with the texts and the place in the last call of the text that each goes on from (at first None);
+        a family that can go on from what it has read overrides this.
+        """
+        return lambda texts, _parents: self.next_log_probs(texts)
+
+    def screen(self, windows: Sequence[Window]) -> NDArray[np.int32]:
+        """Return how many suffix tokens greedy decoding gives before its first difference, shape [windows].
+
+        A window is k-extractable when that is its whole suffix. The same as from `score`, where a family can
+        tell sooner than by scoring every token.
+        """
+        return np.array([matched_tokens(scores.rank) for scores in self.score(windows)], np.int32)
+
+    def greedy_continuations(self, windows: Sequence[Window]) -> list[TokenIds]:
+        """Return the greedy continuation of every prefix, as long as its suffix: that of `continuations`.
+
+        The true suffix is known here, so a family may use it as a draft that is only checked.
+        """
+        lengths = sorted({len(window.suffix) for window in windows})
+        continued: dict[int, TokenIds] = {}
+        for length in lengths:
+            rows = [i for i, window in enumerate(windows) if len(window.suffix) == length]
+            texts = self.continuations([windows[i].prefix for i in rows], length)
+            continued |= zip(rows, texts, strict=True)
+        return [continued[i] for i in range(len(windows))]
+
+    def continuations_along(self, text: TokenIds, cuts: Sequence[int], length: int) -> list[TokenIds]:
+        """Return the greedy continuation of ``text[:cut]`` for every cut: those of `continuations`.
+
+        A family whose state of the text so far is small reads the text once for all of them.
+        """
+        return self.continuations([text[:cut] for cut in cuts], length)
 
     def save(self, folder: Path) -> None:
         """Write the model so that `load` gives it back bit-equal."""

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from memaudit.errors import ModelError
 from memaudit.records import Decoding, FloatArray, TokenIds, TokenScores
@@ -26,24 +27,38 @@ def decoded_log_probs(log_probs: FloatArray, decoding: Decoding) -> FloatArray:
     usual implementations). Ties at a cut go to the smaller id, so exactly k tokens stay. Greedy decoding
     keeps the model's own distribution: its point mass would say nothing that the rank does not.
     """
-    if decoding.greedy or (decoding.temperature == 1 and not decoding.top_k and not decoding.top_p):
-        return log_probs
-    # The peak first: at a temperature near 0 the other quotients leave the range of floats.
-    with np.errstate(over="ignore"):
-        scaled = _normalise((log_probs - log_probs.max(axis=-1, keepdims=True)) / decoding.temperature)
-    if decoding.top_k is None and decoding.top_p is None:
+    scaled = _scaled(log_probs, decoding)
+    if decoding.greedy or (decoding.top_k is None and decoding.top_p is None):
         return scaled
     order = np.argsort(-scaled, axis=-1, kind="stable")
-    ranked = np.take_along_axis(scaled, order, axis=-1)
-    if decoding.top_k is not None:
-        ranked[:, decoding.top_k :] = -np.inf
-        ranked = _normalise(ranked)
-    if decoding.top_p is not None:
-        before = np.cumsum(np.exp(ranked), axis=-1) - np.exp(ranked)
-        ranked = _normalise(np.where(before < decoding.top_p, ranked, -np.inf))
-    kept = np.empty_like(ranked)
-    np.put_along_axis(kept, order, ranked, axis=-1)
+    ranked = _cut(np.take_along_axis(scaled, order, axis=-1), decoding)
+    kept = np.full_like(scaled, -np.inf)
+    np.put_along_axis(kept, order[:, : ranked.shape[1]], ranked, axis=-1)
     return kept
+
+
+def decoded_targets(log_probs: FloatArray, targets: TokenIds, decoding: Decoding) -> FloatArray:
+    """Return what `decoded_log_probs` gives for one token a row, shape [rows], in a fraction of its time.
+
+    Only the values are put in order, with top-k only the k largest; the token's place is counted.
+    """
+    scaled, rows = _scaled(log_probs, decoding), np.arange(len(log_probs))
+    if decoding.greedy or (decoding.top_k is None and decoding.top_p is None):
+        return scaled[rows, targets]
+    rank = ranks(scaled, targets)
+    most = min(decoding.top_k or scaled.shape[1], scaled.shape[1])
+    largest = -np.sort(-np.partition(scaled, scaled.shape[1] - most, axis=1)[:, -most:], axis=1)
+    kept = _cut(largest, decoding)
+    return np.where(rank < most, kept[rows, np.minimum(rank, most - 1)], -np.inf)
+
+
+def ranks(log_probs: FloatArray, targets: TokenIds) -> NDArray[np.int64]:
+    """Return how many tokens are likelier than each row's target, or as likely with a smaller id, shape [rows]."""
+    true = log_probs[np.arange(len(targets)), targets][:, None]
+    ids = np.arange(log_probs.shape[1])
+    better = (log_probs > true) | ((log_probs == true) & (ids < np.asarray(targets)[:, None]))
+    counts: NDArray[np.int64] = better.sum(axis=1)
+    return counts
 
 
 def score_log_probs(
@@ -51,16 +66,12 @@ def score_log_probs(
 ) -> None:
     """Fill ``rows`` of ``scores`` from distributions [targets, vocabulary] and the true tokens [targets]."""
     log_probs = np.asarray(log_probs, dtype=np.float64)
-    at = np.arange(len(targets)), targets
-    true = log_probs[at][:, None]
-    ids = np.arange(log_probs.shape[1])
-    better = (log_probs > true) | ((log_probs == true) & (ids < np.asarray(targets)[:, None]))
     probs = np.exp(log_probs)
     finite = np.where(probs > 0, log_probs, 0.0)
     mean = (probs * finite).sum(axis=1)
     variance = (probs * (finite - mean[:, None]) ** 2).sum(axis=1)
-    scores.log_prob[rows] = decoded_log_probs(log_probs, decoding)[at]
-    scores.rank[rows] = better.sum(axis=1)
+    scores.log_prob[rows] = decoded_targets(log_probs, targets, decoding)
+    scores.rank[rows] = ranks(log_probs, targets)
     scores.mean[rows] = mean
     scores.std[rows] = np.sqrt(variance)
 
@@ -138,6 +149,25 @@ def continue_prompts(
         columns.append(chosen)
         texts = [np.append(text, token) for text, token in zip(texts, chosen, strict=True)]
     return list(np.stack(columns, axis=1))
+
+
+def _scaled(log_probs: FloatArray, decoding: Decoding) -> FloatArray:
+    """Return log-probabilities at the temperature of a decoding; those that nothing changes as they are."""
+    if decoding.greedy or (decoding.temperature == 1 and not decoding.top_k and not decoding.top_p):
+        return log_probs
+    # The peak first: at a temperature near 0 the other quotients leave the range of floats.
+    with np.errstate(over="ignore"):
+        return _normalise((log_probs - log_probs.max(axis=-1, keepdims=True)) / decoding.temperature)
+
+
+def _cut(ranked: FloatArray, decoding: Decoding) -> FloatArray:
+    """Cut distributions in falling order to the largest ``top_k``, then to ``top_p`` of what is left."""
+    if decoding.top_k is not None:
+        ranked = _normalise(ranked[:, : decoding.top_k])
+    if decoding.top_p is not None:
+        before = np.cumsum(np.exp(ranked), axis=-1) - np.exp(ranked)
+        ranked = _normalise(np.where(before < decoding.top_p, ranked, -np.inf))
+    return ranked
 
 
 def _normalise(log_probs: FloatArray) -> FloatArray:

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from memaudit.errors import InputError, ModelError
 from memaudit.models.base import NextTokenModel
-from memaudit.models.decoding import choose, decoded_log_probs, generators_for
+from memaudit.models.decoding import choose, decoded_targets, generators_for
 from memaudit.models.ngram_counts import Counts, Trie, check_ids, count_ngrams
 from memaudit.models.ngram_rows import continue_greedily, modified_discounts, next_row, score_suffix, smooth
 from memaudit.records import GREEDY, Decoding, FloatArray, TokenIds, TokenScores, Window
@@ -51,6 +51,7 @@ class NgramModel(NextTokenModel):
         self.tokenizer = tokenizer
         self.smoothing = smoothing
         self.order = len(counts.ngrams)
+        self.reach = self.order - 1
         self.parameters = int(counts.ngrams.sum())
         self._counts = counts
         discounts = modified_discounts(counts.counts_of_counts)
@@ -109,8 +110,7 @@ class NgramModel(NextTokenModel):
         prefixes = [text[: len(prefix) + i] for i in range(len(suffix))]
         parts = [np.empty(0)]
         for chunk in self._chunks(len(suffix)):
-            rows = decoded_log_probs(self.next_log_probs(prefixes[chunk]), decoding)
-            parts.append(rows[np.arange(len(rows)), suffix[chunk]])
+            parts.append(decoded_targets(self.next_log_probs(prefixes[chunk]), suffix[chunk], decoding))
         return np.concatenate(parts)
 
     def continuations(self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY) -> list[TokenIds]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from memaudit.errors import InputError, ModelError
 from memaudit.models.base import LanguageModel
 from memaudit.models.decoding import Step, continue_prompts
+from memaudit.models.multiplicative import MultiplicativeRnn
 from memaudit.models.torch_scores import score_hidden, step_log_probs
 from memaudit.records import GREEDY, Decoding, FloatArray, Objective, TokenIds, TokenScores, Window
 from memaudit.text.tokenize import TrainedTokenizer
@@ -32,76 +32,6 @@ BATCH_ROWS = 256
 """Prompts continued together."""
 LARGEST_SIZE = 1 << 24
 """Largest width, vocabulary or depth; a description that asks for more is a mistake or an attack."""
-
-
-class MultiplicativeScan(torch.autograd.Function):
-    """One layer of the multiplicative RNN over a whole sequence, with its gradient written out.
-
-    f_t = a_t * (W_fh h_{t-1}),  h_t = tanh(W_hf f_t + b_t), where a_t = W_fx x_t and b_t = W_hx x_t + bias
-    are made for all t at once outside. The gradients of both weights are one product over all steps each;
-    left to autograd they would be one per step.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, a: Tensor, b: Tensor, w_fh: Tensor, w_hf: Tensor, start: Tensor) -> Tensor:
-        """Return h of all steps [length, rows, width] from a, b of that shape and h_0 [rows, width]."""
-        product, hidden = torch.empty_like(a), torch.empty_like(b)
-        state, fh, hf = start, w_fh.t(), w_hf.t()
-        for t in range(len(a)):
-            torch.mm(state, fh, out=product[t])
-            state = torch.addmm(b[t], product[t] * a[t], hf, out=hidden[t]).tanh_()
-        ctx.save_for_backward(a, w_fh, w_hf, start, product, hidden)
-        return hidden
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
-        """Return the gradients of all five inputs."""
-        a, w_fh, w_hf, start, product, hidden = ctx.saved_tensors
-        gradient = gradients[0]
-        d_b, d_product = torch.empty_like(hidden), torch.empty_like(a)
-        d_a = torch.empty_like(a)
-        slope = 1 - hidden * hidden
-        carried = torch.zeros_like(start)
-        for t in range(len(a) - 1, -1, -1):
-            torch.mul(gradient[t] + carried, slope[t], out=d_b[t])
-            d_f = d_b[t] @ w_hf
-            torch.mul(d_f, product[t], out=d_a[t])
-            torch.mul(d_f, a[t], out=d_product[t])
-            carried = d_product[t] @ w_fh
-        before = torch.cat([start[None], hidden[:-1]]).flatten(0, 1)
-        d_w_fh = d_product.flatten(0, 1).t() @ before
-        d_w_hf = d_b.flatten(0, 1).t() @ (a * product).flatten(0, 1)
-        return d_a, d_b, d_w_fh, d_w_hf, carried
-
-
-class MultiplicativeRnn(nn.Module):
-    """Stack of multiplicative layers with the interface of ``nn.GRU(batch_first=True)``."""
-
-    def __init__(self, inputs: int, width: int, layers: int) -> None:
-        super().__init__()
-        self.width, self.layers = width, layers
-        sizes = [inputs] + [width] * (layers - 1)
-        linears = [nn.Linear(size, 2 * width) for size in sizes]
-        self.from_input = nn.ModuleList(linears)
-        self.w_fh = nn.ParameterList(nn.Parameter(torch.empty(width, width)) for _ in sizes)
-        self.w_hf = nn.ParameterList(nn.Parameter(torch.empty(width, width)) for _ in sizes)
-        # The product of two small numbers vanishes: factors start with unit variance, matrices keep lengths.
-        for size, linear, w_fh, w_hf in zip(sizes, linears, self.w_fh, self.w_hf, strict=True):
-            nn.init.normal_(linear.weight, std=1 / math.sqrt(size))
-            nn.init.zeros_(linear.bias)
-            nn.init.orthogonal_(w_fh)
-            nn.init.orthogonal_(w_hf)
-
-    def forward(self, inputs: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Map inputs [rows, length, size] and state [layers, rows, width] to hidden states and last state."""
-        if state is None:
-            state = inputs.new_zeros(self.layers, len(inputs), self.width)
-        hidden, last = inputs.transpose(0, 1), []
-        for linear, w_fh, w_hf, start in zip(self.from_input, self.w_fh, self.w_hf, state, strict=True):
-            a, b = (part.contiguous() for part in linear(hidden).chunk(2, dim=2))
-            hidden = MultiplicativeScan.apply(a, b, w_fh, w_hf, start)  # type: ignore[no-untyped-call]
-            last.append(hidden[-1])
-        return hidden.transpose(0, 1), torch.stack(last)
 
 
 class RecurrentNetwork(nn.Module):
@@ -184,6 +114,58 @@ class RnnModel(LanguageModel):
             chosen = continue_prompts(self._stepper(decoding), [prompts[i] for i in rows], length, decoding)
             continued.update(zip(rows, chosen, strict=True))
         return [continued[i] for i in range(len(prompts))]
+
+    @torch.no_grad()
+    def next_log_probs(self, prefixes: Sequence[TokenIds]) -> FloatArray:
+        """Return log p(next token | prefix) in float64, shape [prefixes, vocabulary], equal lengths in one scan.
+
+        Raises:
+            ModelError: A logit is NaN or infinite, or a prefix is empty and there is no start token.
+        """
+        self.module.eval()
+        log_probs = np.empty((len(prefixes), self.tokenizer.vocab_size))
+        by_length = sorted(range(len(prefixes)), key=lambda i: len(prefixes[i]))
+        for _, group in groupby(by_length, key=lambda i: len(prefixes[i])):
+            rows = list(group)
+            log_probs[rows] = self._stepper(Decoding(1.0))([prefixes[i] for i in rows], None)
+        return log_probs
+
+    @torch.no_grad()
+    def continuations_along(self, text: TokenIds, cuts: Sequence[int], length: int) -> list[TokenIds]:
+        """Continue the text greedily from every cut: it is read once, and its state kept at each of them."""
+        self.module.eval()
+        places = sorted(set(cuts))
+        if not places or not length:
+            return [np.empty(0, np.int32) for _ in cuts]
+        ids = self._tensor(self._started(text[: places[-1]], places[0]).astype(np.int64))[None]
+        ahead = ids.shape[1] - places[-1]  # 1 for a start token
+        states: list[State] = []
+        heads, state, done = [], None, 0
+        for stop in (place + ahead for place in places):
+            hidden, state = self.module(ids[:, done:stop], state)
+            states.append(state)
+            heads.append(hidden[:, -1])
+            done = stop
+        joined = tuple(torch.cat(parts, dim=1) for parts in zip(*states, strict=True))
+        chosen = self._continue_states(joined, torch.cat(heads), length)
+        return [chosen[places.index(cut)] for cut in cuts]
+
+    def _continue_states(self, state: State, hidden: Tensor, length: int) -> list[TokenIds]:
+        """Continue greedily from states [layers, rows, width] and the last layer's hidden ones [rows, width]."""
+        chosen: list[TokenIds] = []
+        for first in range(0, len(hidden), BATCH_ROWS):
+            rows = slice(first, first + BATCH_ROWS)
+            kept, top = tuple(part[:, rows].contiguous() for part in state), hidden[rows]
+
+            def step(_texts: list[TokenIds], new: TokenIds | None) -> FloatArray:
+                nonlocal kept, top
+                if new is not None:
+                    states, kept = self.module(self._tensor(new[:, None].astype(np.int64)), kept)
+                    top = states[:, -1]
+                return step_log_probs(self.module.head(top), GREEDY)
+
+            chosen += continue_prompts(step, [np.empty(0, np.int32)] * len(top), length, GREEDY)
+        return chosen
 
     def save(self, folder: Path) -> None:
         """Write ``memaudit.json``, ``model.safetensors`` and the tokenizer into ``folder``."""

@@ -9,7 +9,8 @@ import numpy as np
 
 from memaudit.errors import MemauditError, ModelError, one_line
 from memaudit.models.base import LanguageModel
-from memaudit.records import GREEDY, Decoding, TokenIds, TokenScores, Window
+from memaudit.models.decoding import checked_log_probs
+from memaudit.records import GREEDY, Decoding, FloatArray, TokenIds, TokenScores, Window
 
 MEMBERS = ("objective", "tokenizer", "score", "continuations")
 TOKENIZER_MEMBERS = (
@@ -73,6 +74,15 @@ class Stranger(LanguageModel):
         if any(row.min(initial=0) < 0 or row.max(initial=0) >= self.tokenizer.vocab_size for row in rows):
             raise ModelError(f"{self.spec}: continuations gave ids beyond the vocabulary")
         return rows
+
+    def next_log_probs(self, prefixes: Sequence[TokenIds]) -> FloatArray:
+        """Return log p(next token | prefix), shape [prefixes, vocabulary]; refuse what are no distributions."""
+        if self.objective == "masked" or not hasattr(self.model, "next_log_probs"):
+            return super().next_log_probs(prefixes)
+        for prefix in prefixes:
+            self._check_length(len(prefix))
+        given = self._ask("next_log_probs", lambda: self.model.next_log_probs(prefixes))
+        return checked_log_probs(given, len(prefixes), self.tokenizer.vocab_size)
 
     def _fact(self, name: str, *kinds: type) -> Any:
         value = getattr(self.model, name, None)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from memaudit.errors import ModelError
-from memaudit.models.decoding import decoded_log_probs
-from memaudit.records import Decoding, FloatArray, TokenScores
+from memaudit.models.decoding import decoded_targets
+from memaudit.records import Decoding, FloatArray, TokenIds, TokenScores
 
 Head = Callable[[Tensor], Tensor]
 """Hidden states [n, d] -> logits [n, vocabulary]."""
@@ -37,19 +38,12 @@ def score_hidden(
     Raises:
         ModelError: A logit is NaN or infinite.
     """
-    own = decoding.greedy or (decoding.temperature == 1 and not decoding.top_k and not decoding.top_p)
     first = rows.start
     pieces = zip(torch.split(hidden, HEAD_ROWS), torch.split(targets, HEAD_ROWS), strict=True)
     for hidden_rows, target_rows in pieces:
-        logits = head(hidden_rows)
-        size = max(1, CACHE_ELEMENTS // logits.shape[1]) if logits.device.type == "cpu" else HEAD_ROWS
-        for block, true in zip(torch.split(logits, size), torch.split(target_rows, size), strict=True):
-            block = block if block.dtype == torch.float64 else block.float()
-            part = slice(first, first + len(block))
-            _reduce(block, true[:, None], scores, part)
-            if not own:
-                scores.log_prob[part] = _decoded(block, true, decoding)
-            first = part.stop
+        # A call of its own: the logits are gone before the head makes the next ones.
+        _score_logits(head(hidden_rows), target_rows, decoding, scores, first)
+        first += len(target_rows)
 
 
 def step_log_probs(logits: Tensor, decoding: Decoding) -> FloatArray:
@@ -66,6 +60,29 @@ def step_log_probs(logits: Tensor, decoding: Decoding) -> FloatArray:
     return log_probs
 
 
+def best_tokens(hidden: Tensor, head: Head) -> tuple[TokenIds, FloatArray]:
+    """Return the most probable token at every position and its natural log-probability, shapes [n] and [n].
+
+    Of equally probable tokens the smallest id is taken.
+
+    Args:
+        hidden: Shape [n, d].
+        head: Maps hidden states [m, d] to logits [m, vocabulary].
+
+    Raises:
+        ModelError: A logit is NaN or infinite.
+    """
+    tokens: list[TokenIds] = []
+    log_probs: list[FloatArray] = []
+    for rows in torch.split(hidden, HEAD_ROWS):
+        logits = head(rows)
+        check_finite(logits)
+        peak, best = logits.float().max(dim=1)
+        tokens.append(best.cpu().numpy().astype(np.int32))
+        log_probs.append((peak - torch.logsumexp(logits.float(), dim=1)).double().cpu().numpy())
+    return np.concatenate(tokens), np.concatenate(log_probs)
+
+
 def check_finite(logits: Tensor) -> None:
     """Raise ModelError if any logit is NaN or infinite, and say which."""
     bad = logits[~torch.isfinite(logits)]
@@ -74,6 +91,19 @@ def check_finite(logits: Tensor) -> None:
             f"the model gave {len(bad)} non-finite logits, first: {bad[0].item()}",
             "its weights or its numeric type are broken; try --dtype float32",
         )
+
+
+def _score_logits(logits: Tensor, targets: Tensor, decoding: Decoding, scores: TokenScores, first: int) -> None:
+    """Fill the rows of ``scores`` from ``first`` on, from logits [n, vocabulary] and true ids [n]."""
+    own = decoding.greedy or (decoding.temperature == 1 and not decoding.top_k and not decoding.top_p)
+    size = max(1, CACHE_ELEMENTS // logits.shape[1]) if logits.device.type == "cpu" else HEAD_ROWS
+    for block, true in zip(torch.split(logits, size), torch.split(targets, size), strict=True):
+        block = block if block.dtype == torch.float64 else block.float()
+        part = slice(first, first + len(block))
+        _reduce(block, true[:, None], scores, part)
+        if not own:
+            scores.log_prob[part] = _decoded(block, true, decoding)
+        first = part.stop
 
 
 def _reduce(logits: Tensor, true: Tensor, scores: TokenScores, rows: slice) -> None:
@@ -104,5 +134,4 @@ def _reduce(logits: Tensor, true: Tensor, scores: TokenScores, rows: slice) -> N
 
 def _decoded(logits: Tensor, true: Tensor, decoding: Decoding) -> FloatArray:
     log_probs = torch.log_softmax(logits.double(), dim=1).cpu().numpy()
-    chosen: FloatArray = decoded_log_probs(log_probs, decoding)[range(len(log_probs)), true.cpu().numpy()]
-    return chosen
+    return decoded_targets(log_probs, true.cpu().numpy(), decoding)

@@ -71,7 +71,7 @@ def dose_chart(series: Sequence[tuple[str, Sequence[dict[str, Any]]]], id: str) 
         id=id,
         title="Recited word for word, by copies in the training text",
         description=_describe_doses(series, copies),
-        svgs=_draw(lambda width: _dose_layers(values, names, copies, width), id),
+        svgs=draw(lambda width: _dose_layers(values, names, copies, width), id),
         columns=["Model", "Copies in training", "Recited", "Rate", "95% interval"],
         rows=rows,
     )
@@ -111,7 +111,7 @@ def interval_chart(estimates: Sequence[dict[str, Any]], id: str) -> Chart | None
             "Share of windows that count as copied under each metric, with 95% intervals: "
             "training text as filled circles, held-out text as open diamonds."
         ),
-        svgs=_draw(lambda width: _interval_layers(values, labels, width), id),
+        svgs=draw(lambda width: _interval_layers(values, labels, width), id),
         columns=["Metric", "Training text", "Held-out text"],
         rows=rows,
     )
@@ -129,7 +129,7 @@ def _describe_doses(series: Sequence[tuple[str, Sequence[dict[str, Any]]]], copi
 
 
 def _dose_layers(values: list[dict[str, Any]], names: list[str], copies: list[int], width: int) -> Any:
-    alt = _altair()
+    alt = altair()
     # log(1 + x) has a place for 0 and is otherwise near enough to the doubling scale of the doses.
     scale = alt.Scale(type="symlog", constant=1, domain=[0, copies[-1]], nice=False)
     ticks = alt.Axis(values=copies, grid=False, format=",d", labelOverlap="greedy", labelFlush=False, titlePadding=10)
@@ -151,7 +151,7 @@ def _dose_layers(values: list[dict[str, Any]], names: list[str], copies: list[in
 
 
 def _interval_layers(values: list[dict[str, Any]], labels: list[str], width: int) -> Any:
-    alt = _altair()
+    alt = altair()
     sides = ["Training text", "Held-out text"]
     breaks = {label: "\n".join(textwrap.wrap(label, 30 if width > 400 else 14)) for label in labels}
     values = [value | {"metric": breaks[value["metric"]]} for value in values]
@@ -177,14 +177,20 @@ def _interval_layers(values: list[dict[str, Any]], labels: list[str], width: int
     return alt.layer(rules, dots).properties(width=width * 7 // 10, height=(46 if width > 400 else 58) * len(labels))
 
 
-def _altair() -> Any:
+def altair() -> Any:
     """Import altair late, and untyped: its generated signatures say less than the grammar they stand for."""
     import altair
 
     return altair
 
 
-def _draw(layers: Callable[[int], Any], id: str) -> list[tuple[str, str]]:
+def draw(layers: Callable[[int], Any], id: str) -> list[tuple[str, str]]:
+    """Return the pictures of a chart in all widths, as (width class, SVG).
+
+    Args:
+        layers: Width of the plot -> altair chart.
+        id: Of the figure; ids within the SVG begin with it.
+    """
     import vl_convert
 
     pictures = []

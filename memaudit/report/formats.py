@@ -57,6 +57,8 @@ HTML = Format(
     {
         "extraction": "memaudit.report.html:render_run",
         "contamination": "memaudit.report.contamination_page:render_run",
+        "laws": "memaudit.report.sections_page:render_run",
+        "counterfactual": "memaudit.report.sections_page:render_run",
     },
 )
 JSON = Format(REPORT, dict.fromkeys(HTML.renderers, "memaudit.report.machine:report_json"))
@@ -67,10 +69,12 @@ JUNIT = Format(
         "contamination": "memaudit.report.machine:contamination_junit",
     },
 )
-SARIF = Format("results.sarif", dict.fromkeys(HTML.renderers, "memaudit.report.sarif:sarif"))
+SARIF = Format("results.sarif", dict.fromkeys(JUNIT.renderers, "memaudit.report.sarif:sarif"))
 PRINTERS = {
     "extraction": "memaudit.report.terminal:print_verdict",
     "contamination": "memaudit.report.contamination_terminal:print_contamination",
+    "laws": "memaudit.report.sections_terminal:print_sections",
+    "counterfactual": "memaudit.report.sections_terminal:print_sections",
 }
 """Kind of run -> ``module:function`` that prints its report on one screen."""
 

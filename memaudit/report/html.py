@@ -12,6 +12,7 @@ from memaudit.report import wording
 from memaudit.report.charts import Chart, dose_chart, interval_chart
 from memaudit.report.exhibits import Gallery, choose
 from memaudit.report.page import render_page
+from memaudit.report.sections import ShownSection, shown_sections
 from memaudit.runs import FinishedRun
 
 TITLE = "Does it recite its training text?"
@@ -29,6 +30,7 @@ class _Section:
     name: str
     charts: list[Chart]
     galleries: list[Gallery]
+    measured: list[ShownSection]
 
 
 def render_run(run: FinishedRun) -> bytes:
@@ -73,7 +75,8 @@ def _section(run: FinishedRun, id: str, name: str, exhibits: Mapping[str, int]) 
         interval_chart(report["estimates"], f"{id}-metrics"),
     ]
     galleries = choose(run.records, report["options"]["seed"], **exhibits)
-    return _Section(id, report, name, [chart for chart in charts if chart], galleries)
+    drawn = [chart for chart in charts if chart]
+    return _Section(id, report, name, drawn, galleries, shown_sections(report, id))
 
 
 def _overview(sections: Sequence[_Section]) -> dict[str, Any]:

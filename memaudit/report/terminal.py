@@ -70,6 +70,8 @@ def print_verdict(report: Mapping[str, Any], console: Console) -> None:
     elsewhere = report.get("copies", {}).get("elsewhere", {}).get("train", {})
     if elsewhere.get("hits"):
         line((f"other continuations that stand elsewhere in training: {wording.hits(elsewhere)}", ""))
+    for section in report.get("sections", []):
+        line((f"{section['title']}: ", "bold"), (section["summary"], ""))
     for finding in report["findings"][:3]:
         copies = finding.get("copies")
         where = f"{finding['document']} ({finding['source']}{'' if copies is None else f', copies: {copies}'})"

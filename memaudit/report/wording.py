@@ -92,6 +92,15 @@ def number(value: float | None, unit: str = "") -> str:
     return f"{text} {unit}".strip()
 
 
+def significant(value: float | None) -> str:
+    """Return a number with three significant digits, whole numbers in full: for values of any size."""
+    if value is None:
+        return NONE
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:,.2f}" if 10 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
 def hits(rate: Mapping[str, Any]) -> str:
     """Return ``12 of 100``."""
     return f"{rate['hits']:,} of {rate['n']:,}"

@@ -13,7 +13,8 @@ import pytest
 import memaudit
 from memaudit.audit import extraction
 from memaudit.audit.controls import check_batches
-from memaudit.audit.extraction import AuditOptions, audit, measure
+from memaudit.audit.extraction import audit, measure
+from memaudit.audit.options import AuditOptions
 from memaudit.errors import InputError, ModelError, RunError
 from memaudit.models.base import LanguageModel, NextTokenModel
 from memaudit.models.ngram import NgramModel
@@ -416,3 +417,68 @@ def test_the_package_is_the_function_whatever_was_imported_first(corpora: tuple[
     result = memaudit.audit(oracle(unique_text(60, 1)), *corpora, out=tmp_path / "run", options=OPTIONS)
     assert isinstance(result, memaudit.Audit)
     assert str(result).startswith("found: ")
+
+
+def test_windows_may_be_given_as_token_ids(tmp_path: Path) -> None:
+    texts, others = unique_text(60, 1), unique_text(60, 2)
+    model = oracle(texts)
+    pairs = {}
+    for name, side in (("train", texts), ("heldout", others)):
+        rows = np.stack([e.ids[:20] for e in model.tokenizer.encode_batch(side)])
+        pairs[name] = (tmp_path / f"{name}_prefix.npy", tmp_path / f"{name}_suffix.npy")
+        np.save(pairs[name][0], rows[:, :12].astype(np.uint16))
+        np.save(pairs[name][1], rows[:, 12:].astype(np.uint16))
+    options = AuditOptions(measures=("protocol",))
+    result = audit(
+        model, windows=pairs["train"], heldout_windows=pairs["heldout"], out=tmp_path / "run", options=options
+    )
+    primary = result.report["estimates"][0]
+    assert (primary["train"]["hits"], primary["train"]["n"], primary["heldout"]["hits"]) == (60, 60, 0)
+    assert (result.report["options"]["prefix"], result.report["options"]["suffix"]) == (12, 8)
+    assert result.verdict == "found"
+    [section] = result.report["sections"]
+    assert section["tables"][0]["rows"][0][1:4] == [60, 60, 1.0]
+    assert section["tables"][0]["rows"][1][1:4] == [0, 60, 0.0]
+    assert [row[1] for row in section["tables"][1]["rows"]] == [1.0] * 4
+    assert len(read_run(result.folder).records) == 120
+    alone = audit(model, windows=pairs["train"], out=tmp_path / "alone")
+    assert alone.verdict == "inconclusive"
+    assert alone.report["estimates"][0]["train"]["rate"] == 1.0
+    assert alone.report["estimates"][0]["heldout"]["rate"] is None
+
+
+def test_windows_and_text_together_are_refused(corpora: tuple[str, str]) -> None:
+    model = oracle(unique_text(3, 1))
+    with pytest.raises(InputError, match="as token ids and as text"):
+        audit(model, *corpora, windows=("p.npy", "s.npy"))
+    with pytest.raises(InputError, match="without windows of training text"):
+        audit(model, heldout_windows=("p.npy", "s.npy"))
+    with pytest.raises(InputError, match="no train text"):
+        audit(model)
+
+
+def test_a_run_stopped_amid_a_measure_goes_on_to_the_same_bytes(
+    corpora: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = oracle(unique_text(60, 1))
+    options = AuditOptions(prefix=10, suffix=10, measures=("protocol",))
+    whole = audit(model, *corpora, out=tmp_path / "whole", options=options)
+    true_append = RunDirectory.append
+
+    def failing_append(self: RunDirectory, records: Any) -> None:
+        if "measure" in records[0] and records[0]["index"] > len(whole.records):
+            raise KeyboardInterrupt
+        true_append(self, records)
+
+    monkeypatch.setattr(RunDirectory, "append", failing_append)
+    with pytest.raises(KeyboardInterrupt):
+        audit(model, *corpora, out=tmp_path / "broken", options=options)
+    monkeypatch.setattr(RunDirectory, "append", true_append)
+    resumed = audit(model, *corpora, out=tmp_path / "broken", options=options)
+    for name in ("report.json", "report.html", "records.parquet"):
+        assert (resumed.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+def test_an_unknown_measure_is_refused_before_anything_is_read() -> None:
+    with pytest.raises(InputError, match="surfaces"):
+        audit(oracle(["abc"]), "nowhere.jsonl", "nowhere.jsonl", measures=("surfaces",))

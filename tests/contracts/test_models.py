@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from memaudit.errors import ModelError
 from memaudit.models.base import LanguageModel, NextTokenModel
 from memaudit.models.infinity import InfinityModel
 from memaudit.models.load import load_model
@@ -155,6 +156,27 @@ def test_all_ranks_are_zero_exactly_when_greedy_decoding_reproduces(name: str) -
     for window, row, scores in zip(true, own, model.score(true), strict=True):
         length = len(window.suffix)
         assert (not scores.rank.any()) == np.array_equal(row[:length], window.suffix)
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_next_token_distributions_sum_to_one_and_are_those_of_scoring(name: str) -> None:
+    model = trained(name, steps=25)
+    asked = windows(model)
+    prefixes = [np.concatenate([w.prefix, w.suffix[:t]]) for w in asked for t in range(len(w.suffix))]
+    order = np.random.default_rng(0).permutation(len(prefixes))
+    rows = np.empty((len(prefixes), model.tokenizer.vocab_size))
+    rows[order] = model.next_log_probs([prefixes[i] for i in order])
+    assert rows.dtype == np.float64
+    np.testing.assert_allclose(np.exp(rows).sum(axis=1), 1, atol=1e-12)
+    true = np.concatenate([w.suffix for w in asked])
+    np.testing.assert_allclose(rows[np.arange(len(true)), true], model.score(asked).log_prob, atol=1e-5)
+    assert model.next_log_probs([]).shape == (0, rows.shape[1])
+
+
+@pytest.mark.parametrize("name", [name for name in FRESH if name not in CAUSAL])
+def test_masked_models_have_no_next_token_distribution(name: str) -> None:
+    with pytest.raises(ModelError, match="has no next-token distribution"):
+        FRESH[name]().next_log_probs([PASSAGE[:3]])
 
 
 def test_saved_and_loaded_model_scores_bit_equal(model: LanguageModel, tmp_path: Path) -> None:

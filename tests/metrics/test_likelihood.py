@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import entropy
+from scipy.stats import entropy, ttest_ind
 
-from memaudit.metrics.likelihood import bits_per_byte, mean_log_prob, unigram_entropy
+from memaudit.metrics.likelihood import bits_per_byte, mean_log_prob, perplexity, perplexity_ratio, unigram_entropy
 from tests.strategies import SAMPLES, ids
 
 quick = settings(deadline=None, max_examples=100)
@@ -55,3 +55,37 @@ def test_no_unigram_model_scores_its_tokens_better(tokens, weights):
 def test_the_entropy_of_nothing_is_refused():
     with pytest.raises(ValueError, match="no tokens"):
         unigram_entropy(np.empty(0, np.int32))
+
+
+MEANS = st.lists(st.floats(-30, 0), min_size=2, max_size=20)
+
+
+@given(MEANS)
+def test_perplexity_is_the_inverse_of_the_geometric_mean_probability(means):
+    assert perplexity(means) == pytest.approx(np.prod(np.exp(means)) ** (-1 / len(means)), rel=1e-9)
+
+
+def test_perplexity_of_uniform_choices_is_their_number():
+    assert perplexity([-math.log(50)] * 3) == pytest.approx(50)
+    assert perplexity([]) is None
+    assert perplexity([-1.0, -math.inf]) is None
+    assert perplexity([-1e4]) == math.inf
+
+
+@given(MEANS, MEANS, st.floats(0.5, 0.99))
+def test_ratio_of_perplexities_has_welchs_interval(train, heldout, confidence):
+    found = perplexity_ratio(train, heldout, confidence)
+    assert found.estimate == pytest.approx(perplexity(heldout) / perplexity(train), rel=1e-9)
+    if min(np.std(train), np.std(heldout)) > 1e-6:
+        expected = ttest_ind(train, heldout, equal_var=False).confidence_interval(confidence)
+        assert np.log([found.low, found.high]) == pytest.approx([expected.low, expected.high], rel=1e-6, abs=1e-9)
+    swapped = perplexity_ratio(heldout, train, confidence)
+    assert (1 / swapped.high, 1 / swapped.low) == pytest.approx((found.low, found.high), rel=1e-9)
+
+
+def test_a_ratio_of_perplexities_needs_two_documents_a_side():
+    assert perplexity_ratio([-1.0], [-1.0, -2.0]) is None
+    assert perplexity_ratio([-1.0, -2.0], []) is None
+    assert perplexity_ratio([-1.0, -math.inf], [-1.0, -2.0]) is None
+    same = perplexity_ratio([-1.0, -1.0], [-2.0, -2.0])
+    assert (same.low, same.estimate, same.high) == pytest.approx([math.e] * 3)

@@ -13,6 +13,7 @@ from memaudit.models.decoding import (
     choose,
     continue_prompts,
     decoded_log_probs,
+    decoded_targets,
     generators_for,
     score_log_probs,
 )
@@ -44,6 +45,30 @@ def test_decoded_distribution_is_the_one_transformers_samples_from(decoding: Dec
     expected = torch.softmax(warpers(None, logits), dim=-1).numpy()
     ours = np.exp(decoded_log_probs(torch.log_softmax(logits, dim=-1).numpy(), decoding))
     np.testing.assert_allclose(ours, expected, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 40),
+    st.sampled_from([1e-3, 0.7, 1.0, 3.0]),
+    st.none() | st.integers(1, 50),
+    st.none() | st.floats(0.01, 1),
+    st.booleans(),
+)
+def test_single_tokens_get_what_the_whole_distribution_gives(
+    seed: int, size: int, temperature: float, top_k: int | None, top_p: float | None, tied: bool
+) -> None:
+    random = np.random.default_rng(seed)
+    logits = random.integers(0, 3, (6, size)).astype(float) if tied else random.normal(size=(6, size))
+    with np.errstate(divide="ignore"):
+        log_probs = np.log(np.exp(logits) * (random.random(logits.shape) < 0.8) + (np.arange(size) == 0))
+    log_probs -= np.log(np.exp(log_probs).sum(axis=1, keepdims=True))
+    decoding = Decoding(temperature, top_k, top_p)
+    whole = decoded_log_probs(log_probs, decoding)
+    for token in range(size):
+        single = decoded_targets(log_probs, np.full(6, token, np.int32), decoding)
+        np.testing.assert_allclose(single, whole[:, token], rtol=1e-12, atol=1e-12)
 
 
 def test_sampling_follows_the_distribution() -> None:

@@ -46,6 +46,16 @@ def test_a_fair_model_answers_as_it_would_alone() -> None:
     assert [list(row) for row in ours.continuations([w.prefix for w in WINDOWS], 2)] == [[0, 0], [0, 0]]
 
 
+def test_its_next_token_distributions_are_checked() -> None:
+    prefixes = [window.prefix for window in WINDOWS]
+    assert stranger().next_log_probs(prefixes) == pytest.approx(np.full((2, 4), [-np.log(3)] * 3 + [-np.inf]))
+    wrong = np.zeros((2, 3))
+    with pytest.raises(ModelError, match="sums to 3 in probability"):
+        stranger(next_log_probs=lambda _: wrong).next_log_probs(prefixes)
+    with pytest.raises(ModelError, match="next_log_probs failed: ValueError: boom"):
+        stranger(next_log_probs=fail).next_log_probs(prefixes)
+
+
 def leave(*_: Any) -> Any:
     raise SystemExit(0)
 

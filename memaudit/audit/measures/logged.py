@@ -1,0 +1,53 @@
+"""Measures in a run: their items follow the windows in the log, their sections follow from the log alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from memaudit.audit.measures.base import Measure, Subject
+from memaudit.records import Document, Window
+from memaudit.runs import RunDirectory
+
+Progress = Callable[[int, int], None]
+"""Called with (items done, items in all) of the measure at hand."""
+
+
+def measure_all(
+    measures: Sequence[Measure], subject: Subject, run: RunDirectory, progress: Progress | None = None
+) -> list[dict[str, Any]]:
+    """Take every measure, log each block as soon as it is done, and return the sections of the report.
+
+    Args:
+        measures: In the order of the report.
+        subject: What they are taken of.
+        run: Its log holds the windows already, under the first indices.
+        progress: Told after every block.
+    """
+    sections, first = [], len(subject.windows)
+    for measure in measures:
+        items = measure.items(subject)
+        places = range(first, first + len(items))
+        blocks = [places[at : at + measure.block] for at in range(0, len(items), measure.block)]
+        for block in run.pending(blocks):
+            records = measure.measure(subject, [items[place - first] for place in block])
+            run.append([{**r, "index": i, "measure": measure.name} for i, r in zip(block, records, strict=True)])
+            if progress:
+                progress(block.stop - first, len(items))
+        section = measure.section([run.records[place] for place in places], run.plan)
+        sections.append(dataclasses.asdict(section))
+        first = places.stop
+    return sections
+
+
+def asked_documents(corpus: Iterable[Document], windows: Sequence[Window], member: bool) -> list[Document]:
+    """Return the documents of one side of which windows were drawn, in the order of their first windows."""
+    wanted = dict.fromkeys(window.document for window in windows if window.member == member)
+    found = {document.id: document for document in corpus if document.id in wanted} if wanted else {}
+    return [found[name] for name in wanted if name in found]
+
+
+def describe_measures(measures: Sequence[Measure]) -> list[Mapping[str, Any]]:
+    """Return what a plan says of measures."""
+    return [{"name": measure.name, "block": measure.block} for measure in measures]

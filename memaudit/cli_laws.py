@@ -1,0 +1,122 @@
+"""The commands that train many small models: laws of memorization, counterfactual memorization."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from memaudit.cli_train import Corpus, Epochs, Seed, Split, TextField, Threads, VocabSize
+
+RunOut = Annotated[Path, typer.Option(metavar="DIR", help="Run directory: models, log, report.json, report.html.")]
+Passages = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SPEC", help="Text to take passages from; by default that of the Python installation."),
+]
+Family = Literal["gpt", "rnn", "ngram"]
+SectionFormats = Annotated[str, typer.Option("--format", metavar="LIST", help="html, json; several with commas.")]
+
+
+def laws(
+    call: typer.Context,
+    out: RunOut,
+    family: Annotated[Family, typer.Option(help="What is trained.")] = "gpt",
+    corpus: Passages = None,
+    sizes: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="Widths (GPT of 2 layers, LSTM of 1), orders of n-grams.")
+    ] = None,
+    doses: Annotated[str | None, typer.Option(metavar="N,N,...", help="Copies that are planted.")] = None,
+    contexts: Annotated[str | None, typer.Option(metavar="N,N,...", help="Tokens that a model is given.")] = None,
+    suffix: Annotated[int | None, typer.Option(min=1, help="Tokens that it must then reproduce.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Trainings a size.")] = None,
+    per_dose: Annotated[int | None, typer.Option(min=1, help="Passages a dose; as many twins.")] = None,
+    background: Annotated[int | None, typer.Option(min=0, help="Passages that stand once and are not asked.")] = None,
+    epochs: Annotated[float | None, typer.Option(min=0.001, help="Passes over the training text.")] = None,
+    formats: SectionFormats = "html",
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Train a grid of small models and fit the laws: memorization against size, copies and context.
+
+    The same command goes on with what stands in the folder. A law that fails is a result: the exit code is 0.
+
+    \b
+    Examples:
+      memaudit laws --out runs/laws
+      memaudit laws --family ngram --out runs/laws-ngram
+      memaudit laws --sizes 16,32,64 --seeds 1 --per-dose 8 --epochs 2 --out runs/quick
+    """
+    from memaudit.audit.laws import LawsOptions, laws
+
+    flags = {name: call.params[name] for name in ("suffix", "seeds", "per_dose", "background", "epochs", "seed")}
+    lists = {name: _numbers(call.params[name], name) for name in ("sizes", "doses", "contexts")}
+    options = LawsOptions.for_family(family, **flags, **lists)
+    done = laws(out, corpus or (), options=options, threads=threads, formats=_names(formats), say=_say)
+    _show(done.report, done.files, done.notice)
+
+
+def counterfactual(
+    call: typer.Context,
+    corpus: Corpus,
+    out: RunOut,
+    family: Annotated[Family, typer.Option(help="What is trained; n-grams take seconds.")] = "ngram",
+    models: Annotated[int, typer.Option(min=2, help="Models.")] = 8,
+    share: Annotated[float, typer.Option(help="Share of the models that see a document.")] = 0.5,
+    size: Annotated[int | None, typer.Option(min=1, help="Width, or order of the n-gram.")] = None,
+    epochs: Epochs = None,
+    vocab_size: VocabSize = None,
+    tokens: Annotated[int | None, typer.Option(min=2, help="Tokens of a document that are scored.")] = None,
+    formats: SectionFormats = "html",
+    text_field: TextField = "text",
+    split: Split = "auto",
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Train models on random halves of a corpus: what do they know of a document only if they saw it?
+
+    The same command goes on with what stands in the folder.
+
+    \b
+    Examples:
+      memaudit counterfactual --corpus train.jsonl --out runs/counterfactual
+      memaudit counterfactual --corpus train.jsonl --family gpt --models 16 --out runs/counterfactual-gpt
+    """
+    from memaudit.audit.counterfactual import CounterfactualOptions, counterfactual
+
+    names = "models", "share", "size", "epochs", "vocab_size", "tokens", "text_field", "split", "seed"
+    options = CounterfactualOptions.for_family(family, **{name: call.params[name] for name in names})
+    done = counterfactual(corpus, out, options=options, threads=threads, formats=_names(formats), say=_say)
+    _show(done.report, done.files, done.notice)
+
+
+def _show(report: Mapping[str, Any], files: Sequence[Path], notice: str) -> None:
+    from memaudit.report.formats import print_report
+    from memaudit.report.terminal import console, reader_may_leave
+
+    if notice:
+        _say(notice)
+    with reader_may_leave():
+        print_report(report, console())
+        for file in files:
+            typer.echo(f"report: {file}")
+
+
+def _say(line: str) -> None:
+    typer.echo(f"memaudit: {line}", err=True)
+
+
+def _names(listed: str) -> list[str]:
+    return [name.strip() for name in listed.split(",")]
+
+
+def _numbers(listed: str | None, name: str) -> tuple[int, ...] | None:
+    from memaudit.errors import InputError
+
+    if listed is None:
+        return None
+    try:
+        return tuple(int(number) for number in listed.split(","))
+    except ValueError as error:
+        raise InputError(f"--{name}: not a list of whole numbers: {listed}", "as 1,2,4,8") from error

@@ -1,0 +1,84 @@
+"""Any lines with their intervals as a chart: what measures and laws draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from memaudit.report.charts import MAX_SERIES, PAPER, SERIES, SHAPES, Chart, altair, draw
+from memaudit.report.wording import percent, significant, visible
+
+MOST_TICKS = 9
+
+
+def graph_chart(graph: Mapping[str, Any], id: str) -> Chart | None:
+    """Draw a graph (`memaudit.sections.Graph` as a dictionary).
+
+    Returns:
+        The chart, or None if no line has two points or there are more lines than marks.
+    """
+    lines = [s for s in graph["series"] if any(point[1] is not None for point in s["points"])]
+    if not lines or len(lines) > MAX_SERIES or max(len(s["points"]) for s in lines) < 2:
+        return None
+    values = [
+        {
+            "series": visible(s["name"]),
+            "x": x,
+            "y": y,
+            "low": y if low is None else low,
+            "high": y if high is None else high,
+        }
+        for s in lines
+        for x, y, low, high in s["points"]
+        if y is not None and not (graph["x_scale"] == "log" and x <= 0)
+    ]
+    return Chart(
+        id=id,
+        title=graph["title"],
+        description=graph["description"],
+        svgs=draw(lambda width: _layers(graph, values, [visible(s["name"]) for s in lines], width), id),
+        columns=["Line", graph["x"], graph["y"], "95% interval"],
+        rows=[[s["name"], *_row(point, graph["y_share"])] for s in lines for point in s["points"]],
+    )
+
+
+def _row(point: list[float | None], share: bool) -> list[str]:
+    x, y, low, high = point
+    words = percent if share else significant
+    return [significant(x), words(y), words(None) if low is None else f"[{words(low)}, {words(high)}]"]
+
+
+def _layers(graph: Mapping[str, Any], values: list[dict[str, Any]], names: list[str], width: int) -> Any:
+    alt = altair()
+    x = alt.X("x:Q", title=visible(graph["x"]), scale=_x_scale(graph, values), axis=_x_axis(values))
+    top = 1 if graph["y_share"] else None
+    ticks = {"format": ".0%", "values": [0, 0.25, 0.5, 0.75, 1]} if graph["y_share"] else {"format": "~s"}
+    scale = alt.Scale(domain=[0, 1]) if top else alt.Scale(zero=False)
+    title = None if graph["y_share"] else visible(graph["y"])
+    y = alt.Y("y:Q", title=title, scale=scale, axis=alt.Axis(**ticks))
+    legend = alt.Legend(title=None, orient="top", symbolSize=80, columns=0 if width > 400 else 2, labelLimit=width)
+    guide = {"legend": legend if len(names) > 1 else None}
+    colour = alt.Color("series:N", sort=names, scale=alt.Scale(domain=names, range=list(SERIES[: len(names)])), **guide)
+    shape = alt.Shape("series:N", sort=names, scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), **guide)
+    base = alt.Chart(alt.Data(values=values))
+    band = base.mark_area(opacity=0.11).encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q", color=colour)
+    line = base.mark_line(strokeWidth=2.2, strokeJoin="round").encode(x=x, y=y, color=colour)
+    dots = base.mark_point(filled=True, size=60, opacity=1, stroke=PAPER, strokeWidth=1.2).encode(
+        x=x, y=y, color=colour, shape=shape
+    )
+    return alt.layer(band, line, dots).properties(width=width, height=340 if width > 400 else 240)
+
+
+def _x_scale(graph: Mapping[str, Any], values: list[dict[str, Any]]) -> Any:
+    alt = altair()
+    if graph["x_scale"] == "symlog":
+        return alt.Scale(type="symlog", constant=1, domain=[0, max(v["x"] for v in values)], nice=False)
+    return alt.Scale(type=graph["x_scale"], nice=False, zero=False)
+
+
+def _x_axis(values: list[dict[str, Any]]) -> Any:
+    """Put ticks where the points are, unless these are many."""
+    alt = altair()
+    places = sorted({v["x"] for v in values})
+    every = -(-len(places) // MOST_TICKS)
+    return alt.Axis(values=places[::every], grid=False, format="~s", labelOverlap="greedy", titlePadding=10)

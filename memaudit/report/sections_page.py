@@ -1,0 +1,22 @@
+"""The page of a run that measures and judges nothing: its sections, and how to repeat it."""
+
+from __future__ import annotations
+
+from memaudit.report.page import render_page
+from memaudit.report.sections import shown_sections
+from memaudit.runs import FinishedRun
+
+TITLES = {
+    "laws": "How does memorization grow?",
+    "counterfactual": "What does a model know only if it saw it?",
+}
+"""Kind of run -> what its page asks."""
+
+
+def render_run(run: FinishedRun) -> bytes:
+    """Return the page: the same report gives the same bytes."""
+    report = run.report
+    title = TITLES[report["kind"]]
+    versions = report["provenance"]["versions"]
+    page = render_page("sections.html.j2", title, versions, report=report, sections=shown_sections(report, "run"))
+    return page.encode("utf-8")

@@ -1,0 +1,47 @@
+"""Sections on a terminal: the sentence of each, its tables, its notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from memaudit.report.sections import shown_table
+from memaudit.report.terminal import escape
+from memaudit.report.wording import counted
+
+MOST_ROWS = 12
+"""Rows of a table that are shown; report.json and report.html have all."""
+
+
+def print_sections(report: Mapping[str, Any], console: Console) -> None:
+    """Print what a run of sections found."""
+
+    def line(text: str, style: str = "") -> None:
+        console.print(Text(escape(text, encoding=console.encoding), style))
+
+    for section in report["sections"]:
+        line(section["title"], "bold")
+        line(section["summary"])
+        for table in section["tables"]:
+            console.print()
+            line(table["caption"], "dim")
+            console.print(_table(table, console.encoding))
+            if (left := len(table["rows"]) - MOST_ROWS) > 0:
+                line(f"and {counted(left, 'more row')} in the report", "dim")
+        console.print()
+        for note in section["notes"]:
+            line(note, "dim")
+
+
+def _table(table: Mapping[str, Any], encoding: str) -> Table:
+    shown = shown_table(table)
+    drawn = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for label, number in shown.columns:
+        drawn.add_column(escape(label, encoding=encoding), justify="right" if number else "left", overflow="fold")
+    for row in shown.rows[:MOST_ROWS]:
+        drawn.add_row(*(Text(escape(cell, encoding=encoding)) for cell in row))
+    return drawn
