@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from memaudit.cli_train import Corpus, Epochs, Seed, Split, TextField, Threads, VocabSize
+from memaudit.cli_train import Corpus, Seed, Split, TextField, Threads, VocabSize
 
 RunOut = Annotated[Path, typer.Option(metavar="DIR", help="Run directory: models, log, report.json, report.html.")]
 Passages = Annotated[
@@ -33,7 +33,9 @@ def laws(
     seeds: Annotated[int | None, typer.Option(min=1, help="Trainings a size.")] = None,
     per_dose: Annotated[int | None, typer.Option(min=1, help="Passages a dose; as many twins.")] = None,
     background: Annotated[int | None, typer.Option(min=0, help="Passages that stand once and are not asked.")] = None,
-    epochs: Annotated[float | None, typer.Option(min=0.001, help="Passes over the training text.")] = None,
+    epochs: Annotated[
+        float | None, typer.Option(min=0.001, help="Passes over the training text; n-grams count it once.")
+    ] = None,
     formats: SectionFormats = "html",
     seed: Seed = 0,
     threads: Threads = None,
@@ -65,7 +67,9 @@ def counterfactual(
     models: Annotated[int, typer.Option(min=2, help="Models.")] = 8,
     share: Annotated[float, typer.Option(help="Share of the models that see a document.")] = 0.5,
     size: Annotated[int | None, typer.Option(min=1, help="Width, or order of the n-gram.")] = None,
-    epochs: Epochs = None,
+    epochs: Annotated[
+        float | None, typer.Option(min=0.001, help="Passes over the corpus; n-grams count it once.")
+    ] = None,
     vocab_size: VocabSize = None,
     tokens: Annotated[int | None, typer.Option(min=2, help="Tokens of a document that are scored.")] = None,
     formats: SectionFormats = "html",

@@ -64,7 +64,8 @@ def test_passages_of_another_corpus(background: Path, tmp_path: Path) -> None:
     [
         (("--doses", "1,x"), "--doses 1,x: not numbers of copies"),
         (("--doses", "0"), "different whole numbers"),
-        (("--per-dose", "5000"), "planting needs"),
+        (("--per-dose", "500"), "planting needs"),
+        (("--per-dose", "5000"), "the doses make 5,122,264 copies in all"),
         (("--words", "5"), "too short to change 4"),
         (("--passages", "nothing.txt"), "nothing.txt: no such file"),
     ],

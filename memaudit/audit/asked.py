@@ -14,7 +14,6 @@ from memaudit.audit.measures.logged import asked_documents
 from memaudit.audit.options import AuditOptions
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
-from memaudit.records import WindowRecord
 from memaudit.text.index.corpus_index import CorpusIndex
 from memaudit.text.read import Corpus, Split, read_corpus
 from memaudit.text.token_windows import NO_SIDE, read_token_arrays, token_windows
@@ -47,15 +46,14 @@ class Asked:
     def subject(
         self,
         model: LanguageModel,
-        records: Sequence[WindowRecord],
         index: CorpusIndex | None,
         options: AuditOptions,
     ) -> Subject:
-        """Return what measures are taken of."""
+        """Return what measures are taken of, before anything is known about the windows."""
         windows = self.drawn.windows
         train, heldout = self.corpora or ((), ())
         sides = asked_documents(train, windows, True), asked_documents(heldout, windows, False)
-        return Subject(model, windows, records, *sides, index, options, options.decoding)
+        return Subject(model, windows, (), *sides, index, options, options.decoding)
 
 
 def ask_text(

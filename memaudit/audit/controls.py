@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from memaudit.findings import Control
+from memaudit.metrics.fuzzy import edit_similarity
 from memaudit.metrics.likelihood import unigram_entropy
 from memaudit.models.base import LanguageModel
 from memaudit.records import TokenScores, Window, WindowRecord
@@ -20,6 +21,8 @@ UNREADABLE = "\ufffd"
 ROUND_TRIPS = 200
 """Windows whose ids are decoded and compared with the text they were cut from."""
 ROUND_TRIP_SHARE = 0.9
+SAME_IDS = 0.9
+"""Edit similarity from which on ids count as encoded back; windows are cut inside words at both ends."""
 
 
 def check_round_trip(model: LanguageModel, windows: Sequence[Window]) -> Control:
@@ -34,6 +37,20 @@ def check_round_trip(model: LanguageModel, windows: Sequence[Window]) -> Control
     if changed:
         detail += f"; the first that does not: {_difference(*changed[0])}"
     return Control("tokenizer round trip", len(changed) <= (1 - ROUND_TRIP_SHARE) * len(pairs), detail)
+
+
+def check_ids(model: LanguageModel, windows: Sequence[Window]) -> Control:
+    """Check that windows given as ids are what the model's tokenizer makes of their text.
+
+    Ids of another vocabulary decode to text that nobody would encode so. The seams of a window may join other
+    tokens than in its document, so ids count as the same from an edit similarity of 0.9 on.
+    """
+    sample = windows[:: max(1, len(windows) // ROUND_TRIPS)]
+    ids = [np.concatenate([window.prefix, window.suffix]) for window in sample]
+    encodings = model.tokenizer.encode_batch([model.tokenizer.decode(row) for row in ids])
+    same = sum((edit_similarity(row, e.ids) or 0.0) >= SAME_IDS for row, e in zip(ids, encodings, strict=True))
+    detail = f"the text of {same} of {len(ids)} windows is encoded as the ids that were given"
+    return Control("tokenizer round trip", same >= ROUND_TRIP_SHARE * len(ids), detail)
 
 
 def check_batches(model: LanguageModel, windows: Sequence[Window]) -> tuple[Control, list[float | None]]:

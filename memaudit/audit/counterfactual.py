@@ -22,7 +22,7 @@ import numpy as np
 
 from memaudit.audit.counterfactual_report import conclude
 from memaudit.audit.document_scores import score_documents
-from memaudit.audit.small_models import MODELS, Family, train_small
+from memaudit.audit.small_models import MODELS, Family, check_sizes, train_small
 from memaudit.errors import InputError
 from memaudit.files import strict_json
 from memaudit.metrics.counterfactual import assign
@@ -74,6 +74,7 @@ class CounterfactualOptions:
         for name, least in (("size", 1), ("tokens", LEAST_TOKENS), ("vocab_size", 2)):
             if getattr(self, name) < least:
                 raise InputError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}")
+        check_sizes(self.family, [self.size])
 
     @classmethod
     def for_family(cls, family: Family, **changes: Any) -> CounterfactualOptions:
@@ -129,7 +130,7 @@ def counterfactual(
     Raises:
         MemauditError: Bad input, too little text, or a folder that cannot be used.
     """
-    chosen_writers = writers(formats)
+    chosen_writers = writers(formats, "counterfactual")
     chosen = dataclasses.replace(options or CounterfactualOptions(), **fields)
     text = _read(corpus, chosen)
     member = assign(len(text.documents), chosen.models, chosen.share, chosen.seed)

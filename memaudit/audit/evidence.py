@@ -232,11 +232,14 @@ def _limits(plan: Mapping[str, Any], records: Records, decision: Decision) -> li
         " text that sampling, a longer prefix or another prompt would bring out is not counted.",
         "A document that is not reproduced may still have been in the training data.",
     ]
-    if decision.verdict == "found":
+    asked = {measure["name"] for measure in plan.get("measures", ())}
+    if decision.verdict == "found" and "use" not in asked:
         limits.append("How often ordinary use would bring the text out was not measured: these prompts are an attack.")
     if plan["model"]["objective"] == "masked":
         limits.append("A masked model fills in its suffix from left to right, which it was not trained to do.")
-    if windows["matching"].startswith("not matched"):
+    if not windows["heldout"]:
+        limits.append("No held-out text was given: nothing says how often guessing alone would hit.")
+    elif windows["matching"].startswith("not matched"):
         limits.append(f"Held-out text differs in kind from the training text ({windows['matching']}).")
     limits += [f"{s['side']}: {s['count']} documents set aside: {s['reason']}." for s in windows["set_aside"]]
     if windows["overlaps"]:

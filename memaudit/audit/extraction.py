@@ -20,7 +20,7 @@ from memaudit.audit.copies import count_copies
 from memaudit.audit.evidence import conclude
 from memaudit.audit.extraction_plan import BLOCK, make_plan
 from memaudit.audit.measures import measures
-from memaudit.audit.measures.logged import measure_all
+from memaudit.audit.measures.logged import check_measures, measure_all
 from memaudit.audit.options import AuditOptions
 from memaudit.audit.result import Audit
 from memaudit.errors import InputError, ModelError
@@ -97,17 +97,23 @@ def audit(
         asked = ask_text(loaded, train, heldout, chosen, opened)
     else:
         asked, chosen = ask_tokens(loaded, windows, heldout_windows, chosen, opened)
-    plan = make_plan(loaded, name, asked.sides, asked.drawn, chosen, asked.copies, taken, command)
+    training = asked.training_index(needed=True) if taken else None
+    subject = asked.subject(loaded, training, chosen) if taken else None
+    if subject is not None:
+        check_measures(taken, subject)
+    plan = make_plan(
+        loaded, name, asked.sides, asked.drawn, chosen, asked.copies, taken, command, given_as_ids=asked.corpora is None
+    )
     folder = Path(out) if out else RUNS / f"{_file_name(loaded.family)}-{plan['identity'][:12]}"
     with RunDirectory.open(folder, plan) as run:
         started = perf_counter()
         blocks = _blocks(len(asked.drawn.windows))
-        training = asked.training_index(needed=bool(run.pending(blocks) or taken))
+        training = training or asked.training_index(needed=bool(run.pending(blocks)))
         _measure_all(loaded, asked.drawn.windows, run, chosen.fuzzy, training, progress)
         run.times["windows"] = perf_counter() - started
         records = [WindowRecord(**run.records[i]) for i in range(len(asked.drawn.windows))]
-        subject = asked.subject(loaded, records, training, chosen) if taken else None
-        sections = [] if subject is None else measure_all(taken, subject, run, progress)
+        whole = None if subject is None else dataclasses.replace(subject, records=records)
+        sections = [] if whole is None else measure_all(taken, whole, run, progress)
         report = conclude(run.plan, records) | {"sections": sections}
         write_parquet(records, folder / PARQUET)
         run.finish(report)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from memaudit.audit.controls import check_batches, check_matching, check_round_trip
+from memaudit.audit.controls import check_batches, check_ids, check_matching, check_round_trip
 from memaudit.audit.measures.base import Measure
 from memaudit.audit.measures.logged import describe_measures
 from memaudit.files import strict_json
@@ -30,6 +30,8 @@ def make_plan(
     copies: Mapping[str, Any],
     measures: Sequence[Measure],
     command: str,
+    *,
+    given_as_ids: bool,
 ) -> dict[str, Any]:
     """Return the plan of an audit, with its identity.
 
@@ -42,6 +44,7 @@ def make_plan(
         copies: Where copies are counted, if anywhere.
         measures: Taken after the windows.
         command: The command line that repeats the run.
+        given_as_ids: Whether the windows were given as token ids and not cut from text.
     """
     batches, behaviour = check_batches(model, drawn.windows)
     body = {
@@ -57,7 +60,8 @@ def make_plan(
         "block_size": BLOCK,
         "versions": versions(),
     }
-    controls = [check_round_trip(model, drawn.windows), batches, check_matching(drawn)]
+    round_trip = check_ids if given_as_ids else check_round_trip
+    controls = [round_trip(model, drawn.windows), batches, check_matching(drawn)]
     shown = {"controls": [dataclasses.asdict(control) for control in controls], "command": command}
     plan: dict[str, Any] = json.loads(strict_json(body | shown | {"identity": identity(body)}))
     return plan

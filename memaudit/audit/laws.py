@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from memaudit.audit.laws_report import conclude
-from memaudit.audit.small_models import MODELS, Family, train_small
+from memaudit.audit.small_models import MODELS, Family, check_sizes, train_small
 from memaudit.errors import InputError
 from memaudit.files import strict_json
 from memaudit.models.base import LanguageModel
@@ -81,6 +81,7 @@ class LawsOptions:
         for name in ("suffix", "seeds", "per_dose"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+        check_sizes(self.family, self.sizes, max(self.contexts) + self.suffix)
 
     @classmethod
     def for_family(cls, family: Family, **changes: Any) -> LawsOptions:
@@ -138,9 +139,10 @@ def laws(
     Raises:
         MemauditError: Bad input, too few passages, or a folder that cannot be used.
     """
-    chosen_writers = writers(formats)
+    chosen_writers = writers(formats, "laws")
     chosen = dataclasses.replace(options or LawsOptions(), **fields)
     text = _text(corpus, chosen)
+    _planting(chosen, text, chosen.seed)  # too little text is refused before the folder is taken
     folder, grid = Path(out), _grid(chosen)
     with RunDirectory.open(folder, _plan(chosen, text, _command(chosen, corpus))) as run:
         for (index,) in run.pending([(i,) for i in range(len(grid))]):

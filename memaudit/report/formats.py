@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memaudit.errors import RunError
+from memaudit.errors import InputError, RunError
 from memaudit.files import write_atomic
 from memaudit.plugins import Registry, import_object
 from memaudit.runs import REPORT, read_finished
@@ -79,13 +79,21 @@ PRINTERS = {
 """Kind of run -> ``module:function`` that prints its report on one screen."""
 
 
-def writers(names: Sequence[str]) -> list[Writer]:
+def writers(names: Sequence[str], kind: str | None = None) -> list[Writer]:
     """Return the writers of the named formats.
 
+    Args:
+        names: The formats.
+        kind: Of the run that is to be written, where it is known already.
+
     Raises:
-        InputError: If there is no such format.
+        InputError: If there is no such format, or none for this kind of run.
     """
-    return [FORMATS.resolve(name) for name in names]
+    found = {name: FORMATS.resolve(name) for name in names}
+    for name, format_ in found.items():
+        if kind is not None and isinstance(format_, Format) and kind not in format_.renderers:
+            raise InputError(f"format '{name}': not for a run of kind '{kind}'", "html and json are")
+    return list(found.values())
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:

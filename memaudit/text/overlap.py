@@ -49,9 +49,9 @@ class OverlapGuard:
         self.overlaps: dict[str, Overlap] = {}
         self._heldout = heldout
         ids = [encoding.ids for encoding in tokenizer.encode_batch([document.text for document in heldout])]
-        self._spans: dict[View, _Spans] = {
-            "exact": _Spans(ids, span, tokenizer.unknown_id),
-            "after normalisation": _Spans(self._normalised_ids(heldout), span, tokenizer.unknown_id),
+        self._spans: dict[View, Spans] = {
+            "exact": Spans(ids, span, tokenizer.unknown_id),
+            "after normalisation": Spans(self._normalised_ids(heldout), span, tokenizer.unknown_id),
         }
 
     def check(self, documents: Sequence[Document], ids: Sequence[TokenIds]) -> None:
@@ -71,7 +71,7 @@ class OverlapGuard:
         return [encoding.ids for encoding in self.tokenizer.encode_batch(texts)]
 
 
-class _Spans:
+class Spans:
     """Every span of ``length`` tokens of some sequences, sorted by hash.
 
     Spans with an unknown token are left out: equal ids do not make them equal text.

@@ -35,7 +35,12 @@ BATCH = 256
 """Documents whose words are hashed together."""
 SHARED_WORDS = 13
 """A passage that shares so many words in a row with any other text is left out: twins must be unseen."""
+MOST_MARKS = 20
+"""A passage with more marks in a row, no word between, is left out: rules and tables look alike everywhere."""
+MOST_COPIES = 1_000_000
+"""Of all passages and canaries together: the planted corpus is held in memory."""
 _ID = re.compile(r"(?:^|#)(passage|canary):(exact|fuzzy|twin):\d+$")
+_DRAWN = re.compile(rf"(?:(?:[^\w\s]|_)\s*){{{MOST_MARKS + 1}}}")
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -69,6 +74,9 @@ class PlantOptions:
                 raise InputError(f"--{name.replace('_', '-')} must be at least {least}, not {getattr(self, name)}")
         if not self.per_dose and not self.canaries:
             raise InputError("nothing to plant", "give --per-dose or --canaries")
+        if self.copies > MOST_COPIES:
+            problem = f"the doses make {self.copies:,} copies in all; at most {MOST_COPIES:,} are planted"
+            raise InputError(problem, "lower --doses, --per-dose or --canaries")
         if self.digits > MOST_DIGITS:
             raise InputError(f"--digits must be at most {MOST_DIGITS}, not {self.digits}")
         least = max(self.changed, 1)
@@ -80,6 +88,11 @@ class PlantOptions:
     def keys(self) -> int:
         """Random words of a canary."""
         return self.words - FIXED_WORDS - self.digits
+
+    @property
+    def copies(self) -> int:
+        """Copies of all passages and canaries."""
+        return sum(dose for _, dose in self.groups) * (self.per_dose + self.canaries)
 
     @property
     def groups(self) -> list[tuple[Variant, int]]:
@@ -105,7 +118,7 @@ class DoseKit:
     held_back: int
     """Documents taken out of the background, passages cut from them."""
     not_unique: int
-    """Passages left out because they share words with other text."""
+    """Passages left out because they share words with other text, or hold rules and tables."""
     copied_words: int
     """Words of all copies."""
 
@@ -239,7 +252,7 @@ def _cut_passages(
             if found >= share:
                 break
             tiles = list(_tiles(source[place], options.words))
-            unique = [tile for tile in tiles if not np.isin(_grams_of(tile, options.words), repeated).any()]
+            unique = [tile for tile in tiles if _is_unique(tile, options.words, repeated)]
             not_unique += len(tiles) - len(unique)
             passages += unique
             found += len(unique)
@@ -261,6 +274,10 @@ def _tiles(document: Document, length: int) -> Iterator[Document]:
     for first in range(0, len(words) - length + 1, length):
         start, end = int(words.starts[first]), int(words.ends[first + length - 1])
         yield dataclasses.replace(document, text=document.text[start:end], source=f"{document.source} word {first}")
+
+
+def _is_unique(tile: Document, length: int, repeated: NDArray[np.uint64]) -> bool:
+    return _DRAWN.search(tile.text) is None and not np.isin(_grams_of(tile, length), repeated).any()
 
 
 def _grams_of(document: Document, length: int) -> NDArray[np.uint64]:

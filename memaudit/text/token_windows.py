@@ -7,7 +7,7 @@ an example, whose tokens are those of the audited model.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from memaudit.errors import InputError
 from memaudit.records import TokenIds, Window
+from memaudit.text.overlap import OVERLAP_SPAN, Overlap, Spans
 from memaudit.text.read import FileDigest
 from memaudit.text.tokenize import Tokenizer
-from memaudit.text.windows import SetAside, WindowOptions, WindowSet
+from memaudit.text.windows import OVERLAPPING, SetAside, WindowOptions, WindowSet, overlap_error
 
 COPY = "a copy of another window"
 NOT_DRAWN = "not drawn: beyond --limit"
@@ -92,7 +93,8 @@ def token_windows(
     """Return the windows of both sides: all rows, or ``options.limit`` of them drawn by the seed.
 
     Raises:
-        InputError: The sides have windows of different lengths.
+        InputError: The sides have windows of different lengths, or held-out windows overlap with training windows
+            (unless ``options.allow_overlap``: then those are set aside and listed).
     """
     if heldout is not None and heldout.lengths != train.lengths:
         raise InputError(
@@ -100,18 +102,34 @@ def token_windows(
             f" of {train.lengths[0]} + {train.lengths[1]}",
             "cut both alike",
         )
+    overlaps = {} if heldout is None else _overlaps(train, heldout, tokenizer)
+    if heldout is not None and overlaps and not (options.allow_overlap and len(overlaps) < len(heldout.prefixes)):
+        asked = f"{len(heldout.prefixes):,} held-out windows"
+        raise overlap_error(list(overlaps.values()), asked, sum(heldout.lengths))
     windows: list[Window] = []
     set_aside: list[SetAside] = []
     for name, side in (("train", train), ("heldout", heldout)):
         if side is not None:
-            rows, skipped = _drawn(side, options)
+            rows, skipped = _drawn(side, options, overlaps if side is heldout else ())
             windows += [_window(side, int(row), tokenizer, name == "train") for row in rows]
             set_aside += [SetAside(name, reason, count) for reason, count in skipped.items() if count]
     if heldout is None:
         matching = "not matched: there are no held-out windows"
     else:
         matching = "given as token ids of the same lengths; that both sides are of one kind is taken on trust"
-    return WindowSet(windows, set_aside, [], heldout is not None, matching)
+    return WindowSet(windows, set_aside, list(overlaps.values()), heldout is not None, matching)
+
+
+def _overlaps(train: TokenArrays, heldout: TokenArrays, tokenizer: Tokenizer) -> dict[int, Overlap]:
+    """Return the held-out rows that share a span with a row of training text, drawn or not, in their order."""
+    rows, others = (np.concatenate([side.prefixes, side.suffixes], axis=1) for side in (heldout, train))
+    spans = Spans(list(rows), min(OVERLAP_SPAN, rows.shape[1]), tokenizer.unknown_id)
+    found: dict[int, Overlap] = {}
+    for place, row in enumerate(others):
+        for position in spans.found_in(row):
+            names = f"{heldout.files[0]}:{position + 1}", f"{train.files[0]}:{place + 1}"
+            found.setdefault(position, Overlap(*names, "exact"))
+    return dict(sorted(found.items()))
 
 
 def _digest(path: Path) -> FileDigest:
@@ -139,12 +157,16 @@ def _read_ids(path: Path, vocabulary: int) -> TokenIds:
     return array.astype(np.int32)
 
 
-def _drawn(side: TokenArrays, options: WindowOptions) -> tuple[NDArray[np.intp], dict[str, int]]:
+def _drawn(
+    side: TokenArrays, options: WindowOptions, overlapping: Collection[int]
+) -> tuple[NDArray[np.intp], dict[str, int]]:
     """Return the rows that are asked, in the order of the file, and how many are not, by reason."""
-    rows = np.unique(np.concatenate([side.prefixes, side.suffixes], axis=1), axis=0, return_index=True)[1]
-    copies = len(side.prefixes) - len(rows)
+    left = np.array([row for row in range(len(side.prefixes)) if row not in overlapping])
+    texts = np.concatenate([side.prefixes, side.suffixes], axis=1)[left]
+    rows = left[np.unique(texts, axis=0, return_index=True)[1]]
     drawn = np.random.default_rng(options.seed).permutation(np.sort(rows))[: options.limit]
-    return np.sort(drawn), {COPY: copies, NOT_DRAWN: len(rows) - len(drawn)}
+    skipped = {OVERLAPPING: len(overlapping), COPY: len(left) - len(rows), NOT_DRAWN: len(rows) - len(drawn)}
+    return np.sort(drawn), skipped
 
 
 def _window(side: TokenArrays, row: int, tokenizer: Tokenizer, member: bool) -> Window:

@@ -11,7 +11,7 @@ import hashlib
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,6 +28,7 @@ MOST_WINDOWS_PER_DOCUMENT = 50
 RESERVE = 4
 """Times the limit of held-out documents kept where those that overlap are to be replaced."""
 NOT_DRAWN = "not drawn: enough others, or no counterpart of its domain and length"
+OVERLAPPING = "shares a span with the training text"
 FEWEST_MATCHED = 20
 """Fewer documents with a counterpart than this, or fewer than half, and the sides count as not matched."""
 
@@ -129,7 +130,7 @@ class _Side:
             stay = [entry for entry in entries if entry[2].document.id not in documents]
             if len(stay) < len(entries):  # what was not kept cannot take their place
                 self.eligible[stratum] = len(stay)
-            self.reasons["shares a span with the training text"] += len(entries) - len(stay)
+            self.reasons[OVERLAPPING] += len(entries) - len(stay)
             self.kept[stratum] = stay
 
 
@@ -151,7 +152,7 @@ def draw_windows(
     train_side = _collect(_guarded(train, tokenizer, guard), "train", options, unknown)
     overlaps = sorted(guard.overlaps.values(), key=lambda o: (o.heldout, o.train))
     if overlaps and not options.allow_overlap:
-        raise _overlap_error(overlaps, len(candidates), options)
+        raise overlap_error(overlaps, f"{len(candidates)} held-out documents", options.length)
     heldout_side.remove(guard.overlaps)
     for side in (train_side, heldout_side):
         _require_documents(side, options)
@@ -304,10 +305,11 @@ def _require_documents(side: _Side, options: WindowOptions) -> None:
     )
 
 
-def _overlap_error(overlaps: list[Overlap], documents: int, options: WindowOptions) -> InputError:
-    first, span = overlaps[0], min(OVERLAP_SPAN, options.length)
+def overlap_error(overlaps: Sequence[Overlap], asked: str, length: int) -> InputError:
+    """Return the refusal of held-out text, ``asked`` in words (``60 held-out documents``), in windows of ``length``."""
+    first, span = overlaps[0], min(OVERLAP_SPAN, length)
     return InputError(
-        f"{len(overlaps)} of {documents} held-out documents share a span of {span} tokens with"
+        f"{len(overlaps)} of {asked} share a span of {span} tokens with"
         f" the training text; first: {first.heldout} with {first.train} ({first.view})",
         "remove them, or --allow-overlap sets them aside and lists them",
     )

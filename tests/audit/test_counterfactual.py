@@ -120,6 +120,7 @@ def test_bad_input(corpus: str, tmp_path: Path) -> None:
         ({"share": 1.0}, "--share must lie between 0 and 1"),
         ({"size": 0}, "--size must be at least 1"),
         ({"tokens": 1}, "--tokens must be at least 2"),
+        ({"family": "gpt", "size": 10}, "a width of 10 cannot be shared by 4 heads"),
     ):
         with pytest.raises(InputError, match=said):
             CounterfactualOptions(**fields)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from pydoc_data.topics import topics
 from typing import Any
 
 import numpy as np
@@ -437,6 +438,7 @@ def test_windows_may_be_given_as_token_ids(tmp_path: Path) -> None:
     assert (result.report["options"]["prefix"], result.report["options"]["suffix"]) == (12, 8)
     assert result.verdict == "found"
     [section] = result.report["sections"]
+    assert section["summary"].endswith("; of the held-out ones 0 of 60")
     assert section["tables"][0]["rows"][0][1:4] == [60, 60, 1.0]
     assert section["tables"][0]["rows"][1][1:4] == [0, 60, 0.0]
     assert [row[1] for row in section["tables"][1]["rows"]] == [1.0] * 4
@@ -445,6 +447,25 @@ def test_windows_may_be_given_as_token_ids(tmp_path: Path) -> None:
     assert alone.verdict == "inconclusive"
     assert alone.report["estimates"][0]["train"]["rate"] == 1.0
     assert alone.report["estimates"][0]["heldout"]["rate"] is None
+    assert "No held-out text was given" in " ".join(alone.report["limits"])
+    assert "differs in kind" not in " ".join(alone.report["limits"])
+
+
+def test_ids_of_another_tokenizer_fail_the_control(tmp_path: Path) -> None:
+    texts = [" ".join(topics[name].split())[:900] for name in sorted(topics)[:30]]
+    tokenizer = train_tokenizer("bpe", texts, 700)
+    rows = np.stack([e.ids[:40] for e in tokenizer.encode_batch(texts)])
+    model = NgramModel.train(list(rows), tokenizer, order=8, smoothing="mle")
+    shuffled = np.random.default_rng(0).permuted(np.arange(3, tokenizer.vocab_size))
+    foreign = np.concatenate([np.arange(3), shuffled])[rows]
+    for name, ids, passed in (("own", rows, True), ("foreign", foreign, False)):
+        files = tmp_path / f"{name}-p.npy", tmp_path / f"{name}-s.npy"
+        np.save(files[0], ids[:, :20])
+        np.save(files[1], ids[:, 20:])
+        result = audit(model, windows=files, out=tmp_path / name)
+        control = next(c for c in result.report["controls"] if c["name"] == "tokenizer round trip")
+        assert control["passed"] is passed, control
+        assert "windows is encoded as the ids that were given" in control["detail"]
 
 
 def test_windows_and_text_together_are_refused(corpora: tuple[str, str]) -> None:

@@ -151,6 +151,14 @@ def test_bad_input(corpus: str, tmp_path: Path) -> None:
             LawsOptions(**{field: value})
     with pytest.raises(InputError, match="--per-dose must be at least 1, not 0"):
         LawsOptions(per_dose=0)
+    assert not (tmp_path / "run").exists(), "a folder is taken by a suite that can run"
+    with pytest.raises(InputError, match="a width of 6 cannot be shared by 4 heads"):
+        LawsOptions(sizes=(4, 6))
+    with pytest.raises(InputError, match="context and suffix are 257 tokens, a gpt here reads 256"):
+        LawsOptions(contexts=(5, 227))
+    assert LawsOptions(family="ngram", sizes=(3, 6), contexts=(5, 400)).contexts == (5, 400)
+    with pytest.raises(InputError, match="format 'junit': not for a run of kind 'laws'"):
+        laws(tmp_path / "run", [corpus], options=TINY, formats=("json", "junit"))
 
 
 def test_the_command(corpus: str, tmp_path: Path, finished: tuple[Path, dict[str, Any]]) -> None:

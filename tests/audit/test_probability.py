@@ -33,7 +33,7 @@ TEXTS = [
 ]
 TOKENIZER = train_tokenizer("char", TEXTS)
 IDS = [encoding.ids for encoding in TOKENIZER.encode_batch(TEXTS)]
-PLAN = {"options": {"temperature": 1.0, "top_k": None, "top_p": None}}
+PLAN = {"options": {"suffix": SUFFIX, "temperature": 1.0, "top_k": None, "top_p": None}}
 
 
 @pytest.fixture(scope="module")
@@ -217,3 +217,5 @@ def test_near_misses_are_asked_beside_the_sample_and_are_in_no_rate(model: Ngram
     assert [table.rows[0][0] for table in section.tables] == [0.001, "a:1"]
     assert section.tables[0].rows[0][2] is None
     assert "1 other near misses" in section.notes[1]
+    assert "3 tokens: any text is within as many edits" in section.notes[2]
+    assert len(NEAR_VERBATIM.section([], {"options": {**PLAN["options"], "suffix": EDITS + 1}}).notes) == 2

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from memaudit.audit.extraction import audit
 from memaudit.audit.measures.taxonomy import TAXONOMY
 from memaudit.audit.options import AuditOptions
 from memaudit.models.ngram import NgramModel
+from memaudit.records import WindowRecord
 from memaudit.text.tokenize import train_tokenizer
-from tests.audit.test_extraction import unique_text, write_jsonl
+from tests.audit.test_extraction import oracle, unique_text, write_jsonl
 
 PLAN = {"copies": {"counted": True, "reason": None}, "options": {"fuzzy": True}}
 
@@ -51,12 +54,38 @@ def test_kinds_of_a_model_that_knows_everything_by_heart(tmp_path: Path) -> None
     assert section["tables"][2]["caption"] == "The rarest hits (10 of 30)"
 
 
+def test_copies_that_the_corpus_states_count_beside_those_of_its_index(tmp_path: Path) -> None:
+    texts = unique_text(20, 1)
+    train = write_jsonl(tmp_path / "train.jsonl", texts, copies=64)
+    heldout = write_jsonl(tmp_path / "heldout.jsonl", unique_text(20, 2))
+    options = AuditOptions(prefix=10, suffix=60, measures=("taxonomy",))
+    result = audit(oracle(texts), train, heldout, out=tmp_path / "run", options=options)
+    assert {r.copies_normalised for r in result.records if r.member} == {1}  # each stands in its file once
+    kinds = {(r[0], r[1]): r for r in result.report["sections"][0]["tables"][0]["rows"]}
+    assert kinds["recited", "training"][2] == kinds["recited", "training"][3] > 0
+    assert kinds["recited", "training"][6] == 64
+
+
+def test_an_index_that_lacks_the_training_text_explains_nothing() -> None:
+    fields = dict.fromkeys([field.name for field in dataclasses.fields(WindowRecord)])
+    fields |= {"prefix_text": "a b c", "suffix_text": "d e f", "extractable": True, "copies_normalised": 0}
+    subject: Any = SimpleNamespace(
+        records=[WindowRecord(**{**fields, "member": member}) for member in (True, False)]  # type: ignore[arg-type]
+    )
+    known, held = TAXONOMY.measure(subject, [0, 1])
+    assert (known["kind"], known["copies"], known["anywhere"]) == ("copies unknown", None, True)
+    # Greedy decoding gave held-out text that stands nowhere in the corpus: a true continuation, and none of the corpus.
+    assert (held["copies"], held["anywhere"]) == (0, False)
+
+
 def test_unknown_copies_are_said_to_be_unknown() -> None:
     section = TAXONOMY.section(
         [row("copies unknown", copies=None, anywhere=None), row(None, member=False, anywhere=None)],
         {"copies": {"counted": False, "reason": "not asked for"}, "options": {"fuzzy": False}},
     )
-    assert any("may be recited" in note for note in section.notes)
+    assert any("Copies of 1 hits" in note for note in section.notes)
+    looks = TAXONOMY.section([row("reconstructed", copies=None)], PLAN)
+    assert any("may be recited" in note for note in looks.notes)
     assert any("not asked for" in note for note in section.notes)
     assert [r[2:4] for r in section.tables[1].rows] == [[0, 0]] * 4
 

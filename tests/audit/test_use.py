@@ -15,7 +15,7 @@ from memaudit.audit.measures.use import FREE, LENGTH, SPAN, given_away
 from memaudit.audit.options import AuditOptions
 from memaudit.errors import InputError
 from memaudit.records import Document
-from memaudit.text.index.corpus_index import CorpusIndex
+from memaudit.text.index.corpus_index import CorpusIndex, build_index
 from memaudit.text.tokenize import train_tokenizer
 from tests.audit.test_extraction import oracle, unique_text, write_jsonl
 
@@ -83,7 +83,7 @@ def test_titles_sentences_and_edits() -> None:
 
 
 def test_free_prompts_take_turns() -> None:
-    prompts = free_prompts(TOKENIZER, 25, [np.array([7], np.int32)])
+    prompts = free_prompts(TOKENIZER, 25, [np.array([7], np.int32)], 200)
     told, nothing = prompts[:25], prompts[25:]
     assert len({p.ids.tobytes() for p in told}) == len(INSTRUCTIONS)
     assert all(len(p.ids) == 0 for p in nothing)  # the tokenizer has a start token
@@ -104,6 +104,9 @@ def test_an_oracle_gives_away_what_it_is_asked_for(tmp_path: Path) -> None:
     assert rows["its first 50 tokens, greedy", "training"][8] > LENGTH - 12
     # An n-gram of such order can only recite, whatever it is asked; one of order 2 cannot.
     assert rows["its first 100 tokens, greedy", "held-out"][2] == 30
+    assert "200 tokens, greedy (training): 1,000" in section["summary"]
+    assert "200 tokens, greedy (held-out): " in section["summary"]
+    assert not any("ordinary use" in limit for limit in result.report["limits"])
     other = audit(oracle(texts, order=2), *corpora, out=tmp_path / "short", options=options)
     assert sum(row[2] for row in other.report["sections"][0]["tables"][0]["rows"]) == 0
     assert rows["nothing: unprompted", "no document"][3] == FREE
@@ -129,9 +132,33 @@ def test_samples_of_the_same_prompt_differ(tmp_path: Path) -> None:
     assert len(set(longest)) > 3
 
 
+def test_long_instructions_lose_their_beginning_where_a_model_reads_little() -> None:
+    whole = TOKENIZER.encode_batch([INSTRUCTIONS[0]])[0].ids
+    prompts = free_prompts(TOKENIZER, 10, [whole[:1]], 3)
+    assert max(len(p.ids) for p in prompts) == 3
+    assert np.array_equal(prompts[0].ids, whole[-3:])
+
+
+def test_words_of_unknown_tokens_alone_are_replaced_by_their_like() -> None:
+    assert replaced("<unk> <unk> <unk>", Document("1", "\u2026 \u2026 \u2026", "a:1"), 0) == "<unk> <unk> <unk>"
+
+
+def test_windows_without_documents_are_refused(tmp_path: Path) -> None:
+    texts = unique_text(3, 1)
+    model = oracle(texts)
+    ids = np.stack([e.ids[:20] for e in model.tokenizer.encode_batch(texts)])
+    np.save(tmp_path / "p.npy", ids[:, :12])
+    np.save(tmp_path / "s.npy", ids[:, 12:])
+    build_index([write_jsonl(tmp_path / "a.jsonl", texts)], tmp_path / "index")
+    pair = (tmp_path / "p.npy", tmp_path / "s.npy")
+    with pytest.raises(InputError, match="no documents to make prompts of"):
+        audit(model, windows=pair, index=tmp_path / "index", out=tmp_path / "run", measures=("use",))
+
+
 def test_no_index_no_measure(tmp_path: Path) -> None:
     texts = unique_text(10, 1)
     corpora = write_jsonl(tmp_path / "a.jsonl", texts), write_jsonl(tmp_path / "b.jsonl", unique_text(10, 2))
     options = AuditOptions(prefix=10, suffix=10, measures=("use",), copies=False)
     with pytest.raises(InputError, match="give --index"):
         audit(oracle(texts), *corpora, out=tmp_path / "run", options=options)
+    assert not (tmp_path / "run").exists()  # said before anything is measured

@@ -111,6 +111,19 @@ def test_text_that_stands_twice_is_neither_passage_nor_twin() -> None:
     assert kit.not_unique > 0
 
 
+def test_tables_and_rules_are_neither_passage_nor_twin() -> None:
+    """Their lines of marks are long spans that texts share without sharing words."""
+    rules = ["-" * 40, "+-----" * 8, "| = | = | = | = | = | = | = |", "_" * 30]
+    lined = [
+        Document(f"r{i}", f"{prose(500 + i, 15)}\n{rules[i % 4]}\n{prose(600 + i, 15)}", f"r:{i}") for i in range(40)
+    ]
+    plain = [Document(d.id, d.text.replace(" ", " -- (", 3), d.source) for d in BACKGROUND]
+    kit = plant_doses([*lined, *plain], OPTIONS)
+    assert not any(rule in d.text for d in [*kit.planted, *kit.twins] for rule in rules)
+    assert kit.not_unique > 0
+    assert any("-- (" in d.text for d in [*kit.planted, *kit.twins]), "a few marks do not matter"
+
+
 def test_passages_of_another_corpus_leave_the_background_whole() -> None:
     others = [Document(f"o{i}", prose(10_000 + i, 130), f"o:{i}") for i in range(20)]
     kit = plant_doses(BACKGROUND, OPTIONS, [*others, Document("o", BACKGROUND[0].text, "o")])
@@ -140,6 +153,7 @@ def vars_of() -> dict[str, object]:
         ({"per_dose": 0, "canaries": 0}, "nothing to plant"),
         ({"words": 13}, "give at least 14"),
         ({"digits": 19}, "at most 18"),
+        ({"doses": (1, 999_999_999)}, "at most 1,000,000 are planted"),
         ({"changed": -1}, "--changed must be at least 0"),
         ({"per_dose": 100}, r"planting needs 1,800 passages of 30 words .*; the domain 'code' has 240"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +53,14 @@ def test_copies_and_rows_beyond_the_limit_are_counted(tmp_path: Path) -> None:
     for path in (prefix, suffix):
         np.save(path, np.concatenate([np.load(path), np.load(path)[:2]]))
     arrays = read_token_arrays(prefix, suffix, TOKENIZER.vocab_size)
-    found = token_windows(arrays, arrays, TOKENIZER, WindowOptions(limit=4, seed=3))
+    others = dataclasses.replace(arrays, prefixes=arrays.prefixes[:, ::-1])
+    found = token_windows(arrays, others, TOKENIZER, WindowOptions(limit=4, seed=3))
     assert len(found.windows) == 8
     assert found.matched
     counts = {(s.side, s.reason.split(":")[0]): s.count for s in found.set_aside}
     assert counts == {(side, reason): 2 for side in ("train", "heldout") for reason in
                       ("a copy of another window", "not drawn")}  # fmt: skip
-    again = token_windows(arrays, arrays, TOKENIZER, WindowOptions(limit=4, seed=3))
+    again = token_windows(arrays, others, TOKENIZER, WindowOptions(limit=4, seed=3))
     assert [w.source for w in again.windows] == [w.source for w in found.windows]
 
 
@@ -94,3 +96,18 @@ def test_sides_of_different_lengths_are_refused(tmp_path: Path) -> None:
     other = read_token_arrays(saved(tmp_path, "p", rows), saved(tmp_path, "s", rows), TOKENIZER.vocab_size)
     with pytest.raises(InputError, match="cut both alike"):
         token_windows(one, other, TOKENIZER, WindowOptions())
+
+
+def test_held_out_windows_that_are_training_windows_are_refused_or_set_aside(tmp_path: Path) -> None:
+    train = read_token_arrays(*pair(tmp_path), TOKENIZER.vocab_size)
+    others = train.prefixes[:, ::-1].copy()
+    others[2] = train.prefixes[2]
+    mixed = dataclasses.replace(train, prefixes=others)
+    with pytest.raises(InputError, match=r"1 of 6 held-out windows share a span of 18 tokens .*prefix0\.npy:3 with"):
+        token_windows(train, mixed, TOKENIZER, WindowOptions(limit=1))
+    found = token_windows(train, mixed, TOKENIZER, WindowOptions(allow_overlap=True))
+    assert [w.source[-1] for w in found.windows if not w.member] == ["1", "2", "4", "5", "6"]
+    assert [(o.heldout[-1], o.train[-1], o.view) for o in found.overlaps] == [("3", "3", "exact")]
+    assert [(s.side, s.count) for s in found.set_aside] == [("heldout", 1)]
+    with pytest.raises(InputError, match="6 of 6 held-out windows"):
+        token_windows(train, train, TOKENIZER, WindowOptions(allow_overlap=True))

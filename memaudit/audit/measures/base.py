@@ -42,6 +42,9 @@ class Measure(Protocol):
     def items(self, subject: Subject) -> Sequence[Any]:
         """Return what is to be measured, one item a record.
 
+        Asked once before the windows are measured, when ``subject.records`` is still empty, so that what is lacking
+        is said at once; what that call returns is not used.
+
         Raises:
             InputError: The subject lacks what the measure needs (an index, a masked model); say what to give.
         """

@@ -95,13 +95,14 @@ class Coverage:
         options = plan.get("options", {})
         lengths = {"prefix": options.get("prefix", 50), "suffix": options.get("suffix", 50)}
         both = sides(records)
+        whole = self.exact or all(r["windows_asked"] == r["windows"] for r in records)
         groups = both | by_copies(records)
         tables = [_rates("Coverage of documents", groups), _rates("By domain", by_domain(records)), _most(records)]
         return Section(
             name=self.name,
             title="Coverage of documents by extractable windows",
             summary=_summary(both),
-            method=METHOD.format(**lengths) + (EXACT if self.exact else SHORTCUT),
+            method=METHOD.format(**lengths) + (EXACT if whole else SHORTCUT),
             tables=[table for table in tables if table.rows],
             graphs=[_graph(groups)] if any(_shares(group) for group in groups.values()) else [],
             notes=_notes(records, lengths["prefix"] + lengths["suffix"]),

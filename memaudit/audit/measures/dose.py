@@ -267,13 +267,14 @@ def _half(groups: Sequence[_Planted], medians: Mapping[str, MedianDose]) -> Tabl
 
 
 def _mean_bits(records: Sequence[Record]) -> tuple[float, float | None, float | None]:
-    """Return the mean exposure with Student's 95% interval; no limits from a single canary."""
+    """Return the mean exposure with Student's 95% interval, cut at what exposure can be; none from a single canary."""
     bits = [float(r["bits"]) for r in records]
     mean = math.fsum(bits) / len(bits)
     if len(bits) < 2:
         return mean, None, None
     margin = float(stdtrit(len(bits) - 1, 0.975)) * statistics.stdev(bits) / math.sqrt(len(bits))
-    return mean, mean - margin, mean + margin
+    most = max(float(r["limit"]) for r in records)
+    return mean, max(mean - margin, 0.0), min(mean + margin, most)
 
 
 def _exposures(groups: Sequence[_Planted]) -> Table:
@@ -333,7 +334,7 @@ def _summary(windows: Sequence[_Planted], canaries: Sequence[_Planted], medians:
     chosen = [group for group in windows if group.kind == PASSAGE] or list(windows)
     halves = "; ".join(f"{group.name}: {_half_words(medians[group.name])}" for group in chosen)
     none = shown(_rate(chosen[0].doses.get(0, [])))
-    sentence = f"Half of the documents are extractable after, by {halves}; with no copy, {none} are"
+    sentence = f"Copies after which half of the documents are extractable: {halves}; with no copy, {none} are"
     if canaries:
         group = canaries[0]
         most = max(group.doses)

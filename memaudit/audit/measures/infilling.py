@@ -100,14 +100,14 @@ class Infilling:
             name=self.name,
             title="Infilling",
             summary=(
-                f"with the whole suffix masked and the most confident token filled in first, {shown(train)} of the"
+                f"With the whole suffix masked and the most confident token filled in first, {shown(train)} of the"
                 f" training windows are recovered exactly, and {shown(heldout)} of the held-out ones; {ratio}"
             ),
             method=(
-                f"Of every window's suffix of {plan['options']['suffix']} tokens, {_listed(SHARES)} are masked, at"
-                " places drawn by the seed and the document, a smaller share within a larger one, and filled with the"
-                " most probable tokens: from left to right and most confident first, each fill read by the next"
-                " (Ghazvininejad et al. 2019, one token a pass), or all from one pass. The prefix is given, and"
+                f"Of every window's suffix of {plan['options']['suffix']} tokens, {_listed(SHARES)} are masked (one at"
+                " least), at places drawn by the seed and the document, a smaller share within a larger one, and filled"
+                " with the most probable tokens: from left to right and most confident first, each fill read by the"
+                " next (Ghazvininejad et al. 2019, one token a pass), or all from one pass. The prefix is given, and"
                 " what was not masked; nothing after the suffix. Exact: every masked token is right. Rates are means"
                 " over documents with 95% Clopper-Pearson intervals, differences with Newcombe's."
                 " Pseudo-perplexity is exp(-mean ln p(token | all others)) (Salazar et al. 2020)."

@@ -41,6 +41,20 @@ def measure_all(
     return sections
 
 
+def check_measures(measures: Sequence[Measure], subject: Subject) -> None:
+    """Let every measure say what the subject lacks before hours are spent on its windows.
+
+    Args:
+        measures: To be taken.
+        subject: With its windows and no records of them yet.
+
+    Raises:
+        InputError: From `Measure.items`.
+    """
+    for measure in measures:
+        measure.items(subject)
+
+
 def asked_documents(corpus: Iterable[Document], windows: Sequence[Window], member: bool) -> list[Document]:
     """Return the documents of one side of which windows were drawn, in the order of their first windows."""
     wanted = dict.fromkeys(window.document for window in windows if window.member == member)

@@ -109,8 +109,16 @@ class NearVerbatim:
                 " the search's and not the model's.",
                 f"Rates are of up to {SAMPLE} windows a side drawn by the seed, whatever came of them;"
                 f" {len(missed):,} other near misses of greedy decoding were asked too and are in no rate.",
+                *_short(plan["options"]["suffix"]),
             ],
         )
+
+
+def _short(suffix: int) -> list[str]:
+    """Return a note where edits are enough to write any text."""
+    if suffix > EDITS:
+        return []
+    return [f"A suffix has {suffix} tokens: any text is within as many edits, so these say nothing of memory."]
 
 
 def _draw(seed: int, window: Window) -> bytes:

@@ -75,16 +75,17 @@ def document_prompts(document: Document, member: bool, tokenizer: Tokenizer, roo
     return [Prompt(way, part, greedy, member, document.id, document.source) for way, part, greedy in ways]
 
 
-def free_prompts(tokenizer: Tokenizer, count: int, starts: Sequence[TokenIds]) -> list[Prompt]:
+def free_prompts(tokenizer: Tokenizer, count: int, starts: Sequence[TokenIds], room: int) -> list[Prompt]:
     """Return instructions that name no document, and prompts of nothing.
 
     Args:
         tokenizer: The model's.
         count: Prompts of each kind; instructions take turns.
         starts: First tokens of documents, for models that cannot start from nothing.
+        room: Most tokens of a prompt: of a longer instruction the last ones.
     """
     encodings = tokenizer.encode_batch(list(INSTRUCTIONS))
-    told = [encodings[i % len(encodings)].ids for i in range(count)]
+    told = [encodings[i % len(encodings)].ids[-room:] for i in range(count)]
     nothing = np.empty(0, np.int32)
     unprompted = [nothing if tokenizer.bos_id is not None else starts[i % len(starts)] for i in range(count)]
     return [
@@ -106,7 +107,7 @@ def title_of(text: str) -> str:
 def replaced(text: str, document: Document, seed: int) -> str:
     """Return a text with one word in `REPLACED` exchanged for another word of the document, drawn by the seed."""
     words = list(_WORD.finditer(text))
-    others = _WORD.findall(document.text)
+    others = _WORD.findall(document.text) or [word.group() for word in words]  # words of decoded ``<unk>`` alone
     digest = hashlib.sha256(f"{seed}\0{document.id}".encode("utf-8", "surrogatepass")).digest()
     lot = np.random.default_rng(int.from_bytes(digest[:8], "big"))
     for word in reversed(words[REPLACED // 2 :: REPLACED]):

@@ -54,13 +54,14 @@ class Protocol:
             for name, side in sides.items()
         }
         recalls = _recalls(sides["training"], ERRORS)
-        right = rates["training"]
+        right, null = rates["training"], rates["held-out"]
+        beside = f"; of the held-out ones {null.hits:,} of {null.n:,}" if null.n else ""
         return Section(
             name=self.name,
             title="Training data extraction benchmark",
             summary=(
                 f"{right.hits:,} of {right.n:,} guesses are the true suffix ({stats.percent(right.rate or 0.0)});"
-                f" recall at 100 errors {stats.percent(recalls[ERRORS.index(100)])}"
+                f" recall at 100 errors {stats.percent(recalls[ERRORS.index(100)])}{beside}"
             ),
             method=(
                 f"One guess a window of {plan['options']['prefix']} + {plan['options']['suffix']} tokens, the greedy"

@@ -191,9 +191,8 @@ def _summary(groups: Mapping[str, _Group], contexts: Sequence[int], prefix: int,
     context = max((c for c in reached if c <= max(prefix, 1)), default=reached[0])
     train, heldout = (group.rate(context, suffix) for group in groups.values())
     last = reached[-1]
-    more = (
-        "" if last == context else f" With {last} tokens it is {shown(next(iter(groups.values())).rate(last, suffix))}."
-    )
+    sides = " and ".join(shown(group.rate(last, suffix)) for group in groups.values())
+    more = "" if last == context else f" With {last} tokens it is {sides}."
     return (
         f"From the first {context} tokens of a document, greedy decoding gives the next {suffix} for {shown(train)} of"
         f" {train.n:,} training documents and {shown(heldout)} of {heldout.n:,} held-out ones.{more}"

@@ -40,13 +40,12 @@ class Taxonomy:
                     "document": record.document,
                     "source": record.source,
                     "extractable": record.extractable,
-                    "anywhere": None if record.copies_normalised is None and record.elsewhere is None
-                    else record.extractable or bool(record.elsewhere),
+                    "anywhere": _anywhere_in_corpus(record),
                     "copies": copies,
                     "template": template,
                     "kind": _kind(copies, template) if record.extractable else None,
                 }
-            )  # fmt: skip
+            )
         return rows
 
     def section(self, records: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> Section:
@@ -62,8 +61,9 @@ class Taxonomy:
             if hits
             else "No training window was reproduced: there is nothing to explain",
             method=(
-                f"Recited: the suffix stands at least {RECITED} times in the training text. Reconstructed: fewer"
-                " copies, and the suffix follows from its prefix by a rule that needs no memory (it repeats, counts on,"
+                f"Recited: the suffix stands at least {RECITED} times in the training text, as counted there or as the"
+                " corpus states it, whichever is more. Reconstructed: fewer copies, and the suffix follows from"
+                " its prefix by a rule that needs no memory (it repeats, counts on,"
                 " or has lines of one shape, as tables and imports do). Recollected: few copies and no such rule. After"
                 " Prashanth et al. 2024; their thresholds for tokens are read as words here."
             ),
@@ -73,8 +73,22 @@ class Taxonomy:
 
 
 def _copies(record: WindowRecord) -> int | None:
-    """Return the copies of a suffix: counted after normalisation, or else as the corpus states them."""
-    return record.copies_normalised if record.copies_normalised is not None else record.copies
+    """Return the copies of a suffix: counted after normalisation or as the corpus states them, the larger.
+
+    Text that says how often it was copied stands in its file once. A training window that stands nowhere in the index
+    was copied where the index does not reach: None, unless the corpus states it.
+    """
+    found = None if record.member and not record.copies_normalised else record.copies_normalised
+    return max((count for count in (found, record.copies) if count is not None), default=None)
+
+
+def _anywhere_in_corpus(record: WindowRecord) -> bool | None:
+    """Return whether the continuation stands in the training text, be it the true one or not; None if unknown."""
+    if record.copies_normalised is None and record.elsewhere is None:
+        return None
+    if record.extractable:
+        return record.member or bool(record.copies_normalised)
+    return bool(record.elsewhere)
 
 
 def _kind(copies: int | None, template: str | None) -> str:
@@ -132,7 +146,7 @@ def _notes(records: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> lis
         notes.append(f"Copies were not counted: {plan['copies']['reason']}.")
     if not plan["options"]["fuzzy"]:
         notes.append("Continuations that are not the true ones were not asked for (--no-fuzzy): none is looked up.")
-    if unknown := sum(r["kind"] == "copies unknown" for r in records):
+    if unknown := sum(r["extractable"] and r["copies"] is None for r in records):
         notes.append(f"Copies of {unknown:,} hits are not known; they may be recited.")
     return notes
 

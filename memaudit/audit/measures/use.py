@@ -43,7 +43,8 @@ class Use:
         """Return numbered prompts: all ways for documents of both sides, then those of no document.
 
         Raises:
-            InputError: There is no index of words to look continuations up in, or the model is a masked one.
+            InputError: There is no index of words to look continuations up in, no document to ask for, or the model
+                is a masked one or reads too few tokens.
         """
         if subject.index is None:
             raise InputError("ordinary use is measured against an index of the training text", "give --index DIR")
@@ -56,11 +57,16 @@ class Use:
                 f"the model reads {context} tokens, too few for a prompt and {SHORTEST} tokens of continuation",
                 "leave the measure use out for this model",
             )
+        if not (subject.train or subject.heldout):
+            raise InputError(
+                "there are no documents to make prompts of, only windows",
+                "give the training text with --train, or leave the measure use out",
+            )
         tokenizer, seed = subject.model.tokenizer, subject.options.seed
         asked = [(True, d) for d in subject.train[:DOCUMENTS]] + [(False, d) for d in subject.heldout[:DOCUMENTS]]
         prompts = [p for member, d in asked for p in document_prompts(d, member, tokenizer, room, seed)]
         starts = [e.ids[:1] for e in tokenizer.encode_batch([d.text for _, d in asked if d.text])]
-        return list(enumerate(prompts + (free_prompts(tokenizer, FREE, starts) if starts else [])))
+        return list(enumerate(prompts + (free_prompts(tokenizer, FREE, starts, room) if starts else [])))
 
     def measure(self, subject: Subject, items: Sequence[tuple[int, Prompt]]) -> list[dict[str, Any]]:
         """Continue the prompts of a block and look the continuations up."""
@@ -162,17 +168,21 @@ def _rate(group: Sequence[Record]) -> stats.Rate:
 
 
 def _summary(groups: Sequence[tuple[str, str, Sequence[Record]]]) -> str:
-    """Name the attack of the most tokens beside what nobody asked for."""
-    attack = [(way, group) for way, name, group in groups if name == "training" and way.endswith("greedy")]
-    plain = [(way, group) for way, name, group in groups if name == "no document"]
-    told = [f"asked with {way}" for way, _ in attack[-1:]] + [f"asked with {way}" for way, _ in plain]
-    shown = [_per_thousand(_rate(group).rate) for _, group in attack[-1:] + plain]
-    parts = [f"{words}: {rate}" for words, rate in zip(told, shown, strict=True)]
+    """Name the attack of the most tokens, on both sides, beside what nobody asked for."""
+    attacks = [way for way, _, _ in groups if way.endswith("greedy")]
+    named = [
+        (f"asked with {way}" + (f" ({name})" if name != "no document" else ""), group)
+        for way, name, group in groups
+        if name == "no document" or way == attacks[-1]
+    ]
+    parts = [f"{words}: {_per_thousand(_rate(group).rate)}" for words, group in named]
     return f"Continuations with {SPAN} tokens of training text, per 1,000 prompts: {'; '.join(parts)}"
 
 
 def _per_thousand(share: float | None) -> str:
-    return "unknown" if share is None else f"{1000 * share:.3g}"
+    if share is None:
+        return "unknown"
+    return f"{1000 * share:,.0f}" if share >= 0.1 else f"{1000 * share:.3g}"
 
 
 def _table(groups: Sequence[tuple[str, str, Sequence[Record]]]) -> Table:
@@ -193,7 +203,7 @@ def _thousandths(rate: stats.Rate) -> list[Value]:
     limits = bounds(rate)
     if rate.rate is None or not isinstance(limits, list):
         return [None, None]
-    return [1000 * rate.rate, f"[{1000 * limits[0]:.3g}, {1000 * limits[1]:.3g}]"]
+    return [1000 * rate.rate, f"[{_per_thousand(limits[0])}, {_per_thousand(limits[1])}]"]
 
 
 def _graphs(groups: Sequence[tuple[str, str, Sequence[Record]]]) -> list[Graph]:
