@@ -74,7 +74,9 @@ def print_verdict(report: Mapping[str, Any], console: Console) -> None:
         line((f"{section['title']}: ", "bold"), (section["summary"], ""))
     for finding in report["findings"][:3]:
         copies = finding.get("copies")
-        where = f"{finding['document']} ({finding['source']}{'' if copies is None else f', copies: {copies}'})"
+        details = [] if finding["source"] == finding["document"] else [finding["source"]]
+        details += [] if copies is None else [f"copies: {copies}"]
+        where = finding["document"] + (f" ({', '.join(details)})" if details else "")
         line(("  " + one_line(where, EXCERPT), "bold"))
         if counted := wording.copies(finding.get("copies_exact"), finding.get("copies_normalised")):
             line((f"    {counted}", "dim"))
