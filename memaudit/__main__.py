@@ -60,6 +60,11 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             code = _failed(f"standard output: {_describe(error)}", MemauditError.exit_code, debug)
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
+    if not debug:
+        # What libraries say while Python ends is for nobody; where it cannot be written, it would change the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     sys.exit(code)
 
 

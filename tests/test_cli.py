@@ -243,6 +243,15 @@ def test_what_cannot_be_said_is_still_an_exit_code(folder: Path) -> None:
         assert done.returncode == 2
 
 
+def test_what_is_said_while_python_ends_does_not_change_the_exit_code(folder: Path) -> None:
+    # As where a library has put a buffered stream in the place of standard error.
+    late = "import atexit, sys; sys.stderr = open(2, 'w', closefd=False); atexit.register(sys.stderr.write, 'late')"
+    script = f"{late}; sys.argv[:] = ['memaudit', '--version']; from memaudit.__main__ import main; main()"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", script], cwd=folder, env=ENVIRONMENT, stderr=full, check=False)
+    assert done.returncode == 0
+
+
 def test_version(folder: Path) -> None:
     done = run("--version", cwd=folder)
     assert (done.returncode, done.stdout.split()[0]) == (0, "memaudit")
