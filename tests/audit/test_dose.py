@@ -233,4 +233,6 @@ def test_masked_models_have_doses_but_no_exposure(kit: DoseKit, found: list[dict
 
 @pytest.mark.parametrize("keep", [lambda r: r["copies"] != 0, lambda r: r["kind"] == "canary"])
 def test_parts_of_a_kit_have_a_section(found: list[dict[str, Any]], keep: Callable[[dict[str, Any]], bool]) -> None:
-    strict(DOSE.section([record for record in found if keep(record)], PLAN))
+    section = DOSE.section([record for record in found if keep(record)], PLAN)
+    strict(section)
+    assert section.tables

@@ -116,4 +116,6 @@ def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     wait_until(lambda: len(list(pids.iterdir())) == 2)
     parent.kill()
     parent.communicate()
-    wait_until(lambda: all(gone(int(path.name)) for path in pids.iterdir()))
+    workers = [int(path.name) for path in pids.iterdir()]
+    wait_until(lambda: all(map(gone, workers)))
+    assert len(workers) == 2
