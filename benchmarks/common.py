@@ -37,7 +37,8 @@ class Report:
         note: str = "",
     ) -> None:
         """Record one figure; with a goal, at least that much is expected, or at most."""
-        met = None if goal is None else (value <= goal if at_most else value >= goal)
+        value = float(value)  # of numpy too
+        met = None if goal is None else bool(value <= goal if at_most else value >= goal)
         row = {"what": what, "value": value, "unit": unit, "goal": goal, "met": met, "note": note}
         self.rows.append(row | ({"at_most": True} if at_most else {}))
         against = "" if goal is None else f"  goal {'<=' if at_most else '>='} {goal:g}  {'met' if met else 'MISSED'}"
