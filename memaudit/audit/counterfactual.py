@@ -22,7 +22,7 @@ import numpy as np
 
 from memaudit.audit.counterfactual_report import conclude
 from memaudit.audit.document_scores import score_documents
-from memaudit.audit.small_models import MODELS, Family, check_sizes, train_small
+from memaudit.audit.small_models import MODELS, Family, Suite, check_sizes, train_small
 from memaudit.errors import InputError
 from memaudit.files import strict_json
 from memaudit.metrics.counterfactual import assign
@@ -84,17 +84,6 @@ class CounterfactualOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class CounterfactualRun:
-    """A finished run."""
-
-    folder: Path
-    report: dict[str, Any]
-    files: list[Path]
-    notice: str
-    """What the user should know about how the log was found; empty as a rule."""
-
-
-@dataclass(frozen=True, slots=True)
 class _Text:
     documents: list[Document]
     copies: list[int]
@@ -115,7 +104,7 @@ def counterfactual(
     formats: Sequence[str] = ("html",),
     say: Say = lambda _: None,
     **fields: Any,
-) -> CounterfactualRun:
+) -> Suite:
     """Train the models, score every document by all of them; the same call goes on with what stands in the folder.
 
     Args:
@@ -162,7 +151,7 @@ def counterfactual(
         report = conclude(run.plan, _described(text, chosen), member, [run.records[i] for i in range(chosen.models)])
         run.finish(report)
         files = [write(folder) for write in chosen_writers]
-    return CounterfactualRun(folder, report, files, run.notice)
+    return Suite(folder, report, files, run.notice)
 
 
 def _read(specs: Sequence[str], options: CounterfactualOptions) -> _Text:

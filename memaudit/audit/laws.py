@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from memaudit.audit.laws_report import conclude
-from memaudit.audit.small_models import MODELS, Family, check_sizes, train_small
+from memaudit.audit.small_models import MODELS, Family, Suite, check_sizes, train_small
 from memaudit.errors import InputError
 from memaudit.files import strict_json
 from memaudit.models.base import LanguageModel
@@ -96,17 +96,6 @@ class LawsOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Laws:
-    """A finished suite."""
-
-    folder: Path
-    report: dict[str, Any]
-    files: list[Path]
-    notice: str
-    """What the user should know about how the log was found; empty as a rule."""
-
-
-@dataclass(frozen=True, slots=True)
 class Text:
     """The passages of a suite and the one tokenizer of all its models."""
 
@@ -124,7 +113,7 @@ def laws(
     formats: Sequence[str] = ("html",),
     say: Say = lambda _: None,
     **fields: Any,
-) -> Laws:
+) -> Suite:
     """Train the grid, ask it, fit the laws; the same call goes on with what stands in the folder.
 
     Args:
@@ -168,7 +157,7 @@ def laws(
         report = conclude(run.plan, [run.records[i] for i in range(len(grid))])
         run.finish(report)
         files = [write(folder) for write in chosen_writers]
-    return Laws(folder, report, files, run.notice)
+    return Suite(folder, report, files, run.notice)
 
 
 def _grid(options: LawsOptions) -> list[tuple[int, int]]:

@@ -136,13 +136,27 @@ def _dose_layers(values: list[dict[str, Any]], names: list[str], copies: list[in
     x = alt.X("copies:Q", title="Copies in the training text", scale=scale, axis=ticks)
     share = alt.Scale(domain=[0, 1])
     y = alt.Y("rate:Q", title=None, scale=share, axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1]))
-    several = len(names) > 1
-    legend = alt.Legend(title=None, orient="top", symbolSize=80, columns=0 if width > 400 else 2)
-    guide = {"legend": legend if several else None}
+    return banded_lines(values, names, x, y, share, width)
+
+
+def banded_lines(values: list[dict[str, Any]], names: list[str], x: Any, y: Any, scale: Any, width: int) -> Any:
+    """Return a line a series with its interval as a band, told apart by colour and by mark.
+
+    Args:
+        values: One row a point: ``series``, ``low``, ``high``, and the fields that ``x`` and ``y`` encode.
+        names: Of the series, in the order of colours and marks.
+        x: Encoding of the places.
+        y: Encoding of the values.
+        scale: Of ``y``, which the band shares.
+        width: Of the plot.
+    """
+    alt = altair()
+    legend = alt.Legend(title=None, orient="top", symbolSize=80, columns=0 if width > 400 else 2, labelLimit=width)
+    guide = {"legend": legend if len(names) > 1 else None}
     colour = alt.Color("series:N", sort=names, scale=alt.Scale(domain=names, range=list(SERIES[: len(names)])), **guide)
     shape = alt.Shape("series:N", sort=names, scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), **guide)
     base = alt.Chart(alt.Data(values=values))
-    band = base.mark_area(opacity=0.11).encode(x=x, y=alt.Y("low:Q", scale=share), y2="high:Q", color=colour)
+    band = base.mark_area(opacity=0.11).encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q", color=colour)
     line = base.mark_line(strokeWidth=2.2, strokeJoin="round").encode(x=x, y=y, color=colour)
     dots = base.mark_point(filled=True, size=72, opacity=1, stroke=PAPER, strokeWidth=1.2).encode(
         x=x, y=y, color=colour, shape=shape

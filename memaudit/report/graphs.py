@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from memaudit.report.charts import MAX_SERIES, PAPER, SERIES, SHAPES, Chart, altair, draw
+from memaudit.report.charts import MAX_SERIES, Chart, altair, banded_lines, draw
 from memaudit.report.wording import percent, significant, visible
 
 MOST_TICKS = 9
@@ -51,22 +51,11 @@ def _row(point: list[float | None], share: bool) -> list[str]:
 def _layers(graph: Mapping[str, Any], values: list[dict[str, Any]], names: list[str], width: int) -> Any:
     alt = altair()
     x = alt.X("x:Q", title=visible(graph["x"]), scale=_x_scale(graph, values), axis=_x_axis(values))
-    top = 1 if graph["y_share"] else None
-    ticks = {"format": ".0%", "values": [0, 0.25, 0.5, 0.75, 1]} if graph["y_share"] else {"format": "~s"}
-    scale = alt.Scale(domain=[0, 1]) if top else alt.Scale(zero=False)
-    title = None if graph["y_share"] else visible(graph["y"])
-    y = alt.Y("y:Q", title=title, scale=scale, axis=alt.Axis(**ticks))
-    legend = alt.Legend(title=None, orient="top", symbolSize=80, columns=0 if width > 400 else 2, labelLimit=width)
-    guide = {"legend": legend if len(names) > 1 else None}
-    colour = alt.Color("series:N", sort=names, scale=alt.Scale(domain=names, range=list(SERIES[: len(names)])), **guide)
-    shape = alt.Shape("series:N", sort=names, scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), **guide)
-    base = alt.Chart(alt.Data(values=values))
-    band = base.mark_area(opacity=0.11).encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q", color=colour)
-    line = base.mark_line(strokeWidth=2.2, strokeJoin="round").encode(x=x, y=y, color=colour)
-    dots = base.mark_point(filled=True, size=60, opacity=1, stroke=PAPER, strokeWidth=1.2).encode(
-        x=x, y=y, color=colour, shape=shape
-    )
-    return alt.layer(band, line, dots).properties(width=width, height=340 if width > 400 else 240)
+    share = graph["y_share"]
+    ticks = {"format": ".0%", "values": [0, 0.25, 0.5, 0.75, 1]} if share else {"format": "~s"}
+    scale = alt.Scale(domain=[0, 1]) if share else alt.Scale(zero=False)
+    y = alt.Y("y:Q", title=None if share else visible(graph["y"]), scale=scale, axis=alt.Axis(**ticks))
+    return banded_lines(values, names, x, y, scale, width)
 
 
 def _x_scale(graph: Mapping[str, Any], values: list[dict[str, Any]]) -> Any:
