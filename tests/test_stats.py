@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom, binomtest, hypergeom
+from scipy.stats import binom, binomtest, hypergeom, mannwhitneyu, rankdata
 
 from memaudit.stats import (
     Interval,
@@ -18,10 +18,13 @@ from memaudit.stats import (
     documents_needed,
     holm,
     lower_bound,
+    midranks,
     minimum_detectable_rate,
     percent,
     permutation_test,
     power_sentence,
+    rank_test,
+    sign_flip_test,
     upper_bound,
 )
 
@@ -269,6 +272,146 @@ def test_null_of_clustered_windows_keeps_its_level_where_windows_would_not():
     size, hits = documents * windows, train.sum(axis=0)
     naive = hypergeom.sf(hits - 1, 2 * size, hits + heldout.sum(axis=0), size)
     assert (naive <= 0.05).mean() > 0.25
+
+
+@quick
+@given(st.lists(st.integers(-5, 5) | st.floats(-5, 5), max_size=30))
+def test_midranks_are_scipys(values):
+    ranks, tied = midranks(np.array(values, dtype=np.float64))
+    assert ranks.tolist() == (rankdata(values).tolist() if values else [])
+    assert tied is (len(set(values)) < len(values))
+
+
+def exact_rank_p(members, heldout):
+    """All splits of the pooled documents by the pairs that their first side wins, ties as half."""
+
+    def statistic(ours, theirs):
+        return sum((x > y) + (x >= y) for x in ours for y in theirs)
+
+    pooled, places = [*members, *heldout], range(len(members) + len(heldout))
+    splits = [
+        statistic([pooled[i] for i in chosen], [pooled[i] for i in places if i not in chosen])
+        for chosen in itertools.combinations(places, len(members))
+    ]
+    return sum(value >= statistic(members, heldout) for value in splits) / len(splits)
+
+
+few_scores = st.lists(st.integers(0, 3), min_size=1, max_size=5)
+
+
+@settings(deadline=None, max_examples=50)
+@given(few_scores, few_scores)
+def test_rank_test_agrees_with_all_splits(members, heldout):
+    exact, b = exact_rank_p(members, heldout), 4999
+    p = rank_test(members, heldout, seed=1, permutations=b)
+    # Five standard errors; one tie that is missed would be off by far more.
+    assert abs(p - exact) <= 5 * math.sqrt(exact * (1 - exact) / b) + 1.01 / (b + 1)
+
+
+@pytest.mark.parametrize("shift", [-0.5, 0, 0.5, 1])
+def test_rank_test_of_few_documents_agrees_with_scipys_exact_one(shift):
+    rng = np.random.default_rng(12)
+    members, heldout = rng.normal(shift, 1, 20), rng.normal(0, 1, 30)
+    exact = mannwhitneyu(members, heldout, alternative="greater", method="exact").pvalue
+    assert abs(rank_test(members, heldout, seed=2) - exact) <= 5 * math.sqrt(exact / 9999) + 1e-4
+
+
+@pytest.mark.parametrize("shift", [-0.2, 0, 0.3, 0.6])
+def test_rank_test_of_many_documents_is_scipys(shift):
+    rng = np.random.default_rng(13)
+    members, heldout = rng.normal(shift, 1, 60), rng.normal(0, 1, 80)
+    p = rank_test(members, heldout, seed=3)
+    assert p == pytest.approx(
+        mannwhitneyu(members, heldout, alternative="greater", method="asymptotic").pvalue, rel=1e-9
+    )
+    exact = mannwhitneyu(members, heldout, alternative="greater", method="exact").pvalue
+    # Close where it matters, and larger where the tail is too thin for a normal one.
+    assert exact * 0.99 <= p <= exact * 1.02 + 1e-4
+
+
+def test_rank_test_sees_order_only():
+    rng = np.random.default_rng(14)
+    members, heldout = rng.normal(0.5, 1, 30), rng.normal(0, 1, 30)
+    assert rank_test(members, heldout, seed=4) == rank_test(np.exp(members), np.exp(heldout), seed=4)
+
+
+def test_rank_test_is_never_zero():
+    assert rank_test(range(10_000, 20_000), range(10_000), seed=0) > 0
+    assert rank_test([1] * 40, [0] * 40, seed=0, permutations=999) == 1 / 1000
+    assert rank_test([1] * 7, [1] * 9, seed=0) == 1.0
+
+
+def test_rank_test_needs_both_sides_and_values():
+    assert rank_test([], [1.0], seed=0) is None
+    assert rank_test([1.0], [], seed=0) is None
+    for hostile in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="finite"):
+            rank_test([1.0, hostile], [0.0], seed=0)
+
+
+@pytest.mark.parametrize(("sizes", "decimals"), [((60, 60), 9), ((20, 35), 9), ((100, 100), 0)])
+def test_null_of_the_rank_test_keeps_its_level(sizes, decimals):
+    """Normal approximation, permutations of few documents, permutations of ties."""
+    rng = np.random.default_rng(15)
+    draws = (rng.standard_t(2, sum(sizes)).round(decimals) for _ in range(NULL_RUNS))
+    p_values = [
+        rank_test(scores[: sizes[0]], scores[sizes[0] :], seed=seed, permutations=999)
+        for seed, scores in enumerate(draws)
+    ]
+    assert sum(p <= 0.05 for p in p_values) in BAND
+    assert sum(p <= 0.01 for p in p_values) <= 17
+
+
+def exact_sign_p(differences):
+    sums = [
+        sum(sign * d for sign, d in zip(signs, differences, strict=True))
+        for signs in itertools.product((1, -1), repeat=len(differences))
+    ]
+    return sum(total >= sum(differences) for total in sums) / len(sums)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.integers(-4, 9).map(lambda i: Fraction(i, 7)), min_size=1, max_size=9))
+def test_few_pairs_try_all_signs(differences):
+    assert sign_flip_test([float(d) for d in differences], seed=0) == exact_sign_p(differences)
+
+
+def test_sign_flips_at_the_end_of_the_enumeration_agree_with_all_signs():
+    rng = np.random.default_rng(16)
+    for pairs in (13, 14, 15):
+        differences = [int(i) for i in rng.integers(-5, 8, pairs)]
+        exact = exact_sign_p(differences)
+        p = sign_flip_test([d / 10 for d in differences], seed=5)
+        assert abs(p - exact) <= (0 if pairs == 13 else 5 * math.sqrt(exact / 9999) + 1e-4)
+
+
+def test_sign_flips_have_a_smallest_p_value():
+    assert sign_flip_test([1.0], seed=0) == 0.5
+    assert sign_flip_test([0.1] * 5, seed=0) == 2.0**-5
+    assert sign_flip_test([0.1] * 60, seed=0, permutations=999) == 1 / 1000
+    assert sign_flip_test([0.0] * 5, seed=0) == sign_flip_test([0.0] * 50, seed=0) == 1.0
+    assert sign_flip_test([], seed=0) is None
+    with pytest.raises(ValueError, match="finite"):
+        sign_flip_test([math.nan], seed=0)
+
+
+def test_sign_flips_depend_on_the_seed_and_not_on_the_order_of_summation():
+    rng = np.random.default_rng(17)
+    differences = rng.normal(0.1, 1, 90)
+    p = sign_flip_test(differences, seed=6)
+    assert p == sign_flip_test(differences * 1e9, seed=6)
+    assert p != sign_flip_test(differences, seed=7)
+    # Half of them 1/3 and half -1/3, in whatever order: the sum is 0, and so are its ties.
+    even = [1 / 3] * 6 + [-1 / 3] * 6
+    assert sign_flip_test(even, seed=0) == sign_flip_test(even[::-1], seed=0) == exact_sign_p([1] * 6 + [-1] * 6)
+
+
+@pytest.mark.parametrize("pairs", [10, 40])
+def test_null_of_the_sign_flip_test_keeps_its_level(pairs):
+    rng = np.random.default_rng(18)
+    p_values = [sign_flip_test(rng.standard_t(2, pairs), seed=s, permutations=999) for s in range(NULL_RUNS)]
+    assert sum(p <= 0.05 for p in p_values) in BAND
+    assert sum(p <= 0.01 for p in p_values) <= 17
 
 
 def brute_force_holm(p_values):

@@ -18,7 +18,8 @@ from memaudit.text.specs import CorpusFile
 
 CORRECT = "correct"
 
-_SPELLINGS = {"true": True, "yes": True, "1": True, "1.0": True, "false": False, "no": False, "0": False, "0.0": False}
+SPELLINGS = {"true": True, "yes": True, "1": True, "1.0": True, "false": False, "no": False, "0": False, "0.0": False}
+"""What true and false may be written as in a file of results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,7 @@ def _line_of(key: str, text: str) -> int:
 
 def _true_or_false(value: Any, column: str, place: str) -> bool:
     spelled = json.dumps(value, default=str)
-    known = _SPELLINGS.get(spelled.strip('"').strip().casefold())
+    known = SPELLINGS.get(spelled.strip('"').strip().casefold())
     if known is None:
         hint = "leave out what has no score" if column == CORRECT else f'call the column of the scores "{CORRECT}"'
         raise InputError(f'{place}: "{column}" is {spelled[:40]}, expected true or false', hint)

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
-from memaudit.records import TokenIds
+from memaudit.records import FloatArray, TokenIds
 
 MOST_NATS = 709.0
 """Above this exp leaves the range of floats."""
+FLOOR = -100.0
+"""Least log-probability of a token in the scores of membership: impossible tokens leave a score finite."""
+LEAST_DEVIATION = 1e-6
+"""Least standard deviation that a score of membership is divided by."""
+LOWEST = 0.2
+"""Share of the tokens, the least probable ones, that Min-K% looks at."""
+FEWEST_REFERENCES = 4
+"""References from which on their deviation is estimated."""
 
 
 def bits_per_byte(log_prob: float | None, text: str) -> float | None:
@@ -93,3 +103,88 @@ def perplexity_ratio(train: ArrayLike, heldout: ArrayLike, confidence: float = 0
 
 def _exp(value: float) -> float:
     return math.exp(value) if value < MOST_NATS else math.inf
+
+
+def loss_score(log_probs: ArrayLike) -> float | None:
+    """Return the mean log-probability of a document's tokens (Yeom et al. 2018), higher for what looks seen.
+
+    As all scores below: log-probabilities under `FLOOR` count as `FLOOR`; None for a document without tokens.
+
+    Args:
+        log_probs: Natural log p of every token; of a masked model its pseudo-log-likelihood. Shape [tokens].
+    """
+    values = _floored(log_probs)
+    return float(values.mean()) if len(values) else None
+
+
+def zlib_score(log_probs: ArrayLike, text: str) -> float | None:
+    """Return log p(text) / bytes of the text as zlib compresses it, at its own level (Carlini et al. 2021)."""
+    values = _floored(log_probs)
+    return float(values.sum()) / len(zlib.compress(text.encode("utf-8", "surrogatepass"))) if len(values) else None
+
+
+def min_k(log_probs: ArrayLike, share: float = LOWEST) -> float | None:
+    """Return the mean of the lowest ``share`` of the log-probabilities, rounded up (Min-K%, Shi et al. 2024)."""
+    return _mean_of_lowest(_floored(log_probs), share)
+
+
+def min_k_plus_plus(log_probs: ArrayLike, mean: ArrayLike, std: ArrayLike, share: float = LOWEST) -> float | None:
+    """Return the mean of the lowest ``share`` of (log p - mean) / std, rounded up (Min-K%++, Zhang et al. 2024).
+
+    Args:
+        log_probs: Natural log p of every token, shape [tokens].
+        mean: Expectation of log p under the model's own distribution at every place, shape [tokens].
+        std: Its standard deviation; less than `LEAST_DEVIATION` counts as that.
+        share: In (0, 1].
+    """
+    deviation = np.maximum(np.asarray(std, np.float64), LEAST_DEVIATION)
+    return _mean_of_lowest((_floored(log_probs) - _floored(mean)) / deviation, share)
+
+
+def reference_difference(log_probs: ArrayLike, references: Sequence[ArrayLike]) -> float | None:
+    """Return (log p(document) - mean of log p by references) / tokens of the model (Carlini et al. 2021).
+
+    References may have tokenizers of their own: what is compared is the probability of the whole document.
+
+    Args:
+        log_probs: Of the model, shape [tokens].
+        references: Of each model that never saw the document, shape [tokens of its tokenizer].
+
+    Returns:
+        None where the model or a reference has no token, or there is no reference.
+    """
+    ours, theirs = _beside_references(log_probs, references)
+    return None if ours is None else ours - float(theirs.mean())
+
+
+def offline_lira(log_probs: ArrayLike, references: Sequence[ArrayLike]) -> float | None:
+    """Return how many deviations of the references the model lies above their mean (LiRA offline, Carlini et al. 2022).
+
+    Arguments as of `reference_difference`; the deviation is that of a sample, `LEAST_DEVIATION` at least. None with
+    fewer than `FEWEST_REFERENCES` too.
+    """
+    ours, theirs = _beside_references(log_probs, references)
+    if ours is None or len(theirs) < FEWEST_REFERENCES:
+        return None
+    return (ours - float(theirs.mean())) / max(float(theirs.std(ddof=1)), LEAST_DEVIATION)
+
+
+def _beside_references(log_probs: ArrayLike, references: Sequence[ArrayLike]) -> tuple[float | None, FloatArray]:
+    """Return log p by the model and by every reference, per token of the model; None where one has no token."""
+    values, others = _floored(log_probs), [_floored(reference) for reference in references]
+    if not others or not all(map(len, [values, *others])):
+        return None, np.empty(0)
+    return float(values.mean()), np.array([other.sum() for other in others]) / len(values)
+
+
+def _mean_of_lowest(values: FloatArray, share: float) -> float | None:
+    if not len(values):
+        return None
+    # Nine digits: .2 of 5 tokens is one token, whatever the product is in floats.
+    count = max(1, math.ceil(round(share * len(values), 9)))
+    return float(np.sort(values)[:count].mean())
+
+
+def _floored(log_probs: ArrayLike) -> FloatArray:
+    values: FloatArray = np.maximum(np.asarray(log_probs, dtype=np.float64), FLOOR)
+    return values

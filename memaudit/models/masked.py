@@ -62,6 +62,10 @@ class MaskedTransformer(TransformerModel):
         self._closing = np.array([] if closing_id is None else [closing_id], np.int32)
         self._rows = masked_rows(self._body, module.config, self._mask_id)
 
+    def framed(self, ids: TokenIds) -> TokenIds:
+        """Return a text as the model reads it: between the tokens that its tokenizer puts around one."""
+        return self._with_bos(ids, self._closing)
+
     @inference()
     def score(self, windows: Sequence[Window], decoding: Decoding = GREEDY) -> TokenScores:
         """Score every suffix token by its pseudo-log-likelihood: one row per token, that token alone masked.
@@ -90,6 +94,43 @@ class MaskedTransformer(TransformerModel):
                 rows = slice(first, first + len(piece))
                 score_hidden(hidden, self._head, targets, decoding, scores, rows)
                 first = rows.stop
+        return in_first_order(scores, order)
+
+    @inference()
+    def score_together(self, texts: Sequence[TokenIds], masked_positions: Sequence[NDArray[np.intp]]) -> TokenScores:
+        """Score several tokens of a text by one pass in which all of them are masked.
+
+        Args:
+            texts: Token ids, without the tokens that the tokenizer puts around a text.
+            masked_positions: For each text the indices of the tokens to be masked, in ascending order.
+
+        Returns:
+            One row per masked token, text by text.
+
+        Raises:
+            InputError: A position lies outside its text, or a text is longer than the model's context.
+            ModelError: A logit is NaN or infinite.
+        """
+        self.module.eval()
+        rows, start = [self.framed(text) for text in texts], len(self._with_bos())
+        for row, text, places in zip(rows, texts, masked_positions, strict=True):
+            self._check(row, len(row), "a text with masks")
+            if len(places) and not 0 <= places.min() <= places.max() < len(text):
+                raise InputError(f"position {places.max()} of a text of {len(text)} tokens cannot be masked")
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        scores = TokenScores.of_lengths([len(masked_positions[i]) for i in order])
+        first = 0
+        for length, group in groupby(order, key=lambda i: len(rows[i])):
+            for batch in chunks(group, _row_limit(length)):
+                ids = self._tensor(np.stack([rows[i] for i in batch]))
+                which = np.repeat(np.arange(len(batch)), [len(masked_positions[i]) for i in batch])
+                places = np.concatenate([masked_positions[i] for i in batch]) + start
+                at = self._tensor(which), self._tensor(places)
+                true = ids[at]
+                ids[at] = self._mask_id
+                hidden = self._body(input_ids=ids).last_hidden_state[at]
+                score_hidden(hidden, self._head, true, GREEDY, scores, slice(first, first + len(places)))
+                first += len(places)
         return in_first_order(scores, order)
 
     @inference()

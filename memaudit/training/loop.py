@@ -134,7 +134,7 @@ def fit(
     if not documents:
         raise InputError("no documents to train on")
     progress = progress or SilentProgress()
-    with _threads(options.threads), torch.random.fork_rng(devices=[]), _deferred_signals() as stop:
+    with limited_threads(options.threads), torch.random.fork_rng(devices=[]), _deferred_signals() as stop:
         training = _Training(model, documents, options, out, progress, stop)
         try:
             training.run(heldout, heldout_bytes)
@@ -289,7 +289,8 @@ def objective_of(model: TrainableModel, options: TrainingOptions) -> TrainingObj
 
 
 @contextmanager
-def _threads(number: int | None) -> Iterator[None]:
+def limited_threads(number: int | None) -> Iterator[None]:
+    """Let torch use this many threads; None leaves their number as it is."""
     before = torch.get_num_threads()
     try:
         if number is not None:

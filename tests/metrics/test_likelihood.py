@@ -1,4 +1,6 @@
 import math
+import statistics
+import zlib
 
 import numpy as np
 import pytest
@@ -6,7 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import entropy, ttest_ind
 
-from memaudit.metrics.likelihood import bits_per_byte, mean_log_prob, perplexity, perplexity_ratio, unigram_entropy
+from memaudit.metrics.likelihood import (
+    bits_per_byte,
+    loss_score,
+    mean_log_prob,
+    min_k,
+    min_k_plus_plus,
+    offline_lira,
+    perplexity,
+    perplexity_ratio,
+    reference_difference,
+    unigram_entropy,
+    zlib_score,
+)
 from tests.strategies import SAMPLES, ids
 
 quick = settings(deadline=None, max_examples=100)
@@ -89,3 +103,70 @@ def test_a_ratio_of_perplexities_needs_two_documents_a_side():
     assert perplexity_ratio([-1.0, -math.inf], [-1.0, -2.0]) is None
     same = perplexity_ratio([-1.0, -1.0], [-2.0, -2.0])
     assert (same.low, same.estimate, same.high) == pytest.approx([math.e] * 3)
+
+
+LOG_PROBS = st.lists(st.floats(-150, 0) | st.just(-math.inf), max_size=40)
+
+
+def lowest(values: list[float], share: float) -> list[float]:
+    """The lowest values, one by one, rounded up: the smallest count of at least that share."""
+    count = next(n for n in range(1, len(values) + 1) if n * 1000 >= round(share * 1000) * len(values))
+    return sorted(values)[:count]
+
+
+@quick
+@given(LOG_PROBS, st.sampled_from([0.1, 0.2, 0.5, 1.0]))
+def test_scores_of_tokens_are_plain_means(log_probs, share):
+    floored = [max(value, -100.0) for value in log_probs]
+    if not log_probs:
+        assert loss_score(log_probs) is min_k(log_probs, share) is zlib_score(log_probs, "a") is None
+        return
+    assert loss_score(log_probs) == pytest.approx(math.fsum(floored) / len(floored))
+    expected = lowest(floored, share)
+    assert min_k(log_probs, share) == pytest.approx(math.fsum(expected) / len(expected))
+    assert zlib_score(log_probs, "naïve") == pytest.approx(math.fsum(floored) / len(zlib.compress("naïve".encode())))
+
+
+@quick
+@given(st.lists(st.tuples(st.floats(-20, 0), st.floats(-20, 0), st.floats(0, 5)), min_size=1, max_size=40))
+def test_min_k_plus_plus_one_by_one(tokens):
+    values = [(log_prob - mean) / max(std, 1e-6) for log_prob, mean, std in tokens]
+    expected = lowest(values, 0.2)
+    found = min_k_plus_plus(*map(np.array, zip(*tokens, strict=True)))
+    assert found == pytest.approx(math.fsum(expected) / len(expected), rel=1e-9)
+
+
+@pytest.mark.parametrize(("tokens", "looked_at"), [(1, 1), (4, 1), (5, 1), (6, 2), (9, 2), (10, 2), (11, 3), (35, 7)])
+def test_a_fifth_of_the_tokens_is_rounded_up(tokens, looked_at):
+    log_probs = -np.arange(1.0, tokens + 1)
+    assert min_k(log_probs) == pytest.approx(log_probs[-looked_at:].mean())
+
+
+@quick
+@given(st.lists(st.lists(st.floats(-20, 0), min_size=1, max_size=9), min_size=1, max_size=7), LOG_PROBS)
+def test_scores_beside_references_are_pythons(references, log_probs):
+    difference, z = reference_difference(log_probs, references), offline_lira(log_probs, references)
+    if not log_probs:
+        assert difference is z is None
+        return
+    ours = loss_score(log_probs)
+    theirs = [math.fsum(reference) / len(log_probs) for reference in references]
+    assert difference == pytest.approx(ours - statistics.fmean(theirs), abs=1e-9)
+    if len(references) < 4:
+        assert z is None
+    else:
+        deviation = max(statistics.stdev(theirs), 1e-6)
+        assert z == pytest.approx((ours - statistics.fmean(theirs)) / deviation, rel=1e-6, abs=1e-6)
+
+
+def test_a_score_beside_references_needs_each_of_them():
+    assert reference_difference([-1.0], []) is None
+    assert reference_difference([-1.0], [[-1.0], []]) is None
+    assert offline_lira([-1.0], [[-1.0]] * 4 + [[]]) is None
+    # Identical references have no deviation: the score stays finite.
+    assert offline_lira([-1.0], [[-2.0]] * 4) == pytest.approx(1e6)
+
+
+def test_a_reference_may_cut_the_text_into_other_tokens():
+    # p(document) = e**-6 against e**-8, in 3 tokens of the model.
+    assert reference_difference([-2.0] * 3, [[-1.0] * 8]) == pytest.approx(2 / 3)
