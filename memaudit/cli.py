@@ -11,6 +11,8 @@ import click
 import typer
 
 from memaudit.cli_contamination import GateCommand, baseline, contamination, merge
+from memaudit.cli_exploitation import exploitation
+from memaudit.cli_gap import gap
 from memaudit.cli_index import index_app, trace
 from memaudit.cli_laws import counterfactual, laws
 from memaudit.cli_plant import plant
@@ -267,7 +269,7 @@ def audit(
 
 
 app.command(cls=GateCommand)(contamination)
-for command in (merge, baseline, trace, plant, laws, counterfactual):
+for command in (merge, baseline, trace, plant, laws, counterfactual, exploitation, gap):
     app.command()(command)
 
 

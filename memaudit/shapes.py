@@ -99,6 +99,10 @@ REPORTS: Mapping[str, Shape] = {
     "extraction": REPORT_OF_ANY_KIND | {"kind": {"extraction"}},
     "laws": _SECTIONS | {"kind": {"laws"}},
     "counterfactual": _SECTIONS | {"kind": {"counterfactual"}},
+    "gap": _SECTIONS
+    | {"kind": {"gap"}, "verdict": {"found", "no-evidence", "inconclusive"}, "reasons": [str], "controls": [_CONTROL]},
+    "exploitation": _SECTIONS
+    | {"kind": {"exploitation"}, "verdict": {"found", "no-evidence", "inconclusive", "confounded"}, "reasons": [str]},
     "contamination": REPORT_OF_ANY_KIND
     | {
         "kind": {"contamination"},

@@ -59,6 +59,8 @@ HTML = Format(
         "contamination": "memaudit.report.contamination_page:render_run",
         "laws": "memaudit.report.sections_page:render_run",
         "counterfactual": "memaudit.report.sections_page:render_run",
+        "exploitation": "memaudit.report.sections_page:render_run",
+        "gap": "memaudit.report.sections_page:render_run",
     },
 )
 JSON = Format(REPORT, dict.fromkeys(HTML.renderers, "memaudit.report.machine:report_json"))
@@ -75,6 +77,8 @@ PRINTERS = {
     "contamination": "memaudit.report.contamination_terminal:print_contamination",
     "laws": "memaudit.report.sections_terminal:print_sections",
     "counterfactual": "memaudit.report.sections_terminal:print_sections",
+    "exploitation": "memaudit.report.sections_terminal:print_sections",
+    "gap": "memaudit.report.sections_terminal:print_sections",
 }
 """Kind of run -> ``module:function`` that prints its report on one screen."""
 

@@ -32,20 +32,27 @@ def graph_chart(graph: Mapping[str, Any], id: str) -> Chart | None:
         for x, y, low, high in s["points"]
         if y is not None and not (graph["x_scale"] == "log" and x <= 0)
     ]
+    years = _are_years([value["x"] for value in values])
     return Chart(
         id=id,
         title=graph["title"],
         description=graph["description"],
         svgs=draw(lambda width: _layers(graph, values, [visible(s["name"]) for s in lines], width), id),
         columns=["Line", graph["x"], graph["y"], "95% interval"],
-        rows=[[s["name"], *_row(point, graph["y_share"])] for s in lines for point in s["points"]],
+        rows=[[s["name"], *_row(point, graph["y_share"], years)] for s in lines for point in s["points"]],
     )
 
 
-def _row(point: list[float | None], share: bool) -> list[str]:
+def _row(point: list[float | None], share: bool, years: bool) -> list[str]:
     x, y, low, high = point
     words = percent if share else significant
-    return [significant(x), words(y), words(None) if low is None else f"[{words(low)}, {words(high)}]"]
+    place = str(int(x)) if years and x is not None else significant(x)
+    return [place, words(y), words(None) if low is None else f"[{words(low)}, {words(high)}]"]
+
+
+def _are_years(places: list[float]) -> bool:
+    """Return whether all places are whole numbers of four digits: 2020 is neither 2.02k nor 2,020."""
+    return all(place == int(place) and 1000 <= place < 10_000 for place in places)
 
 
 def _layers(graph: Mapping[str, Any], values: list[dict[str, Any]], names: list[str], width: int) -> Any:
@@ -70,4 +77,5 @@ def _x_axis(values: list[dict[str, Any]]) -> Any:
     alt = altair()
     places = sorted({v["x"] for v in values})
     every = -(-len(places) // MOST_TICKS)
-    return alt.Axis(values=places[::every], grid=False, format="~s", labelOverlap="greedy", titlePadding=10)
+    shown = "d" if _are_years(places) else "~s"
+    return alt.Axis(values=places[::every], grid=False, format=shown, labelOverlap="greedy", titlePadding=10)

@@ -9,6 +9,8 @@ from memaudit.runs import FinishedRun
 TITLES = {
     "laws": "How does memorization grow?",
     "counterfactual": "What does a model know only if it saw it?",
+    "gap": "Does it ace the old test and fail the new one?",
+    "exploitation": "Does the model know the labels of the test, and use them?",
 }
 """Kind of run -> what its page asks."""
 
