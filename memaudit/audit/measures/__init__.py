@@ -22,6 +22,7 @@ MEASURES = Registry(
         "use": "memaudit.audit.measures.use:USE",
         "infilling": "memaudit.audit.measures.infilling:INFILLING",
         "dose": "memaudit.audit.measures.dose:DOSE",
+        "cloze": "memaudit.audit.measures.cloze:CLOZE",
         "taxonomy": "memaudit.audit.measures.taxonomy:TAXONOMY",
         "protocol": "memaudit.audit.measures.protocol:PROTOCOL",
     },

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from memaudit.models.base import LanguageModel
 from memaudit.records import Decoding, Document, Window, WindowRecord
 from memaudit.sections import Section
 from memaudit.text.index.corpus_index import CorpusIndex
 from memaudit.text.windows import WindowOptions
+
+if TYPE_CHECKING:
+    from memaudit.audit.peers import Peers
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class Subject:
     options: WindowOptions
     decoding: Decoding
     """How samples are drawn (temperature 1 by default); greedy measures do not look at it."""
+    peers: Peers | None = None
+    """References and null model, and what the membership detectors were told; None where none is asked for."""
 
 
 class Measure(Protocol):

@@ -1,0 +1,213 @@
+"""Scores of whole documents, suspects against held-out ones: loss, zlib, Min-K%, Min-K%++, and beside references."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from memaudit.audit.blind import blind_baseline
+from memaudit.audit.detection import Detection, Sides, compare
+from memaudit.audit.measures.base import Subject
+from memaudit.audit.measures.documents import Member
+from memaudit.audit.measures.membership_section import section_of
+from memaudit.audit.membership_scores import score_texts
+from memaudit.audit.peers import NULL_NAME, Peers
+from memaudit.errors import InputError
+from memaudit.metrics.likelihood import (
+    FEWEST_REFERENCES,
+    loss_score,
+    min_k,
+    min_k_plus_plus,
+    offline_lira,
+    reference_difference,
+    zlib_score,
+)
+from memaudit.records import Document, FloatArray, TokenScores
+from memaudit.sections import Section
+
+Record = Mapping[str, Any]
+Scores = dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One score as reports explain it."""
+
+    label: str
+    definition: str
+
+
+SCORES = {
+    "loss": Score("Loss", "mean log p of the document's tokens (Yeom et al. 2018)"),
+    "zlib": Score("Zlib", "log p of the document / bytes of its text as zlib compresses it (Carlini et al. 2021)"),
+    "min-k": Score("Min-K%", "mean log p of the least probable 20% of the tokens (Shi et al. 2024)"),
+    "min-k++": Score(
+        "Min-K%++",
+        "mean of the lowest 20% of (log p - its expectation) / its deviation under the model (Zhang et al. 2024)",
+    ),
+    "reference": Score(
+        "Reference", "(log p of the document - mean of log p by the references) / tokens (Carlini et al. 2021)"
+    ),
+    "lira": Score(
+        "LiRA, offline", "the same difference in standard deviations of the references (Carlini et al. 2022)"
+    ),
+}
+"""Every score by the name of its detection."""
+BY_REFERENCE = ("reference", "lira")
+
+
+def primary(plan: Mapping[str, Any]) -> str:
+    """Return the detection that is named primary before anything is measured.
+
+    Beside a reference where there is one: the strongest move for every neural family. Else Min-K%, and for n-grams,
+    which know a seen document as a whole, the loss.
+    """
+    if plan["membership"]["references"]:
+        return "reference"
+    return "loss" if plan["model"]["family"] == "ngram" else "min-k"
+
+
+class Membership:
+    """One record a document, and a last one of what text alone tells (control C1)."""
+
+    name = "membership"
+    block = 64
+
+    def items(self, subject: Subject) -> list[Member | Literal["blind"]]:
+        """Return the suspects, then the held-out documents that no reference was trained on, then the control.
+
+        Raises:
+            InputError: Nothing was said about membership, or one side has no document.
+        """
+        peers = _peers(subject)
+        for name, side in (("suspects", peers.members), ("held-out documents", peers.heldout)):
+            if not side:
+                raise InputError(f"there are no {name} to compare", "membership is a comparison of two sides")
+        sides = (True, peers.members), (False, peers.heldout)
+        return [*(Member(member, document) for member, side in sides for document in side), "blind"]
+
+    def measure(self, subject: Subject, items: Sequence[Member | Literal["blind"]]) -> list[dict[str, Any]]:
+        """Return the scores of documents by the model, and by the models that never saw them."""
+        asked = [item for item in items if item != "blind"]
+        scored = iter(_scored(subject, asked) if asked else [])
+        return [{"blind": _blind(subject)} if item == "blind" else next(scored) for item in items]
+
+    def declared(self, plan: Mapping[str, Any]) -> list[str]:
+        """Return the scores that there will be: those beside references only where there are enough of them."""
+        references = len(plan["membership"]["references"])
+        left_out = BY_REFERENCE if not references else BY_REFERENCE[1:] if references < FEWEST_REFERENCES else ()
+        return [name for name in SCORES if name not in left_out]
+
+    def detections(self, records: Sequence[Record], plan: Mapping[str, Any]) -> list[Detection]:
+        """Test suspects against held-out documents by every declared score."""
+        documents = [record for record in records if "blind" not in record]
+        blind = next((record["blind"] for record in records if "blind" in record), None)
+        nulls = dict.fromkeys(name for record in documents for name in record["null"])
+        return [
+            compare(
+                documents,
+                [record["scores"][name] for record in documents],
+                {
+                    null: [record["null"].get(null, {}).get(name) for record in documents]
+                    for null in nulls
+                    if any(name in record["null"].get(null, {}) for record in documents)
+                },
+                name=name,
+                label=SCORES[name].label,
+                definition=SCORES[name].definition,
+                plan=plan,
+                blind=blind,
+            )
+            for name in self.declared(plan)
+        ]
+
+    def section(self, records: Sequence[Record], plan: Mapping[str, Any]) -> Section:
+        """Return all detections beside their controls, and the ROC curve of the primary one."""
+        documents = [record for record in records if "blind" not in record]
+        name = primary(plan)
+        curves = {"the model": Sides.of(documents, [record["scores"][name] for record in documents])}
+        for null in dict.fromkeys(null for record in documents for null in record["null"]):
+            values = [record["null"].get(null, {}).get(name) for record in documents]
+            curves[null] = Sides.of(documents, values)
+        return section_of(self.detections(records, plan), name, curves, documents, plan)
+
+
+def _peers(subject: Subject) -> Peers:
+    if subject.peers is None:
+        raise InputError("membership is asked beside models that never saw the documents", "give --membership")
+    return subject.peers
+
+
+def _scored(subject: Subject, items: Sequence[Member]) -> list[dict[str, Any]]:
+    """Return a record for every document."""
+    peers = _peers(subject)
+    options, model, references = peers.options, subject.model, peers.references()
+    encodings = model.tokenizer.encode_batch([item.document.text for item in items])
+    texts = [encoding.ids[: options.tokens] for encoding in encodings]
+    spans = [
+        item.document.text[: int(encoding.ends[len(ids) - 1])] if len(ids) else ""
+        for item, encoding, ids in zip(items, encodings, texts, strict=True)
+    ]
+    ours = score_texts(model, texts, None, options.masks, options.seed)
+    # A reference has a tokenizer of its own and reads the same text, however many tokens it makes of it.
+    theirs = [
+        score_texts(r.model, [e.ids for e in r.model.tokenizer.encode_batch(spans)], None, options.masks, options.seed)
+        for r in references
+    ]
+    nulls = [
+        score_texts(peers.null(item.member, item.document.id), [ids], None)[0]
+        for item, ids in zip(items, texts, strict=True)
+    ]
+    records = []
+    for i, (item, ids) in enumerate(zip(items, texts, strict=True)):
+        beside = [scores[i] for scores in theirs]
+        null = {NULL_NAME: _scores(nulls[i], spans[i], beside)}
+        for number, reference in enumerate(references):
+            others = beside[:number] + beside[number + 1 :]
+            null[reference.name] = _scores(beside[number], spans[i], others)
+        records.append(
+            {
+                "member": item.member,
+                "document": item.document.id,
+                "source": item.document.source,
+                "domain": item.document.domain,
+                "tokens": len(ids),
+                "scores": _scores(ours[i], spans[i], beside),
+                "null": null,
+            }
+        )
+    return records
+
+
+def _scores(tokens: TokenScores, text: str, references: Sequence[TokenScores]) -> Scores:
+    """Return every score of a document; those beside references only where there are enough of them."""
+    log_probs: FloatArray = tokens.log_prob
+    found: Scores = {
+        "loss": loss_score(log_probs),
+        "zlib": zlib_score(log_probs, text),
+        "min-k": min_k(log_probs),
+        "min-k++": min_k_plus_plus(log_probs, tokens.mean, tokens.std),
+    }
+    others = [reference.log_prob for reference in references]
+    if others:
+        found["reference"] = reference_difference(log_probs, others)
+    if len(others) >= FEWEST_REFERENCES:
+        found["lira"] = offline_lira(log_probs, others)
+    return found
+
+
+def _blind(subject: Subject) -> dict[str, Any]:
+    """Return what text alone tells of the part of the documents that is scored."""
+    peers = _peers(subject)
+    most = peers.options.tokens
+
+    def beginnings(documents: Sequence[Document]) -> list[str]:
+        encodings = subject.model.tokenizer.encode_batch([document.text for document in documents])
+        ends = [int(e.ends[:most][-1]) if len(e) else 0 for e in encodings]
+        return [document.text[:end] for document, end in zip(documents, ends, strict=True)]
+
+    return blind_baseline(beginnings(peers.members), beginnings(peers.heldout), peers.options.seed).as_record()
+
+
+MEMBERSHIP = Membership()
