@@ -15,6 +15,7 @@ from memaudit.cli_exploitation import exploitation
 from memaudit.cli_gap import gap
 from memaudit.cli_index import index_app, trace
 from memaudit.cli_laws import counterfactual, laws
+from memaudit.cli_membership import Reference, ReferenceCorpus, asked_membership
 from memaudit.cli_plant import plant
 from memaudit.cli_train import MaxExpand, Seed, Split, TextField, train_app
 
@@ -62,6 +63,10 @@ TokenWindows = Annotated[
 ]
 Measures = Annotated[
     str, typer.Option(metavar="LIST", help="Measure more: surface, coverage, probability, ...; several with commas.")
+]
+Membership = Annotated[
+    bool,
+    typer.Option("--membership", help="Compare scores of whole documents too: does the model know the training text?"),
 ]
 TopK = Annotated[int | None, typer.Option(min=1, help="Sample from the k most probable tokens.")]
 TopP = Annotated[float | None, typer.Option(min=0, max=1, help="Sample from the nucleus of mass p.")]
@@ -206,6 +211,9 @@ def audit(
     index: AuditIndex = None,
     copies: Annotated[bool, typer.Option(help="Count what is found, and what is said instead, in training.")] = True,
     measure: Measures = "",
+    membership: Membership = False,
+    reference: Reference = None,
+    reference_corpus: ReferenceCorpus = None,
     temperature: Annotated[float, typer.Option(help="For measures that sample; the verdict is greedy.")] = 1.0,
     top_k: TopK = None,
     top_p: TopP = None,
@@ -230,6 +238,7 @@ def audit(
       memaudit audit gpt2 --train hf:wikitext:wikitext-2-raw-v1:train[:1%] --heldout essays.txt --limit 300
       memaudit audit python:adapters:my_model --train 'books/*.txt' --heldout new.txt --max-rate 0.001
       memaudit audit models/gpt --train train.jsonl --heldout test.jsonl --measure surface,probability
+      memaudit audit models/gpt --train train.jsonl --heldout test.jsonl --membership --reference train
       memaudit audit EleutherAI/gpt-neo-1.3B --windows val_prefix.npy val_suffix.npy --measure protocol
     """
     from dataclasses import fields
@@ -242,6 +251,7 @@ def audit(
 
     announce_compilation()
     chosen = {field.name: call.params[field.name] for field in fields(AuditOptions) if field.name in call.params}
+    chosen["membership"] = asked_membership(call.params)
     options = AuditOptions(**chosen, measures=tuple(_names(measure)) if measure else ())
     loaded = load_model(model, device=device, dtype=dtype, allow_download=allow_download)
     with progress_bar("windows") as progress:

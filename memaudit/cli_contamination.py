@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperOption
 
+from memaudit import cli_membership as asking
 from memaudit.cli_train import MaxExpand, Split, TextField
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class GateCommand(TyperCommand):
 
 
 def contamination(
+    call: typer.Context,
     benchmark: Benchmarks,
     corpus: Corpora = None,
     index: Index = None,
@@ -84,8 +86,28 @@ def contamination(
     text_field: TextField = "text",
     split: Split = "auto",
     max_expand: MaxExpand = None,
+    model: asking.Model = None,
+    heldout: asking.Heldout = None,
+    reference: asking.Reference = None,
+    reference_corpus: asking.ReferenceCorpus = None,
+    detector: asking.Detectors = None,
+    randomised: asking.Randomised = False,
+    paired: asking.Paired = False,
+    guided: asking.Guided = "",
+    guided_split: asking.GuidedSplit = "test",
+    tokens: asking.Tokens = 512,
+    masks: asking.Masks = None,
+    alpha: asking.Alpha = 0.05,
+    detectable: asking.Detectable = 0.6,
+    order_permutations: asking.OrderPermutations = 999,
+    order_tokens: asking.OrderTokens = 64,
+    overlap_prefix: asking.OverlapPrefix = 0.5,
+    seed: asking.AskedSeed = 0,
+    device: asking.Device = "cpu",
+    dtype: asking.Dtype = "float32",
+    allow_download: asking.Download = False,
 ) -> None:
-    """Search a corpus for the items of a benchmark: has it seen the test?
+    """Has it seen the test? Search a corpus for the items of a benchmark, or ask a model.
 
     Items are found verbatim, after changes of case, spacing, typography and disguise, and with some words
     edited. The same command resumes an interrupted run.
@@ -93,15 +115,23 @@ def contamination(
     Quote the patterns of --corpus. Benchmarks stand before the first --corpus; after it there may be one,
     if none stands before, or any number after a bare --.
 
+    Where the corpus cannot be read, the model is asked: does it treat the items, or their order, as what it was
+    trained on, more than items that it cannot have seen?
+
     \b
     Examples:
       memaudit contamination test.jsonl --corpus 'data/*.jsonl.zst'
       memaudit contamination items.csv --corpus web.jsonl --field question --field answer --max-items 5
       memaudit contamination test.jsonl --index corpus.index --baseline accepted.json --format html,junit,sarif
       memaudit contamination test.jsonl --corpus 'data/*.jsonl' --shard 3/64 --out runs/share-3
+      memaudit contamination test.jsonl --model models/gpt --heldout new-items.jsonl --reference train
 
-    Exit codes: 0 policy met, 1 contamination found, 2 bad input, 3 inconclusive or a share only.
+    Exit codes: 0 policy met, or no evidence at a stated power; 1 contamination found; 2 bad input; 3 inconclusive,
+    confounded, or a share only.
     """
+    asking.refuse_mixture(call)
+    if model is not None:
+        asking.ask_model(call.params)
     from memaudit.audit.contamination import ContaminationOptions, contamination
     from memaudit.audit.contamination_evidence import Judgement
     from memaudit.report.terminal import announce_compilation, progress_bar

@@ -54,6 +54,9 @@ class Graph:
     """``symlog`` has a place for 0 and doubles otherwise, as doses do."""
     y_share: bool = True
     """Whether y is a share in [0, 1]."""
+    x_share: bool = False
+    y_scale: Literal["linear", "log"] = "linear"
+    """``log`` for shares that are to be told apart near 0, as ROC curves are at low rates of false alarm."""
 
 
 @dataclass(frozen=True, slots=True)

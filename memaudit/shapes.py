@@ -43,6 +43,7 @@ REPORT_OF_ANY_KIND: dict[str, Shape] = {
 _TABLE = {"caption": str, "columns": [{"label": str, "kind": str}], "rows": [list]}
 _GRAPH = {"title": str, "description": str, "x": str, "y": str, "series": [{"name": str, "points": [list]}]}
 _SECTION = {"title": str, "summary": str, "method": str, "tables": [_TABLE], "graphs": [_GRAPH], "notes": [str]}
+_ITEMS: dict[str, Shape] = {"specs": [str], "files": [_FILE], "items": int}
 _SECTIONS: dict[str, Shape] = {
     "schema_version": {1},
     "complete": bool,
@@ -103,6 +104,20 @@ REPORTS: Mapping[str, Shape] = {
     | {"kind": {"gap"}, "verdict": {"found", "no-evidence", "inconclusive"}, "reasons": [str], "controls": [_CONTROL]},
     "exploitation": _SECTIONS
     | {"kind": {"exploitation"}, "verdict": {"found", "no-evidence", "inconclusive", "confounded"}, "reasons": [str]},
+    "membership": _SECTIONS
+    | {
+        "kind": {"membership"},
+        "verdict": {"found", "no-evidence", "inconclusive", "confounded"},
+        "reasons": [str],
+        "controls": [_CONTROL],
+        "limits": [str],
+        "model": dict,
+        "benchmark": _ITEMS,
+        "heldout": _ITEMS,
+        "primary": str,
+        "detections": [{"name": str, "label": str, "p_value": (float,), "p_holm": (float,), "speaks": bool}],
+        "findings": [{"id": str, "source": str, "score": float}],
+    },
     "contamination": REPORT_OF_ANY_KIND
     | {
         "kind": {"contamination"},

@@ -30,6 +30,7 @@ FLOORS = [
     {"audit"},
     {"demo"},
     {"cli_train"},
+    {"cli_membership"},
     {"cli_contamination", "cli_exploitation", "cli_gap", "cli_index", "cli_laws", "cli_plant"},
     {"cli"},
     {"__init__"},

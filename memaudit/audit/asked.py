@@ -12,6 +12,7 @@ from memaudit.audit.copies import Measured, plan_copies
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.logged import asked_documents
 from memaudit.audit.options import AuditOptions
+from memaudit.audit.peers import Peers
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
 from memaudit.text.index.corpus_index import CorpusIndex
@@ -53,7 +54,8 @@ class Asked:
         windows = self.drawn.windows
         train, heldout = self.corpora or ((), ())
         sides = asked_documents(train, windows, True), asked_documents(heldout, windows, False)
-        return Subject(model, windows, (), *sides, index, options, options.decoding)
+        peers = None if options.membership is None else Peers(model, *sides, options.membership)
+        return Subject(model, windows, (), *sides, index, options, options.decoding, peers)
 
 
 def ask_text(

@@ -31,6 +31,11 @@ class Item:
     parts: dict[str, str]
     """Part -> raw text, never blank. ``both`` (``all`` of three or more) joins the parts, one to a line."""
 
+    @property
+    def whole(self) -> str:
+        """The text that stands for the item as a whole: its last part joins the others."""
+        return list(self.parts.values())[-1]
+
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:

@@ -14,7 +14,7 @@ from typing import Any
 
 import memaudit.stats as stats
 from memaudit.audit.benchmark import Benchmark
-from memaudit.audit.judgement import JudgedItem, check_own_items, judge, whole_text
+from memaudit.audit.judgement import JudgedItem, check_own_items, judge
 from memaudit.audit.layouts import ALL, BOTH, CONTEXT
 from memaudit.audit.matching import COMMON_SHARE, FEWEST_FUZZY_WORDS, MIN_COVERAGE, MIN_SIMILARITY, Match, mark_copied
 from memaudit.audit.scores import compare_scores, read_scores
@@ -281,7 +281,7 @@ def _parts(items: Sequence[JudgedItem], patterns: Patterns) -> list[dict[str, An
 def _finding(judged: JudgedItem, patterns: Patterns, scan: Scan, accepted: set[str], redact: bool) -> dict[str, Any]:
     item, best = judged.item, judged.matches[0]
     shown = [match for match in judged.matches if match.found == best.found][:SHOWN_DOCUMENTS]
-    id = fingerprint("contamination", "", whole_text(item))
+    id = fingerprint("contamination", "", item.whole)
     return {
         "id": id,
         "kind": "contamination",

@@ -21,6 +21,7 @@ from memaudit.audit.evidence import conclude
 from memaudit.audit.extraction_plan import BLOCK, make_plan
 from memaudit.audit.measures import measures
 from memaudit.audit.measures.logged import check_measures, measure_all
+from memaudit.audit.measures.membership import MEMBERSHIP
 from memaudit.audit.options import AuditOptions
 from memaudit.audit.result import Audit
 from memaudit.errors import InputError, ModelError
@@ -85,7 +86,7 @@ def audit(
     """
     chosen_writers = writers(formats)
     chosen = dataclasses.replace(options or AuditOptions(), **fields)
-    taken = measures(list(chosen.measures))
+    taken = [*measures(list(chosen.measures)), *([MEMBERSHIP] if chosen.membership else [])]
     loaded = load_model(str(model)) if isinstance(model, str | Path) else model
     name = name or (str(model) if isinstance(model, str | Path) else loaded.family)
     opened = None if index is None else CorpusIndex.open(index)
@@ -101,11 +102,14 @@ def audit(
     subject = asked.subject(loaded, training, chosen) if taken else None
     if subject is not None:
         check_measures(taken, subject)
+    peers = subject.peers if subject is not None else None
     plan = make_plan(
-        loaded, name, asked.sides, asked.drawn, chosen, asked.copies, taken, command, given_as_ids=asked.corpora is None
+        loaded, name, asked, chosen, taken, command, membership=None if peers is None else peers.describe()
     )
     folder = Path(out) if out else RUNS / f"{_file_name(loaded.family)}-{plan['identity'][:12]}"
     with RunDirectory.open(folder, plan) as run:
+        if peers is not None:
+            peers.settle(folder)
         started = perf_counter()
         blocks = _blocks(len(asked.drawn.windows))
         training = training or asked.training_index(needed=bool(run.pending(blocks)))

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from memaudit.audit.asked import Asked
 from memaudit.audit.controls import check_batches, check_ids, check_matching, check_round_trip
 from memaudit.audit.measures.base import Measure
 from memaudit.audit.measures.logged import describe_measures
@@ -24,50 +25,49 @@ BLOCK = 64
 def make_plan(
     model: LanguageModel,
     name: str,
-    sides: Sequence[Mapping[str, Any]],
-    drawn: WindowSet,
+    asked: Asked,
     options: WindowOptions,
-    copies: Mapping[str, Any],
     measures: Sequence[Measure],
     command: str,
     *,
-    given_as_ids: bool,
+    membership: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the plan of an audit, with its identity.
 
     Args:
         model: It scores three windows for the self-test.
         name: How reports call it.
-        sides: What was read of training and of held-out text.
-        drawn: The windows.
+        asked: The windows and the text behind them.
         options: Of the audit.
-        copies: Where copies are counted, if anywhere.
         measures: Taken after the windows.
         command: The command line that repeats the run.
-        given_as_ids: Whether the windows were given as token ids and not cut from text.
+        membership: What the scores of whole documents are compared by, if they are.
     """
+    drawn = asked.drawn
     batches, behaviour = check_batches(model, drawn.windows)
     body = {
         "schema_version": 1,
         "kind": "extraction",
-        "model": _describe_model(model, name) | {"self_test": behaviour},
-        "train": sides[0],
-        "heldout": sides[1],
+        "model": describe_model(model, name) | {"self_test": behaviour},
+        "train": asked.sides[0],
+        "heldout": asked.sides[1],
         "options": dataclasses.asdict(options),
         "windows": _describe_windows(drawn),
-        "copies": copies,
+        "copies": asked.copies,
         "measures": describe_measures(measures),
+        **({} if membership is None else {"membership": membership}),
         "block_size": BLOCK,
         "versions": versions(),
     }
-    round_trip = check_ids if given_as_ids else check_round_trip
+    round_trip = check_ids if asked.corpora is None else check_round_trip
     controls = [round_trip(model, drawn.windows), batches, check_matching(drawn)]
     shown = {"controls": [dataclasses.asdict(control) for control in controls], "command": command}
     plan: dict[str, Any] = json.loads(strict_json(body | shown | {"identity": identity(body)}))
     return plan
 
 
-def _describe_model(model: LanguageModel, name: str) -> dict[str, Any]:
+def describe_model(model: LanguageModel, name: str) -> dict[str, Any]:
+    """Return what a plan says of a model."""
     return {
         "name": name,
         "family": model.family,

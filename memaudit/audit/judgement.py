@@ -71,11 +71,11 @@ def needles_of(benchmark: Benchmark) -> list[Needle]:
 
 def check_own_items(benchmark: Benchmark) -> Control:
     """Look for items of the benchmark in documents that hold them: what is planted must be found."""
-    long_enough = (item for item in benchmark.items if len(words_of(whole_text(item)).texts) >= SEED)
+    long_enough = (item for item in benchmark.items if len(words_of(item.whole).texts) >= SEED)
     chosen = list(islice(long_enough, CONTROL_ITEMS))
     missed = []
     for item in chosen:
-        patterns = build_patterns([Needle(0, "whole", whole_text(item))])
+        patterns = build_patterns([Needle(0, "whole", item.whole)])
         scan = scan_texts([f"Before it. {patterns.needles[0].text}\nAfter it."], patterns, ["control"])
         matcher = Matcher(patterns, scan)
         if not any(matcher.match(candidate).found for candidate in scan.candidates):
@@ -87,11 +87,6 @@ def check_own_items(benchmark: Benchmark) -> Control:
         return Control(name, False, f"{len(missed)} of {len(chosen)} were not found, first {missed[0]}")
     found = counted(len(chosen), "item was", "items were")
     return Control(name, True, f"{len(chosen)} of {found} found in documents made of them")
-
-
-def whole_text(item: Item) -> str:
-    """Return the text that stands for the item as a whole: its last part joins the others."""
-    return list(item.parts.values())[-1]
 
 
 def _whole_needles(patterns: Patterns) -> list[int]:

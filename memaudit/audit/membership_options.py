@@ -46,9 +46,15 @@ class MembershipOptions:
     guided: str = ""
     """Name of the data set in the guided instruction; empty: not asked (only instruction-tuned models follow it)."""
     guided_split: str = "test"
+    fields: tuple[str, ...] = ()
+    """Fields of an item that make its text; empty: those of its layout, where that is well known."""
+    skip_bad: bool = False
+    max_expand: int | None = None
     text_field: str = "text"
     split: Split = "auto"
-    """How text of ``reference_corpus`` becomes documents."""
+    """With ``text_field``: how text of ``reference_corpus`` becomes documents."""
+    detectors: tuple[str, ...] = ()
+    """By name (see `memaudit.audit.membership`); empty: all that this model and these sides allow."""
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from memaudit.audit.membership_options import MembershipOptions
 from memaudit.errors import InputError
 from memaudit.records import Decoding
 from memaudit.text.read import Split
@@ -23,6 +24,8 @@ class AuditOptions(WindowOptions):
     """Whether suffixes and other continuations are counted in the training text."""
     measures: tuple[str, ...] = ()
     """What is measured beside the windows, by name: see `memaudit.audit.measures`."""
+    membership: MembershipOptions | None = None
+    """How the scores of whole documents are compared, as `memaudit contamination --model` does; None: not at all."""
     temperature: float = 1.0
     """With ``top_k`` and ``top_p``: how measures that sample do so. The verdict rests on greedy decoding."""
     top_k: int | None = None

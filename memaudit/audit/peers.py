@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,9 +62,10 @@ class Peers:
         members: Sequence[Document],
         heldout: Sequence[Document],
         options: MembershipOptions,
+        load: Callable[[str], LanguageModel] = load_model,
     ) -> None:
         self.options, self.members = options, list(members)
-        self._model = model
+        self._model, self._load = model, load
         self._folder: Path | None = None
         self._given = [spec for spec in options.references if spec != TRAIN]
         self._to_train = options.references.count(TRAIN)
@@ -82,8 +83,8 @@ class Peers:
     def describe(self) -> dict[str, Any]:
         """Return what a plan says: the options, ``references`` (spec, sha256 or what they are trained on), ``null``.
 
-        Beside them ``set_apart``, the held-out documents that references are trained on, and ``excluded``, the
-        documents that they are not trained on because a compared one stands in them.
+        Beside them ``asked_references`` as they were given, ``set_apart``, the held-out documents that references are
+        trained on, and ``excluded``, the documents that they are not trained on because a compared one stands in them.
         """
         trained = [
             {
@@ -100,6 +101,7 @@ class Peers:
             for r in self._loaded
         ]
         told = asdict(self.options) | {"references": [*given, *trained], "null": NULL_NAME}
+        told["asked_references"] = list(self.options.references)
         return told | {"set_apart": len(self.set_apart), "excluded": self._corpus[1] if self._to_train else 0}
 
     def settle(self, folder: Path) -> None:
@@ -120,7 +122,7 @@ class Peers:
 
     @cached_property
     def _loaded(self) -> list[Reference]:
-        references = [Reference(spec, load_model(spec), trained=False) for spec in self._given]
+        references = [Reference(spec, self._load(spec), trained=False) for spec in self._given]
         for reference in references:
             if reference.model.sha256 and reference.model.sha256 == self._model.sha256:
                 raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,31 +22,41 @@ class Suspects:
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
-        self._wordless: set[str] = set()
-        self._by_opening: dict[int, dict[int, list[Words]]] = {}
-        for text, words in zip(texts, _words(texts), strict=True):
+        self._count = len(texts)
+        self._wordless: dict[str, list[int]] = {}
+        self._by_opening: dict[int, dict[int, list[tuple[int, Words]]]] = {}
+        for number, (text, words) in enumerate(zip(texts, _words(texts), strict=True)):
             if not len(words):
-                self._wordless.add(text.strip())
+                self._wordless.setdefault(text.strip(), []).append(number)
                 continue
             length = min(OPENING, len(words))
             key = int(_windows(words, length)[0])
-            self._by_opening.setdefault(length, {}).setdefault(key, []).append(words)
+            self._by_opening.setdefault(length, {}).setdefault(key, []).append((number, words))
         self._keys = {
             length: np.fromiter(found, np.uint64, count=len(found)) for length, found in self._by_opening.items()
         }
 
     def stand_in(self, texts: Sequence[str]) -> list[bool]:
         """Return which texts equal or contain one of them, after normalisation."""
-        found = [self._stand_in(words) for words in _words(texts)]
-        return [hit or text.strip() in self._wordless for hit, text in zip(found, texts, strict=True)]
+        return [any(True for _ in found) for found in self._found_in(texts)]
 
-    def _stand_in(self, words: Words) -> bool:
+    def standing_in(self, texts: Sequence[str]) -> list[bool]:
+        """Return which of them stand in one of the texts, or equal it."""
+        found = {number for numbers in self._found_in(texts) for number in numbers}
+        return [number in found for number in range(self._count)]
+
+    def _found_in(self, texts: Sequence[str]) -> Iterator[Iterator[int]]:
+        """Yield for every text the numbers of those that stand in it."""
+        for text, words in zip(texts, _words(texts), strict=True):
+            yield itertools.chain(self._wordless.get(text.strip(), ()), self._among(words))
+
+    def _among(self, words: Words) -> Iterator[int]:
         for length, by_key in self._by_opening.items():
             windows = _windows(words, length)
             for place in np.flatnonzero(np.isin(windows, self._keys[length])):
-                if any(np.array_equal(words[place : place + len(w)], w) for w in by_key[int(windows[place])]):
-                    return True
-        return False
+                for number, own in by_key[int(windows[place])]:
+                    if np.array_equal(words[place : place + len(own)], own):
+                        yield number
 
 
 def same_words(texts: Sequence[str]) -> list[int]:

@@ -18,6 +18,9 @@ from memaudit.report.wording import interval, percent, visible
 INK, MUTED, RULE, PAPER = "#1d1b18", "#5d5850", "#e2dccf", "#fbf9f4"
 SERIES = ("#0072b2", "#d55e00", "#00805e", "#8f4a8a", "#6b6355", "#a8860b")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+DASHES = ((1, 0), (7, 3), (2, 3), (9, 3, 2, 3), (4, 2), (1, 2))
+MOST_MARKED = 30
+"""Points of a line, on average, from which on dashes tell lines apart instead of marks."""
 WIDTHS = (("wide", 900), ("narrow", 330))
 MAX_SERIES = len(SERIES)
 
@@ -140,7 +143,7 @@ def _dose_layers(values: list[dict[str, Any]], names: list[str], copies: list[in
 
 
 def banded_lines(values: list[dict[str, Any]], names: list[str], x: Any, y: Any, scale: Any, width: int) -> Any:
-    """Return a line a series with its interval as a band, told apart by colour and by mark.
+    """Return a line a series with its interval as a band, told apart by colour, and by mark or dash.
 
     Args:
         values: One row a point: ``series``, ``low``, ``high``, and the fields that ``x`` and ``y`` encode.
@@ -157,6 +160,11 @@ def banded_lines(values: list[dict[str, Any]], names: list[str], x: Any, y: Any,
     shape = alt.Shape("series:N", sort=names, scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), **guide)
     base = alt.Chart(alt.Data(values=values))
     band = base.mark_area(opacity=0.11).encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q", color=colour)
+    if len(values) > MOST_MARKED * len(names):  # marks would hide the line
+        dashes = alt.Scale(domain=names, range=[list(dash) for dash in DASHES[: len(names)]])
+        dash = alt.StrokeDash("series:N", sort=names, scale=dashes, **guide)
+        line = base.mark_line(strokeWidth=2.2).encode(x=x, y=y, color=colour, strokeDash=dash)
+        return line.properties(width=width, height=340 if width > 400 else 240)
     line = base.mark_line(strokeWidth=2.2, strokeJoin="round").encode(x=x, y=y, color=colour)
     dots = base.mark_point(filled=True, size=72, opacity=1, stroke=PAPER, strokeWidth=1.2).encode(
         x=x, y=y, color=colour, shape=shape

@@ -61,6 +61,7 @@ HTML = Format(
         "counterfactual": "memaudit.report.sections_page:render_run",
         "exploitation": "memaudit.report.sections_page:render_run",
         "gap": "memaudit.report.sections_page:render_run",
+        "membership": "memaudit.report.sections_page:render_run",
     },
 )
 JSON = Format(REPORT, dict.fromkeys(HTML.renderers, "memaudit.report.machine:report_json"))
@@ -69,6 +70,7 @@ JUNIT = Format(
     {
         "extraction": "memaudit.report.machine:extraction_junit",
         "contamination": "memaudit.report.machine:contamination_junit",
+        "membership": "memaudit.report.machine:membership_junit",
     },
 )
 SARIF = Format("results.sarif", dict.fromkeys(JUNIT.renderers, "memaudit.report.sarif:sarif"))
@@ -79,6 +81,7 @@ PRINTERS = {
     "counterfactual": "memaudit.report.sections_terminal:print_sections",
     "exploitation": "memaudit.report.sections_terminal:print_sections",
     "gap": "memaudit.report.sections_terminal:print_sections",
+    "membership": "memaudit.report.sections_terminal:print_membership",
 }
 """Kind of run -> ``module:function`` that prints its report on one screen."""
 

@@ -25,6 +25,7 @@ LONGEST = 1000
 _TITLES = {
     "memaudit/contamination": "Benchmark item stands in the corpus",
     "memaudit/extraction": "Training text is recited",
+    "memaudit/membership": "The model has seen the benchmark",
 }
 
 
@@ -53,9 +54,9 @@ def workflow_commands(report: Mapping[str, Any]) -> list[str]:
     Findings that a baseline accepts have none; an inconclusive run says so first, without a file.
     """
     commands = []
-    if report["verdict"] == "inconclusive":
+    if report["verdict"] in ("inconclusive", "confounded"):
         why = "; ".join([report["headline"], *report["reasons"]])
-        commands.append(_command("error", why, title="memaudit: inconclusive"))
+        commands.append(_command("error", why, title=f"memaudit: {report['verdict']}"))
     open_problems = [problem for problem in problems(report) if not problem.accepted]
     room = MAX_ANNOTATIONS - len(commands)
     shown = open_problems if len(open_problems) <= room else open_problems[: room - 1]
@@ -134,6 +135,20 @@ def _metrics(report: Mapping[str, Any]) -> list[str]:
     return [_table(["Metric", "Training text", "Held-out text", "Difference, points"], rows)]
 
 
+def _detectors(report: Mapping[str, Any]) -> list[str]:
+    """Return the table of the detectors, each with whether it may speak."""
+    rows = [
+        [
+            f"<strong>{_text(d['label'])}</strong>" if d["name"] == report["primary"] else _text(d["label"]),
+            wording.p_value(d["p_value"]),
+            wording.p_value(d["p_holm"]),
+            "yes" if d["speaks"] else "no",
+        ]
+        for d in report["detections"]
+    ]
+    return [_table(["Detector", "p", "p, Holm", "May speak"], rows)]
+
+
 def _findings(found: Iterable[Problem]) -> str:
     rows = [[problem.level, _code(str(problem.place)), _code(problem.sentence)] for problem in found]
     return _table(["Level", "Where", "What"], rows)
@@ -164,4 +179,4 @@ def _text(text: str) -> str:
     return html.escape(one_line(text, LONGEST))
 
 
-_KINDS = {"contamination": _rules, "extraction": _metrics}
+_KINDS = {"contamination": _rules, "extraction": _metrics, "membership": _detectors}

@@ -9,6 +9,8 @@ from memaudit.report.charts import MAX_SERIES, Chart, altair, banded_lines, draw
 from memaudit.report.wording import percent, significant, visible
 
 MOST_TICKS = 9
+DECADES = (0.0001, 0.001, 0.01, 0.1, 1)
+"""Ticks of shares on a logarithmic axis."""
 
 
 def graph_chart(graph: Mapping[str, Any], id: str) -> Chart | None:
@@ -30,7 +32,7 @@ def graph_chart(graph: Mapping[str, Any], id: str) -> Chart | None:
         }
         for s in lines
         for x, y, low, high in s["points"]
-        if y is not None and not (graph["x_scale"] == "log" and x <= 0)
+        if y is not None and not (graph["x_scale"] == "log" and x <= 0) and not (_is_log(graph) and y <= 0)
     ]
     years = _are_years([value["x"] for value in values])
     return Chart(
@@ -57,18 +59,38 @@ def _are_years(places: list[float]) -> bool:
 
 def _layers(graph: Mapping[str, Any], values: list[dict[str, Any]], names: list[str], width: int) -> Any:
     alt = altair()
-    x = alt.X("x:Q", title=visible(graph["x"]), scale=_x_scale(graph, values), axis=_x_axis(values))
+    axis = _decades([v["x"] for v in values], grid=False) if graph.get("x_share") else _x_axis(values)
+    x = alt.X("x:Q", title=visible(graph["x"]), scale=_x_scale(graph, values), axis=axis)
     share = graph["y_share"]
+    if _is_log(graph):
+        places = [v["y"] for v in values]
+        y = alt.Y("y:Q", title=visible(graph["y"]), scale=_log(places), axis=_decades(places))
+        return banded_lines(values, names, x, y, _log(places), width)
     ticks = {"format": ".0%", "values": [0, 0.25, 0.5, 0.75, 1]} if share else {"format": "~s"}
     scale = alt.Scale(domain=[0, 1]) if share else alt.Scale(zero=False)
     y = alt.Y("y:Q", title=None if share else visible(graph["y"]), scale=scale, axis=alt.Axis(**ticks))
     return banded_lines(values, names, x, y, scale, width)
 
 
+def _is_log(graph: Mapping[str, Any]) -> bool:
+    return bool(graph.get("y_scale") == "log")
+
+
+def _log(shares: list[float]) -> Any:
+    return altair().Scale(type="log", domain=[min(shares), 1], nice=False)
+
+
+def _decades(shares: list[float], **options: Any) -> Any:
+    ticks = [tick for tick in DECADES if tick >= min(shares)]
+    return altair().Axis(values=ticks, format=".3~%", titlePadding=10, **options)
+
+
 def _x_scale(graph: Mapping[str, Any], values: list[dict[str, Any]]) -> Any:
     alt = altair()
     if graph["x_scale"] == "symlog":
         return alt.Scale(type="symlog", constant=1, domain=[0, max(v["x"] for v in values)], nice=False)
+    if graph.get("x_share"):
+        return _log([v["x"] for v in values])
     return alt.Scale(type=graph["x_scale"], nice=False, zero=False)
 
 

@@ -16,7 +16,7 @@ from memaudit.runs import FinishedRun
 MAX_CASES = 1000
 """Contaminated items that are listed one by one."""
 _OUTCOMES = ("failure", "error", "skipped")
-_OUTCOME = {"found": "failure", "inconclusive": "skipped"}
+_OUTCOME = {"found": "failure", "inconclusive": "skipped", "confounded": "skipped"}
 _NOT_XML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -61,6 +61,29 @@ def contamination_junit(run: FinishedRun) -> bytes:
         ET.SubElement(policy, "system-out").text = _xml(notes[0])
     cases = [policy, *_control_cases(report), *(_finding_case(problem) for problem in found[:MAX_CASES])]
     return _junit("contamination", cases)
+
+
+def membership_junit(run: FinishedRun) -> bytes:
+    """Return a membership run as JUnit XML: a test case for the verdict, one for every control and every detector.
+
+    A detector fails only where its answer counts as evidence; one that may not speak is skipped and says why.
+    """
+    report = run.report
+    least = report["power"]["sentence"]
+    policy = _policy_case(report, "no evidence that the model has seen the benchmark", [least])
+    cases = [policy, *_control_cases(report), *map(_detection_case, report["detections"])]
+    return _junit(report["model"]["name"], cases)
+
+
+def _detection_case(detection: Mapping[str, Any]) -> ET.Element:
+    case = _case(f"detector: {detection['label']}")
+    failing = [f"{c['name']}: {c['detail']}" for c in detection["controls"] if c["passed"] is False]
+    said = f"p = {detection['p_value']}, Holm {detection['p_holm']}; {detection['reason']}"
+    if detection["rejects"] and detection["speaks"]:
+        ET.SubElement(case, "failure", {"message": _xml(said)})
+    elif detection["p_value"] is None or (detection["rejects"] and failing):
+        ET.SubElement(case, "skipped", {"message": _xml("; ".join([said, *failing]))})
+    return case
 
 
 def _junit(name: str, cases: list[ET.Element]) -> bytes:

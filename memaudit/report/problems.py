@@ -149,6 +149,28 @@ def _recited(report: Mapping[str, Any]) -> list[Problem]:
     ]
 
 
+def _seen(report: Mapping[str, Any]) -> list[Problem]:
+    """Return the detectors whose answers are evidence that a model has seen a benchmark."""
+    shown = {detection["name"]: detection for detection in report["detections"]}
+    files = {file["path"] for file in report["benchmark"]["files"]}
+    model = _name(report["model"]["name"])
+    return [
+        Problem(
+            id=finding["id"],
+            rule="memaudit/membership",
+            level="error",
+            name=f"detector {shown[finding['metric']]['label']}",
+            sentence=f"{model} has seen this benchmark, says {shown[finding['metric']]['label']}:"
+            f" p = {shown[finding['metric']]['p_holm']:.2g} over {len(shown)} detectors.",
+            place=place(finding["source"], files),
+            related=[],
+            accepted=False,
+            properties={key: finding[key] for key in ("metric", "score")},
+        )
+        for finding in report["findings"]
+    ]
+
+
 def _name(text: object) -> str:
     line = _line(str(text))
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
@@ -159,4 +181,4 @@ def _line(text: str) -> str:
     return visible(" ".join(text.split()))
 
 
-_KINDS = {"contamination": _contaminated, "extraction": _recited}
+_KINDS = {"contamination": _contaminated, "extraction": _recited, "membership": _seen}

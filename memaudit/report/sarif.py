@@ -38,6 +38,18 @@ _RULES = {
         },
         "help": {"text": "Deduplicate or remove the document and train again, or filter what the model says."},
     },
+    "membership": {
+        "id": "memaudit/membership",
+        "name": "BenchmarkSeenByModel",
+        "shortDescription": {"text": "A model has seen a benchmark."},
+        "fullDescription": {
+            "text": "The model treats the items of a benchmark, or their order, as what it was trained on, more than "
+            "items of the same kind that it cannot have seen, and every control holds."
+        },
+        "help": {
+            "text": "Report results on items that are newer than the model, or name the contamination beside them."
+        },
+    },
 }
 
 

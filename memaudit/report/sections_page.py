@@ -1,4 +1,4 @@
-"""The page of a run that measures and judges nothing: its sections, and how to repeat it."""
+"""The page of a run that is made of sections: its verdict where it has one, what was asked, how to repeat it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ TITLES = {
     "laws": "How does memorization grow?",
     "counterfactual": "What does a model know only if it saw it?",
     "gap": "Does it ace the old test and fail the new one?",
+    "membership": "Has the model seen the benchmark?",
     "exploitation": "Does the model know the labels of the test, and use them?",
 }
 """Kind of run -> what its page asks."""

@@ -22,7 +22,13 @@ from rich.text import Text
 from memaudit.errors import one_line
 from memaudit.report import wording
 
-STYLES = {"found": "bold red", "clean": "bold green", "inconclusive": "bold yellow"}
+STYLES = {
+    "found": "bold red",
+    "clean": "bold green",
+    "no-evidence": "bold",
+    "inconclusive": "bold yellow",
+    "confounded": "bold yellow",
+}
 EXCERPT = 72
 """Characters of a finding that are shown."""
 PLAIN_WIDTH = 110

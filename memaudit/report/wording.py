@@ -22,9 +22,15 @@ _HIDDEN = re.compile(
 NONE = "–"
 """What stands where a value is undefined."""
 FAMILIES = {"ngram": "n-gram", "rnn": "RNN", "gpt": "GPT", "bert": "BERT"}
-SYMBOLS = {"found": "●", "clean": "○", "inconclusive": "◐"}
-"""Full, empty, half: told apart by shape, in colour or not."""
-VERDICTS = {"found": "Found", "clean": "Clean", "inconclusive": "Inconclusive"}
+SYMBOLS = {"found": "●", "clean": "○", "no-evidence": "◌", "inconclusive": "◐", "confounded": "⊘"}
+"""Full, empty, dotted, half, crossed: told apart by shape, in colour or not."""
+VERDICTS = {
+    "found": "Found",
+    "clean": "Clean",
+    "no-evidence": "No evidence",
+    "inconclusive": "Inconclusive",
+    "confounded": "Confounded",
+}
 
 
 def visible_parts(text: str) -> Iterator[tuple[str, bool]]:

@@ -103,7 +103,7 @@ def test_records_hold_every_score_by_the_model_and_by_what_never_saw_the_documen
     subject, plan = asked(SEEN, references=specs)
     *records, last = measured(subject)
     assert [r["document"] for r in records] == [d.id for d in [*MEMBERS, *HELDOUT]]
-    assert set(last) == {"blind"}
+    assert set(last) == {"blind", "unigram"}
     for record in records:
         assert set(record) == {"member", "document", "source", "domain", "tokens", "scores", "null"}
         assert list(record["scores"]) == MEMBERSHIP.declared(plan)

@@ -13,6 +13,7 @@ from memaudit import stats
 from memaudit.audit.measures.base import Subject
 from memaudit.errors import InputError
 from memaudit.records import Document, TokenIds
+from memaudit.report.wording import percent
 from memaudit.sections import Value
 
 Record = Mapping[str, Any]
@@ -115,7 +116,7 @@ def shown(rate: stats.Rate) -> str:
     """Return a rate in words: ``12.0% [8.1%, 17.0%]``."""
     if rate.rate is None or rate.low is None or rate.high is None:
         return "an unknown share"
-    return f"{stats.percent(rate.rate)} [{stats.percent(rate.low)}, {stats.percent(rate.high)}]"
+    return f"{percent(rate.rate)} [{percent(rate.low)}, {percent(rate.high)}]"
 
 
 def median(values: Sequence[float]) -> float | None:

@@ -17,16 +17,31 @@ Progress = Callable[[int, int], None]
 def measure_all(
     measures: Sequence[Measure], subject: Subject, run: RunDirectory, progress: Progress | None = None
 ) -> list[dict[str, Any]]:
-    """Take every measure, log each block as soon as it is done, and return the sections of the report.
+    """Take every measure and return the sections of the report, as `take_all` does.
 
     Args:
         measures: In the order of the report.
-        subject: What they are taken of.
-        run: Its log holds the windows already, under the first indices.
+        subject: What they are taken of; the log holds its windows already, under the first indices.
+        run: Keeps the log.
         progress: Told after every block.
     """
-    sections, first = [], len(subject.windows)
-    for measure in measures:
+    taken = take_all([(measure, subject) for measure in measures], run, len(subject.windows), progress)
+    return [dataclasses.asdict(measure.section(taken[measure.name], run.plan)) for measure in measures]
+
+
+def take_all(
+    asked: Sequence[tuple[Measure, Subject]], run: RunDirectory, first: int, progress: Progress | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """Take measures one after the other, log each block as soon as it is done, and return all records by measure.
+
+    Args:
+        asked: Each measure and what it is taken of.
+        run: Its log may hold some of them.
+        first: Index of the first record in the log.
+        progress: Told after every block.
+    """
+    taken = {}
+    for measure, subject in asked:
         items = measure.items(subject)
         places = range(first, first + len(items))
         blocks = [places[at : at + measure.block] for at in range(0, len(items), measure.block)]
@@ -35,10 +50,9 @@ def measure_all(
             run.append([{**r, "index": i, "measure": measure.name} for i, r in zip(block, records, strict=True)])
             if progress:
                 progress(block.stop - first, len(items))
-        section = measure.section([run.records[place] for place in places], run.plan)
-        sections.append(dataclasses.asdict(section))
+        taken[measure.name] = [run.records[place] for place in places]
         first = places.stop
-    return sections
+    return taken
 
 
 def check_measures(measures: Sequence[Measure], subject: Subject) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from memaudit.audit.blind import blind_baseline
 from memaudit.audit.detection import Detection, Sides, compare
 from memaudit.audit.measures.base import Subject
@@ -21,9 +23,10 @@ from memaudit.metrics.likelihood import (
     min_k_plus_plus,
     offline_lira,
     reference_difference,
+    unigram_entropy,
     zlib_score,
 )
-from memaudit.records import Document, FloatArray, TokenScores
+from memaudit.records import FloatArray, TokenScores
 from memaudit.sections import Section
 
 Record = Mapping[str, Any]
@@ -91,7 +94,7 @@ class Membership:
         """Return the scores of documents by the model, and by the models that never saw them."""
         asked = [item for item in items if item != "blind"]
         scored = iter(_scored(subject, asked) if asked else [])
-        return [{"blind": _blind(subject)} if item == "blind" else next(scored) for item in items]
+        return [_of_text(subject) if item == "blind" else next(scored) for item in items]
 
     def declared(self, plan: Mapping[str, Any]) -> list[str]:
         """Return the scores that there will be: those beside references only where there are enough of them."""
@@ -197,17 +200,18 @@ def _scores(tokens: TokenScores, text: str, references: Sequence[TokenScores]) -
     return found
 
 
-def _blind(subject: Subject) -> dict[str, Any]:
-    """Return what text alone tells of the part of the documents that is scored."""
+def _of_text(subject: Subject) -> dict[str, Any]:
+    """Return what the scored part of the documents says without any model: the blind baseline, unigram entropies."""
     peers = _peers(subject)
-    most = peers.options.tokens
-
-    def beginnings(documents: Sequence[Document]) -> list[str]:
+    most, texts, entropies = peers.options.tokens, [], []
+    for documents in (peers.members, peers.heldout):
         encodings = subject.model.tokenizer.encode_batch([document.text for document in documents])
         ends = [int(e.ends[:most][-1]) if len(e) else 0 for e in encodings]
-        return [document.text[:end] for document, end in zip(documents, ends, strict=True)]
-
-    return blind_baseline(beginnings(peers.members), beginnings(peers.heldout), peers.options.seed).as_record()
+        texts.append([document.text[:end] for document, end in zip(documents, ends, strict=True)])
+        ids = np.concatenate([encoding.ids[:most] for encoding in encodings])
+        entropies.append(unigram_entropy(ids) if len(ids) else None)
+    blind = blind_baseline(texts[0], texts[1], peers.options.seed)
+    return {"blind": blind.as_record(), "unigram": dict(zip(("members", "heldout"), entropies, strict=True))}
 
 
 MEMBERSHIP = Membership()

@@ -37,7 +37,7 @@ def section_of(
     return Section(
         "membership",
         "Scores of whole documents",
-        _summary(first),
+        _summary(first, options["alpha"]),
         f"Of each document the first {options['tokens']:,} tokens are scored; higher looks seen. {_how_read(plan)}"
         " Suspects are tested against held-out documents, one value a document. A detector speaks only where its"
         " controls hold: text alone does not tell the sides apart (C1), the model does so better than models that saw"
@@ -49,13 +49,15 @@ def section_of(
     )
 
 
-def _summary(detection: Detection) -> str:
+def _summary(detection: Detection, alpha: float) -> str:
     effect = detection.effect
     if detection.p_value is None or effect.estimate is None:
         return f"{detection.label} (primary): no test: {detection.reason}"
     interval = "" if effect.low is None else f" [{effect.low:.3f}, {effect.high:.3f}]"
     failed = [control.name for control in detection.controls if control.passed is False]
-    speaks = "" if not failed else f"; no evidence, for a control fails: {', '.join(failed)}"
+    speaks = (
+        "" if not failed or detection.p_value > alpha else f"; no evidence, for a control fails: {', '.join(failed)}"
+    )
     return (
         f"{detection.label} (primary), {detection.members:,} suspects against {detection.heldout:,} held-out documents:"
         f" AUC {effect.estimate:.3f}{interval}, p = {detection.p_value:.3g}{speaks}"
@@ -128,6 +130,8 @@ def _graphs(curves: Mapping[str, Sides], detection: Detection) -> list[Graph]:
             "Suspects above",
             [*series, Series("guessing", diagonal)],
             x_scale="log",
+            x_share=True,
+            y_scale="log",
         )
     ]
 

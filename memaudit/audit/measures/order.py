@@ -245,7 +245,7 @@ def _differences(records: Sequence[Record]) -> FloatArray:
 
 def _effect(asked: Sequence[Record]) -> Effect:
     """Return nats a document over the mean order, with Student's interval over shards."""
-    name = "log-probability over the mean order, nats per document"
+    name = "nats a document over the mean order"
     if not asked:
         return Effect(name, None)
     differences = _differences(asked)

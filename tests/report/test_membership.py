@@ -1,0 +1,141 @@
+"""A membership run in every format: the same verdict and counts, and nothing of the data acting."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from rich.console import Console
+
+from memaudit.report.formats import print_report
+from memaudit.report.github import step_summary, workflow_commands
+from memaudit.report.machine import membership_junit
+from memaudit.report.sarif import sarif
+from memaudit.report.sections_page import render_run
+from memaudit.report.wording import SYMBOLS, VERDICTS
+from memaudit.runs import FinishedRun
+from memaudit.sections import Column, Graph, Section, Series, Table
+from memaudit.shapes import REPORTS, misfit
+from tests.report.conftest import HOSTILE
+from tests.report.pages import OURS, Page
+
+DETECTORS = ("loss", "min-k", "reference", "order")
+CURVE = [[i / 200, (i / 200) ** 0.5, None, None] for i in range(1, 201)]
+
+
+def detection(name: str, words: str, rejects: bool, speaks: bool) -> dict[str, Any]:
+    return {
+        "name": name,
+        "label": f"{name} {words}",
+        "definition": words,
+        "p_value": 0.0001 if rejects else 0.4,
+        "p_holm": 0.0004 if rejects else 1.0,
+        "reason": words,
+        "effect": {"name": words, "estimate": 0.61, "low": 0.55, "high": 0.67},
+        "members": 200,
+        "heldout": 200,
+        "undefined": 0,
+        "effect_size": 0.3,
+        "controls": [{"name": f"C2 {words}", "passed": speaks, "detail": words}],
+        "speaks": speaks,
+        "rejects": rejects,
+    }
+
+
+def made(verdict: str = "found", words: str = "plain") -> dict[str, Any]:
+    found = verdict == "found"
+    detections = [detection(name, words, name == "loss", found or name != "loss") for name in DETECTORS]
+    side = {"specs": [words], "files": [{"path": f"{words}.jsonl", "sha256": "ab" * 32, "bytes": 9}], "items": 200}
+    graph = Graph(words, words, words, words, [Series(words, CURVE), Series("o", CURVE)], "log", True, True, "log")
+    table = Table(words, [Column(words), Column("p", "number")], [[words, 0.0001]])
+    return {
+        "schema_version": 1,
+        "kind": "membership",
+        "complete": True,
+        "verdict": verdict,
+        "exit_code": {"found": 1, "no-evidence": 0}.get(verdict, 3),
+        "headline": f"asked about 200 items, {words}",
+        "reasons": [words],
+        "primary": "loss",
+        "options": {"alpha": 0.05, "guided": words, "fields": [words]},
+        "references": [{"name": words, "family": words, "documents": 3, "sha256": "cd" * 32}],
+        "null": words,
+        "model": {"name": words, "family": words, "objective": "masked", "parameters": 9, "sha256": "ef" * 32},
+        "benchmark": side,
+        "heldout": side,
+        "corpus": {"specs": [words], "units": words, "sha256": "12" * 32},
+        "detections": detections,
+        "blind": None,
+        "controls": [
+            {"name": words, "passed": True, "detail": words},
+            {"name": f"not made {words}", "passed": None, "detail": words},
+            {"name": f"failed {words}", "passed": False, "detail": words},
+        ],
+        "power": {"sentence": f"{words} would be seen"},
+        "limits": [words],
+        "findings": [{"id": "v1:1", "source": f"{words}.jsonl", "metric": "loss", "score": 0.61}] if found else [],
+        "sections": [dataclasses.asdict(Section("s", words, words, words, [table], [graph], [words]))] * 2,
+        "provenance": {"identity": "34" * 32, "command": words, "versions": {"memaudit": "0"}},
+    }
+
+
+def printed(report: dict[str, Any]) -> str:
+    out = io.StringIO()
+    print_report(report, Console(file=out, width=120, markup=False, highlight=False, emoji=False))
+    return out.getvalue()
+
+
+ALL = ("found", "no-evidence", "inconclusive", "confounded")
+
+
+@pytest.mark.parametrize("verdict", ALL)
+def test_every_format_says_the_same(verdict: str) -> None:
+    report = made(verdict)
+    assert not misfit(report, REPORTS["membership"], "the report")
+    run = FinishedRun(report, [])
+    page = Page(render_run(run).decode())
+    text = " ".join("".join(page.text).split())
+    assert f"{SYMBOLS[verdict]} {VERDICTS[verdict]}" in text
+    assert f"{SYMBOLS[verdict]} {VERDICTS[verdict].upper()}" in printed(report)
+    assert VERDICTS[verdict] in step_summary(report)
+    log = json.loads(sarif(run))["runs"][0]
+    assert log["properties"]["verdict"] == verdict
+    assert log["invocations"][0]["exitCode"] == report["exit_code"]
+    assert len(log["results"]) == len(report["findings"])
+    suite = ET.fromstring(membership_junit(run))
+    failed = int(suite.attrib["failures"])
+    assert failed == (2 if verdict == "found" else 0)  # the verdict and the one detector that speaks
+    assert int(suite.attrib["tests"]) == 1 + 3 + len(DETECTORS)
+    # A detector that rejects but may not speak is told apart from one that rejects nothing.
+    assert int(suite.attrib["skipped"]) == {"found": 1, "no-evidence": 2}.get(verdict, 3)
+    levels = [command.split()[0] for command in workflow_commands(report)]
+    assert levels == ([] if verdict == "no-evidence" else ["::error"])
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_hostile_words_are_inert(words: str) -> None:
+    report = made(words=words)
+    run = FinishedRun(report, [])
+    page = Page(render_run(run).decode())
+    assert set(page.tags) <= OURS
+    assert not [name for _, name, _ in page.attributes if name.startswith("on") or name in ("src", "action")]
+    assert all(value.startswith("#") for tag, name, value in page.attributes if tag == "a" and name == "href")
+    terminal = printed(report)
+    assert not set(terminal) & (set(map(chr, range(32))) - {"\n"} | set(map(chr, range(0x7F, 0xA0))) | {"\u202e"})
+    ET.fromstring(membership_junit(run))
+    json.loads(sarif(run))
+    assert all("\n" not in command for command in workflow_commands(report))
+
+
+def test_the_curve_is_drawn_on_two_logarithmic_axes() -> None:
+    page = Page(render_run(FinishedRun(made(), [])).decode())
+    text = "".join(page.text)
+    assert page.tags["svg"] == 4  # two sections, two widths
+    for tick in ("1%", "10%", "100%"):
+        assert tick in text
+    assert page.headings == sorted(page.headings, key=lambda level: level > 1)
+    assert len(page.ids) == len(set(page.ids))
