@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from memaudit.audit.contamination import Contamination, contamination
     from memaudit.audit.extraction import audit
+    from memaudit.audit.membership import MembershipRun, membership
     from memaudit.audit.options import AuditOptions
     from memaudit.audit.result import Audit
     from memaudit.errors import MemauditError
@@ -41,6 +42,7 @@ __all__ = [
     "Document",
     "LanguageModel",
     "MemauditError",
+    "MembershipRun",
     "NextTokenModel",
     "TokenScores",
     "Window",
@@ -49,6 +51,7 @@ __all__ = [
     "character_tokenizer",
     "contamination",
     "load_model",
+    "membership",
     "read_corpus",
     "train_neural",
     "train_ngram",
@@ -64,6 +67,7 @@ _HOMES = {
     "Document": "records",
     "LanguageModel": "models.base",
     "MemauditError": "errors",
+    "MembershipRun": "audit.membership",
     "NextTokenModel": "models.base",
     "TokenScores": "records",
     "Window": "records",
@@ -72,6 +76,7 @@ _HOMES = {
     "character_tokenizer": "text.tokenize",
     "contamination": "audit.contamination",
     "load_model": "models.load",
+    "membership": "audit.membership",
     "read_corpus": "text.read",
     "train_neural": "training.train",
     "train_ngram": "training.train",
