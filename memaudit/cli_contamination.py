@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -132,36 +132,7 @@ def contamination(
     asking.refuse_mixture(call)
     if model is not None:
         asking.ask_model(call.params)
-    from memaudit.audit.contamination import ContaminationOptions, contamination
-    from memaudit.audit.contamination_evidence import Judgement
-    from memaudit.report.terminal import announce_compilation, progress_bar
-
-    announce_compilation()
-    options = ContaminationOptions(
-        fields=tuple(field or ()), text_field=text_field, split=split, skip_bad=skip_bad, max_expand=max_expand
-    )
-    judgement = Judgement(
-        max_items=0 if max_items is None and max_rate is None else max_items,
-        max_rate=max_rate,
-        baseline=str(baseline) if baseline else None,
-        scores=tuple(map(str, scores or ())),
-        redact=redact,
-    )
-    with progress_bar("files") as progress:
-        result = contamination(
-            benchmark,
-            corpus or (),
-            index=index,
-            out=out,
-            options=options,
-            judgement=judgement,
-            clean_split=clean_split,
-            shard=_share(shard),
-            processes=processes,
-            formats=_names(formats),
-            progress=progress,
-        )
-    _tell(result)
+    _search(call.params)
 
 
 def merge(
@@ -197,6 +168,36 @@ def baseline(
 
     count = write_baseline(read_finished(run).report, out)
     typer.echo(f"{out}: {counted(count, 'accepted finding')}")
+
+
+def _search(params: Mapping[str, Any]) -> None:
+    """Search the corpus, print the outcome, and end with the exit code of the verdict."""
+    from memaudit.audit.contamination import ContaminationOptions, contamination
+    from memaudit.audit.contamination_evidence import Judgement
+    from memaudit.report.terminal import announce_compilation, progress_bar
+
+    announce_compilation()
+    told = {name: params[name] for name in ("text_field", "split", "skip_bad", "max_expand")}
+    unlimited = params["max_items"] is None and params["max_rate"] is None
+    judgement = Judgement(
+        max_items=0 if unlimited else params["max_items"],
+        max_rate=params["max_rate"],
+        baseline=str(params["baseline"]) if params["baseline"] else None,
+        scores=tuple(map(str, params["scores"] or ())),
+        redact=params["redact"],
+    )
+    with progress_bar("files") as progress:
+        result = contamination(
+            params["benchmark"],
+            params["corpus"] or (),
+            options=ContaminationOptions(fields=tuple(params["field"] or ()), **told),
+            judgement=judgement,
+            shard=_share(params["shard"]),
+            formats=_names(params["formats"]),
+            progress=progress,
+            **{name: params[name] for name in ("index", "out", "clean_split", "processes")},
+        )
+    _tell(result)
 
 
 def _tell(result: Contamination) -> None:
