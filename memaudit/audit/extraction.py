@@ -19,9 +19,10 @@ from memaudit.audit.asked import Pair, ask_text, ask_tokens
 from memaudit.audit.copies import count_copies
 from memaudit.audit.evidence import conclude
 from memaudit.audit.extraction_plan import BLOCK, make_plan
-from memaudit.audit.measures import measures
+from memaudit.audit.measures import Measure, measures
 from memaudit.audit.measures.logged import check_measures, measure_all
 from memaudit.audit.measures.membership import MEMBERSHIP
+from memaudit.audit.measures.text_alone import TEXT_ALONE
 from memaudit.audit.options import AuditOptions
 from memaudit.audit.result import Audit
 from memaudit.errors import InputError, ModelError
@@ -86,7 +87,8 @@ def audit(
     """
     chosen_writers = writers(formats)
     chosen = dataclasses.replace(options or AuditOptions(), **fields)
-    taken = [*measures(list(chosen.measures)), *([MEMBERSHIP] if chosen.membership else [])]
+    compared: list[Measure] = [TEXT_ALONE, MEMBERSHIP] if chosen.membership else []
+    taken = [*measures(list(chosen.measures)), *compared]
     loaded = load_model(str(model)) if isinstance(model, str | Path) else model
     name = name or (str(model) if isinstance(model, str | Path) else loaded.family)
     opened = None if index is None else CorpusIndex.open(index)

@@ -21,6 +21,7 @@ from memaudit.audit.extraction_plan import describe_model
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.logged import check_measures, describe_measures, take_all
 from memaudit.audit.measures.membership import primary
+from memaudit.audit.measures.text_alone import TEXT_ALONE
 from memaudit.audit.membership_options import MembershipOptions
 from memaudit.audit.membership_report import conclude
 from memaudit.audit.membership_sides import Side, read_sides
@@ -145,7 +146,7 @@ def _as_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _detectors(options: MembershipOptions, model: LanguageModel, compared: bool) -> list[Detector]:
-    """Return the detectors that were named, or else all that this model and these sides allow.
+    """Return the detectors that were named, or else all that this model and these sides allow; first the control C1.
 
     Raises:
         InputError: A detector that is named needs what there is not, or none is left.
@@ -165,7 +166,8 @@ def _detectors(options: MembershipOptions, model: LanguageModel, compared: bool)
             "without held-out text there is nothing to test a masked model by",
             "give items that it cannot have seen: --heldout SPEC",
         )
-    return [DETECTORS.resolve(name) for name in names]
+    found = [DETECTORS.resolve(name) for name in names]
+    return [TEXT_ALONE, *found] if compared and set(COMPARING) & set(names) else found
 
 
 def _subject(detector: Detector, model: LanguageModel, suspects: Side, peers: Peers) -> Subject:

@@ -14,6 +14,7 @@ from typing import Any
 
 import memaudit.stats as stats
 from memaudit.audit.detection import Detection, Detector, Effect, blind_control
+from memaudit.audit.measures.logged import blind_of
 from memaudit.errors import one_line
 from memaudit.files import strict_json
 from memaudit.findings import Control, Finding, fingerprint
@@ -51,13 +52,12 @@ def conclude(plan: Mapping[str, Any], detectors: Sequence[Detector], records: Re
         records: All of each detector.
     """
     options = plan["membership"]
-    text = next((r for r in records.get("membership", ()) if "blind" in r), {})
-    blind = text.get("blind")
+    blind = blind_of(records)
     whole = {**plan, "blind": blind}
     detections = [d for detector in detectors for d in detector.detections(records[detector.name], whole)]
     adjusted = _adjusted(detections)
     first = next(d for d in detections if d.name == plan["primary"])
-    controls = _controls(plan, first, blind, text, records)
+    controls = _controls(plan, first, blind, records)
     power = _power(first, len(detections), options)
     verdict, reasons = decide(detections, adjusted, first, controls, power, blind, options)
     family = _family(detections, adjusted, plan["primary"], options["alpha"])
@@ -171,14 +171,14 @@ def _controls(
     plan: Mapping[str, Any],
     first: Detection,
     blind: Mapping[str, Any] | None,
-    text: Mapping[str, Any],
     records: Records,
 ) -> list[Control]:
     """Return the checks of the instrument and of the sides; what concerns one detector stands beside it."""
     controls = [Control(**control) for control in plan["controls"]]
-    if not text:
+    for text in records.get("text", ()):
+        controls.append(_against_unigram(text["unigram"], records.get("membership", ())))
+    if blind is None:
         return controls
-    controls.append(_against_unigram(text["unigram"], records["membership"]))
     controls.append(blind_control(blind))
     return controls + [c for c in first.controls if c.name.endswith("(C3)")]
 
@@ -187,7 +187,7 @@ def _against_unigram(entropies: Mapping[str, float | None], records: Sequence[Ma
     """Check that the model beats the best unigram model of the same tokens, on one side at least."""
     name, passed, details = "beats a unigram model", False, []
     for side, member in (("members", True), ("heldout", False)):
-        scored = [r for r in records if r.get("member") is member and r["scores"]["loss"] is not None]
+        scored = [r for r in records if r["member"] is member and r["scores"]["loss"] is not None]
         tokens, entropy = sum(r["tokens"] for r in scored), entropies[side]
         if entropy is None or not tokens:
             continue
@@ -195,7 +195,7 @@ def _against_unigram(entropies: Mapping[str, float | None], records: Sequence[Ma
         passed |= nats < entropy
         label = "suspects" if member else "held-out items"
         details.append(f"{label} {nats:.2f} nats a token, unigram {entropy:.2f}")
-    return Control(name, passed if details else None, "; ".join(details) or "no document has a token to score")
+    return Control(name, passed if details else None, "; ".join(details) or "no document was scored")
 
 
 def _said(detection: Detection, adjusted: float | None) -> str:

@@ -109,6 +109,14 @@ def test_few_documents_end_inconclusive(tmp_path: Path) -> None:
     assert any("too few documents" in reason for reason in run.report["reasons"])
 
 
+def test_no_detector_of_documents_goes_without_the_control_of_the_text(tmp_path: Path) -> None:
+    shifted = [f"In 2024 {text.upper()}!" for text in HELDOUT[:40]]
+    both = items(tmp_path / "test.jsonl", SUSPECTS[:40]), items(tmp_path / "new.jsonl", shifted)
+    run = asked(SEEN, both, tmp_path / "run", detectors=("overlap",))
+    assert run.verdict == "confounded"
+    assert [section["name"] for section in run.report["sections"]] == ["family", "text", "overlap"]
+
+
 def test_a_model_that_knows_no_order_of_tokens_is_never_without_evidence(
     files: tuple[str, str], tmp_path: Path
 ) -> None:

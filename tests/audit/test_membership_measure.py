@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy.stats import entropy
 
 from memaudit.audit.detection import Detection
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.membership import MEMBERSHIP, SCORES, primary
+from memaudit.audit.measures.text_alone import TEXT_ALONE
 from memaudit.audit.membership_options import MembershipOptions
 from memaudit.audit.peers import NULL_NAME, Peers
 from memaudit.errors import InputError
@@ -62,6 +65,10 @@ def asked(
     return Subject(model, [], [], peers.members, peers.heldout, None, WindowOptions(), Decoding(), peers), plan
 
 
+def with_blind(subject: Subject, plan: dict[str, Any]) -> dict[str, Any]:
+    return plan | {"blind": TEXT_ALONE.measure(subject, TEXT_ALONE.items(subject))[0]["blind"]}
+
+
 def measured(subject: Subject, block: int = MEMBERSHIP.block) -> list[dict[str, Any]]:
     items = MEMBERSHIP.items(subject)
     blocks = [items[at : at + block] for at in range(0, len(items), block)]
@@ -69,7 +76,7 @@ def measured(subject: Subject, block: int = MEMBERSHIP.block) -> list[dict[str, 
 
 
 def detected(subject: Subject, plan: Mapping[str, Any]) -> dict[str, Detection]:
-    found = MEMBERSHIP.detections(measured(subject), plan)
+    found = MEMBERSHIP.detections(measured(subject), with_blind(subject, plan))
     assert [detection.name for detection in found] == MEMBERSHIP.declared(plan)
     return {detection.name: detection for detection in found}
 
@@ -101,9 +108,8 @@ def test_records_hold_every_score_by_the_model_and_by_what_never_saw_the_documen
         trained(made_up(30, 20 + number)).save(tmp_path / str(number))
     specs = tuple(str(tmp_path / str(number)) for number in range(2))
     subject, plan = asked(SEEN, references=specs)
-    *records, last = measured(subject)
+    records = measured(subject)
     assert [r["document"] for r in records] == [d.id for d in [*MEMBERS, *HELDOUT]]
-    assert set(last) == {"blind", "unigram"}
     for record in records:
         assert set(record) == {"member", "document", "source", "domain", "tokens", "scores", "null"}
         assert list(record["scores"]) == MEMBERSHIP.declared(plan)
@@ -151,11 +157,10 @@ def test_sides_that_differ_without_any_model_are_confounded() -> None:
 def test_records_do_not_depend_on_the_blocks_that_are_measured_together() -> None:
     subject, plan = asked(new_rnn(TOKENIZER, width=16), members=MEMBERS[:6], heldout=HELDOUT[:6])
     whole, alone = measured(subject), measured(subject, block=1)
-    assert len(whole) == len(alone) == 13
-    for one, other in zip(whole[:-1], alone[:-1], strict=True):
+    assert len(whole) == len(alone) == 12
+    for one, other in zip(whole, alone, strict=True):
         assert one["scores"] == pytest.approx(other["scores"], abs=1e-5)
         assert one["null"][NULL_NAME] == other["null"][NULL_NAME]
-    assert whole[-1] == alone[-1]
     assert [d.name for d in MEMBERSHIP.detections(whole, plan)] == MEMBERSHIP.declared(plan)
 
 
@@ -180,7 +185,8 @@ def test_only_the_tokens_asked_for_are_scored() -> None:
     whole = measured(asked(SEEN, tokens=10)[0])
     cut = measured(asked(SEEN, members=long, tokens=10)[0])
     assert [r["scores"] for r in whole[:40]] == [r["scores"] for r in cut[:40]]
-    assert whole[-1] == cut[-1]
+    text = [TEXT_ALONE.measure(asked(SEEN, members=side, tokens=10)[0], ["text"]) for side in (MEMBERS, long)]
+    assert text[0] == text[1]
 
 
 def test_both_sides_are_needed_and_so_is_a_word_about_membership() -> None:
@@ -194,6 +200,7 @@ def test_both_sides_are_needed_and_so_is_a_word_about_membership() -> None:
 def test_the_section_is_pure_and_says_what_the_detections_say() -> None:
     subject, plan = asked(SEEN)
     records = measured(subject)
+    plan = with_blind(subject, plan)
     section = MEMBERSHIP.section(records, plan)
     assert section == MEMBERSHIP.section(records, plan)
     strict_json(dataclasses.asdict(section))
@@ -226,3 +233,31 @@ def test_rates_at_low_false_alarms_are_told_from_a_thousand_held_out_documents_o
     _, plan = asked(SEEN)
     [_, _, rates] = MEMBERSHIP.section(records, plan).tables
     assert [row[0] for row in rates.rows] == ["1.0%"]
+
+
+def test_text_alone_is_shown_with_its_words_and_its_limits() -> None:
+    shifted = documents([f"In 2024 {text.upper()}" for text in made_up(40, 5)], "late.txt")
+    subject, plan = asked(UNSEEN, heldout=shifted)
+    [record] = TEXT_ALONE.measure(subject, TEXT_ALONE.items(subject))
+    strict_json(record)
+    for name, side in (("members", MEMBERS), ("heldout", shifted)):
+        counts = Counter(i for e in TOKENIZER.encode_batch([d.text for d in side]) for i in e.ids.tolist())
+        assert record["unigram"][name] == pytest.approx(entropy(list(counts.values())))
+    section = TEXT_ALONE.section([record], plan)
+    strict_json(dataclasses.asdict(section))
+    assert "the texts tell the sides apart" in section.summary
+    assert {row[0] for row in section.tables[0].rows} >= {"words", "digits and dates", "characters"}
+    assert any("'2024'" in note for note in section.notes)
+    assert TEXT_ALONE.declared(plan) == TEXT_ALONE.detections([record], plan) == []
+    with pytest.raises(InputError, match="--membership"):
+        TEXT_ALONE.items(dataclasses.replace(subject, peers=None))
+
+
+@pytest.mark.parametrize(("randomised", "passed"), [(False, False), (True, None)])
+def test_few_texts_cannot_be_checked_and_silence_a_detector_unless_a_coin_drew_them(
+    randomised: bool, passed: bool | None
+) -> None:
+    found = detected(*asked(SEEN, members=MEMBERS[:9], heldout=HELDOUT[:9], randomised=randomised))
+    for detection in found.values():
+        assert detection.controls[0].passed is passed
+        assert randomised or not detection.speaks

@@ -26,7 +26,14 @@ def measure_all(
         progress: Told after every block.
     """
     taken = take_all([(measure, subject) for measure in measures], run, len(subject.windows), progress)
-    return [dataclasses.asdict(measure.section(taken[measure.name], run.plan)) for measure in measures]
+    plan = {**run.plan, "blind": blind_of(taken)}
+    return [dataclasses.asdict(measure.section(taken[measure.name], plan)) for measure in measures]
+
+
+def blind_of(taken: Mapping[str, Sequence[Mapping[str, Any]]]) -> Mapping[str, Any] | None:
+    """Return what text alone says (control C1), which other measures need beside the plan; None if not asked."""
+    found: Mapping[str, Any] | None = next((record["blind"] for record in taken.get("text", ())), None)
+    return found
 
 
 def take_all(

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-
-from memaudit.audit.blind import blind_baseline
 from memaudit.audit.detection import Detection, Sides, compare
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.documents import Member
@@ -23,7 +20,6 @@ from memaudit.metrics.likelihood import (
     min_k_plus_plus,
     offline_lira,
     reference_difference,
-    unigram_entropy,
     zlib_score,
 )
 from memaudit.records import FloatArray, TokenScores
@@ -72,13 +68,13 @@ def primary(plan: Mapping[str, Any]) -> str:
 
 
 class Membership:
-    """One record a document, and a last one of what text alone tells (control C1)."""
+    """One record a document."""
 
     name = "membership"
     block = 64
 
-    def items(self, subject: Subject) -> list[Member | Literal["blind"]]:
-        """Return the suspects, then the held-out documents that no reference was trained on, then the control.
+    def items(self, subject: Subject) -> list[Member]:
+        """Return the suspects, then the held-out documents that no reference was trained on.
 
         Raises:
             InputError: Nothing was said about membership, or one side has no document.
@@ -88,13 +84,11 @@ class Membership:
             if not side:
                 raise InputError(f"there are no {name} to compare", "membership is a comparison of two sides")
         sides = (True, peers.members), (False, peers.heldout)
-        return [*(Member(member, document) for member, side in sides for document in side), "blind"]
+        return [Member(member, document) for member, side in sides for document in side]
 
-    def measure(self, subject: Subject, items: Sequence[Member | Literal["blind"]]) -> list[dict[str, Any]]:
+    def measure(self, subject: Subject, items: Sequence[Member]) -> list[dict[str, Any]]:
         """Return the scores of documents by the model, and by the models that never saw them."""
-        asked = [item for item in items if item != "blind"]
-        scored = iter(_scored(subject, asked) if asked else [])
-        return [_of_text(subject) if item == "blind" else next(scored) for item in items]
+        return _scored(subject, items)
 
     def declared(self, plan: Mapping[str, Any]) -> list[str]:
         """Return the scores that there will be: those beside references only where there are enough of them."""
@@ -104,36 +98,33 @@ class Membership:
 
     def detections(self, records: Sequence[Record], plan: Mapping[str, Any]) -> list[Detection]:
         """Test suspects against held-out documents by every declared score."""
-        documents = [record for record in records if "blind" not in record]
-        blind = next((record["blind"] for record in records if "blind" in record), None)
-        nulls = dict.fromkeys(name for record in documents for name in record["null"])
+        nulls = dict.fromkeys(name for record in records for name in record["null"])
         return [
             compare(
-                documents,
-                [record["scores"][name] for record in documents],
+                records,
+                [record["scores"][name] for record in records],
                 {
-                    null: [record["null"].get(null, {}).get(name) for record in documents]
+                    null: [record["null"].get(null, {}).get(name) for record in records]
                     for null in nulls
-                    if any(name in record["null"].get(null, {}) for record in documents)
+                    if any(name in record["null"].get(null, {}) for record in records)
                 },
                 name=name,
                 label=SCORES[name].label,
                 definition=SCORES[name].definition,
                 plan=plan,
-                blind=blind,
+                blind=plan.get("blind"),
             )
             for name in self.declared(plan)
         ]
 
     def section(self, records: Sequence[Record], plan: Mapping[str, Any]) -> Section:
         """Return all detections beside their controls, and the ROC curve of the primary one."""
-        documents = [record for record in records if "blind" not in record]
         name = primary(plan)
-        curves = {"the model": Sides.of(documents, [record["scores"][name] for record in documents])}
-        for null in dict.fromkeys(null for record in documents for null in record["null"]):
-            values = [record["null"].get(null, {}).get(name) for record in documents]
-            curves[null] = Sides.of(documents, values)
-        return section_of(self.detections(records, plan), name, curves, documents, plan)
+        curves = {"the model": Sides.of(records, [record["scores"][name] for record in records])}
+        for null in dict.fromkeys(null for record in records for null in record["null"]):
+            values = [record["null"].get(null, {}).get(name) for record in records]
+            curves[null] = Sides.of(records, values)
+        return section_of(self.detections(records, plan), name, curves, records, plan)
 
 
 def _peers(subject: Subject) -> Peers:
@@ -198,20 +189,6 @@ def _scores(tokens: TokenScores, text: str, references: Sequence[TokenScores]) -
     if len(others) >= FEWEST_REFERENCES:
         found["lira"] = offline_lira(log_probs, others)
     return found
-
-
-def _of_text(subject: Subject) -> dict[str, Any]:
-    """Return what the scored part of the documents says without any model: the blind baseline, unigram entropies."""
-    peers = _peers(subject)
-    most, texts, entropies = peers.options.tokens, [], []
-    for documents in (peers.members, peers.heldout):
-        encodings = subject.model.tokenizer.encode_batch([document.text for document in documents])
-        ends = [int(e.ends[:most][-1]) if len(e) else 0 for e in encodings]
-        texts.append([document.text[:end] for document, end in zip(documents, ends, strict=True)])
-        ids = np.concatenate([encoding.ids[:most] for encoding in encodings])
-        entropies.append(unigram_entropy(ids) if len(ids) else None)
-    blind = blind_baseline(texts[0], texts[1], peers.options.seed)
-    return {"blind": blind.as_record(), "unigram": dict(zip(("members", "heldout"), entropies, strict=True))}
 
 
 MEMBERSHIP = Membership()

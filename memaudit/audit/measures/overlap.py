@@ -39,7 +39,7 @@ class OverlapDetector:
     """Asks for n-grams all over a document, and for the rest of it behind its first part."""
 
     name = "overlap"
-    block = 16
+    block = 64
 
     def items(self, subject: Subject) -> list[Member]:
         """Return the documents of both sides, suspects first."""
