@@ -266,7 +266,7 @@ def test_every_format_of_a_run_directory(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_runs_of_an_unknown_kind_are_refused(tmp_path: Path) -> None:
-    with RunDirectory.open(tmp_path / "run", {"kind": "membership"}) as run:
-        run.finish(contamination_report(kind="membership"))
-    with pytest.raises(RunError, match="of kind 'membership' cannot be shown"):
+    with RunDirectory.open(tmp_path / "run", {"kind": "horoscope"}) as run:
+        run.finish(contamination_report(kind="horoscope"))
+    with pytest.raises(RunError, match="of kind 'horoscope' cannot be shown"):
         HTML(tmp_path / "run")
