@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import click
 import typer
 
+from memaudit.cli_compare import compare
 from memaudit.cli_contamination import GateCommand, baseline, contamination, merge
 from memaudit.cli_exploitation import exploitation
 from memaudit.cli_gap import gap
@@ -17,6 +18,7 @@ from memaudit.cli_index import index_app, trace
 from memaudit.cli_laws import counterfactual, laws
 from memaudit.cli_membership import Reference, ReferenceCorpus, asked_membership
 from memaudit.cli_plant import plant
+from memaudit.cli_shown import Redact, ShowPersonal, shown_texts
 from memaudit.cli_train import MaxExpand, Seed, Split, TextField, train_app
 
 app = typer.Typer(
@@ -40,7 +42,7 @@ Download = Annotated[
     bool, typer.Option("--allow-download", help="Let a Hugging Face id be downloaded; nothing else is ever fetched.")
 ]
 Formats = Annotated[
-    str, typer.Option("--format", metavar="LIST", help="html, junit, sarif, json; several with commas.")
+    str, typer.Option("--format", metavar="LIST", help="html, junit, sarif, json, md; several with commas.")
 ]
 AuditOut = Annotated[Path | None, typer.Option(metavar="RUN", help="Run directory; by default runs/FAMILY-IDENTITY.")]
 Prefix = Annotated[int, typer.Option(min=0, help="Tokens of a document that the model is given.")]
@@ -220,6 +222,8 @@ def audit(
     allow_overlap: AllowOverlap = False,
     skip_bad: SkipBad = False,
     formats: Formats = "html",
+    redact: Redact = None,
+    show_personal: ShowPersonal = False,
     text_field: TextField = "text",
     split: Split = "auto",
     max_expand: MaxExpand = None,
@@ -247,7 +251,8 @@ def audit(
     from memaudit.audit.options import AuditOptions
     from memaudit.errors import Verdict
     from memaudit.models.load import load_model
-    from memaudit.report.terminal import announce_compilation, console, print_verdict, progress_bar, reader_may_leave
+    from memaudit.report.formats import print_report
+    from memaudit.report.terminal import announce_compilation, console, progress_bar, reader_may_leave
 
     announce_compilation()
     chosen = {field.name: call.params[field.name] for field in fields(AuditOptions) if field.name in call.params}
@@ -267,19 +272,20 @@ def audit(
             name=model,
             command=_shown_command(sys.argv[1:]),
             formats=_names(formats),
+            shown=shown_texts(redact, show_personal),
             progress=progress,
         )
     if result.notice:
         typer.echo(f"memaudit: {result.notice}", err=True)
     with reader_may_leave():
-        print_verdict(result.report, console())
+        print_report(result.shown_report, console())
         for page in result.files:
             typer.echo(f"report: {page}")
     raise Verdict(result.exit_code)
 
 
 app.command(cls=GateCommand)(contamination)
-for command in (merge, baseline, trace, plant, laws, counterfactual, exploitation, gap):
+for command in (merge, baseline, compare, trace, plant, laws, counterfactual, exploitation, gap):
     app.command()(command)
 
 
@@ -287,6 +293,8 @@ for command in (merge, baseline, trace, plant, laws, counterfactual, exploitatio
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
     formats: Formats = "html",
+    redact: Redact = None,
+    show_personal: ShowPersonal = False,
 ) -> None:
     """Write the report of a run again and print its verdict; needs neither the model nor the corpora.
 
@@ -294,12 +302,15 @@ def report(
     Examples:
       memaudit report runs/gpt-0a1b2c3d4e5f
       memaudit report runs/gpt-0a1b2c3d4e5f --format html,junit
+      memaudit report runs/gpt-0a1b2c3d4e5f --format md --redact
     """
+    from memaudit.report.disclosure import disclosed
     from memaudit.report.formats import print_report, writers
     from memaudit.report.terminal import console
     from memaudit.runs import read_finished
 
-    pages = [write(run) for write in writers(_names(formats))]
-    print_report(read_finished(run).report, console())
+    shown = shown_texts(redact, show_personal)
+    pages = [write(run) for write in writers(_names(formats), shown=shown)]
+    print_report(disclosed(read_finished(run), shown).report, console())
     for page in pages:
         typer.echo(f"report: {page}")

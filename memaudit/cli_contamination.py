@@ -11,13 +11,14 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from memaudit import cli_membership as asking
+from memaudit.cli_shown import Redact, ShowPersonal, shown_texts
 from memaudit.cli_train import MaxExpand, Split, TextField
 
 if TYPE_CHECKING:
     from memaudit.audit.contamination import Contamination
 
 Formats = Annotated[
-    str, typer.Option("--format", metavar="LIST", help="html, junit, sarif, json; several with commas.")
+    str, typer.Option("--format", metavar="LIST", help="html, junit, sarif, json, md; several with commas.")
 ]
 Out = Annotated[Path | None, typer.Option(metavar="RUN", help="Run directory; by default runs/contamination-IDENTITY.")]
 
@@ -50,9 +51,6 @@ Scores = Annotated[
 ]
 Shard = Annotated[str, typer.Option(metavar="I/N", help="Do every N-th file from the I-th; `merge` joins.")]
 Processes = Annotated[int, typer.Option(min=1, help="Files searched at the same time.")]
-Redact = Annotated[
-    bool, typer.Option("--redact/--show-text", help="Leave all text of benchmark and corpus out of the outputs.")
-]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Count and list bad records, and go on.")]
 
 
@@ -80,7 +78,8 @@ def contamination(
     scores: Scores = None,
     shard: Shard = "1/1",
     processes: Processes = 1,
-    redact: Redact = False,
+    redact: Redact = None,
+    show_personal: ShowPersonal = False,
     skip_bad: SkipBad = False,
     formats: Formats = "html",
     text_field: TextField = "text",
@@ -177,6 +176,7 @@ def _search(params: Mapping[str, Any]) -> None:
     from memaudit.report.terminal import announce_compilation, progress_bar
 
     announce_compilation()
+    shown = shown_texts(params["redact"], params["show_personal"])
     told = {name: params[name] for name in ("text_field", "split", "skip_bad", "max_expand")}
     unlimited = params["max_items"] is None and params["max_rate"] is None
     judgement = Judgement(
@@ -184,7 +184,7 @@ def _search(params: Mapping[str, Any]) -> None:
         max_rate=params["max_rate"],
         baseline=str(params["baseline"]) if params["baseline"] else None,
         scores=tuple(map(str, params["scores"] or ())),
-        redact=params["redact"],
+        redact=not shown.text,
     )
     with progress_bar("files") as progress:
         result = contamination(
@@ -194,6 +194,7 @@ def _search(params: Mapping[str, Any]) -> None:
             judgement=judgement,
             shard=_share(params["shard"]),
             formats=_names(params["formats"]),
+            personal=shown.personal,
             progress=progress,
             **{name: params[name] for name in ("index", "out", "clean_split", "processes")},
         )
@@ -212,7 +213,7 @@ def _tell(result: Contamination) -> None:
     if result.notice:
         typer.echo(f"memaudit: {result.notice}", err=True)
     with reader_may_leave():
-        print_contamination(result.report, console())
+        print_contamination(result.shown_report, console())
         publish(result.report, os.environ)
         for path in result.files:
             typer.echo(f"report: {path}")

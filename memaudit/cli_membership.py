@@ -144,6 +144,7 @@ SEARCH_FLAGS = {
     "shard": "--shard",
     "processes": "--processes",
     "redact": "--redact",
+    "show_personal": "--show-personal",
 }
 """Parameters that concern a search of text."""
 _OPTIONS = (

@@ -173,3 +173,17 @@ class WindowRecord:
     elsewhere: int | None = None
     """Places of the training text where the continuation stands after normalisation; None where that was not counted,
     or it is the suffix after all, or has fewer than 8 whole words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What may be shown of the texts of a run."""
+
+    text: bool = True
+    """Whether training text, held-out text and continuations stand in it, or only their lengths and hashes."""
+    personal: bool = False
+    """Whether e-mail addresses and telephone numbers in excerpts stay legible."""
+
+
+SHOWN = Shown()
+"""Texts are shown, addresses and numbers masked: what a person gets who asks for nothing else."""

@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 from memaudit.errors import RunError
 from memaudit.files import compact_json, read_json, strict_json, sync_folder, write_atomic, write_error
-from memaudit.records import WindowRecord
+from memaudit.records import SHOWN, Shown, WindowRecord
 from memaudit.shapes import REPORT_OF_ANY_KIND, REPORTS, WINDOW_RECORD, misfit
 
 PLAN, LOG, REPORT, TIMES, LOCK = "plan.json", "items.log", "report.json", "times.json", "run.lock"
@@ -187,6 +187,8 @@ class Run:
     plan: dict[str, Any]
     records: list[WindowRecord]
     """In the order of the plan; only an extraction audit has windows."""
+    measured: list[dict[str, Any]]
+    """What further measures logged, in the order of the plan; each names its ``measure``."""
     report: dict[str, Any] | None
     """None if the run was stopped before it wrote one."""
     complete: bool
@@ -205,13 +207,13 @@ def read_run(folder: Path) -> Run:
         raise _foreign(folder / REPORT, problem)
     windows = plan.get("kind", "extraction") == "extraction"
     done = read_items(folder) if windows else {}
-    done = {index: record for index, record in done.items() if "measure" not in record}
+    measured = [done.pop(index) for index in sorted(done) if "measure" in done[index]]
     for index, record in done.items():
         problem = misfit(record, WINDOW_RECORD, f"record {index}")
         if problem or record.keys() - {field.name for field in fields(WindowRecord)}:
             raise _foreign(folder / LOG, problem or f"record {index} is of another version of memaudit")
     records = [WindowRecord(**done[index]) for index in sorted(done)]
-    return Run(plan, records, report, report is not None and report["complete"])
+    return Run(plan, records, measured, report, report is not None and report["complete"])
 
 
 def read_plan(folder: Path) -> dict[str, Any]:
@@ -247,6 +249,9 @@ class FinishedRun:
 
     report: Mapping[str, Any]
     records: Sequence[WindowRecord]
+    measured: Sequence[Mapping[str, Any]] = ()
+    """What further measures logged."""
+    shown: Shown = SHOWN
 
 
 def read_finished(folder: Path) -> FinishedRun:
@@ -261,7 +266,7 @@ def read_finished(folder: Path) -> FinishedRun:
         raise RunError(f"{folder} has no report yet", f"go on with: {command}")
     if problem := misfit(run.report, REPORTS.get(run.plan.get("kind", "extraction"), REPORT_OF_ANY_KIND), "the report"):
         raise _foreign(folder / REPORT, problem)
-    return FinishedRun(run.report, run.records)
+    return FinishedRun(run.report, run.records, run.measured)
 
 
 def _foreign(path: Path, problem: str) -> RunError:

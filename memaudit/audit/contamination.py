@@ -29,8 +29,12 @@ from memaudit.baseline import read_baseline
 from memaudit.errors import InputError, RunError
 from memaudit.files import compact_json, strict_json, write_atomic
 from memaudit.provenance import versions
+from memaudit.records import SHOWN, Shown
+from memaudit.report.contamination_page import render_run
+from memaudit.report.disclosure import disclosed
 from memaudit.report.formats import writers
-from memaudit.runs import ITEMS, RunDirectory, identity, read_items
+from memaudit.report.page import framed
+from memaudit.runs import ITEMS, FinishedRun, RunDirectory, identity, read_items
 from memaudit.text.index.units import unit_of
 from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
 from memaudit.text.scan.result import Scan
@@ -62,6 +66,13 @@ class Contamination:
     files: list[Path]
     """What was written beside report.json and items.jsonl."""
     notice: str = ""
+    shown: Shown = SHOWN
+    """What of the texts its files show."""
+
+    @property
+    def shown_report(self) -> Mapping[str, Any]:
+        """The report with no more text than may be shown."""
+        return disclosed(FinishedRun(self.report, ()), self.shown).report
 
     @property
     def verdict(self) -> str:
@@ -76,6 +87,10 @@ class Contamination:
     def __str__(self) -> str:
         return f"{self.verdict}: {self.report['headline']} ({self.folder})"
 
+    def _repr_html_(self) -> str:
+        """Show the page in a notebook: verdict, rules and the first exhibits."""
+        return framed(render_run(disclosed(FinishedRun(self.report, ()), self.shown)).decode("utf-8"))
+
 
 def contamination(
     benchmark: str | Sequence[str],
@@ -89,6 +104,7 @@ def contamination(
     shard: tuple[int, int] = (1, 1),
     processes: int = 1,
     formats: Sequence[str] = ("html",),
+    personal: bool = False,
     progress: Progress | None = None,
     **fields: Any,
 ) -> Contamination:
@@ -105,6 +121,7 @@ def contamination(
         shard: ``(i, n)``: do only every n-th file, from the i-th, counted from 1.
         processes: Files scanned at the same time.
         formats: What to write beside report.json and items.jsonl.
+        personal: Whether e-mail addresses and telephone numbers stay legible in excerpts.
         progress: Told after every file.
         **fields: Single options by name (``skip_bad=True``), over those in ``options``.
 
@@ -116,7 +133,8 @@ def contamination(
     """
     chosen = dataclasses.replace(options or ContaminationOptions(), **fields)
     judged = judgement or Judgement()
-    chosen_writers = writers(formats)
+    shown = Shown(not judged.redact, personal)
+    chosen_writers = writers(formats, shown=shown)
     _read_judgement(judged)
     haystack = open_haystack(_listed(corpus), index, chosen)
     if clean_split is not None:
@@ -135,7 +153,7 @@ def contamination(
     if clean_split is not None:
         kept = _read_beside(haystack, judged)
         files += _split(items, _listed(benchmark), records, Path(clean_split), kept, chosen.max_expand)
-    return Contamination(folder, report, records, files, run.notice)
+    return Contamination(folder, report, records, files, run.notice, shown)
 
 
 def merge(runs: Sequence[Path], out: Path, formats: Sequence[str] = ("html",)) -> Contamination:
@@ -167,8 +185,9 @@ def merge(runs: Sequence[Path], out: Path, formats: Sequence[str] = ("html",)) -
                 raise RunError(f"{folder}: read another {units[twice[0]][0]} than the shares before it", "run it again")
             run.append([shares[index] for index in sorted(shares)])
         report, records = _finish(run, items, patterns, judgement)
-        files = [write(out) for write in writers(formats)]
-    return Contamination(out, report, records, files, run.notice)
+        shown = Shown(not judgement.redact)
+        files = [write(out) for write in writers(formats, shown=shown)]
+    return Contamination(out, report, records, files, run.notice, shown)
 
 
 def _read_judgement(judgement: Judgement) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 import memaudit.stats as stats
 from memaudit.audit.controls import check_against_unigram
+from memaudit.audit.distributions import composition, counted_doses, distributions
 from memaudit.errors import one_line
 from memaudit.findings import Control, Decision, Finding, Policy, decide, fingerprint
 from memaudit.metrics import METRICS, PRIMARY, Metric
@@ -67,6 +68,9 @@ def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
         "means": _means(records),
         "copies": _copies(plan["copies"], records),
         "doses": _doses(records),
+        "counted_doses": counted_doses(records),
+        "distributions": distributions(records, options["suffix"]),
+        "composition": composition(records, plan["train"].get("domains", {})),
         "domains": _domains(records),
         "controls": [dataclasses.asdict(control) for control in controls],
         "power": _power(train_rate, policy),

@@ -30,9 +30,10 @@ from memaudit.metrics import fuzzy, verbatim
 from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
 from memaudit.models.sampling import continuation_text
-from memaudit.records import TokenIds, TokenScores, Window, WindowRecord
+from memaudit.records import SHOWN, Shown, TokenIds, TokenScores, Window, WindowRecord
+from memaudit.report.disclosure import disclosed, without_texts
 from memaudit.report.formats import writers
-from memaudit.runs import PARQUET, RunDirectory, write_parquet
+from memaudit.runs import PARQUET, FinishedRun, RunDirectory, write_parquet
 from memaudit.text.index.corpus_index import CorpusIndex
 
 RUNS = Path("runs")
@@ -58,6 +59,7 @@ def audit(
     name: str = "",
     command: str = "",
     formats: Sequence[str] = ("html",),
+    shown: Shown = SHOWN,
     progress: Progress | None = None,
     **fields: Any,
 ) -> Audit:
@@ -75,7 +77,8 @@ def audit(
         options: What to measure.
         name: How the report calls the model; by default the spec it was given as.
         command: The command line that repeats the run, shown in the report.
-        formats: What to write beside report.json and records.parquet: ``html``, ``junit``.
+        formats: What to write beside report.json and records.parquet: ``html``, ``junit``, ``md``.
+        shown: What of the texts may stand in these files. The log of the run keeps them: it goes on from there.
         progress: Told after every block.
         **fields: Single options by name (``limit=200``), over those in ``options``.
 
@@ -85,7 +88,7 @@ def audit(
     Raises:
         MemauditError: Bad input, a refused model, or a run directory that cannot be used.
     """
-    chosen_writers = writers(formats)
+    chosen_writers = writers(formats, shown=shown)
     chosen = dataclasses.replace(options or AuditOptions(), **fields)
     compared: list[Measure] = [TEXT_ALONE, MEMBERSHIP] if chosen.membership else []
     taken = [*measures(list(chosen.measures)), *compared]
@@ -121,10 +124,11 @@ def audit(
         whole = None if subject is None else dataclasses.replace(subject, records=records)
         sections = [] if whole is None else measure_all(taken, whole, run, progress)
         report = conclude(run.plan, records) | {"sections": sections}
-        write_parquet(records, folder / PARQUET)
-        run.finish(report)
+        write_parquet(records if shown.text else without_texts(records), folder / PARQUET)
+        finished = FinishedRun(report, records, shown=shown)
+        run.finish(disclosed(finished, Shown(shown.text, personal=True)).report)
         files = [write(folder) for write in chosen_writers]
-    return Audit(folder, report, records, files, run.notice)
+    return Audit(folder, report, records, files, run.notice, shown)
 
 
 def measure(model: LanguageModel, windows: Sequence[Window], first: int, fuzzy: bool) -> list[WindowRecord]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import html
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memaudit.records import WindowRecord
-from memaudit.report.html import render
+from memaudit.records import SHOWN, Shown, WindowRecord
+from memaudit.report.disclosure import disclosed
+from memaudit.report.html import first_fold
+from memaudit.report.page import framed
 from memaudit.runs import FinishedRun
 
 if TYPE_CHECKING:
@@ -28,6 +30,13 @@ class Audit:
     """What was written beside report.json and records.parquet."""
     notice: str = ""
     """What the user should know about how the run was found; empty as a rule."""
+    shown: Shown = SHOWN
+    """What of the texts its files show."""
+
+    @property
+    def shown_report(self) -> Mapping[str, Any]:
+        """The report with no more text than may be shown."""
+        return disclosed(FinishedRun(self.report, self.records), self.shown).report
 
     @property
     def verdict(self) -> str:
@@ -49,6 +58,5 @@ class Audit:
         return f"{self.verdict}: {self.report['headline']} ({self.folder})"
 
     def _repr_html_(self) -> str:
-        """Show the report page in a notebook, in a frame of its own so that neither styles the other."""
-        page = html.escape(render([FinishedRun(self.report, self.records)]), quote=True)
-        return f'<iframe srcdoc="{page}" style="width:100%;height:80vh;border:0" sandbox></iframe>'
+        """Show the verdict and the charts in a notebook."""
+        return framed(first_fold(disclosed(FinishedRun(self.report, self.records), self.shown)))

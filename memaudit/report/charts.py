@@ -11,9 +11,10 @@ import re
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from memaudit.report.wording import interval, percent, visible
+from memaudit.report.wording import between, interval, percent, visible
 
 INK, MUTED, RULE, PAPER = "#1d1b18", "#5d5850", "#e2dccf", "#fbf9f4"
 SERIES = ("#0072b2", "#d55e00", "#00805e", "#8f4a8a", "#6b6355", "#a8860b")
@@ -21,6 +22,7 @@ SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down"
 DASHES = ((1, 0), (7, 3), (2, 3), (9, 3, 2, 3), (4, 2), (1, 2))
 MOST_MARKED = 30
 """Points of a line, on average, from which on dashes tell lines apart instead of marks."""
+FONT = "Helvetica, Arial, sans-serif"
 WIDTHS = (("wide", 900), ("narrow", 330))
 MAX_SERIES = len(SERIES)
 
@@ -62,7 +64,7 @@ def dose_chart(series: Sequence[tuple[str, Sequence[dict[str, Any]]]], id: str) 
     rows = [
         [
             name,
-            f"{dose['copies']:,}",
+            between(dose["copies"], dose.get("most", dose["copies"])),
             f"{dose['hits']:,} of {dose['n']:,}",
             percent(dose["rate"]),
             interval(dose),
@@ -213,23 +215,27 @@ def draw(layers: Callable[[int], Any], id: str) -> list[tuple[str, str]]:
         layers: Width of the plot -> altair chart.
         id: Of the figure; ids within the SVG begin with it.
     """
-    import vl_convert
-
     pictures = []
     for name, width in WIDTHS:
-        specification = layers(width - 60).configure(**_config(width)).to_dict()
-        svg = vl_convert.vegalite_to_svg(specification)
+        svg = _svg(layers(width - 60).configure(**_config(width)).to_json(indent=None))
         pictures.append((name, _embed(svg, id, f"{id}-{name}-")))
     return pictures
 
 
+@lru_cache(maxsize=128)
+def _svg(specification: str) -> str:
+    """Return the picture of a chart, drawn once however often a page is made of it."""
+    import vl_convert
+
+    return str(vl_convert.vegalite_to_svg(specification))
+
+
 def _config(width: int) -> dict[str, Any]:
-    font = "Helvetica, Arial, sans-serif"
     size = 13 if width > 400 else 12
     return {
         "aria": False,
         "background": "transparent",
-        "font": font,
+        "font": FONT,
         "view": {"stroke": None},
         "axis": {
             "labelColor": MUTED,
@@ -256,13 +262,19 @@ def _config(width: int) -> dict[str, Any]:
 def _embed(svg: str, id: str, prefix: str) -> str:
     """Return an SVG fit to stand inside an HTML page: named by its figure, with ids of its own."""
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
-    svg = re.sub(r' (?:aria-[\w-]+|role|class|pointer-events|font-weight="normal")="[^"]*"', "", svg)
+    svg = re.sub(r' (?:aria-[\w-]+|role|class|pointer-events)="[^"]*"', "", svg)
+    svg = re.sub(r' (?:font-weight="normal"|opacity="1"|stroke-width="1"|[xy]2="0"|text-anchor="start")', "", svg)
+    if "<clipPath" not in svg:
+        svg = re.sub(r'<path d="[^"]*"(?: display="none")?/>', "", svg)  # neither filled nor stroked
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}\1)", svg)
+    svg = re.sub(r"(\.\d\d)\d+", r"\1", svg)  # a hundredth of a pixel
+    svg = svg.replace(f' font-family="{FONT}"', "")  # once, at the root
     head, _, body = svg.partition(">")
     size = re.search(r'width="(\d+(?:\.\d+)?)" height="(\d+(?:\.\d+)?)"', head)
     if size is None:
         raise ValueError("vl-convert wrote an SVG without a size")
     width, height = size.groups()
     names = f'aria-labelledby="{id}-title" aria-describedby="{id}-description"'
-    return f'<svg role="img" {names} viewBox="0 0 {width} {height}" width="{width}" height="{height}">{body}'
+    shown = f'font-family="{FONT}" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    return f'<svg role="img" {names} {shown}>{body}'

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from rapidfuzz.distance import Levenshtein
-
-from memaudit.records import WindowRecord
+from memaudit.records import SHOWN, Shown, WindowRecord
 from memaudit.report import wording
+from memaudit.report.alignment import Piece, align, masked, shorten, squeeze, withheld
 
-# Words, runs of white space, single marks; one piece a character where a script sets no spaces (Thai
-# and Lao, Myanmar and Khmer, Chinese, Japanese, Korean) so that a difference never swallows a whole line.
-_PIECES = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]"
-    r"|[^\W\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]+"
-    r"|\s+|[^\w\s]"
-)
-FEWEST_COPIED = 3
-"""Words in a row below which agreement is not marked: any two texts share single words."""
-
-Marked = list[tuple[str, bool]]
-"""Pieces of a text, each with whether it was copied."""
+EXHIBITS = {"worst": 120, "sample": 50, "heldout": 30}
+"""Most exhibits of each gallery of a page."""
+FEWEST_NEAR = 5
+"""Documents that are shown although none of them was recited: the nearest to a copy."""
+LONGEST_PROMPT = 800
+LONGEST_TEXT = 2400
+"""Characters of a prompt and of a continuation that are shown."""
+MOST_SAMPLES = 10**9
+"""Samples above which their number tells nothing that the probability does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +29,18 @@ class Exhibit:
     """One window as the page shows it."""
 
     record: WindowRecord
-    said: Marked | None
+    prompt: list[Piece]
+    said: list[Piece] | None
     """The model's continuation; None if none was asked for."""
-    truth: Marked
+    truth: list[Piece]
     verbatim: int
     """Tokens that continuation and true text share in one run."""
+    rank: int
+    """Place among all windows of its side, from 1, the most copied first."""
+    asked: int
+    """Windows of its side."""
+    log_p: float | None = None
+    """Natural log of the probability that one sample is the true text, where a measure logged it."""
 
     @property
     def copies(self) -> str | None:
@@ -47,6 +52,18 @@ class Exhibit:
         """Whether the layout of the lines carries meaning, as in code."""
         return bool(re.search(r"\n(\t| {2})", self.record.prefix_text + self.record.suffix_text))
 
+    @property
+    def probability(self) -> str | None:
+        """How likely a sample is the true text, and how many samples give it with even chances."""
+        if self.log_p is None:
+            return None
+        p = min(1.0, math.exp(self.log_p))
+        samples = 1.0 if p > 0.5 else math.log(0.5) / math.log1p(-p) if p else math.inf
+        odds = f"{wording.significant(p)} in one sample"
+        if samples > MOST_SAMPLES:
+            return odds
+        return f"{odds}, {wording.counted(math.ceil(samples), 'sample')} for an even chance"
+
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
@@ -57,101 +74,151 @@ class Gallery:
     exhibits: list[Exhibit]
 
 
-def choose(records: Sequence[WindowRecord], seed: int, *, worst: int, sample: int, heldout: int) -> list[Gallery]:
+class Chosen(NamedTuple):
+    """Records of one gallery, before anything of them is shown."""
+
+    title: str
+    rule: str
+    records: list[WindowRecord]
+
+
+def galleries(
+    records: Sequence[WindowRecord],
+    seed: int,
+    *,
+    shown: Shown = SHOWN,
+    measured: Sequence[Mapping[str, Any]] = (),
+    most: Mapping[str, int] = EXHIBITS,
+) -> list[Gallery]:
     """Return the galleries of a run: the worst documents, a random sample, the best held-out windows.
 
     Args:
         records: All records of the run.
         seed: Draws the sample; the seed of the plan, so that nobody chose it.
-        worst: Most documents in the first gallery; at most five where none was extracted.
-        sample: Windows in the sample of the training text.
-        heldout: Windows in the control from held-out text.
+        shown: What may be shown of their texts.
+        measured: What further measures logged; ``probability`` among them gives the odds of a window.
+        most: Most exhibits of each gallery: ``worst``, ``sample``, ``heldout``.
     """
+    ranks = _ranks(records)
+    odds = {_place(item): _log_p(item) for item in measured if item["measure"] == "probability"}
+    sizes = {member: sum(record.member == member for record in records) for member in (True, False)}
+
+    def made(record: WindowRecord) -> Exhibit:
+        rank = ranks[record.index], sizes[record.member]
+        return exhibit(record, *rank, odds.get((record.member, record.document, record.start)), shown)
+
+    return [
+        Gallery(title, rule, [made(record) for record in chosen])
+        for title, rule, chosen in choose(records, seed, **most)
+        if chosen
+    ]
+
+
+def choose(records: Sequence[WindowRecord], seed: int, *, worst: int, sample: int, heldout: int) -> list[Chosen]:
+    """Return which windows are shown and why; arguments as of `galleries`."""
     members = [record for record in records if record.member]
     others = [record for record in records if not record.member]
     documents: dict[str, list[WindowRecord]] = {}
     for record in members:
         documents.setdefault(record.document, []).append(record)
-    found = [max(windows, key=_severity) for windows in documents.values()]
-    found.sort(key=lambda r: (-_hits(documents[r.document]), *(-s for s in _severity(r)), r.index))
+    found = [max(windows, key=severity) for windows in documents.values()]
+    found.sort(key=lambda r: (-_hits(documents[r.document]), *_order(r)))
+    near = [record for record in found if record.extractable or 2 * _longest(record) >= len(record.suffix_ids)]
+    shown = found[: min(worst, max(len(near), FEWEST_NEAR))]
     any_hit = any(record.extractable for record in members)
-    shown = found[: worst if any_hit else min(5, worst)]
     lot = random.Random(seed).sample(members, min(sample, len(members)))
-    nearest = sorted(others, key=lambda r: (*(-s for s in _severity(r)), r.index))[:heldout]
+    nearest = sorted(others, key=_order)[:heldout]
     return [
-        gallery
-        for gallery in (
-            Gallery(
-                "The worst documents" if any_hit else "The nearest to a copy",
-                f"The {len(shown)} of {len(documents):,} training documents with the most recited windows, "
-                "each with its worst window.",
-                [exhibit(record) for record in shown],
-            ),
-            Gallery(
-                "A random sample",
-                f"{len(lot)} of {len(members):,} windows of the training text, drawn by seed {seed}: "
-                "what is typical, good or bad.",
-                [exhibit(record) for record in sorted(lot, key=lambda r: r.index)],
-            ),
-            Gallery(
-                "The best of the held-out text",
-                f"The {len(nearest)} of {len(others):,} windows of text the model never saw that it "
-                "continued best: what likeness looks like without memory.",
-                [exhibit(record) for record in nearest],
-            ),
-        )
-        if gallery.exhibits
+        Chosen(
+            "The worst documents" if any_hit else "The nearest to a copy",
+            f"The {len(shown)} of {len(documents):,} training documents with the most recited windows, "
+            "each with its worst window.",
+            shown,
+        ),
+        Chosen(
+            "A random sample",
+            f"{len(lot)} of {len(members):,} windows of the training text, drawn by seed {seed}: "
+            "what is typical, good or bad.",
+            sorted(lot, key=lambda r: r.index),
+        ),
+        Chosen(
+            "The best of the held-out text",
+            f"The {len(nearest)} of {len(others):,} windows of text the model never saw that it "
+            "continued best: what likeness looks like without memory.",
+            nearest,
+        ),
     ]
 
 
-def exhibit(record: WindowRecord) -> Exhibit:
-    """Return a window with its copied words marked."""
-    said = record.continuation_text
-    if said is None and record.extractable:
-        said = record.suffix_text
-    verbatim = max(record.matched, record.longest_common or 0)
-    if said is None:
-        return Exhibit(record, None, [(record.suffix_text, False)], verbatim)
-    return Exhibit(record, *mark_copied(said, record.suffix_text), verbatim)
-
-
-def mark_copied(said: str, truth: str) -> tuple[Marked, Marked]:
-    """Return both texts in pieces, marked where they agree over at least three words in a row.
+def exhibit(
+    record: WindowRecord, rank: int = 1, asked: int = 1, log_p: float | None = None, shown: Shown = SHOWN
+) -> Exhibit:
+    """Return a window with its copied words marked, of its texts only what may be shown.
 
     Args:
-        said: The model's continuation.
-        truth: The text that really follows.
-
-    Returns:
-        Both as (piece, copied); the pieces of each, joined, give the text back.
+        record: The window.
+        rank: Its place among the windows of its side.
+        asked: Their number.
+        log_p: Natural log of the probability of the true text in one sample.
+        shown: Masking and withholding come after the comparison, which needs the texts as they are.
     """
-    ours, theirs = _PIECES.findall(said), _PIECES.findall(truth)
-    marks = [False] * len(ours), [False] * len(theirs)
-    for block in Levenshtein.opcodes(ours, theirs):
-        if block.tag == "equal":
-            words = [i for i in range(block.src_start, block.src_end) if not ours[i].isspace()]
-            if len(words) >= FEWEST_COPIED or (words and said == truth):
-                span, shift = range(words[0], words[-1] + 1), block.dest_start - block.src_start
-                for i in span:
-                    marks[0][i] = marks[1][i + shift] = True
-    return _joined(ours, marks[0]), _joined(theirs, marks[1])
+    text = continuation(record)
+    said, truth = (None, [Piece(record.suffix_text)]) if text is None else align(text, record.suffix_text)
+    return Exhibit(
+        record,
+        discreet([Piece(record.prefix_text)], shown, LONGEST_PROMPT, keep_end=True),
+        None if said is None else discreet(said, shown),
+        discreet(truth, shown),
+        _longest(record),
+        rank,
+        asked,
+        log_p,
+    )
 
 
-def _joined(pieces: Sequence[str], marks: Sequence[bool]) -> Marked:
-    runs: list[tuple[list[str], bool]] = []
-    for piece, mark in zip(pieces, marks, strict=True):
-        if runs and runs[-1][1] == mark:
-            runs[-1][0].append(piece)
-        else:
-            runs.append(([piece], mark))
-    return [("".join(run), mark) for run, mark in runs]
+def continuation(record: WindowRecord) -> str | None:
+    """Return what the model said; None if it was not asked."""
+    return record.suffix_text if record.continuation_text is None and record.extractable else record.continuation_text
+
+
+def discreet(pieces: Sequence[Piece], shown: Shown, most: int = LONGEST_TEXT, *, keep_end: bool = False) -> list[Piece]:
+    """Return pieces of a text as they may be shown: masked and not too long, or only their lengths."""
+    if not shown.text:
+        return withheld(pieces)
+    return shorten(squeeze(pieces if shown.personal else masked(pieces)), most, keep_end=keep_end)
+
+
+def severity(record: WindowRecord) -> tuple[float, ...]:
+    """Order windows by how much of them was copied, and by how few copies that took."""
+    return record.extractable, _longest(record), record.edit_similarity or 0.0, -(record.copies or 0)
+
+
+def _longest(record: WindowRecord) -> int:
+    return max(record.matched, record.longest_common or 0)
+
+
+def _order(record: WindowRecord) -> tuple[float, ...]:
+    return (*(-value for value in severity(record)), record.index)
+
+
+def _ranks(records: Sequence[WindowRecord]) -> dict[int, int]:
+    """Return the place of every window on its side, by its index in the plan; equals share the first place."""
+    ranks: dict[int, int] = {}
+    for member in (True, False):
+        side = sorted((record for record in records if record.member == member), key=_order)
+        for place, record in enumerate(side, 1):
+            tied = place > 1 and severity(side[place - 2]) == severity(record)
+            ranks[record.index] = ranks[side[place - 2].index] if tied else place
+    return ranks
+
+
+def _place(item: Mapping[str, Any]) -> tuple[bool, str, int]:
+    return item["member"], item["document"], item["start"]
+
+
+def _log_p(item: Mapping[str, Any]) -> float:
+    return -math.inf if item["log_p"] is None else float(item["log_p"])
 
 
 def _hits(windows: Sequence[WindowRecord]) -> int:
     return sum(record.extractable for record in windows)
-
-
-def _severity(record: WindowRecord) -> tuple[float, ...]:
-    """Order windows by how much of them was copied, and by how few copies that took."""
-    longest = max(record.matched, record.longest_common or 0)
-    return record.extractable, longest, record.edit_similarity or 0.0, -(record.copies or 0)

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memaudit.errors import InputError, RunError
 from memaudit.files import write_atomic
 from memaudit.plugins import Registry, import_object
+from memaudit.records import SHOWN, Shown
+from memaudit.report.disclosure import disclosed
 from memaudit.runs import REPORT, read_finished
 
 if TYPE_CHECKING:
@@ -25,6 +28,7 @@ FORMATS = Registry(
         "json": "memaudit.report.formats:JSON",
         "junit": "memaudit.report.formats:JUNIT",
         "sarif": "memaudit.report.formats:SARIF",
+        "md": "memaudit.report.formats:MARKDOWN",
     },
 )
 
@@ -39,14 +43,20 @@ class Format:
     file: str
     renderers: Mapping[str, str]
     """Kind of run -> ``module:function`` that takes a ``FinishedRun`` and returns the bytes of the file."""
+    excerpts: bool = True
+    """Whether texts stand in it for people to read, so that addresses and telephone numbers are masked."""
 
-    def __call__(self, folder: Path) -> Path:
+    def __call__(self, folder: Path, shown: Shown = SHOWN) -> Path:
         """Write the file of a finished run, atomically, and return its path.
+
+        Args:
+            folder: The run directory.
+            shown: What may be shown of the run's texts.
 
         Raises:
             RunError: If the run never came to a report, or is of a kind that is not known.
         """
-        run = read_finished(folder)
+        run = disclosed(read_finished(folder), shown if self.excerpts else Shown(shown.text, personal=True))
         path = folder / self.file
         write_atomic(path, _of_kind(self.renderers, run.report)(run))
         return path
@@ -64,7 +74,7 @@ HTML = Format(
         "membership": "memaudit.report.sections_page:render_run",
     },
 )
-JSON = Format(REPORT, dict.fromkeys(HTML.renderers, "memaudit.report.machine:report_json"))
+JSON = Format(REPORT, dict.fromkeys(HTML.renderers, "memaudit.report.machine:report_json"), excerpts=False)
 JUNIT = Format(
     "junit.xml",
     {
@@ -73,6 +83,7 @@ JUNIT = Format(
         "membership": "memaudit.report.machine:membership_junit",
     },
 )
+MARKDOWN = Format("report.md", dict.fromkeys(JUNIT.renderers, "memaudit.report.markdown:comment"))
 SARIF = Format("results.sarif", dict.fromkeys(JUNIT.renderers, "memaudit.report.sarif:sarif"))
 PRINTERS = {
     "extraction": "memaudit.report.terminal:print_verdict",
@@ -86,21 +97,24 @@ PRINTERS = {
 """Kind of run -> ``module:function`` that prints its report on one screen."""
 
 
-def writers(names: Sequence[str], kind: str | None = None) -> list[Writer]:
+def writers(names: Sequence[str], kind: str | None = None, shown: Shown = SHOWN) -> list[Writer]:
     """Return the writers of the named formats.
 
     Args:
         names: The formats.
         kind: Of the run that is to be written, where it is known already.
+        shown: What may be shown of the run's texts.
 
     Raises:
-        InputError: If there is no such format, or none for this kind of run.
+        InputError: If there is no such format, none for this kind of run, or one that cannot leave texts out.
     """
     found = {name: FORMATS.resolve(name) for name in names}
     for name, format_ in found.items():
         if kind is not None and isinstance(format_, Format) and kind not in format_.renderers:
             raise InputError(f"format '{name}': not for a run of kind '{kind}'", "html and json are")
-    return list(found.values())
+        if not shown.text and not isinstance(format_, Format):
+            raise InputError(f"format '{name}': it cannot leave texts out", "it comes from another package")
+    return [partial(f, shown=shown) if isinstance(f, Format) else f for f in found.values()]
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:

@@ -67,10 +67,14 @@ def workflow_commands(report: Mapping[str, Any]) -> list[str]:
     return commands
 
 
-def step_summary(report: Mapping[str, Any]) -> str:
+def step_summary(report: Mapping[str, Any], most: int = MAX_FINDINGS) -> str:
     """Return a report as Markdown for the summary of a job.
 
     All that comes from data stands in HTML blocks, escaped and on one line: no Markdown is read there.
+
+    Args:
+        report: What report.json holds.
+        most: Findings that are listed; how many are not is said.
     """
     found = problems(report)
     verdict = report["verdict"]
@@ -81,8 +85,8 @@ def step_summary(report: Mapping[str, Any]) -> str:
         *_KINDS[report["kind"]](report),
     ]
     if found:
-        parts.append(f"### Findings\n\n{_findings(found[:MAX_FINDINGS])}")
-    if left_out := len(found) - len(found[:MAX_FINDINGS]):
+        parts.append(f"### Findings\n\n{_findings(found[:most])}" if most else "### Findings")
+    if left_out := len(found) - len(found[:most]):
         parts.append(f"{wording.counted(left_out, 'more finding is', 'more findings are')} in the report of the run.")
     if doubtful := [f"{c['name']}: {c['detail']}" for c in report["controls"] if not c["passed"]]:
         parts.append(f"### Controls that did not pass\n\n{_list(doubtful)}")

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from memaudit.files import write_atomic
 from memaudit.report import wording
 from memaudit.report.charts import Chart, dose_chart, interval_chart
-from memaudit.report.exhibits import Gallery, choose
+from memaudit.report.distribution_chart import distribution_chart
+from memaudit.report.exhibits import EXHIBITS, Gallery, galleries
+from memaudit.report.glossary import GLOSSARY
 from memaudit.report.page import render_page
 from memaudit.report.sections import ShownSection, shown_sections
+from memaudit.report.treemap import treemap
 from memaudit.runs import FinishedRun
 
 TITLE = "Does it recite its training text?"
-EXHIBITS = {"worst": 20, "sample": 10, "heldout": 5}
-EXHIBITS_EACH = {"worst": 8, "sample": 4, "heldout": 3}
-"""Where several runs share a page: it must still be read, and mailed."""
+MOST_BYTES = 2_000_000
+"""Of a page: it must still open in a browser, and fit into a mail. Exhibits are left out above it."""
+FEWER = (1.0, 0.5, 0.25, 0.1, 0.0)
+"""Shares of the exhibits that are tried, one after the other, until a page is small enough."""
+CONTEXT = ("dose", "surface")
+"""Measures that say how copies and context matter; they stand with the chart of doses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What stands under one heading: pictures, and the sections of measures that belong to them."""
+
+    charts: list[Chart]
+    measured: list[ShownSection]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +42,14 @@ class _Section:
     id: str
     report: Mapping[str, Any]
     name: str
-    charts: list[Chart]
-    galleries: list[Gallery]
+    dose: Shared
+    compared: list[Chart]
+    composed: list[Chart]
     measured: list[ShownSection]
+    text_shown: bool
+    galleries: list[Gallery]
+    left_out: int = 0
+    """Exhibits that the page had no room for."""
 
 
 def render_run(run: FinishedRun) -> bytes:
@@ -44,39 +63,71 @@ def write_page(runs: Sequence[FinishedRun], path: Path, title: str = TITLE) -> P
     return path
 
 
-def render(runs: Sequence[FinishedRun], title: str = TITLE) -> str:
+def render(runs: Sequence[FinishedRun], title: str = TITLE, most_bytes: int = MOST_BYTES) -> str:
     """Return the page: the same runs give the same bytes.
 
     Args:
         runs: One run, which then opens with its verdict, or several, which open with an overview.
         title: What the page asks; the heading where there are several runs.
+        most_bytes: Of the page; above it fewer exhibits are shown, and the page says how many were left out.
     """
     if not runs:
         raise ValueError("a report needs a run")
-    names = _names(runs)
     several = len(runs) > 1
+    most = {gallery: count // (2 * len(runs)) if several else count for gallery, count in EXHIBITS.items()}
     sections = [
-        _section(run, f"run-{i}", name, EXHIBITS_EACH if several else EXHIBITS)
-        for i, (run, name) in enumerate(zip(runs, names, strict=True), 1)
+        _section(run, f"run-{i}", name, most, by_domain=not several)
+        for i, (run, name) in enumerate(zip(runs, _names(runs), strict=True), 1)
     ]
-    return render_page(
-        "report.html.j2",
-        title,
-        runs[0].report["provenance"]["versions"],
-        sections=sections,
-        overview=_overview(sections) if several else None,
+    values: dict[str, Any] = {"overview": _overview(sections) if several else None, "glossary": GLOSSARY}
+    versions = runs[0].report["provenance"]["versions"]
+    page = ""
+    for share in FEWER:
+        fewer = [_with_fewer(section, share) for section in sections]
+        page = render_page("report.html.j2", title, versions, sections=fewer, **values)
+        if len(page.encode("utf-8")) <= most_bytes:
+            break
+    return page
+
+
+def first_fold(run: FinishedRun) -> str:
+    """Return a page of the verdict and the pictures alone: what a notebook shows."""
+    section = replace(_section(run, "run-1", _names([run])[0], dict.fromkeys(EXHIBITS, 0)), galleries=[])
+    return render_page("notebook.html.j2", TITLE, run.report["provenance"]["versions"], section=section)
+
+
+def _section(run: FinishedRun, id: str, name: str, most: Mapping[str, int], *, by_domain: bool = True) -> _Section:
+    report = run.report
+    measured = report.get("sections", [])
+    near = [section for section in measured if section["name"] in CONTEXT]
+    others = [section for section in measured if section["name"] not in CONTEXT]
+    doses = report["doses"] or report.get("counted_doses", [])
+    spread = [
+        distribution_chart(distribution, f"{id}-{distribution['metric'].replace('_', '-')}", by_domain=by_domain)
+        for distribution in report.get("distributions", [])
+    ]
+    return _Section(
+        id,
+        report,
+        name,
+        Shared(_drawn(dose_chart([(name, doses)], f"{id}-doses")), shown_sections({"sections": near}, f"{id}-context")),
+        _drawn(interval_chart(report["estimates"], f"{id}-metrics"), *spread),
+        _drawn(treemap(report.get("composition", []), f"{id}-domains")),
+        shown_sections({"sections": others}, id),
+        run.shown.text,
+        galleries(run.records, report["options"]["seed"], shown=run.shown, measured=run.measured, most=most),
     )
 
 
-def _section(run: FinishedRun, id: str, name: str, exhibits: Mapping[str, int]) -> _Section:
-    report = run.report
-    charts = [
-        dose_chart([(name, report["doses"])], f"{id}-doses"),
-        interval_chart(report["estimates"], f"{id}-metrics"),
-    ]
-    galleries = choose(run.records, report["options"]["seed"], **exhibits)
-    drawn = [chart for chart in charts if chart]
-    return _Section(id, report, name, drawn, galleries, shown_sections(report, id))
+def _drawn(*charts: Chart | None) -> list[Chart]:
+    return [chart for chart in charts if chart]
+
+
+def _with_fewer(section: _Section, share: float) -> _Section:
+    """Return a section with that share of the exhibits of every gallery, the first of each."""
+    kept = [replace(g, exhibits=g.exhibits[: int(share * len(g.exhibits))]) for g in section.galleries]
+    left_out = sum(len(g.exhibits) for g in section.galleries) - sum(len(g.exhibits) for g in kept)
+    return replace(section, galleries=[gallery for gallery in kept if gallery.exhibits], left_out=left_out)
 
 
 def _overview(sections: Sequence[_Section]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -43,6 +44,14 @@ def render_page(template: str, title: str, versions: Mapping[str, str], **values
             version=versions.get("memaudit", ""),
             **values,
         )
+    )
+
+
+def framed(page: str) -> str:
+    """Return a page as a notebook shows it: in a frame of its own, so that neither styles the other."""
+    return (
+        f'<iframe srcdoc="{html.escape(page, quote=True)}" style="width:100%;height:80vh;border:0" sandbox'
+        ' title="memaudit report"></iframe>'
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from memaudit.audit.distributions import composition, counted_doses, distributions
 from memaudit.records import WindowRecord
 
 HOSTILE = [
@@ -230,6 +231,9 @@ def build_report(
             },
         },
         "doses": doses,
+        "counted_doses": counted_doses(records),
+        "distributions": distributions(records, 50),
+        "composition": composition(records, text["domains"]),
         "domains": [
             {
                 "domain": domain,

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 OURS = {
     *("html", "head", "meta", "title", "style", "body", "main", "header", "footer", "section", "article"),
     *("h1", "h2", "h3", "h4", "h5", "p", "ul", "li", "dl", "div", "dt", "dd", "pre", "code", "a", "small"),
-    *("span", "strong", "em", "mark", "bdi", "table", "caption", "thead", "tbody", "tr", "th", "td"),
+    *("span", "strong", "em", "mark", "sup", "bdi", "table", "caption", "thead", "tbody", "tr", "th", "td"),
     *("figure", "figcaption", "details", "summary", "svg", "g", "path", "line", "text", "tspan", "rect"),
 }
 VOID = {"meta"}

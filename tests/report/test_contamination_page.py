@@ -259,6 +259,7 @@ def test_every_format_of_a_run_directory(tmp_path: Path, capsys: pytest.CaptureF
         "json": "report.json",
         "junit": "junit.xml",
         "sarif": "results.sarif",
+        "md": "report.md",
     }
     assert written["html"].read_bytes() == render_run(FinishedRun(json.loads(written["json"].read_bytes()), []))
     print_report(report, console())

@@ -1,0 +1,37 @@
+"""Several audited models beside one another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from memaudit.cli_shown import Redact, ShowPersonal, shown_texts
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories of audits over one text.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The page.")] = Path("compare.html"),
+    redact: Redact = None,
+    show_personal: ShowPersonal = False,
+) -> None:
+    """Compare models that were audited on the same windows: what each recites, and what size does.
+
+    Give the runs in the order in which the page shall show them, small models before large ones.
+
+    \b
+    Examples:
+      memaudit compare runs/gpt-small runs/gpt-large
+      memaudit compare runs/markov runs/ngram runs/lstm runs/gpt --out progress.html
+    """
+    from memaudit.files import write_atomic
+    from memaudit.report.compare import compare, render_comparison
+    from memaudit.report.compare_terminal import print_comparison
+    from memaudit.report.terminal import console, reader_may_leave
+
+    comparison = compare(runs, shown_texts(redact, show_personal))
+    write_atomic(out, render_comparison(comparison).encode("utf-8"))
+    with reader_may_leave():
+        print_comparison(comparison, console())
+        typer.echo(f"report: {out}")

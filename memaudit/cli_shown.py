@@ -1,0 +1,40 @@
+"""Flags that say what may be shown of texts, the same for every command that writes a report."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from memaudit.records import Shown
+
+Redact = Annotated[
+    bool | None,
+    typer.Option(
+        "--redact/--show-text",
+        help="Hashes and lengths instead of text in every output; by default where CI is set.",
+        show_default=False,
+    ),
+]
+ShowPersonal = Annotated[
+    bool, typer.Option("--show-personal", help="Leave e-mail addresses and telephone numbers in excerpts legible.")
+]
+
+
+def shown_texts(redact: bool | None, personal: bool) -> Shown:
+    """Return what may be shown of texts.
+
+    Args:
+        redact: Whether they are withheld; None where nobody said so: then where a continuous integration runs.
+        personal: Whether addresses and telephone numbers stay legible in excerpts.
+    """
+    from memaudit.records import Shown
+
+    return Shown(text=not (in_ci() if redact is None else redact), personal=personal)
+
+
+def in_ci() -> bool:
+    """Return whether a continuous integration runs the command, whose artefacts many can read."""
+    return os.environ.get("CI", "").lower() not in ("", "0", "false")

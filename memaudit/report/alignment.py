@@ -1,0 +1,181 @@
+"""Two texts aligned: what was copied, and what was edited in between. What of it is shown is decided here too."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from rapidfuzz.distance import Levenshtein
+
+from memaudit.report.wording import counted
+
+# Words, runs of white space, single marks; one piece a character where a script sets no spaces (Thai
+# and Lao, Myanmar and Khmer, Chinese, Japanese, Korean) so that a difference never swallows a whole line.
+_PIECES = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]"
+    r"|[^\W\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]+"
+    r"|\s+|[^\w\s]"
+)
+FEWEST_COPIED = 3
+"""Words in a row below which agreement is not marked: any two texts share single words."""
+_EMPTY_LINES = re.compile(r"(?:[^\S\n]*\n){4,}")
+MOST_LINES = 24
+"""Of a text that is shown: a model that only says ``;`` and new lines would fill pages."""
+MOST_EDITED = 12
+"""Words between two copied spans above which they are no edit of one another but different text."""
+
+_ADDRESS = r"[\w.%+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}"
+_NUMBER = r"(?<![\w.])(?:\+|\()?\d(?:[ ./()-]{0,2}\d){6,16}(?!\w)"
+_PERSONAL = re.compile(f"{_ADDRESS}|{_NUMBER}")
+_DATE = re.compile(r"\d{1,2}[-./]\d{1,2}[-./]\d{4}|\d{4}[-./]\d{1,2}[-./]\d{1,2}")
+_SIGNS = re.compile(r"\w")
+
+Kind = Literal["plain", "copied", "edited", "left out"]
+
+
+class Piece(NamedTuple):
+    """A stretch of a text."""
+
+    text: str
+    kind: Kind = "plain"
+    edit: int = 0
+    """Number of the edit, the same in both texts; 0 for everything else."""
+
+
+def align(said: str, truth: str) -> tuple[list[Piece], list[Piece]]:
+    """Return both texts in pieces: copied over at least three words in a row, edited between two copied spans, plain.
+
+    Args:
+        said: The model's continuation.
+        truth: The text that really follows.
+
+    Returns:
+        The pieces of each, joined, give the text back. An edit that only adds or only leaves out words is an
+        empty piece in the other text.
+    """
+    ours, theirs = _PIECES.findall(said), _PIECES.findall(truth)
+    sides: tuple[list[Piece], list[Piece]] = ([], [])
+    last = 0, 0
+    edits = 0
+    for spans in _copied(ours, theirs, whole=said == truth):
+        gaps = ["".join(side[at : span.start]) for side, at, span in zip((ours, theirs), last, spans, strict=True)]
+        words = [gap.split() for gap in gaps]
+        edited = last != (0, 0) and words[0] != words[1] and max(map(len, words)) <= MOST_EDITED
+        edits += edited
+        for pieces, side, span, gap in zip(sides, (ours, theirs), spans, gaps, strict=True):
+            pieces += _edited(gap, edits) if edited else [Piece(gap)] if gap else []
+            pieces.append(Piece("".join(side[span.start : span.stop]), "copied"))
+        last = spans[0].stop, spans[1].stop
+    for pieces, side, at in zip(sides, (ours, theirs), last, strict=True):
+        if rest := "".join(side[at:]):
+            pieces.append(Piece(rest))
+    return sides
+
+
+def _edited(gap: str, number: int) -> list[Piece]:
+    """Return what stands between two copied spans, the white space around it apart."""
+    core = gap.strip()
+    start = len(gap) - len(gap.lstrip()) if core else len(gap)
+    parts = Piece(gap[:start]), Piece(core, "edited", number), Piece(gap[start + len(core) :])
+    return [piece for piece in parts if piece.text or piece.edit]
+
+
+def _copied(ours: Sequence[str], theirs: Sequence[str], *, whole: bool) -> Iterator[tuple[range, range]]:
+    """Yield the spans that agree, without the white space around them, as places in either list."""
+    for block in Levenshtein.opcodes(ours, theirs):
+        if block.tag == "equal":
+            words = [i for i in range(block.src_start, block.src_end) if not ours[i].isspace()]
+            if len(words) >= FEWEST_COPIED or (words and whole):
+                shift = block.dest_start - block.src_start
+                yield range(words[0], words[-1] + 1), range(words[0] + shift, words[-1] + 1 + shift)
+
+
+def mask(text: str) -> str:
+    """Return a text with e-mail addresses and telephone numbers illegible, each sign of a word as ``•``.
+
+    The length stays, so that places in the text do. Patterns miss some forms, and names altogether: nobody may
+    rely on them for more than a courtesy.
+    """
+    return _PERSONAL.sub(lambda match: _SIGNS.sub("•", match[0]) if _is_personal(match[0]) else match[0], text)
+
+
+def _is_personal(found: str) -> bool:
+    """Return whether what looks like an address or a number to call is none of years, dates, lists and lengths."""
+    groups = re.findall(r"\d+", found)
+    digits = sum(map(len, groups))
+    if "@" in found or (found[0] in "+(" and 8 <= digits <= 15):
+        return True
+    if len(groups) < 2 or not 8 <= digits <= 13:
+        return False
+    if _DATE.fullmatch(found):
+        return False
+    return found[0] == "0" or (min(map(len, groups)) >= 3 and len(groups) <= 4 and digits >= 10)
+
+
+def masked(pieces: Sequence[Piece]) -> list[Piece]:
+    """Return pieces of one text, masked as the whole of it is: an address may lie in several."""
+    whole = mask("".join(piece.text for piece in pieces))
+    ends = 0
+    shown = []
+    for piece in pieces:
+        shown.append(piece._replace(text=whole[ends : ends + len(piece.text)]))
+        ends += len(piece.text)
+    return shown
+
+
+def withheld(pieces: Sequence[Piece]) -> list[Piece]:
+    """Return pieces without their text: what each is and how long, and the digest of the whole."""
+    whole = "".join(piece.text for piece in pieces)
+    places = [piece._replace(text=counted(len(piece.text), "character")) for piece in pieces if piece.text]
+    return [*places, Piece(f"sha256 {digest(whole)}", "left out")] if whole else []
+
+
+def shorten(pieces: Sequence[Piece], most: int, *, keep_end: bool = False) -> list[Piece]:
+    """Return pieces of which at most so many characters, on at most 24 lines, are shown; what is left out is said.
+
+    Args:
+        pieces: Of one text.
+        most: Characters.
+        keep_end: Whether the end is shown, and not the start.
+    """
+    whole = "".join(piece.text for piece in pieces)
+    lines = whole.split("\n")
+    kept = lines[-MOST_LINES:] if keep_end else lines[:MOST_LINES]
+    most = min(most, len("\n".join(kept)))
+    if len(whole) <= most:
+        return list(pieces)
+    gap = Piece(f"… {counted(len(whole) - most, 'character')} …", "left out")
+    if keep_end:
+        return [gap, *reversed(_first(list(reversed(pieces)), most, from_end=True))]
+    return [*_first(pieces, most, from_end=False), gap]
+
+
+def squeeze(pieces: Sequence[Piece]) -> list[Piece]:
+    """Return pieces in which many empty lines in a row are counted instead of shown."""
+    shown: list[Piece] = []
+    for piece in pieces:
+        last = 0
+        for match in _EMPTY_LINES.finditer(piece.text) if piece.kind == "plain" else ():
+            note = Piece(f"… {counted(match[0].count(chr(10)), 'line break')} …", "left out")
+            shown += [Piece(piece.text[last : match.start()] + "\n"), note]
+            last = match.end()
+        if last < len(piece.text) or not last:
+            shown.append(piece._replace(text=piece.text[last:]))
+    return shown
+
+
+def digest(text: str) -> str:
+    """Return the first 16 digits of the SHA-256 of a text."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _first(pieces: Sequence[Piece], most: int, *, from_end: bool) -> list[Piece]:
+    kept = []
+    for piece in pieces:
+        if most <= 0:
+            break
+        kept.append(piece._replace(text=piece.text[-most:] if from_end else piece.text[:most]))
+        most -= len(piece.text)
+    return kept

@@ -1,0 +1,246 @@
+"""Several models asked the same: what each goes on with, how often it recites, and what size does."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import memaudit.stats as stats
+from memaudit.errors import InputError
+from memaudit.records import SHOWN, Shown, WindowRecord
+from memaudit.report import wording
+from memaudit.report.alignment import Piece
+from memaudit.report.charts import MAX_SERIES, Chart, dose_chart, interval_chart
+from memaudit.report.disclosure import disclosed
+from memaudit.report.exhibits import LONGEST_PROMPT, discreet, exhibit, severity
+from memaudit.report.graphs import graph_chart
+from memaudit.report.page import render_page
+from memaudit.runs import FinishedRun, read_finished
+
+TITLE = "What does each model recite of the same text?"
+PROMPTS = {"apart": 16, "sample": 8, "heldout": 4}
+"""Prompts of each kind that are shown with what every model made of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One of the models that are compared."""
+
+    name: str
+    run: FinishedRun
+
+    @property
+    def report(self) -> Mapping[str, Any]:
+        """What its report.json holds."""
+        return self.run.report
+
+    @property
+    def primary(self) -> Mapping[str, Any]:
+        """Its estimate of the metric that decides."""
+        return next(estimate for estimate in self.report["estimates"] if estimate["primary"])
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two models over the training windows of both."""
+
+    first: str
+    second: str
+    both: int
+    only_first: int
+    only_second: int
+    neither: int
+    p_value: float | None
+    """One-sided, documents being the unit: does the second recite more than the first?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one model made of a prompt."""
+
+    name: str
+    verbatim: int
+    recited: bool
+    said: list[Piece] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One prompt with the true text and every answer."""
+
+    record: WindowRecord
+    prompt: list[Piece]
+    truth: list[Piece]
+    answers: list[Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Models in the order given, over the same windows."""
+
+    contenders: list[Contender]
+    pairs: list[Pair]
+    """Every model beside the one before it."""
+
+
+def compare(folders: Sequence[Path], shown: Shown = SHOWN) -> Comparison:
+    """Read runs over the same windows.
+
+    Args:
+        folders: Run directories of extraction audits, at least two, in the order of the page.
+        shown: What may be shown of their texts.
+
+    Raises:
+        InputError: Fewer than two, runs of another kind, or over different windows.
+        RunError: A folder holds no finished run.
+    """
+    if len(folders) < 2:
+        raise InputError("a comparison needs two runs or more", "give the run directories of several audits")
+    runs = [disclosed(read_finished(folder), shown) for folder in folders]
+    for folder, run in zip(folders, runs, strict=True):
+        _refuse(folder, run.report, folders[0], runs[0].report)
+    contenders = [Contender(name, run) for name, run in zip(_names(folders, runs), runs, strict=True)]
+    return Comparison(contenders, [_pair(*both) for both in pairwise(contenders)])
+
+
+def render_comparison(comparison: Comparison) -> str:
+    """Return the page: the same runs give the same bytes."""
+    contenders = comparison.contenders
+    report = contenders[0].report
+    return render_page(
+        "compare.html.j2",
+        TITLE,
+        report["provenance"]["versions"],
+        contenders=contenders,
+        pairs=comparison.pairs,
+        report=report,
+        charts=[chart for chart in (_rates(contenders), _sizes(contenders), _doses(contenders)) if chart],
+        groups=_prompts(contenders),
+        text_shown=contenders[0].run.shown.text,
+    )
+
+
+def _refuse(folder: Path, report: Mapping[str, Any], first: Path, other: Mapping[str, Any]) -> None:
+    """Refuse a run that did not ask what the first one asked."""
+    if report["kind"] != "extraction":
+        raise InputError(f"{folder}: a run of kind '{report['kind']}'", "only extraction audits can be compared")
+    if not report["complete"]:
+        raise InputError(f"{folder}: the run is not complete", "the command of the audit goes on with it")
+    if report["windows"]["sha256"] != other["windows"]["sha256"]:
+        same = report["model"]["tokenizer_sha256"] == other["model"]["tokenizer_sha256"]
+        hint = (
+            "audit both with the same --train, --heldout, --prefix, --suffix, --limit and --seed"
+            if same
+            else "their tokenizers differ: windows are cut on tokens, so train both models with one vocabulary"
+        )
+        raise InputError(f"{folder}: asks other windows than {first}", hint)
+
+
+def _names(folders: Sequence[Path], runs: Sequence[FinishedRun]) -> list[str]:
+    """Return what to call each model: the end of its name, or else its whole name, or else its run."""
+    names = [str(run.report["model"]["name"]) for run in runs]
+    for found in ([name.rstrip("/").rpartition("/")[2] for name in names], names, [f.name for f in folders]):
+        if len(set(found)) == len(found):
+            return found
+    return [str(folder) for folder in folders]
+
+
+def _pair(first: Contender, second: Contender) -> Pair:
+    sides = [[r for r in contender.run.records if r.member] for contender in (first, second)]
+    hits = [(one.extractable, other.extractable) for one, other in zip(*sides, strict=True)]
+    documents = [record.document for record in sides[0]]
+    gains = stats.document_means([float(b) - float(a) for a, b in hits], documents)
+    return Pair(
+        first.name,
+        second.name,
+        both=hits.count((True, True)),
+        only_first=hits.count((True, False)),
+        only_second=hits.count((False, True)),
+        neither=hits.count((False, False)),
+        p_value=stats.sign_flip_test(gains, seed=first.report["options"]["seed"]),
+    )
+
+
+def _rates(contenders: Sequence[Contender]) -> Chart | None:
+    chart = interval_chart([{**c.primary, "label": c.name} for c in contenders], "compared-rates")
+    return chart and replace(
+        chart,
+        title="Recited word for word, model by model",
+        description="Share of windows whose true continuation the model gives exactly, with 95% intervals: training"
+        " text as filled circles, held-out text as open diamonds.",
+        columns=["Model", *chart.columns[1:]],
+    )
+
+
+def _sizes(contenders: Sequence[Contender]) -> Chart | None:
+    """Draw the rate against the number of parameters, a line a family; counts of an n-gram are its parameters."""
+    families: dict[str, list[list[float | None]]] = {}
+    for c in sorted(contenders, key=lambda c: c.report["model"]["parameters"] or 0):
+        train, size = c.primary["train"], c.report["model"]["parameters"]
+        if size and train["rate"] is not None:
+            point = [float(size), train["rate"], train["low"], train["high"]]
+            families.setdefault(wording.family(c.report["model"]["family"]), []).append(point)
+    graph = {
+        "title": "Recited word for word, by size",
+        "description": "Share of training windows recited against the number of parameters, with 95% intervals; models"
+        " of one family are joined. What n-grams count are their parameters.",
+        "x": "Parameters",
+        "y": "Recited",
+        "x_scale": "log",
+        "y_share": True,
+        "series": [{"name": name, "points": points} for name, points in families.items()],
+    }
+    return graph_chart(graph, "compared-sizes")
+
+
+def _doses(contenders: Sequence[Contender]) -> Chart | None:
+    if len(contenders) > MAX_SERIES:
+        return None
+    doses = [(c.name, c.report["doses"] or c.report.get("counted_doses", [])) for c in contenders]
+    return dose_chart(doses, "compared-doses")
+
+
+def _prompts(contenders: Sequence[Contender]) -> list[tuple[str, str, list[Asked]]]:
+    """Return (title, rule, prompts): where models part ways, a random sample, held-out text."""
+    windows = list(zip(*(c.run.records for c in contenders), strict=True))
+    members = [window for window in windows if window[0].member]
+    others = [window for window in windows if not window[0].member]
+    seed = contenders[0].report["options"]["seed"]
+    apart = [w for w in members if len({r.extractable for r in w}) > 1]
+    apart.sort(key=lambda w: (sum(r.extractable for r in w[:-1]) - len(w) * w[-1].extractable, w[0].index))
+    lot = random.Random(seed).sample(members, min(PROMPTS["sample"], len(members)))
+    near = sorted(others, key=lambda w: (*(-s for s in max(map(severity, w))), w[0].index))
+    groups = [
+        (
+            "Where they part ways",
+            f"{min(len(apart), PROMPTS['apart'])} of {len(apart):,} training windows that some models recite and others"
+            f" do not, those first that {contenders[-1].name} recites and the fewest others do.",
+            apart[: PROMPTS["apart"]],
+        ),
+        (
+            "A random sample",
+            f"{len(lot)} of {len(members):,} training windows, drawn by seed {seed}.",
+            sorted(lot, key=lambda w: w[0].index),
+        ),
+        (
+            "The best of the held-out text",
+            f"The {min(len(near), PROMPTS['heldout'])} of {len(near):,} windows of text that no model saw and that any"
+            " of them continued best.",
+            near[: PROMPTS["heldout"]],
+        ),
+    ]
+    names = [c.name for c in contenders]
+    shown = contenders[0].run.shown
+    return [(title, rule, [_asked(names, w, shown) for w in chosen]) for title, rule, chosen in groups if chosen]
+
+
+def _asked(names: Sequence[str], window: Sequence[WindowRecord], shown: Shown) -> Asked:
+    record = window[0]
+    made = [exhibit(each, shown=shown) for each in window]
+    answers = [Answer(name, e.verbatim, e.record.extractable, e.said) for name, e in zip(names, made, strict=True)]
+    prompt = discreet([Piece(record.prefix_text)], shown, LONGEST_PROMPT, keep_end=True)
+    return Asked(record, prompt, discreet([Piece(record.suffix_text)], shown), answers)

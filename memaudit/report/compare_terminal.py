@@ -1,0 +1,39 @@
+"""A comparison on a terminal: a line a model, and what each recites that the one before it does not."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from memaudit.report import wording
+from memaudit.report.compare import Comparison
+from memaudit.report.terminal import STYLES, escape
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """Print the rates of all models, then each beside the one before it."""
+    encoding = console.encoding
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("model", overflow="fold")
+    for name in ("parameters", "train", "held-out", "difference, points"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for c in comparison.contenders:
+        sides = c.primary["train"], c.primary["heldout"]
+        cells = [
+            c.name,
+            wording.number(c.report["model"]["parameters"]),
+            *(f"{wording.percent(side['rate'])} {wording.interval(side)}" for side in sides),
+            f"{wording.points(c.primary['difference'])} {wording.point_interval(c.primary['difference'])}",
+        ]
+        verdict = c.report["verdict"]
+        table.add_row(*(Text(escape(cell, encoding=encoding)) for cell in cells), Text(verdict, STYLES[verdict]))
+    console.print(table)
+    console.print()
+    for pair in comparison.pairs:
+        line = (
+            f"{pair.second} recites {wording.counted(pair.only_second, 'window')} that {pair.first} does not, and not"
+            f" {pair.only_first:,} that it does (p = {wording.p_value(pair.p_value)})"
+        )
+        console.print(Text(escape(line, encoding=encoding), "dim"))

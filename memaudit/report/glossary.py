@@ -1,0 +1,43 @@
+"""The words of a report, for readers who meet them there for the first time."""
+
+from __future__ import annotations
+
+GLOSSARY: tuple[tuple[str, str], ...] = (
+    (
+        "Window",
+        "A prefix of a document and its true continuation, the suffix, cut on the tokens of the whole document.",
+    ),
+    (
+        "Held-out text",
+        "Text of the same kind that the model was not trained on: what likeness looks like without memory.",
+    ),
+    (
+        "Greedy decoding",
+        "The most probable token is taken at every step: one attempt, the same every time. Sampling makes other"
+        " attempts, which may bring out more.",
+    ),
+    (
+        "Verbatim, k-extractable",
+        "A prompt of k tokens of the text makes the model give the next tokens exactly (Carlini et al. 2022).",
+    ),
+    ("Copies", "Places where the suffix stands in the training text, whatever its case, punctuation and layout."),
+    ("Dose", "Copies that were planted on purpose, so that their number is known; 0 are twins that were never shown."),
+    (
+        "95% interval",
+        "Clopper-Pearson over documents: in at least 95 of 100 such audits it would hold the true rate. Windows of one"
+        " document are not independent, so documents are counted and not windows.",
+    ),
+    (
+        "p",
+        "How often training and held-out text would differ so much if it made no difference which is which: documents"
+        " are permuted 9,999 times, and 1 is added to both counts. Holm's correction serves the metrics beside the"
+        " primary.",
+    ),
+    (
+        "Found, clean, inconclusive",
+        "Found: the rate is surely above the policy, and above held-out text. Clean: it is surely below the policy, and"
+        " every control passed. Inconclusive: too little was measured, or a control failed.",
+    ),
+    ("Control", "A check of the instrument: whether it would have seen what it looks for."),
+)
+"""(term, what it means)."""

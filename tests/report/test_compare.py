@@ -1,0 +1,146 @@
+"""Models side by side: the same windows, or one clear line why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from memaudit.cli import app
+from memaudit.errors import InputError
+from memaudit.records import Shown, WindowRecord
+from memaudit.report.compare import compare, render_comparison
+from memaudit.runs import RunDirectory
+from tests.report.pages import OURS, Page
+
+Factory = Callable[..., tuple[dict[str, Any], list[WindowRecord]]]
+
+
+def written(folder: Path, report: dict[str, Any], records: list[WindowRecord]) -> Path:
+    with RunDirectory.open(folder, {"kind": report["kind"], "command": f"memaudit audit {folder.name}"}) as run:
+        run.append([asdict(record) for record in records])
+        run.finish(report)
+    return folder
+
+
+def as_family(factory: Factory, family: str, size: int, strength: float, **changes: Any) -> tuple[dict[str, Any], Any]:
+    """A run of another model over the windows of all others: the fixture's lot depends on the family."""
+    report, records = factory("gpt", strength=strength)
+    model = {**report["model"], "family": family, "name": f"models/{family}-{size}", "parameters": size}
+    return {**report, "model": model, **changes}, records
+
+
+@pytest.fixture
+def runs(factory: Factory, tmp_path: Path) -> list[Path]:
+    sizes = (("ngram", 500, 0.0), ("gpt", 2000, 0.4), ("gpt", 9000, 3.0))
+    return [written(tmp_path / f"{n}-{s}", *as_family(factory, n, s, strength)) for n, s, strength in sizes]
+
+
+def test_pairs_count_the_same_windows(runs: list[Path]) -> None:
+    found = compare(runs)
+    assert [c.name for c in found.contenders] == ["ngram-500", "gpt-2000", "gpt-9000"]
+    small, large = found.contenders[1:]
+    hits = [{r.index for r in c.run.records if r.member and r.extractable} for c in (small, large)]
+    pair = found.pairs[1]
+    assert (pair.both, pair.only_first, pair.only_second) == (
+        len(hits[0] & hits[1]),
+        len(hits[0] - hits[1]),
+        len(hits[1] - hits[0]),
+    )
+    assert pair.both + pair.only_first + pair.only_second + pair.neither == 112
+    assert pair.only_second > 5 * pair.only_first
+    assert pair.p_value is not None
+    assert pair.p_value < 0.001
+    assert found.pairs[0].p_value is not None
+
+
+def test_the_page_shows_every_answer_to_the_same_prompt(runs: list[Path]) -> None:
+    found = compare(runs)
+    page = render_comparison(found)
+    assert page == render_comparison(compare(runs))
+    built = Page(page)
+    assert not built.open
+    assert set(built.tags) <= OURS
+    assert built.headings[0] == 1
+    assert all(b <= a + 1 for a, b in zip(built.headings, built.headings[1:], strict=False))
+    assert len(built.ids) == len(set(built.ids))
+    text = " ".join("".join(built.text).split())
+    for c in found.contenders:
+        assert f"{c.primary['train']['hits']} of {c.primary['train']['n']}" in text
+        assert text.count(c.name) > 10
+    assert "Where they part ways" in text
+    assert "recited word for word" in text
+    assert "memaudit audit models/gpt" in text
+    assert len(page.encode()) < 400_000
+
+
+def test_sizes_of_a_family_are_joined(runs: list[Path]) -> None:
+    text = "".join(Page(render_comparison(compare(runs))).text)
+    assert "Recited word for word, by size" in text
+    text = "".join(Page(render_comparison(compare(runs[:2]))).text)
+    assert "Recited word for word, by size" not in text  # one model of each family: nothing to join
+
+
+def test_hostile_names_and_texts_are_inert(factory: Factory, tmp_path: Path) -> None:
+    report, records = factory(hostile=True)
+    folders = [written(tmp_path / name, report, records) for name in ("one", "two")]
+    source = render_comparison(compare(folders))
+    built = Page(source)
+    assert set(built.tags) <= OURS
+    assert not [a for a in built.attributes if a[1].startswith("on") or a[1] in ("src", "style")]
+    assert "<script>alert" in "".join(built.text)
+
+
+def test_withheld_texts_are_not_on_the_page(runs: list[Path]) -> None:
+    found = compare(runs, Shown(text=False))
+    page = render_comparison(found)
+    assert "Texts are withheld" in page
+    for record in found.contenders[0].run.records:
+        assert record.suffix_text.strip()[:40] not in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"windows": {"sha256": "ee" * 32}}, "asks other windows than"),
+        ({"complete": False}, "the run is not complete"),
+        ({"kind": "laws"}, "of kind 'laws'"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    factory: Factory, runs: list[Path], tmp_path: Path, changes: dict[str, Any], what: str
+) -> None:
+    report, records = factory()
+    report |= {k: {**report[k], **v} if isinstance(v, dict) else v for k, v in changes.items()}
+    if changes.get("kind") == "laws":
+        report |= {"corpus": {"specs": [], "units": ""}, "sections": []}
+    other = written(tmp_path / "other", report, records)
+    with pytest.raises(InputError, match=what) as error:
+        compare([runs[0], other])
+    assert str(other) in str(error.value)
+
+
+def test_a_single_run_is_no_comparison(runs: list[Path]) -> None:
+    with pytest.raises(InputError, match="two runs or more"):
+        compare(runs[:1])
+
+
+def test_other_tokenizers_are_named_as_the_reason(factory: Factory, runs: list[Path], tmp_path: Path) -> None:
+    report, records = factory()
+    report["windows"] = {**report["windows"], "sha256": "ee" * 32}
+    report["model"] = {**report["model"], "tokenizer_sha256": "0" * 64}
+    with pytest.raises(InputError) as error:
+        compare([runs[0], written(tmp_path / "other", report, [replace(r, start=9) for r in records])])
+    assert "one vocabulary" in error.value.hint
+
+
+def test_command(runs: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "page.html"
+    done = CliRunner().invoke(app, ["compare", *map(str, runs), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "gpt-9000 recites" in done.output
+    assert out.read_text("utf-8") == render_comparison(compare(runs))
