@@ -18,6 +18,9 @@ SHORTEST_RUN = 16
 """Characters of training text, white space folded, that no name may hold when texts are withheld: fewer than any run
 of 8 tokens has whose tokens are words or pieces of words."""
 
+WITHHELD = ("characters", "sha256")
+"""What a finding says of its text instead of it."""
+
 Report = dict[str, Any]
 
 
@@ -55,23 +58,26 @@ def without_texts(records: Sequence[WindowRecord]) -> list[WindowRecord]:
 
 
 def _findings(run: FinishedRun, shown: Shown) -> list[Report]:
-    """Return the findings, each with the text of its window, masked, or with the length and digest of it."""
-    texts = {(r.document, r.source, r.suffix_text): None for r in run.records if r.member and r.extractable}
-    places: dict[tuple[str, str], list[str]] = {}
-    for document, source, suffix in texts:
-        places.setdefault((document, source), []).append(suffix)
-    found = []
-    for finding in run.report["findings"]:
-        known = places.get((finding.get("document", ""), finding["source"]), [])
-        text = finding.get("text") or (known.pop(0) if known else None)
-        found.append({**finding, **_excerpt(text, shown)})
-    return found
+    """Return the findings, each with the text of its window, masked, or with the length and digest of it.
+
+    What an earlier report withheld comes back from the windows: there is one finding for each that was recited.
+    """
+    findings = run.report["findings"]
+    recited = [record for record in run.records if record.member and record.extractable]
+    records = recited if len(recited) == len(findings) else [None] * len(findings)
+    return [_finding(finding, record, shown) for finding, record in zip(findings, records, strict=True)]
 
 
-def _excerpt(text: str | None, shown: Shown) -> Report:
-    if text is None or shown.text:
-        return {"text": text if text is None or shown.personal else mask(text)}
-    return {"text": None, "characters": len(text), "sha256": digest(text)}
+def _finding(finding: Mapping[str, Any], record: WindowRecord | None, shown: Shown) -> Report:
+    if finding.get("text") is None and record is None:
+        return dict(finding)
+    known = {key: finding[key] for key in finding if key not in WITHHELD}
+    if finding.get("text") is None and record is not None:
+        known |= {"document": record.document, "source": record.source, "text": record.suffix_text}
+    text = str(known["text"])
+    if shown.text:
+        return known | {"text": text if shown.personal else mask(text)}
+    return known | {"text": None, "characters": len(text), "sha256": digest(text)}
 
 
 def _contamination(report: Mapping[str, Any], shown: Shown) -> Report:
