@@ -15,7 +15,8 @@ import pytest
 from memaudit.errors import RunError
 from memaudit.records import WindowRecord
 from memaudit.report.formats import HTML
-from memaudit.report.html import render, write_page
+from memaudit.report.html import first_fold, render, write_page
+from memaudit.report.page import framed
 from memaudit.runs import FinishedRun, RunDirectory
 from tests.report.pages import OURS, Page
 
@@ -269,3 +270,68 @@ def test_a_model_without_a_dose_shows_a_dash(factory: Factory) -> None:
     overview = text[: text.index("What this does not show")]
     assert overview.count("–") >= 5
     assert "None" not in overview
+
+
+def test_a_notebook_shows_the_fold_and_the_charts(factory: Factory) -> None:
+    (run,) = views(factory())
+    page = Page(first_fold(run))
+    assert not page.open
+    text = " ".join("".join(page.text).split())
+    for part in (run.report["headline"], run.report["provenance"]["command"], "What this does not show"):
+        assert part in text
+    assert page.tags["figure"] >= 4
+    assert page.tags["article"] == 0
+    assert all(after <= before + 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
+
+
+def test_a_frame_of_a_notebook_holds_one_page_and_no_way_out() -> None:
+    framed_page = framed('<p title="a">&amp; "quoted"</p><script>alert(1)</script>')
+    frame = Page(framed_page)
+    assert frame.tags == {"iframe": 1}
+    assert ("iframe", "sandbox", "") in frame.attributes
+    assert ("iframe", "srcdoc", '<p title="a">&amp; "quoted"</p><script>alert(1)</script>') in frame.attributes
+
+
+def test_measures_of_copies_and_context_stand_with_the_doses(factory: Factory) -> None:
+    section = {"method": "M.", "tables": [], "graphs": [], "notes": []}
+    sections = [
+        section | {"name": "probability", "title": "By sampling", "summary": "S."},
+        section | {"name": "surface", "title": "By context", "summary": "S."},
+    ]
+    text = " ".join("".join(Page(render(views(factory(sections=sections)))).text).split())
+    places = [text.index(t) for t in ("Dose and context", "By context", "Train against held-out", "By sampling")]
+    assert places == sorted(places)
+    assert text.index("Composition") < text.index("Exhibits") < text.index("Provenance and method")
+
+
+def test_options_hashes_and_words_are_explained(factory: Factory) -> None:
+    report, _ = factory()
+    text = " ".join("".join(Page(render(views(factory()))).text).split())
+    method = text[text.index("Provenance and method") :]
+    for name, value in report["options"].items():
+        assert f"{name}{value}" in method
+    for part in (
+        report["provenance"]["identity"],
+        report["windows"]["sha256"],
+        "Clopper-Pearson",
+        "Carlini et al. 2022",
+    ):
+        assert part in method
+
+
+def test_counted_copies_are_drawn_where_none_were_planted(factory: Factory) -> None:
+    text = "".join(Page(render(views(factory(doses=[])))).text)
+    assert "Recited word for word, by copies in the training text" in text
+    assert "64–127" in text
+    assert "Recited word for word, by copies" not in "".join(
+        Page(render(views(factory(doses=[], counted_doses=[])))).text
+    )
+
+
+def test_reports_of_earlier_versions_have_fewer_pictures(factory: Factory) -> None:
+    report, records = factory()
+    for key in ("counted_doses", "distributions", "composition"):
+        del report[key]
+    page = Page(render(views((report, records))))
+    assert not page.open
+    assert page.tags["figure"] == 2
