@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import click
 import typer
@@ -20,6 +20,9 @@ from memaudit.cli_membership import Reference, ReferenceCorpus, asked_membership
 from memaudit.cli_plant import plant
 from memaudit.cli_shown import Redact, ShowPersonal, shown_texts
 from memaudit.cli_train import MaxExpand, Seed, Split, TextField, train_app
+
+if TYPE_CHECKING:
+    from memaudit.audit.result import Audit
 
 app = typer.Typer(
     name="memaudit",
@@ -249,10 +252,8 @@ def audit(
 
     from memaudit.audit.extraction import audit
     from memaudit.audit.options import AuditOptions
-    from memaudit.errors import Verdict
     from memaudit.models.load import load_model
-    from memaudit.report.formats import print_report
-    from memaudit.report.terminal import announce_compilation, console, progress_bar, reader_may_leave
+    from memaudit.report.terminal import announce_compilation, progress_bar
 
     announce_compilation()
     chosen = {field.name: call.params[field.name] for field in fields(AuditOptions) if field.name in call.params}
@@ -275,6 +276,15 @@ def audit(
             shown=shown_texts(redact, show_personal),
             progress=progress,
         )
+    _tell(result)
+
+
+def _tell(result: Audit) -> None:
+    """Print the outcome of an audit, and end with the exit code of its verdict."""
+    from memaudit.errors import Verdict
+    from memaudit.report.formats import print_report
+    from memaudit.report.terminal import console, reader_may_leave
+
     if result.notice:
         typer.echo(f"memaudit: {result.notice}", err=True)
     with reader_may_leave():

@@ -124,11 +124,16 @@ def audit(
         whole = None if subject is None else dataclasses.replace(subject, records=records)
         sections = [] if whole is None else measure_all(taken, whole, run, progress)
         report = conclude(run.plan, records) | {"sections": sections}
-        write_parquet(records if shown.text else without_texts(records), folder / PARQUET)
-        finished = FinishedRun(report, records, shown=shown)
-        run.finish(disclosed(finished, Shown(shown.text, personal=True)).report)
+        _write(run, report, records, shown)
         files = [write(folder) for write in chosen_writers]
     return Audit(folder, report, records, files, run.notice, shown)
+
+
+def _write(run: RunDirectory, report: dict[str, Any], records: Sequence[WindowRecord], shown: Shown) -> None:
+    """Write table and report, with no more text than may be shown; both are data, in which nothing is masked."""
+    write_parquet(records if shown.text else without_texts(records), run.folder / PARQUET)
+    finished = FinishedRun(report, records)
+    run.finish(disclosed(finished, Shown(shown.text, personal=True)).report)
 
 
 def measure(model: LanguageModel, windows: Sequence[Window], first: int, fuzzy: bool) -> list[WindowRecord]:
