@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import click
 import typer
@@ -22,6 +23,7 @@ from memaudit.cli_shown import Redact, ShowPersonal, shown_texts
 from memaudit.cli_train import MaxExpand, Seed, Split, TextField, train_app
 
 if TYPE_CHECKING:
+    from memaudit.audit.options import AuditOptions
     from memaudit.audit.result import Audit
 
 app = typer.Typer(
@@ -248,17 +250,12 @@ def audit(
       memaudit audit models/gpt --train train.jsonl --heldout test.jsonl --membership --reference train
       memaudit audit EleutherAI/gpt-neo-1.3B --windows val_prefix.npy val_suffix.npy --measure protocol
     """
-    from dataclasses import fields
-
     from memaudit.audit.extraction import audit
-    from memaudit.audit.options import AuditOptions
     from memaudit.models.load import load_model
     from memaudit.report.terminal import announce_compilation, progress_bar
 
     announce_compilation()
-    chosen = {field.name: call.params[field.name] for field in fields(AuditOptions) if field.name in call.params}
-    chosen["membership"] = asked_membership(call.params)
-    options = AuditOptions(**chosen, measures=tuple(_names(measure)) if measure else ())
+    options = _audit_options(call.params)
     loaded = load_model(model, device=device, dtype=dtype, allow_download=allow_download)
     with progress_bar("windows") as progress:
         result = audit(
@@ -292,6 +289,16 @@ def _tell(result: Audit) -> None:
         for page in result.files:
             typer.echo(f"report: {page}")
     raise Verdict(result.exit_code)
+
+
+def _audit_options(params: Mapping[str, Any]) -> AuditOptions:
+    from dataclasses import fields
+
+    from memaudit.audit.options import AuditOptions
+
+    chosen = {field.name: params[field.name] for field in fields(AuditOptions) if field.name in params}
+    chosen["membership"] = asked_membership(params)
+    return AuditOptions(**chosen, measures=tuple(_names(params["measure"])) if params["measure"] else ())
 
 
 app.command(cls=GateCommand)(contamination)

@@ -143,8 +143,6 @@ SEARCH_FLAGS = {
     "scores": "--scores",
     "shard": "--shard",
     "processes": "--processes",
-    "redact": "--redact",
-    "show_personal": "--show-personal",
 }
 """Parameters that concern a search of text."""
 _OPTIONS = (

@@ -58,6 +58,35 @@ class Asked:
         return Subject(model, windows, (), *sides, index, options, options.decoding, peers)
 
 
+def ask(
+    model: LanguageModel,
+    texts: tuple[str | Sequence[str], str | Sequence[str]],
+    windows: tuple[Pair | None, Pair | None],
+    options: AuditOptions,
+    index: CorpusIndex | None,
+) -> tuple[Asked, AuditOptions]:
+    """Return what is asked of a model, as text or as token ids, and the options with the lengths that these have.
+
+    Args:
+        model: Its tokenizer cuts the windows.
+        texts: Specs of training and of held-out text.
+        windows: Files of training and of held-out windows, instead of text.
+        options: Of the audit.
+        index: Of the training text, where one was given.
+
+    Raises:
+        InputError: Both are given, or windows of one side only where text is of the other.
+    """
+    ours, theirs = windows
+    if ours is None and theirs is not None:
+        raise InputError("held-out windows without windows of training text", "give --windows, or --heldout SPEC")
+    if ours is not None and any(texts):
+        raise InputError("windows are given as token ids and as text", "leave out --train and --heldout, or --windows")
+    if ours is None:
+        return ask_text(model, *texts, options, index), options
+    return ask_tokens(model, ours, theirs, options, index)
+
+
 def ask_text(
     model: LanguageModel,
     train: str | Sequence[str],

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from memaudit.audit.asked import Pair, ask_text, ask_tokens
+from memaudit.audit.asked import Pair, ask
 from memaudit.audit.copies import count_copies
 from memaudit.audit.evidence import conclude
 from memaudit.audit.extraction_plan import BLOCK, make_plan
@@ -25,7 +25,7 @@ from memaudit.audit.measures.membership import MEMBERSHIP
 from memaudit.audit.measures.text_alone import TEXT_ALONE
 from memaudit.audit.options import AuditOptions
 from memaudit.audit.result import Audit
-from memaudit.errors import InputError, ModelError
+from memaudit.errors import ModelError
 from memaudit.metrics import fuzzy, verbatim
 from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
@@ -95,14 +95,7 @@ def audit(
     loaded = load_model(str(model)) if isinstance(model, str | Path) else model
     name = name or (str(model) if isinstance(model, str | Path) else loaded.family)
     opened = None if index is None else CorpusIndex.open(index)
-    if windows is None and heldout_windows is not None:
-        raise InputError("held-out windows without windows of training text", "give --windows, or --heldout SPEC")
-    if windows is not None and (train or heldout):
-        raise InputError("windows are given as token ids and as text", "leave out --train and --heldout, or --windows")
-    if windows is None:
-        asked = ask_text(loaded, train, heldout, chosen, opened)
-    else:
-        asked, chosen = ask_tokens(loaded, windows, heldout_windows, chosen, opened)
+    asked, chosen = ask(loaded, (train, heldout), (windows, heldout_windows), chosen, opened)
     training = asked.training_index(needed=True) if taken else None
     subject = asked.subject(loaded, training, chosen) if taken else None
     if subject is not None:
