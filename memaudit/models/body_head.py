@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from memaudit.models.caches import cache_of
 from memaudit.models.torch_scores import Head
 
 OFFSET_POSITIONS = ("roberta", "camembert", "longformer", "mpnet", "esm", "data2vec-text", "luke", "mega")
@@ -102,8 +103,7 @@ class _Whole:
 
     def __call__(self, **inputs: Any) -> Any:
         output = self.module(**inputs)
-        past = getattr(output, "past_key_values", None)
-        return SimpleNamespace(last_hidden_state=output.logits, past_key_values=past)
+        return SimpleNamespace(last_hidden_state=output.logits, cache=cache_of(output))
 
 
 @torch.no_grad()

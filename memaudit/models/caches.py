@@ -6,6 +6,7 @@ Every function returns a new cache; the tensors of the given ones are only read.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,16 @@ from torch import Tensor
 
 PROBE = 4
 """Tokens of either piece of the text on which a family's cache is tried."""
+
+
+def cache_of(output: Any) -> Any:
+    """Return the cache that a body hands back, or None; releases of `transformers` before 5.24 call it otherwise."""
+    return output.cache if hasattr(output, "cache") else getattr(output, "past_key_values", None)
+
+
+def reading_on(body: Any, cache: Any) -> dict[str, Any]:
+    """Return the argument by which a body reads on from a cache, under the name that its release knows."""
+    return {"cache" if "cache" in inspect.signature(body.forward).parameters else "past_key_values": cache}
 
 
 def gathered(cache: Any, rows: Tensor) -> Any:
@@ -50,11 +61,11 @@ def can_gather(body: Any, rows: int, device: torch.device) -> bool:
     picked = torch.tensor([2, 0], device=device)
     try:
         whole = body(input_ids=ids, use_cache=False).last_hidden_state[picked, PROBE:]
-        cache = body(input_ids=ids[:, :PROBE], use_cache=True).past_key_values
+        cache = cache_of(body(input_ids=ids[:, :PROBE], use_cache=True))
         if not is_plain(cache):
             return False
         halves = merged([gathered(cache, picked[:1]), gathered(cache, picked[1:])])
-        rest = body(input_ids=ids[picked, PROBE:], past_key_values=halves, use_cache=True).last_hidden_state
+        rest = body(input_ids=ids[picked, PROBE:], **reading_on(body, halves), use_cache=True).last_hidden_state
     except (AttributeError, TypeError, ValueError, RuntimeError, IndexError, KeyError):
         return False
     tolerance = 1e-4 if whole.dtype in (torch.float32, torch.float64) else 5e-2

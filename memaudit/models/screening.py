@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from memaudit.models.caches import copied, gathered, merged, token_bytes
+from memaudit.models.caches import cache_of, copied, gathered, merged, reading_on, token_bytes
 from memaudit.models.torch_scores import HEAD_ROWS, Head, check_finite
 from memaudit.models.transformer_base import chunks, equal_lengths
 from memaudit.records import TokenIds
@@ -64,9 +64,9 @@ class Reader:
 
     def read(self, ids: TokenIds, cache: Any = None) -> tuple[Tensor, Any]:
         """Read ids [n, t] on from a cache; return hidden states [n, t, d] and the cache (the given one is spent)."""
-        past = {} if cache is None else {"past_key_values": cache}
+        past = {} if cache is None else reading_on(self.body, cache)
         output = self.body(input_ids=self._tensor(ids), use_cache=True, **past)
-        return output.last_hidden_state, output.past_key_values
+        return output.last_hidden_state, cache_of(output)
 
     def agree(self, hidden: Tensor, true: TokenIds) -> BoolArray:
         """Return whether the true tokens [n] agree with what hidden states [n, d] predict, a few logits at a time."""

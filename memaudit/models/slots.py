@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from memaudit.models.caches import is_plain
+from memaudit.models.caches import cache_of, is_plain, reading_on
 
 Ids = NDArray[np.int64]
 PROBE = 8
@@ -91,7 +91,7 @@ class Slots:
                 given["position_ids"] = torch.from_numpy(places).to(device)
         new = torch.from_numpy(ids).to(device)
         states: Tensor = body(
-            input_ids=new, past_key_values=Cache(layers=layers), use_cache=True, **given
+            input_ids=new, **reading_on(body, Cache(layers=layers)), use_cache=True, **given
         ).last_hidden_state
         return states
 
@@ -108,7 +108,7 @@ def slot_shape(body: Any, vocabulary: int, device: torch.device) -> SlotShape | 
     ids = torch.randint(vocabulary, (2, PROBE), generator=torch.Generator().manual_seed(0)).to(device)
     try:
         whole = body(input_ids=ids, use_cache=True)
-        cache, expected = whole.past_key_values, whole.last_hidden_state
+        cache, expected = cache_of(whole), whole.last_hidden_state
         if not is_plain(cache):
             return None
         kinds = {

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from memaudit.errors import InputError
 from memaudit.models.base import Branch
-from memaudit.models.caches import can_gather, gathered
+from memaudit.models.caches import cache_of, can_gather, gathered, reading_on
 from memaudit.models.decoding import Step, continue_prompts, generators_for
 from memaudit.models.drafting import Drafter, no_draft
 from memaudit.models.masked import MaskedTransformer, new_bert
@@ -205,9 +205,9 @@ class CausalTransformer(TransformerModel):
                 ids, past = np.stack(whole), {}
             else:
                 ids = np.array([text[-1:] for text in whole])
-                past = {"past_key_values": gathered(cache, self._tensor(parents))}
+                past = reading_on(self._body, gathered(cache, self._tensor(parents)))
             output = self._body(input_ids=self._tensor(ids), **past, use_cache=True)
-            cache = output.past_key_values
+            cache = cache_of(output)
             return step_log_probs(self._head(output.last_hidden_state[:, -1]), Decoding(1.0))
 
         return branch
@@ -236,9 +236,9 @@ class CausalTransformer(TransformerModel):
             if new is None or cache is None:
                 ids, past = self._tensor(np.stack([self._with_bos(text) for text in texts])), {}
             else:
-                ids, past = self._tensor(new[:, None]), {"past_key_values": cache}
+                ids, past = self._tensor(new[:, None]), reading_on(self._body, cache)
             output = self._body(input_ids=ids, **past, **self._caching(True))
-            cache = getattr(output, "past_key_values", None)
+            cache = cache_of(output)
             return step_log_probs(self._head(output.last_hidden_state[:, -1]), decoding)
 
         return step
