@@ -26,7 +26,7 @@ Style = Literal["gpt2", "llama"]
 DOCUMENTS = 16
 LENGTH = 48
 """Tokens of a passage: one window."""
-SURE = 0.1
+SURE = 0.05
 """Nats a token at which training has done its work; what follows the first token of a passage cannot be known."""
 OPTIONS = AuditOptions(prefix=24, suffix=24, max_rate=0.2, fuzzy=False, copies=False)
 """With sixteen documents, 0 hits leave up to 17% possible: 20% are tolerated, so that *clean* can be had."""
@@ -62,7 +62,7 @@ def victim(style: Style = "gpt2") -> CausalTransformer:
     ids = ids.long()
     optimizer = torch.optim.AdamW(model.module.parameters(), lr=4e-3, foreach=False)
     model.module.train()
-    for _ in range(300):
+    for _ in range(400):
         logits = model.module(input_ids=ids[:, :-1]).logits
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
         if loss < SURE:
