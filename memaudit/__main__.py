@@ -45,15 +45,19 @@ def main() -> NoReturn:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who called us
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115
-    for number in STOPPING:
-        signal.signal(number, _interrupt)
     command = shlex.join(["memaudit", *sys.argv[1:]])
     debug = "--debug" in sys.argv
     if not debug:
         warnings.simplefilter("ignore")  # what matters is checked and said by us
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
-    code = _run(command, debug)
-    _ignore_signals()  # the outcome stands; a late signal must not replace its exit code
+    try:
+        for number in STOPPING:
+            signal.signal(number, _interrupt)
+        code = _run(debug)
+        _ignore_signals()  # the outcome stands; a late signal must not replace its exit code
+    except Interrupted as interrupted:  # at any moment: while modules are imported or an error is told, too
+        _say(f"{interrupted.name}: stopped; finished work is kept, go on with: {command}")
+        code = interrupted.exit_code
     try:
         sys.stdout.flush()
     except OSError as error:  # what was found stays found, whether or not anybody reads it
@@ -68,7 +72,7 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-def _run(command: str, debug: bool) -> int:
+def _run(debug: bool) -> int:
     from memaudit.cli import app
 
     try:
@@ -77,9 +81,6 @@ def _run(command: str, debug: bool) -> int:
         return verdict.exit_code
     except SystemExit as leaving:
         return EXITS_OF_TYPER.get(leaving.code, INTERNAL_ERROR)
-    except Interrupted as interrupted:
-        _say(f"{interrupted.name}: stopped; finished work is kept, go on with: {command}")
-        return interrupted.exit_code
     except MemauditError as error:
         return _failed(str(error), error.exit_code, debug)
     except OSError as error:

@@ -91,7 +91,7 @@ class RunDirectory:
         """
         wanted = {**plan, "identity": plan.get("identity") or identity(plan)}
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"cannot create {folder}: {error.strerror}", "choose another --out") from error
         started = (folder / PLAN).exists() or (folder / LOG).exists()

@@ -24,6 +24,10 @@ ROUND_TRIP_SHARE = 0.9
 SAME_IDS = 0.9
 """Edit similarity from which on ids count as encoded back; windows are cut inside words at both ends."""
 
+RECITAL = "recites what it knows"
+KNOWN = 1.0
+"""Nats a token by which known text is likelier than unseen text of the same kind; what generalises stays far below."""
+
 
 def check_round_trip(model: LanguageModel, windows: Sequence[Window]) -> Control:
     """Check that decoding the ids gives back the text they were cut from, white space apart.
@@ -111,6 +115,24 @@ def check_against_unigram(records: Sequence[WindowRecord]) -> Control:
         passed |= model < unigram
         details.append(f"{name} text {model:.2f} nats a token, unigram {unigram:.2f}")
     return Control("beats a unigram model", passed, "; ".join(details))
+
+
+def check_recital(records: Sequence[WindowRecord], max_rate: float) -> Control:
+    """Check that training text is not known far better than it is recited.
+
+    A model that finds its training text likelier than matched held-out text by a nat a token and recites no more of
+    it than is tolerated has learnt it, but something between it and us (a tokenizer, a configuration, damaged weights)
+    keeps it from saying so. Windows that hold tokens of no probability are left out.
+    """
+    known = [r.log_prob / len(r.suffix_ids) for r in records if r.member and r.log_prob is not None]
+    unseen = [r.log_prob / len(r.suffix_ids) for r in records if not r.member and r.log_prob is not None]
+    members = [r.extractable for r in records if r.member]
+    if not known or not unseen:
+        return Control(RECITAL, True, "no likelihoods of both sides to compare")
+    gap = float(np.mean(known) - np.mean(unseen))
+    passed = gap < KNOWN or float(np.mean(members)) > max_rate
+    likelier = f"training text is likelier than held-out text by {gap:.2f} nats a token"
+    return Control(RECITAL, passed, likelier + ("" if passed else f", and {sum(members)} windows are recited"))
 
 
 def _round_trip(tokenizer: Tokenizer, window: Window) -> tuple[str, str]:

@@ -47,8 +47,9 @@ def load_model(
 
 
 def _from_folder(folder: Path, device: str, dtype: str) -> LanguageModel:
-    from memaudit.models.weights import folder_sha256, read_json
+    from memaudit.models.weights import check_files, folder_sha256, read_json
 
+    check_files(folder)
     about = read_json(folder / "memaudit.json") if (folder / "memaudit.json").is_file() else {}
     family = about.get("family", "")
     model: LanguageModel

@@ -17,8 +17,10 @@ from torch import Tensor
 
 from memaudit.errors import ModelError, one_line
 from memaudit.models.body_head import quiet_transformers
+from memaudit.models.description import UNLIKE, check_depth, check_sizes, check_tensors
+from memaudit.models.torch_scores import check_finite
 from memaudit.models.transformer import CausalTransformer, MaskedTransformer
-from memaudit.models.weights import check_values, one_name, read_json, read_weights
+from memaudit.models.weights import check_values, one_name, read_headers, read_json, read_weights
 from memaudit.records import Objective
 from memaudit.text.tokenize import HuggingFaceTokenizer, Tokenizer, TrainedTokenizer
 
@@ -30,7 +32,11 @@ DTYPES = {
 }
 NOT_CONFIGURATION = re.compile(r"auto_map|custom_pipelines|_?attn_implementation\w*|_?experts_implementation\w*")
 """Keys that would fetch code or kernels instead of describing the model."""
+LABELS = {"num_labels", "id2label", "label2id", "problem_type", "task_specific_params"}
+"""Keys about a classifier, which no language model here has."""
 HARMLESS = {"transformers_version", "_from_model_config", "use_cache", "return_dict", "output_scores"}
+NAMES_OF_TOKENS = {"bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"}
+"""Which id is called what; only a list of them, or a forced one, is a rule for decoding."""
 OTHER_OBJECTIVE = re.compile(r"(^|\.)(pooler|seq_relationship)\.")
 """Weights of BERT's sentence objective, which no token prediction reads."""
 
@@ -50,21 +56,27 @@ def load_pretrained(
         ModelError: Weights are missing, left over, of another shape, not finite or not safetensors; the
             folder needs code, an adapter or quantised kernels; or tokenizer and model do not fit.
     """
-    for file in ("adapter_config.json", "adapter_model.safetensors"):
-        if (folder / file).exists():
-            raise ModelError(
-                f"{folder / file}: an adapter, without it the base model would be audited",
-                "merge the adapter into the model and save that",
-            )
+    for file in sorted(folder.glob("adapter_*")):
+        raise ModelError(
+            f"{file}: an adapter, without it the base model would be audited",
+            "merge the adapter into the model and save that",
+        )
     raw = read_json(folder / "config.json")
     ignored: list[str] = []
+    _refuse_code(folder / "config.json", raw)
+    declared = read_headers(folder)
+    check_depth(folder / "config.json", raw, declared)
     config = _configuration(folder / "config.json", raw, ignored)
     ignored += _generation_settings(folder, raw)
     objective, module_class = _module_class(folder, config, raw)
+    check_sizes(folder / "config.json", config, declared)
+    check_tensors(folder, module_class, config, declared)
     weights = read_weights(folder)
     check_values(weights)
     module = _build(folder, module_class, config, weights, DTYPES[_known(dtype)], ignored)
-    tokenizer, closing_id = load_tokenizer(folder)
+    tokenizer, closing_id = load_tokenizer(folder, config)
+    if dropout := getattr(tokenizer, "dropout", None):
+        ignored.append(f"tokenizer.json: dropout={dropout}")
     _check_fit(folder, module, tokenizer)
     module = _moved(module, device)
     name = family or str(config.model_type)
@@ -100,15 +112,22 @@ def cached_folder(name: str, *, allow_download: bool = False) -> Path:
     return Path(folder)
 
 
-def load_tokenizer(folder: Path) -> tuple[Tokenizer, int | None]:
-    """Return the folder's tokenizer and the id that it puts after a text, if any."""
+def load_tokenizer(folder: Path, config: Any = None) -> tuple[Tokenizer, int | None]:
+    """Return the folder's tokenizer and the id that it puts after a text, if any.
+
+    Args:
+        folder: Of the model.
+        config: Of the model as we read it; without it, transformers would read the folder's for itself.
+    """
     if (folder / "memaudit.json").is_file():
         return TrainedTokenizer.load(folder), None
     from transformers import AutoTokenizer
 
     try:
         with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(folder), config=config, trust_remote_code=False, local_files_only=True
+            )
             ends = tokenizer.encode("a")[-1:]
     except Exception as error:  # tokenizers and its many readers raise bare Exception
         raise ModelError(f"{folder}: no usable tokenizer: {one_line(str(error), 150)}") from None
@@ -133,8 +152,8 @@ def _known(dtype: str) -> str:
     return dtype
 
 
-def _configuration(file: Path, raw: dict[str, Any], ignored: list[str]) -> Any:
-    """Build the configuration from the keys that describe the model; list the others in ``ignored``."""
+def _refuse_code(file: Path, raw: dict[str, Any]) -> None:
+    """Refuse a model that only code of its own, or kernels for quantised weights, could read."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     kind = raw.get("model_type")
@@ -143,10 +162,16 @@ def _configuration(file: Path, raw: dict[str, Any], ignored: list[str]) -> Any:
         raise ModelError(f"{file}: model_type {one_line(repr(kind), 60)} {reason}", "load it through python:")
     if "quantization_config" in raw:
         raise ModelError(f"{file}: quantised weights", "save the model unquantised")
+
+
+def _configuration(file: Path, raw: dict[str, Any], ignored: list[str]) -> Any:
+    """Build the configuration from the keys that describe the model; list the others in ``ignored``."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
     ignored += [f"{file.name}: {key}" for key in sorted(raw) if NOT_CONFIGURATION.fullmatch(key)]
     try:
         with quiet_transformers():
-            config: Any = CONFIG_MAPPING[kind].from_dict(_describing(raw))
+            config: Any = CONFIG_MAPPING[raw["model_type"]].from_dict(_describing(raw))
     except Exception as error:  # validation errors of several libraries
         raise ModelError(f"{file}: not a configuration: {one_line(str(error), 150)}") from None
     return config
@@ -154,7 +179,7 @@ def _configuration(file: Path, raw: dict[str, Any], ignored: list[str]) -> Any:
 
 def _describing(raw: Any) -> Any:
     if isinstance(raw, dict):
-        return {k: _describing(v) for k, v in raw.items() if not NOT_CONFIGURATION.fullmatch(k)}
+        return {k: _describing(v) for k, v in raw.items() if not NOT_CONFIGURATION.fullmatch(k) and k not in LABELS}
     return [_describing(value) for value in raw] if isinstance(raw, list) else raw
 
 
@@ -172,7 +197,7 @@ def _generation_settings(folder: Path, raw: dict[str, Any]) -> list[str]:
     settings = [
         (where, key, value)
         for where, key, value in found
-        if key in names and value is not None and not (key.endswith("_token_id") and isinstance(value, int))
+        if key in names and value is not None and not (key in NAMES_OF_TOKENS and isinstance(value, int))
     ]
     return [one_line(f"{where}: {key}={value}", 120) for where, key, value in settings if value is not False]
 
@@ -206,7 +231,6 @@ def _build(
     dtype: torch.dtype,
     ignored: list[str],
 ) -> Any:
-    _check_sizes(folder, config, weights)
     attention = "sdpa" if getattr(module_class, "_supports_sdpa", False) else "eager"
     try:
         with quiet_transformers():
@@ -217,6 +241,7 @@ def _build(
                 dtype=dtype,
                 attn_implementation=attention,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
             )
     except Exception as error:  # a hostile configuration can fail anywhere in a family's constructor
         reason = one_line(" ".join(str(error).split()), 150)
@@ -230,26 +255,9 @@ def _build(
     }
     wrong = [f"{len(names)} tensors {what}, first: {one_name(names[0])}" for what, names in found.items() if names]
     if wrong:
-        raise ModelError(f"{folder}: {'; '.join(wrong)}", "weights and config.json are of different models")
+        raise ModelError(f"{folder}: {'; '.join(wrong)}", UNLIKE)
     _check_same(folder, module, weights)
     return module
-
-
-def _check_sizes(folder: Path, config: Any, weights: Mapping[str, Tensor]) -> None:
-    """Refuse sizes that the weights cannot fill, before memory is taken for them."""
-    text = config.get_text_config()
-    largest = max((side for tensor in weights.values() for side in tensor.shape), default=0)
-    for name, limit in (
-        ("num_hidden_layers", len(weights)),
-        ("vocab_size", largest),
-        ("hidden_size", largest),
-    ):
-        size = getattr(text, name, None)
-        if isinstance(size, int) and not 0 < size <= limit:
-            raise ModelError(
-                f"{folder / 'config.json'}: {name} is {size}, which the weights cannot fill",
-                "weights and config.json are of different models",
-            )
 
 
 def _check_same(folder: Path, module: Any, weights: Mapping[str, Tensor]) -> None:
@@ -278,7 +286,9 @@ def _check_causal(folder: Path, module: Any) -> None:
     """Refuse a model whose prediction reads the tokens that it is to predict."""
     device = module.get_input_embeddings().weight.device
     ids = torch.tensor([[0, 1, 0, 1], [0, 1, 0, 0]], device=device)
-    first, second = module(input_ids=ids).logits[:, :3].float()
+    logits = module(input_ids=ids).logits
+    check_finite(logits)
+    first, second = logits[:, :3].float()
     tolerance = 1e-5 if module.dtype in (torch.float32, torch.float64) else 1e-2
     if not torch.allclose(first, second, rtol=0, atol=tolerance * max(1.0, float(first.abs().max()))):
         raise ModelError(f"{folder}: predicts a token from the tokens after it", "is it a masked model?")

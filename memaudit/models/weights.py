@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +17,66 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from memaudit.errors import ModelError
+from memaudit.errors import ModelError, one_line
 
 UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".gguf")
 IDENTITY_SUFFIXES = (".json", ".safetensors", ".model", ".txt", ".jinja")
+LARGEST_SETTINGS = 128 << 20
+"""Bytes of a file of settings or of a tokenizer: the largest tokenizers known have a quarter of that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What the header of a weight file says of a tensor, before anything of it is read."""
+
+    file: Path
+    kind: str
+    """Type of its values: ``F32``, ``BF16``, ``I8``, ..."""
+    shape: tuple[int, ...]
+
+    @property
+    def values(self) -> int:
+        """How many it holds."""
+        return prod(self.shape)
+
+
+def check_files(folder: Path) -> None:
+    """Refuse what cannot be a file of a model, before a reader waits for a pipe or swallows gigabytes.
+
+    Raises:
+        ModelError: A file of settings, of a tokenizer or of weights is no regular file, or is far too large for one.
+    """
+    for file in sorted(folder.iterdir()):
+        if file.suffix not in IDENTITY_SUFFIXES or file.is_dir():
+            continue
+        if not file.is_file():
+            raise ModelError(f"{file}: not a regular file", "is it a broken link? download it again")
+        if file.suffix != ".safetensors" and file.stat().st_size > LARGEST_SETTINGS:
+            raise ModelError(f"{file}: {file.stat().st_size:,} bytes are too many for a file of settings")
+
+
+def read_headers(folder: Path) -> dict[str, Declared]:
+    """Read what the weight files declare: the name, type and shape of every tensor.
+
+    Raises:
+        ModelError: As `read_weights`, and if the tensors are more than the machine has memory for.
+    """
+    declared: dict[str, Declared] = {}
+    for file in _weight_files(folder):
+        for name, tensor in _header(file).items():
+            if name in declared:
+                raise ModelError(f"{file}: tensor {one_name(name)} stands in another shard too")
+            declared[name] = tensor
+    if not declared:
+        raise ModelError(f"{folder}: its weight files hold no tensors")
+    return declared
 
 
 def read_json(file: Path) -> dict[str, Any]:
     """Read a JSON object, or raise ModelError that says what is wrong with the file."""
     try:
+        if file.exists() and not file.is_file():
+            raise ModelError(f"{file}: not a regular file")
         content = orjson.loads(file.read_bytes())
     except FileNotFoundError:
         raise ModelError(f"{file}: no such file", "is this a model folder?") from None
@@ -38,15 +93,11 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: No safetensors file, a shard that is missing, a damaged file, or a git-LFS pointer.
     """
-    tensors: dict[str, Tensor] = {}
-    for file in _weight_files(folder):
-        for name, tensor in _read_file(file).items():
-            if name in tensors:
-                raise ModelError(f"{file}: tensor {one_name(name)} stands in another shard too")
-            tensors[name] = tensor
-    if not tensors:
-        raise ModelError(f"{folder}: its weight files hold no tensors")
-    return tensors
+    files = _weight_files(folder)
+    size = sum(file.stat().st_size for file in files)
+    if size > (memory := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
+        raise ModelError(f"{folder}: weights of {size:,} bytes, this machine has {memory:,} bytes of memory")
+    return {name: tensor for file in files for name, tensor in _read_file(file).items()}
 
 
 def check_values(tensors: Mapping[str, Tensor]) -> None:
@@ -102,15 +153,28 @@ def _plain_name(name: object) -> bool:
     return isinstance(name, str) and re.fullmatch(r"[\w.-]+\.safetensors", name) is not None
 
 
-def _read_file(file: Path) -> dict[str, Tensor]:
+def _header(file: Path) -> dict[str, Declared]:
     with file.open("rb") as stream:
         start = stream.read(64)
     if start.startswith(b"version https://git-lfs"):
         raise ModelError(f"{file}: git-LFS pointer, not weights", "fetch the file with git lfs pull")
+    with _opened(file) as opened:
+        slices = ((name, opened.get_slice(name)) for name in opened.keys())  # noqa: SIM118
+        return {name: Declared(file, part.get_dtype(), tuple(part.get_shape())) for name, part in slices}
+
+
+def _read_file(file: Path) -> dict[str, Tensor]:
+    with _opened(file) as opened:
+        # Copies, because sums come out differently in memory that is not aligned, as a file's is not.
+        return {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    """Open a safetensors file, which checks its header against its size; ModelError whatever is wrong with it."""
     try:
         with safe_open(file, framework="pt") as opened:
-            # Copies, because sums come out differently in memory that is not aligned, as a file's is not.
-            return {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
-        reason = " ".join(str(error).split())
+            yield opened
+    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError, MemoryError) as error:
+        reason = one_line(" ".join(str(error).split()), 150)
         raise ModelError(f"{file}: not a safetensors file: {reason}", "download it again") from None

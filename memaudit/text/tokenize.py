@@ -89,6 +89,8 @@ class TrainedTokenizer:
         pipeline.encode_special_tokens = True
         pipeline.no_truncation()
         pipeline.no_padding()
+        self.dropout = _without_dropout(pipeline)
+        """Share of merges that the file asks to leave out at random, which is not followed."""
         self.pipeline = pipeline
         self.vocab_size: int = pipeline.get_vocab_size()
         self.eos_id: int | None = pipeline.token_to_id(EOS)
@@ -136,6 +138,8 @@ class HuggingFaceTokenizer:
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
+        self.dropout = _without_dropout(tokenizer.backend_tokenizer) if tokenizer.is_fast else None
+        """Share of merges that the file asks to leave out at random, which is not followed."""
         self.vocab_size: int = len(tokenizer)
         self.bos_id: int | None = _prepended_id(tokenizer)
         self.eos_id: int | None = tokenizer.eos_token_id
@@ -237,6 +241,14 @@ def as_encoding(ids: Sequence[int], offsets: Sequence[tuple[int, int]]) -> Encod
     """Pack lists of ids and (start, end) character offsets into arrays."""
     spans = np.asarray(offsets, dtype=np.int32).reshape(-1, 2)
     return Encoding(np.asarray(ids, dtype=np.int32), spans[:, 0], spans[:, 1])
+
+
+def _without_dropout(pipeline: Any) -> float | None:
+    """Let a pipeline encode a text the same way every time; return the share of merges it was to leave out."""
+    share: float | None = getattr(pipeline.model, "dropout", None)
+    if share is not None:
+        pipeline.model.dropout = None
+    return share
 
 
 def _ids_of_characters(description: str) -> TokenIds | None:

@@ -39,6 +39,7 @@ from memaudit.training.objectives import (
 from memaudit.training.optim import build_optimizers, learning_rate_factor
 from memaudit.training.options import TrainingOptions
 from memaudit.training.progress import Progress, SilentProgress, Status
+from memaudit.training.saving import save_model
 
 
 class TrainableModel(Protocol):
@@ -190,7 +191,7 @@ class _Training:
         unsteady = ("seconds", "resumed_at")
         self.model.training = self.options.identity() | {k: v for k, v in report.items() if k not in unsteady}
         if self.out:
-            self.model.save(self.out)
+            save_model(self.model, self.out)
             self._checkpoint()
 
     def report(self) -> TrainingReport:

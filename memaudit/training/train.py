@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from memaudit.errors import InputError, RunError, one_line
+from memaudit.files import read_json
 from memaudit.models.infinity import InfinityModel
 from memaudit.models.ngram import NgramModel, Order, Smoothing
 from memaudit.records import TokenIds
@@ -19,6 +19,7 @@ from memaudit.text.index.corpus_index import CorpusIndex
 from memaudit.text.index.manifest import TOKENIZER
 from memaudit.text.read import Corpus, Split, read_corpus
 from memaudit.text.tokenize import TrainedTokenizer, Unit, train_tokenizer
+from memaudit.training.saving import save_model
 
 if TYPE_CHECKING:
     from memaudit.models.rnn import RnnModel
@@ -83,7 +84,7 @@ def train_ngram(
         model: NgramModel = InfinityModel.train(documents, tokenizer)
     else:
         model = NgramModel.train(documents, tokenizer, order=order, smoothing=smoothing or "kneser-ney")
-    model.save(out)
+    save_model(model, out)
     return model
 
 
@@ -140,7 +141,8 @@ def _claim(out: Path, family: str) -> None:
     """Make the folder before the work, not after it, and leave another model's folder alone."""
     about = out / "memaudit.json"
     if about.exists() or (out / "config.json").exists():
-        found = json.loads(about.read_bytes()).get("family") if about.exists() else "foreign"
+        described = read_json(about) if about.exists() else None
+        found = described.get("family") if isinstance(described, dict) else "foreign"
         if found != family:
             raise RunError(f"{out}: holds a {one_line(str(found), 40)} model", "choose another --out or delete it")
     try:

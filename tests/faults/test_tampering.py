@@ -1,0 +1,57 @@
+"""Model folders that lie: none comes out clean, none runs code, opens a socket, or takes long to be refused."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.isolation import isolated
+from tests.faults.memorised import honest, save_plain, verdict_of, victim, write_corpora
+from tests.faults.tampering import Case, audited, cases
+
+ALIKE = ("generation_config.json: ", "config.json: ", "pickle: ", "safetensors: ", "kernel: ", "quantisation: ")
+"""Kinds of which every fourth case stands for the rest here; ``benchmarks/faults_tamper.py`` tries all."""
+
+
+def some_cases() -> list[Case]:
+    kept = []
+    for kind in ALIKE:
+        kept += [case for case in cases() if case.name.startswith(kind)][::4]
+    others = [case for case in cases() if not case.name.startswith(ALIKE)]
+    return kept + others
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("victim")
+    write_corpora(folder)
+    save_plain(victim(), folder / "victim")
+    # Once in this process, so that what is compiled or imported on first use is there before any child is watched.
+    report = verdict_of(folder / "victim", folder, folder / "run")
+    assert (report["verdict"], report["hits"], report["failed"], report["ignored"]) == ("found", 16, [], [])
+    return folder
+
+
+def test_an_honest_model_is_clean_where_the_victim_is_found(place: Path) -> None:
+    save_plain(honest(), place / "honest")
+    report = verdict_of(place / "honest", place, place / "run-honest")
+    assert (report["verdict"], report["hits"], report["failed"]) == ("clean", 0, [])
+
+
+@pytest.mark.parametrize("case", some_cases(), ids=lambda case: case.name)
+def test_no_altered_copy_comes_out_clean(case: Case, place: Path, tmp_path: Path) -> None:
+    assert audited(case, place / "victim", place, tmp_path) == []
+
+
+def test_what_is_watched_is_seen(tmp_path: Path) -> None:
+    """The watch itself: sockets, memory, time and crashes are noticed."""
+    import socket
+
+    assert "socket.getaddrinfo" in isolated(lambda: socket.getaddrinfo("localhost", 1) and None).reached
+    assert isolated(lambda: len(b"x" * (200 << 20))).mebibytes > 150
+    assert isolated(lambda: time.sleep(30), seconds=0.5).message == "still at work"
+    outcome = isolated(lambda: json.loads("{"))
+    assert (outcome.exit_code, outcome.message.split(":")[0]) == (70, "JSONDecodeError")
