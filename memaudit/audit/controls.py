@@ -24,6 +24,9 @@ ROUND_TRIP_SHARE = 0.9
 SAME_IDS = 0.9
 """Edit similarity from which on ids count as encoded back; windows are cut inside words at both ends."""
 
+EXACT = ("float32", "float64")
+PRECISION_WINDOWS = 32
+"""Windows that a model of less precision reads twice, to count those that its batch changes."""
 RECITAL = "recites what it knows"
 KNOWN = 1.0
 """Nats a token by which known text is likelier than unseen text of the same kind; what generalises stays far below."""
@@ -72,6 +75,24 @@ def check_batches(model: LanguageModel, windows: Sequence[Window]) -> tuple[Cont
     control = Control("batch self-test", passed, f"{len(sample)} windows score {outcome} alone and together")
     sums = [float(scores.log_prob.sum()) for scores in together]
     return control, [round(value, 1) if math.isfinite(value) else None for value in sums]
+
+
+def check_precision(model: LanguageModel, windows: Sequence[Window]) -> list[Control]:
+    """Say that a model computes in less than float32, and how many windows that lets depend on their batch.
+
+    Returns:
+        A control that fails; none where the model computes in float32 or float64.
+    """
+    if model.dtype in EXACT:
+        return []
+    sample = list(windows[:: max(1, len(windows) // PRECISION_WINDOWS)])
+    together = list(model.score(sample))
+    flips = sum(
+        not np.array_equal(scores.rank == 0, model.score([window]).rank == 0)
+        for scores, window in zip(together, sample, strict=True)
+    )
+    detail = f"{model.dtype}: {flips} of {len(sample)} windows get other tokens in another batch; use --dtype float32"
+    return [Control("computes in float32", False, detail)]
 
 
 def _same_scores(one: TokenScores, other: TokenScores) -> bool:

@@ -29,6 +29,7 @@ from memaudit.errors import ModelError
 from memaudit.metrics import fuzzy, verbatim
 from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
+from memaudit.models.memory import in_halves
 from memaudit.models.sampling import continuation_text
 from memaudit.records import SHOWN, Shown, TokenIds, TokenScores, Window, WindowRecord
 from memaudit.report.disclosure import disclosed, without_texts
@@ -219,13 +220,24 @@ def _measure_all(
     done = 0
     for block in _blocks(len(windows)):
         if run.pending([block]):
-            records = measure(model, [windows[i] for i in block], block[0], fuzzy)
+            records = _measured(model, [windows[i] for i in block], block[0], fuzzy, run)
             if training is not None:
                 records = count_copies(records, training)
             run.append([dataclasses.asdict(record) for record in records])
         done += len(block)
         if progress:
             progress(done, len(windows))
+
+
+def _measured(
+    model: LanguageModel, windows: list[Window], first: int, fuzzy: bool, run: RunDirectory
+) -> list[WindowRecord]:
+    """Measure a block; where memory runs out, in halves, which the user is told."""
+    records, size = in_halves(lambda some: measure(model, some, first, fuzzy), windows)
+    if size < len(windows):
+        told = f"memory ran out: from window {first} on, {size} were read at a time"
+        run.notice = "; ".join(filter(None, (run.notice, told)))
+    return [dataclasses.replace(record, index=first + place) for place, record in enumerate(records)]
 
 
 def _file_name(family: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from memaudit.audit.controls import check_batches, check_round_trip
+from memaudit.audit.controls import check_batches, check_precision, check_round_trip
 from memaudit.audit.detection import Detector
 from memaudit.audit.extraction_plan import describe_model
 from memaudit.audit.measures.base import Subject
@@ -195,8 +195,9 @@ def _plan(
     if not declared:
         raise InputError("none of the detectors applies", "name a data set with --guided, or give --heldout SPEC")
     body |= {"declared": declared, "primary": next((n for n in (primary(body),) if n in declared), declared[0])}
+    controls = [check_round_trip(model, windows), batches, *check_precision(model, windows)]
     shown = {
-        "controls": [dataclasses.asdict(control) for control in (check_round_trip(model, windows), batches)],
+        "controls": [dataclasses.asdict(control) for control in controls],
         "command": _command(body),
     }
     plan: dict[str, Any] = json.loads(strict_json(body | shown | {"identity": identity(body)}))

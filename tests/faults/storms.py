@@ -38,7 +38,7 @@ def storm(
         calm: Its results when nothing disturbs it.
         blows: Signals that must hit.
         seed: Fixes moments and tails as far as a busy machine lets it.
-        tear: Whether the log loses bytes after three blows of four, as if the power had failed within a write.
+        tear: Whether the log loses bytes after a blow, as if the power had failed within a write.
         gentle: SIGINT and SIGTERM instead of SIGKILL.
     """
     lot, tally = random.Random(seed), Tally()
@@ -58,7 +58,7 @@ def storm(
         if code in (-number, 128 + number):
             tally.blows += 1
             tally.wrong += _said(work, folder, code)
-            if tear and after and not gentle and lot.random() < 0.75:
+            if tear and after and not gentle:
                 os.truncate(log, max(0, len(after) - lot.randrange(1, TORN)))
                 tally.tails += 1
         elif code in (0, 1):

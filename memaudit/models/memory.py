@@ -1,0 +1,54 @@
+"""Work that goes on with half as much at a time when memory runs out; what is measured does not depend on it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from memaudit.errors import ModelError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+WORDS = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed", "cannot allocate memory")
+"""What allocators say, in lower case; only some of them raise an error of a type of its own."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out, on the machine or on an accelerator."""
+    told = isinstance(error, RuntimeError) and any(words in str(error).lower() for words in WORDS)
+    return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def in_halves(work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> tuple[list[Result], int]:
+    """Do work on items in order, on half as many at a time whenever memory runs out.
+
+    Returns:
+        The results of all items, and the most that were done at a time.
+
+    Raises:
+        ModelError: Memory does not suffice for a single item.
+    """
+    results: list[Result] = []
+    size = max(1, len(items))
+    while len(results) < len(items):
+        try:
+            results += work(items[len(results) : len(results) + size])
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if size == 1:
+                raise ModelError("memory ran out over a single window", "use a shorter --prefix, or --device") from None
+            size //= 2
+        else:
+            continue
+        _release()
+    return results, size
+
+
+def _release() -> None:
+    """Give an accelerator's cached memory back, where torch holds any."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
