@@ -35,9 +35,9 @@ def main() -> NoReturn:
     """Run the command line and exit with the code that its outcome earns."""
     # Set before any library is imported: nothing here talks to the network unless it is asked to.
     if "--allow-download" not in sys.argv:
-        os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ |= {"HF_DATASETS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+    os.environ["HF_UPDATE_DOWNLOAD_COUNTS"] = "0"
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     # Wherever two threads share a core with other work, waiting threads must sleep, not spin: ten times as fast there,
     # and no slower on a quiet machine.

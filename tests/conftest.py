@@ -1,9 +1,14 @@
-"""Settings and fixtures shared by all tests: offline, few threads, real data where it lies beside the checkout."""
+"""Settings and fixtures shared by all tests: offline and watched, few threads, real data where it lies beside us."""
 
 from __future__ import annotations
 
 import os
+import runpy
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
@@ -14,7 +19,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Texts are withheld where a continuous integration runs; most tests look at what a person sees.
 os.environ.pop("CI", None)
 
-import pytest
+# Nothing here may reach for a network: not this process, and not one that a test starts.
+_GUARD = Path(__file__).parent / "guard"
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_GUARD), os.environ.get("PYTHONPATH")]))
+_handle, _REACHED = tempfile.mkstemp(prefix="reached-")
+os.close(_handle)
+os.environ["MEMAUDIT_TEST_REACHED"] = _REACHED
+runpy.run_path(str(_GUARD / "sitecustomize.py"))
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -25,3 +36,17 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the folder of real corpora and weights does not lie beside this checkout")
     return SHARED_DATA
+
+
+@pytest.fixture(autouse=True)
+def no_network() -> Iterator[None]:
+    """Fail a test during which anything reached for a network."""
+    yield
+    reached = Path(_REACHED).read_text(encoding="ascii")
+    Path(_REACHED).write_bytes(b"")
+    assert not reached, reached
+
+
+def pytest_sessionfinish() -> None:
+    """Remove the file of notes."""
+    Path(_REACHED).unlink(missing_ok=True)

@@ -21,6 +21,10 @@ from memaudit.text.split import Cut, split_text
 Format = Literal["jsonl", "json", "csv", "tsv", "parquet", "text"]
 
 
+CELL_LINES = 1_000_000
+"""Lines of a cell of a table; a quote that is closed nowhere would take the rest of any file for one."""
+
+
 class RecordError(Exception):
     """Why one record cannot be used; the reader goes on after it where records may be skipped."""
 
@@ -243,6 +247,8 @@ class _CsvLines:
             self.number += 1
             if line.count(b'"') % 2:
                 self.opened = 0 if self.opened else self.number
+            if self.opened and self.number - self.opened > CELL_LINES:
+                raise csv.Error(f"a cell of more than {CELL_LINES:,} lines")
             try:
                 yield line.decode() + "\n"
             except UnicodeDecodeError as error:
@@ -308,10 +314,10 @@ def _read_parquet(stream: ByteStream, columns: Collection[str] | None) -> Iterat
     import pyarrow
     from pyarrow import parquet
 
-    for _ in stream.raw():
-        pass  # hashes the bytes
     try:
-        table = parquet.ParquetFile(stream.name)
+        table = parquet.ParquetFile(stream.name)  # first: what is no Parquet is not read to its end
+        for _ in stream.raw():
+            pass  # hashes the bytes
         present = [name for name in table.schema_arrow.names if columns is None or name in columns]
         row = 0
         for batch in table.iter_batches(batch_size=1024, columns=present or table.schema_arrow.names):
@@ -321,6 +327,8 @@ def _read_parquet(stream: ByteStream, columns: Collection[str] | None) -> Iterat
     except pyarrow.ArrowException as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{stream.name}: not a readable Parquet file", reason) from error
+    except OSError as error:
+        raise InputError(f"{stream.name}: {error.strerror or error}") from error
 
 
 def _batch_rows(batch: Any) -> Iterator[Mapping[str, Any] | RecordError]:

@@ -46,10 +46,11 @@ def test_no_altered_copy_comes_out_clean(case: Case, place: Path, tmp_path: Path
     assert audited(case, place / "victim", place, tmp_path) == []
 
 
-def test_what_is_watched_is_seen(tmp_path: Path) -> None:
+def test_what_is_watched_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     """The watch itself: sockets, memory, time and crashes are noticed."""
     import socket
 
+    monkeypatch.delenv("MEMAUDIT_TEST_REACHED")
     assert "socket.getaddrinfo" in isolated(lambda: socket.getaddrinfo("localhost", 1) and None).reached
     assert isolated(lambda: len(b"x" * (200 << 20))).mebibytes > 150
     assert isolated(lambda: time.sleep(30), seconds=0.5).message == "still at work"
