@@ -36,8 +36,10 @@ CHECKS = (Path(__file__).parent / "accessibility.js").read_text(encoding="utf-8"
 
 @pytest.fixture(scope="module")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browser(tmp_path_factory.mktemp("profile")) as started:
-        yield started
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEMAUDIT_TEST_LOOPBACK", "1")  # the driver of the browser listens on this machine
+        with browser(tmp_path_factory.mktemp("profile")) as started:
+            yield started
 
 
 @pytest.fixture(scope="module")
