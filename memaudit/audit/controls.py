@@ -12,6 +12,7 @@ from memaudit.metrics.fuzzy import edit_similarity
 from memaudit.metrics.likelihood import unigram_entropy
 from memaudit.models.base import LanguageModel
 from memaudit.records import TokenScores, Window, WindowRecord
+from memaudit.stats import document_rate, lower_bound
 from memaudit.text.tokenize import Tokenizer
 from memaudit.text.windows import WindowSet
 
@@ -28,6 +29,7 @@ EXACT = ("float32", "float64")
 PRECISION_WINDOWS = 32
 """Windows that a model of less precision reads twice, to count those that its batch changes."""
 RECITAL = "recites what it knows"
+UNSEEN = "held-out text was not learnt"
 KNOWN = 1.0
 """Nats a token by which known text is likelier than unseen text of the same kind; what generalises stays far below."""
 
@@ -154,6 +156,23 @@ def check_recital(records: Sequence[WindowRecord], max_rate: float) -> Control:
     passed = gap < KNOWN or float(np.mean(members)) > max_rate
     likelier = f"training text is likelier than held-out text by {gap:.2f} nats a token"
     return Control(RECITAL, passed, likelier + ("" if passed else f", and {sum(members)} windows are recited"))
+
+
+def check_unseen(records: Sequence[WindowRecord], max_rate: float) -> Control:
+    """Check that held-out text is not what the model learnt: sides that were swapped, or text that it saw after all."""
+    unseen = [record for record in records if not record.member]
+    known = [r.log_prob / len(r.suffix_ids) for r in records if r.member and r.log_prob is not None]
+    likely = [r.log_prob / len(r.suffix_ids) for r in unseen if r.log_prob is not None]
+    if not unseen:
+        return Control(UNSEEN, True, "no held-out text was given")
+    rate = document_rate([r.extractable for r in unseen], [r.document for r in unseen])
+    recited = (lower_bound(rate.effective_hits, rate.documents) or 0.0) > max_rate
+    gap = float(np.mean(likely) - np.mean(known)) if known and likely else 0.0
+    detail = f"{rate.hits} of {rate.n} held-out windows are recited"
+    if gap >= KNOWN:
+        detail += f"; they are likelier than training text by {gap:.2f} nats a token"
+    failed = recited or gap >= KNOWN
+    return Control(UNSEEN, not failed, detail + (": was it trained on, are the sides swapped?" if failed else ""))
 
 
 def _round_trip(tokenizer: Tokenizer, window: Window) -> tuple[str, str]:

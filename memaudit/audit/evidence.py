@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import memaudit.stats as stats
-from memaudit.audit.controls import check_against_unigram, check_recital
+from memaudit.audit.controls import check_against_unigram, check_recital, check_unseen
 from memaudit.audit.distributions import composition, counted_doses, distributions
 from memaudit.errors import one_line
 from memaudit.findings import Control, Decision, Finding, Policy, decide, fingerprint
@@ -48,8 +48,8 @@ def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
     options, windows = plan["options"], plan["windows"]
     complete = len(records) == windows["train"] + windows["heldout"]
     policy = Policy(options["max_rate"], options["alpha"])
-    controls = [Control(**control) for control in plan["controls"]]
-    controls += [check_against_unigram(records), check_recital(records, policy.max_rate)]
+    controls = [Control(**control) for control in plan["controls"]] + [check_against_unigram(records)]
+    controls += [check(records, policy.max_rate) for check in (check_recital, check_unseen)]
     estimates = _estimates(records, options["seed"])
     primary = next(e for e in estimates if e["primary"])
     train_rate = stats.Rate(**primary["train"])
