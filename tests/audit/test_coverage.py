@@ -191,7 +191,7 @@ def test_the_measure_says_coverage_of_both_sides():
     assert rows["Training documents"][:2] == [6, 1.0]
     assert rows["Held-out documents"][:2] == [5, 0.0]
     assert rows["1 copy"][0] == rows["2 copies"][0] == 3
-    assert "100.0% [54.1%, 100.0%]" in section.summary
+    assert "100% [54.1%, 100%]" in section.summary
     assert any("1 of 12 documents are shorter than 20 tokens" in note for note in section.notes)
     assert {row[-1] for row in section.tables[-1].rows} == {f"train.jsonl:{i}" for i in range(1, 7)}
     assert len(section.graphs[0].series) == 4

@@ -122,7 +122,7 @@ def test_the_reciter_recovers_all_training_text_and_no_held_out_text() -> None:
         assert 0 < low < high == 1
     assert len(section.graphs[0].series) == 6
     assert section.graphs[0].series[0].points[0][:2] == [0.15, 1.0]
-    assert "100.0%" in section.summary
+    assert "100%" in section.summary
     assert section.notes == []
 
 
