@@ -30,6 +30,8 @@ from memaudit.models.ngram import NgramModel
 from memaudit.text.tokenize import train_tokenizer
 from memaudit.training.options import DEFAULTS
 
+LONGEST = 300
+"""Seconds after which a work that hangs is ended."""
 DOCUMENTS = 150
 FILES = 10
 
@@ -52,8 +54,13 @@ class Work:
         return child
 
     def run(self, folder: Path, before: Callable[[], None] = lambda: None) -> int:
-        """Run it to its end; return its exit code."""
-        return os.waitstatus_to_exitcode(os.waitpid(self.started(folder, before), 0)[1])
+        """Run it to its end; return its exit code, -14 if it has not come to one in good time."""
+
+        def limited() -> None:
+            signal.alarm(LONGEST)
+            before()
+
+        return os.waitstatus_to_exitcode(os.waitpid(self.started(folder, limited), 0)[1])
 
     def bytes_of(self, folder: Path) -> dict[str, bytes]:
         """Return what its results hold."""
