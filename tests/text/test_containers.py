@@ -94,7 +94,7 @@ def test_bytes_after_the_end_and_damage_are_refused(tmp_path, ending):
     ("ending", "content"),
     [
         ("zst", zstandard.ZstdCompressor(level=19).compress(bytes(256 << 20))),
-        ("gz", gzip.compress(b"a" * (96 << 20))),
+        ("gz", gzip.compress(b"a" * (96 << 20), mtime=0)),
         ("zst", b"".join([zstandard.compress(b"a" * (1 << 20))] * 100)),
     ],
 )
@@ -133,11 +133,11 @@ def zip_bytes() -> bytes:
     ("name", "content", "problem"),
     [
         ("a.txt", tar_bytes(), "a tar archive"),
-        ("a.txt.gz", gzip.compress(tar_bytes()), "a tar archive"),
+        ("a.txt.gz", gzip.compress(tar_bytes(), mtime=0), "a tar archive"),
         ("a.txt", zip_bytes(), "a zip archive"),
-        ("a.txt", gzip.compress(b"text"), "gzip data without the ending .gz"),
+        ("a.txt", gzip.compress(b"text", mtime=0), "gzip data without the ending .gz"),
         ("a.txt", zstandard.compress(b"text"), "zstd data without the ending .zst"),
-        ("a.txt.gz", gzip.compress(gzip.compress(b"text")), "gzip data without the ending .gz"),
+        ("a.txt.gz", gzip.compress(gzip.compress(b"text", mtime=0), mtime=0), "gzip data without the ending .gz"),
         ("a.txt", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a git-LFS pointer"),
         ("a.txt", b"PAR1rest", "a parquet file without the ending .parquet"),
         ("a.txt", "text".encode("utf-16"), "UTF-16, not UTF-8 at byte 1"),
