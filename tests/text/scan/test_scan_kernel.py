@@ -4,9 +4,10 @@ import random
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from memaudit.text.scan.kernel import LONG_RUN
 from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
 from memaudit.text.scan.result import Scan
 from memaudit.text.scan.stream import scan_texts
@@ -94,7 +95,8 @@ def test_longest_run_and_covered_words(case: tuple[list[list[str]], list[list[st
 
 @settings(deadline=None, max_examples=80)
 @given(needles_and_documents())
-def test_candidates_hold_a_fifth_of_the_seeds(case: tuple[list[list[str]], list[list[str]]]) -> None:
+@example(([[*"aaaabaaaaaaaa"]], [[*"aaaaaaaa"]]))
+def test_candidates_hold_a_fifth_of_the_seeds_or_a_long_run(case: tuple[list[list[str]], list[list[str]]]) -> None:
     needles, documents = case
     patterns, scan = scanned(needles, documents)
     expected = {}
@@ -102,7 +104,8 @@ def test_candidates_hold_a_fifth_of_the_seeds(case: tuple[list[list[str]], list[
         seeds = dict(zip(grams(needle, 5), patterns.seed_ids(number).tolist(), strict=False))
         for line, document in enumerate(documents, start=1):
             shared = sorted({seeds[run] for run in grams(document, 5) if run in seeds})
-            if shared and 5 * len(shared) >= len(seeds):
+            long_run = naive_longest(needle, [document]) >= LONG_RUN
+            if shared and (5 * len(shared) >= len(seeds) or long_run):
                 expected[number, f"corpus.jsonl:{line}"] = tuple(shared)
     assert {(c.needle, c.source): c.seeds for c in scan.candidates} == expected
     for candidate in scan.candidates:
