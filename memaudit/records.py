@@ -20,6 +20,8 @@ FloatArray = NDArray[np.float64]
 Objective = Literal["next-token", "masked"]
 MOST_COMPARED = 10_000
 """Places of the training text that are compared with a span character for character."""
+MOST_NAMED = 3
+"""Documents that are named of those that hold a span."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +175,11 @@ class WindowRecord:
     elsewhere: int | None = None
     """Places of the training text where the continuation stands after normalisation; None where that was not counted,
     or it is the suffix after all, or has fewer than 8 whole words."""
+    copies_in: list[str] | None = None
+    """Other documents of the training text that hold the suffix, as ``id (file:line)``: the first `MOST_NAMED`, those
+    that hold it character for character before others. None where copies were not counted."""
+    elsewhere_in: list[str] | None = None
+    """Documents of the training text that hold the continuation which is not the suffix, named likewise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -290,18 +290,25 @@ def write_parquet(records: Sequence[WindowRecord], path: Path) -> None:
         "bool": pa.bool_(),
         "str": pa.string(),
         "list[int]": pa.list_(pa.int32()),
+        "list[str]": pa.list_(pa.string()),
     }
     columns, schema = [], []
     for field in fields(WindowRecord):
         kind, _, optional = str(field.type).partition(" | ")
         values = [getattr(record, field.name) for record in records]
         if kind == "str":
-            values = [value and value.encode("utf-8", "backslashreplace").decode() for value in values]
+            values = [value and _utf8(value) for value in values]
+        if kind == "list[str]":
+            values = [value and list(map(_utf8, value)) for value in values]
         columns.append(pa.array(values, kinds[kind]))
         schema.append(pa.field(field.name, kinds[kind], nullable=bool(optional)))
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_arrays(columns, schema=pa.schema(schema)), buffer, compression="zstd")
     write_atomic(path, buffer.getvalue())
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _ours(name: str) -> bool:

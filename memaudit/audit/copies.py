@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.errors import InputError
-from memaudit.records import MOST_COMPARED, Document, WindowRecord
+from memaudit.records import MOST_COMPARED, MOST_NAMED, Document, WindowRecord
 from memaudit.text.index.corpus_index import CorpusIndex, positions_in
 from memaudit.text.words import words_of
 
@@ -86,22 +86,38 @@ def plan_copies(wanted: bool, index: CorpusIndex | None, characters: int, specs:
     return {"counted": reason is None, "reason": reason, "index": None}
 
 
+class Holders(NamedTuple):
+    """Where a span stands in the training text."""
+
+    exact: int
+    """Places, of the first `MOST_COMPARED`, that hold it character for character."""
+    documents: list[tuple[str, str]]
+    """Source and id of the first documents that hold it, one more than are named: a window's own is left out."""
+
+
 def count_copies(records: Sequence[WindowRecord], index: CorpusIndex) -> list[WindowRecord]:
     """Return the records of a block with their copies and the places of other continuations filled in."""
     suffixes = [whole_words(record, record.suffix_text) for record in records]
     said = [_other_words(record, suffix) for record, suffix in zip(records, suffixes, strict=True)]
     normalised, elsewhere = _counts(index, suffixes), _counts(index, said)
     # Boilerplate gives the same span many times, and each time would be compared with all of its places.
-    exact = {same: _exact(index, span) for same, span in {span.identity: span for span in suffixes}.items()}
-    return [
-        dataclasses.replace(
-            record,
-            copies_normalised=normalised[i] if len(suffixes[i].keys) else None,
-            copies_exact=exact[suffixes[i].identity] if len(suffixes[i].keys) else None,
-            elsewhere=elsewhere[i] if len(said[i].keys) else None,
-        )
-        for i, record in enumerate(records)
-    ]
+    distinct = {span.identity: span for span in (*suffixes, *said) if len(span.keys)}
+    held = {same: _holders(index, span) for same, span in distinct.items()}
+    truths, others = ([held.get(span.identity) for span in side] for side in (suffixes, said))
+    return list(map(_filled, records, truths, normalised, others, elsewhere))
+
+
+def _filled(
+    record: WindowRecord, truth: Holders | None, normalised: int, said: Holders | None, elsewhere: int
+) -> WindowRecord:
+    return dataclasses.replace(
+        record,
+        copies_normalised=normalised if truth else None,
+        copies_exact=truth.exact if truth else None,
+        copies_in=_named(truth.documents, record) if truth else None,
+        elsewhere=elsewhere if said else None,
+        elsewhere_in=_named(said.documents, record) if said else None,
+    )
 
 
 def whole_words(record: WindowRecord, text: str) -> Span:
@@ -131,15 +147,27 @@ def _counts(index: CorpusIndex, spans: Sequence[Span]) -> list[int]:
     return [int(n) for n in index.count_keys(np.concatenate([span.keys for span in spans]), offsets)]
 
 
-def _exact(index: CorpusIndex, span: Span) -> int:
-    """Count the places, of the first `MOST_COMPARED` in the order of the corpus, that hold the very characters."""
+def _holders(index: CorpusIndex, span: Span) -> Holders:
+    """Look at the places of a span, the first `MOST_COMPARED` in the order of the corpus."""
     exact, left = 0, MOST_COMPARED
+    holding, alike = list[tuple[str, str]](), list[tuple[str, str]]()
     for shard in index.shards:
         places = positions_in(shard, span.keys)[:left]
         left -= len(places)
         for document, count in zip(*np.unique(shard.document_at(places), return_counts=True), strict=True):
-            exact += min(int(count), _occurrences(shard.texts[int(document)], span.text))
-    return exact
+            same = min(int(count), _occurrences(shard.texts[int(document)], span.text))
+            exact += same
+            names = holding if same else alike
+            if len(names) <= MOST_NAMED:
+                names.append(shard.source(int(document)))
+    return Holders(exact, [*holding, *alike][: MOST_NAMED + 1])
+
+
+def _named(documents: Iterable[tuple[str, str]], record: WindowRecord) -> list[str]:
+    own = record.source, record.document
+    names = [source if identity == source else f"{identity} ({source})" for source, identity in documents
+             if (source, identity) != own]  # fmt: skip
+    return names[:MOST_NAMED]
 
 
 def _occurrences(text: str, span: str) -> int:

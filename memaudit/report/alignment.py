@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
 
 from rapidfuzz.distance import Levenshtein
 
+from memaudit.errors import InputError
 from memaudit.report.wording import counted
 
 # Words, runs of white space, single marks; one piece a character where a script sets no spaces (Thai
@@ -33,6 +34,10 @@ _DATE = re.compile(r"\d{1,2}[-./]\d{1,2}[-./]\d{4}|\d{4}[-./]\d{1,2}[-./]\d{1,2}
 _SIGNS = re.compile(r"\w")
 
 Kind = Literal["plain", "copied", "edited", "left out"]
+Marked = Sequence[Any]
+"""A stretch of a text and whether it is copied, as JSON holds the pair."""
+_Step = tuple[tuple[str, str], tuple[str, str]]
+"""What stands before a copied span in either text, and the span in either."""
 
 
 class Piece(NamedTuple):
@@ -56,21 +61,58 @@ def align(said: str, truth: str) -> tuple[list[Piece], list[Piece]]:
         empty piece in the other text.
     """
     ours, theirs = _PIECES.findall(said), _PIECES.findall(truth)
-    sides: tuple[list[Piece], list[Piece]] = ([], [])
     last = 0, 0
+    steps: list[_Step] = []
+    for one, other in _copied(ours, theirs, whole=said == truth):
+        gaps = "".join(ours[last[0] : one.start]), "".join(theirs[last[1] : other.start])
+        steps.append((gaps, ("".join(ours[one.start : one.stop]), "".join(theirs[other.start : other.stop]))))
+        last = one.stop, other.stop
+    return _numbered(steps, ("".join(ours[last[0] :]), "".join(theirs[last[1] :])))
+
+
+def number_edits(ours: Sequence[Marked], theirs: Sequence[Marked]) -> tuple[list[Piece], list[Piece]]:
+    """Return two texts, whose copied spans are known, in pieces as `align` does.
+
+    Args:
+        ours: Pieces of one text and whether each is copied.
+        theirs: Pieces of the other, with as many copied ones in the same order.
+
+    Raises:
+        InputError: They have not as many.
+    """
+    (*before, last), (*other_before, other_last) = _spans(ours), _spans(theirs)
+    if len(before) != len(other_before):
+        raise InputError("two texts do not share the same copied spans", "the report was changed; run the check again")
+    steps = [
+        ((gap, other_gap), (span, other)) for (gap, span), (other_gap, other) in zip(before, other_before, strict=True)
+    ]
+    return _numbered(steps, (last[0], other_last[0]))
+
+
+def _spans(pieces: Sequence[Marked]) -> list[tuple[str, str]]:
+    """Return what stands before each copied span, and the span; last what stands behind them all, and nothing."""
+    found, gap = [], ""
+    for text, copied in pieces:
+        if copied:
+            found.append((gap, text))
+        gap = "" if copied else gap + text
+    return [*found, (gap, "")]
+
+
+def _numbered(steps: Iterable[_Step], rest: tuple[str, str]) -> tuple[list[Piece], list[Piece]]:
+    """Put both sides together; different words between two copied spans are an edit, unless they are many."""
+    sides: tuple[list[Piece], list[Piece]] = ([], [])
     edits = 0
-    for spans in _copied(ours, theirs, whole=said == truth):
-        gaps = ["".join(side[at : span.start]) for side, at, span in zip((ours, theirs), last, spans, strict=True)]
+    for gaps, spans in steps:
         words = [gap.split() for gap in gaps]
-        edited = last != (0, 0) and words[0] != words[1] and max(map(len, words)) <= MOST_EDITED
+        edited = any(sides) and words[0] != words[1] and max(map(len, words)) <= MOST_EDITED
         edits += edited
-        for pieces, side, span, gap in zip(sides, (ours, theirs), spans, gaps, strict=True):
+        for pieces, gap, span in zip(sides, gaps, spans, strict=True):
             pieces += _edited(gap, edits) if edited else [Piece(gap)] if gap else []
-            pieces.append(Piece("".join(side[span.start : span.stop]), "copied"))
-        last = spans[0].stop, spans[1].stop
-    for pieces, side, at in zip(sides, (ours, theirs), last, strict=True):
-        if rest := "".join(side[at:]):
-            pieces.append(Piece(rest))
+            pieces.append(Piece(span, "copied"))
+    for pieces, text in zip(sides, rest, strict=True):
+        if text:
+            pieces.append(Piece(text))
     return sides
 
 

@@ -25,6 +25,11 @@ MOST_MARKED = 30
 FONT = "Helvetica, Arial, sans-serif"
 WIDTHS = (("wide", 900), ("narrow", 330))
 MAX_SERIES = len(SERIES)
+_DEFAULTS = "|".join(
+    (r'font-weight="normal"', r'opacity="1"', r'stroke-width="1"', r'[xy]2="0"', r'text-anchor="start"',
+     r'transform="translate\(0,0\)"')
+)  # fmt: skip
+"""Attributes that say what is so without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,9 +268,10 @@ def _embed(svg: str, id: str, prefix: str) -> str:
     """Return an SVG fit to stand inside an HTML page: named by its figure, with ids of its own."""
     svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
     svg = re.sub(r' (?:aria-[\w-]+|role|class|pointer-events)="[^"]*"', "", svg)
-    svg = re.sub(r' (?:font-weight="normal"|opacity="1"|stroke-width="1"|[xy]2="0"|text-anchor="start")', "", svg)
+    svg = re.sub(rf" (?:{_DEFAULTS})", "", svg)
     if "<clipPath" not in svg:
         svg = re.sub(r'<path d="[^"]*"(?: display="none")?/>', "", svg)  # neither filled nor stroked
+    svg = _without_bare_groups(svg)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}\1"', svg)
     svg = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}\1)", svg)
     svg = re.sub(r"(\.\d\d)\d+", r"\1", svg)  # a hundredth of a pixel
@@ -278,3 +284,17 @@ def _embed(svg: str, id: str, prefix: str) -> str:
     names = f'aria-labelledby="{id}-title" aria-describedby="{id}-description"'
     shown = f'font-family="{FONT}" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     return f'<svg role="img" {names} {shown}>{body}'
+
+
+def _without_bare_groups(svg: str) -> str:
+    """Return an SVG without the groups that have no attribute: a tenth of its bytes."""
+    kept, bare = [], list[bool]()
+    for part in re.split(r"(<g(?: [^>]*)?>|</g>)", svg):
+        if part.endswith("/>") or not part.startswith(("<g", "</g>")):
+            kept.append(part)
+            continue
+        if part != "</g>":
+            bare.append(part == "<g>")
+        if not (bare.pop() if part == "</g>" else bare[-1]):
+            kept.append(part)
+    return "".join(kept)

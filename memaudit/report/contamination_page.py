@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from memaudit.report.alignment import Piece, number_edits
 from memaudit.report.page import render_page
 from memaudit.report.problems import MATCHES, and_others, policy_words, worst_first
+from memaudit.report.wording import counted
 from memaudit.runs import FinishedRun
 
 TITLE = "Does the benchmark stand in the corpus?"
@@ -21,9 +23,6 @@ CONTEXT = {"item": 800, "corpus": 240}
 """Characters of uncopied text that are shown beside a copied span."""
 COPIED = 2000
 """Characters of one copied span that are shown."""
-
-Piece = tuple[str, str]
-"""A piece of text and what it is: "copied", "plain", or "left out", where the text is a number of characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,36 +88,39 @@ def _exhibit(id: str, finding: Mapping[str, Any], labels: Mapping[str, str]) -> 
 
 
 def _pair(evidence: Mapping[str, Any]) -> Pair:
-    sides = {side: evidence[f"{side}_pieces"] for side in CONTEXT}
-    texts = ["".join(text for text, _ in pieces or []) for pieces in sides.values()]
+    marked = [evidence[f"{side}_pieces"] for side in CONTEXT]
+    texts = ["".join(text for text, _ in pieces or []) for pieces in marked]
+    item, corpus = (None, None) if None in marked else number_edits(*marked)
     return Pair(
         evidence,
-        **{side: pieces and shorten(pieces, CONTEXT[side]) for side, pieces in sides.items()},
+        item and shorten(item, CONTEXT["item"]),
+        corpus and shorten(corpus, CONTEXT["corpus"]),
         indented=any("\n  " in text or "\n\t" in text for text in texts),
         spans=[span for span in evidence["spans"] if span["text"] is not None][:SPANS],
         more_spans=max(0, len(evidence["spans"]) - SPANS),
     )
 
 
-def shorten(pieces: Sequence[Sequence[Any]], context: int) -> list[Piece]:
+def shorten(pieces: Sequence[Piece], context: int) -> list[Piece]:
     """Return the pieces of a text as they are shown: long stretches are left out, and their length is said.
 
     Args:
-        pieces: ``(text, copied)`` in order.
+        pieces: Of one text.
         context: Characters of uncopied text that are kept at each side of a copied span.
     """
     shown: list[Piece] = []
-    for place, (text, copied) in enumerate(pieces):
-        kind = "copied" if copied else "plain"
+    for place, piece in enumerate(pieces):
+        text, copied = piece.text, piece.kind == "copied"
         head = COPIED // 2 if copied else context if place else 0
         tail = COPIED // 2 if copied else context if place < len(pieces) - 1 else 0
         head = head or context * (tail == 0)
         hidden = len(text) - head - tail
-        if hidden <= context:
-            shown.append((text, kind))
+        if hidden <= context or piece.kind == "edited":
+            shown.append(piece)
         else:
-            ends = [(text[:head], kind), (f"{hidden:,}", "left out"), (text[head + hidden :], kind)]
-            shown += [(piece, kind) for piece, kind in ends if piece]
+            gap = Piece(f" … {counted(hidden, 'character')} … ", "left out")
+            ends = piece._replace(text=text[:head]), gap, piece._replace(text=text[head + hidden :])
+            shown += [end for end in ends if end.text]
     return shown
 
 

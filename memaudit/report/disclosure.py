@@ -42,7 +42,7 @@ def disclosed(run: FinishedRun, shown: Shown) -> FinishedRun:
 
 def without_texts(records: Sequence[WindowRecord]) -> list[WindowRecord]:
     """Return records for a table that holds no text, as token ids neither."""
-    names = _Names(((r.document, r.source, r.domain or "") for r in records), records)
+    names = _Names(map(_names_of, records), records)
     return [
         dataclasses.replace(
             _safe_record(record, names),
@@ -147,7 +147,7 @@ class _Names:
 
 def _names(report: Report, records: Sequence[WindowRecord]) -> Iterator[Sequence[str]]:
     """Yield what names documents, files and domains, and the cells of tables: all that data had a say in."""
-    yield from {(r.document, r.source, r.domain or "") for r in records}
+    yield from set(map(_names_of, records))
     for finding in report["findings"]:
         yield finding.get("document", ""), finding["source"]
     for overlap in report.get("windows", {}).get("overlaps", ()):
@@ -157,6 +157,11 @@ def _names(report: Report, records: Sequence[WindowRecord]) -> Iterator[Sequence
             yield [cell for row in table["rows"] for cell in row if isinstance(cell, str)]
         for graph in section["graphs"]:
             yield [series["name"] for series in graph["series"]]
+
+
+def _names_of(record: WindowRecord) -> tuple[str, ...]:
+    holders = (*(record.copies_in or ()), *(record.elsewhere_in or ()))
+    return record.document, record.source, record.domain or "", *holders
 
 
 def _texts(records: Sequence[WindowRecord]) -> Iterator[str]:
@@ -172,7 +177,18 @@ def _folded(text: str) -> str:
 
 def _safe_record(record: WindowRecord, names: _Names) -> WindowRecord:
     domain = record.domain and names(record.domain)
-    return dataclasses.replace(record, document=names(record.document), source=names(record.source), domain=domain)
+    return dataclasses.replace(
+        record,
+        document=names(record.document),
+        source=names(record.source),
+        domain=domain,
+        copies_in=_safe_list(record.copies_in, names),
+        elsewhere_in=_safe_list(record.elsewhere_in, names),
+    )
+
+
+def _safe_list(some: list[str] | None, names: _Names) -> list[str] | None:
+    return some and [names(name) for name in some]
 
 
 def _safe_measured(item: Mapping[str, Any], names: _Names) -> Report:

@@ -48,6 +48,13 @@ class Exhibit:
         return wording.copies(self.record.copies_exact, self.record.copies_normalised)
 
     @property
+    def places(self) -> list[tuple[str, list[str]]]:
+        """Which other documents of the training text hold the true text, and which a continuation that is not it."""
+        also = "the true text also in" if self.record.member else "the true text in"
+        found = (also, self.record.copies_in), ("the continuation in", self.record.elsewhere_in)
+        return [(what, documents) for what, documents in found if documents]
+
+    @property
     def indented(self) -> bool:
         """Whether the layout of the lines carries meaning, as in code."""
         return bool(re.search(r"\n(\t| {2})", self.record.prefix_text + self.record.suffix_text))

@@ -130,6 +130,20 @@ def test_other_continuations_are_looked_for(said: str | None, suffix: str, elsew
     assert found.elsewhere == elsewhere
 
 
+def test_other_documents_that_hold_a_span_are_named() -> None:
+    texts = ["A B C D", *["x a b c d e"] * 2, "a b c d.", *["so: a b c d!"] * 3]
+    index = CorpusIndex.of_documents(
+        Document(f"id-{i}" if i else "t:0", text, f"t:{i}") for i, text in enumerate(texts)
+    )
+    [found] = count_copies([record(" b c d", "a", source="t:3", document="id-3")], index)
+    assert (found.copies_normalised, found.copies_exact) == (7, 6)
+    assert found.copies_in == ["id-1 (t:1)", "id-2 (t:2)", "id-4 (t:4)"]
+    [found] = count_copies([record(" B C D", "A", source="t:9")], index)
+    assert found.copies_in == ["t:0", "id-1 (t:1)", "id-2 (t:2)"]
+    [found] = count_copies([record(" nothing", "zero", f" {SAID}. ")], indexed(f"zero {SAID} ten", "a b"))
+    assert (found.copies_in, found.elsewhere_in) == (None, ["0"])
+
+
 def test_a_block_is_counted_as_its_records_alone() -> None:
     index = indexed(f"zero {SAID} ten", "a b c d", "A, b, c, d")
     block = [record(" b c ", "a"), record(f" {SAID} t", "zero", f" {SAID[4:]} nine ten "), record("", "a")]
@@ -278,7 +292,7 @@ def test_a_log_of_before_copies_can_be_read(setting: tuple[Follows, str, str], t
     audit(*setting, out=tmp_path / "run", copies=False, **ASKED)
     log = tmp_path / "run" / "items.log"
     rows = [json.loads(line[9:]) for line in log.read_bytes().splitlines()]
-    new = ("copies_exact", "copies_normalised", "elsewhere")
+    new = ("copies_exact", "copies_normalised", "elsewhere", "copies_in", "elsewhere_in")
     log.write_bytes(b"".join(_line({k: v for k, v in row.items() if k not in new}) for row in rows))
     assert [r.elsewhere for r in read_run(tmp_path / "run").records] == [None] * len(rows)
 

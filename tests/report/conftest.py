@@ -91,6 +91,8 @@ def record(index: int, lot: random.Random, dose: int, strength: float) -> Window
         copies_normalised=dose + index % 2,
         copies_exact=dose,
         elsewhere=None if hit else index % 4,
+        copies_in=[f"corpus/planted.jsonl:{index + 1 + more}" for more in range(min(3, dose - 1 + index % 2))],
+        elsewhere_in=None if hit else [f"web-{more} (corpus/web.jsonl:{more})" for more in range(index % 4)],
     )
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memaudit.report.alignment import Piece, align, digest, mask, masked, shorten, squeeze, withheld
+from memaudit.audit.matching import mark_copied
+from memaudit.report.alignment import Piece, align, digest, mask, masked, number_edits, shorten, squeeze, withheld
 
 
 def of_kind(pieces: list[Piece], kind: str) -> list[str]:
@@ -47,6 +48,18 @@ def test_pieces_give_the_text_back_and_marks_agree(said: str, truth: str) -> Non
 def test_copied_words(said: str, truth: str, copied: list[str]) -> None:
     ours, theirs = align(said, truth)
     assert of_kind(ours, "copied") == of_kind(theirs, "copied") == copied
+
+
+@given(st.text(alphabet="abc \n,.", max_size=80), st.text(alphabet="abc \n,.", max_size=80))
+@settings(deadline=None, max_examples=200)
+def test_numbered_edits_keep_the_texts_and_what_was_marked(item: str, passage: str) -> None:
+    marked = mark_copied(item, passage)[:2]
+    sides = number_edits(*marked)
+    for text, before, pieces in zip((item, passage), marked, sides, strict=True):
+        assert joined(pieces) == text
+        assert of_kind(pieces, "copied") == [text for text, copied in before if copied]
+    edits = [[piece.edit for piece in side if piece.edit] for side in sides]
+    assert edits[0] == edits[1] == list(range(1, len(edits[0]) + 1))
 
 
 def test_edits_between_copied_spans_have_the_same_number_on_both_sides() -> None:

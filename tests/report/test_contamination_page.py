@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memaudit.errors import RunError
+from memaudit.errors import InputError, RunError
+from memaudit.report.alignment import Piece
 from memaudit.report.contamination_page import COPIED, EXHIBITS, LISTED, render_run, shorten
 from memaudit.report.formats import FORMATS, HTML, print_report
 from memaudit.report.terminal import console
@@ -216,35 +217,66 @@ def test_failed_controls_are_limits() -> None:
     assert "Control could not be run: finds items that were planted. 3 of 50" in text
 
 
-pieces = st.lists(st.tuples(st.text("ab \n", max_size=3 * COPIED), st.booleans()), max_size=6)
+pieces = st.lists(
+    st.builds(Piece, st.text("ab \n", max_size=3 * COPIED), st.sampled_from(["plain", "copied"])), max_size=6
+)
+
+
+def left_out(piece: Piece) -> int:
+    return int(piece.text.split()[1].replace(",", "")) if piece.kind == "left out" else 0
 
 
 @settings(deadline=None, max_examples=100)
 @given(pieces, st.integers(1, 900))
-def test_shortened_texts_say_how_much_is_missing(given: list[tuple[str, bool]], context: int) -> None:
+def test_shortened_texts_say_how_much_is_missing(given: list[Piece], context: int) -> None:
     shown = shorten(given, context)
-    length = sum(int(text.replace(",", "")) if kind == "left out" else len(text) for text, kind in shown)
-    assert length == sum(len(text) for text, _ in given)
-    kept = "".join("" if kind == "left out" else text for text, kind in shown)
-    assert all(int(text.replace(",", "")) > context for text, kind in shown if kind == "left out")
-    whole = "".join(text for text, _ in given)
+    assert sum(left_out(piece) or len(piece.text) for piece in shown) == sum(len(piece.text) for piece in given)
+    kept = "".join(piece.text for piece in shown if piece.kind != "left out")
+    assert all(left_out(piece) > context for piece in shown if piece.kind == "left out")
+    whole = "".join(piece.text for piece in given)
     assert kept == whole or len(kept) < len(whole)
-    for text, copied in given:
-        if len(text) <= (COPIED if copied else context):
-            assert text in kept
+    for piece in given:
+        if len(piece.text) <= (COPIED if piece.kind == "copied" else context):
+            assert piece.text in kept
 
 
 def test_texts_are_cut_away_from_what_is_copied() -> None:
     long = "x" * 5000
-    assert shorten([(long, False), ("copy", True), (long, False)], 100) == [
-        ("4,900", "left out"),
-        ("x" * 100, "plain"),
-        ("copy", "copied"),
-        ("x" * 100, "plain"),
-        ("4,900", "left out"),
+    gap = Piece(" … 4,900 characters … ", "left out")
+    assert shorten([Piece(long), Piece("copy", "copied"), Piece(long)], 100) == [
+        gap,
+        Piece("x" * 100),
+        Piece("copy", "copied"),
+        Piece("x" * 100),
+        gap,
     ]
-    assert [kind for _, kind in shorten([(long, True)], 100)] == ["copied", "left out", "copied"]
-    assert shorten([(long, False)], 100) == [("x" * 100, "plain"), ("4,900", "left out")]
+    assert [piece.kind for piece in shorten([Piece(long, "copied")], 100)] == ["copied", "left out", "copied"]
+    assert shorten([Piece(long)], 100) == [Piece("x" * 100), gap]
+    edit = Piece(long, "edited", 1)
+    assert shorten([Piece("a", "copied"), edit, Piece("b", "copied")], 100)[1] == edit
+
+
+def test_edits_bear_the_same_number_on_both_sides() -> None:
+    report = contamination_report()
+    evidence = report["findings"][0]["evidence"][0]
+    evidence["item_pieces"] = [
+        ["It said ", False],
+        ["the quick brown", True],
+        [" fox, ", False],
+        ["jumps over it", True],
+    ]
+    evidence["corpus_pieces"] = [
+        ["the quick brown", True],
+        [" dog ", False],
+        ["jumps over it", True],
+        [" twice", False],
+    ]
+    written = source(report)
+    for word in ("fox,", "dog"):
+        assert f'<span class="edit">{word}<sup>1</sup></span>' in written
+    evidence["item_pieces"].pop()
+    with pytest.raises(InputError, match="copied spans"):
+        source(report)
 
 
 def test_every_format_of_a_run_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

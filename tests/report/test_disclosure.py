@@ -50,7 +50,14 @@ def told(made: Made) -> Made:
     """A run whose ids, domains and table cells quote the training text."""
     report, records = made
     quoted = [
-        replace(r, document=r.prefix_text[:70], domain=r.suffix_text[:60], source=f"{r.prefix_text[5:80]}:1")
+        replace(
+            r,
+            document=r.prefix_text[:70],
+            domain=r.suffix_text[:60],
+            source=f"{r.prefix_text[5:80]}:1",
+            copies_in=[f"{r.suffix_text[:70]} (b:2)"],
+            elsewhere_in=[r.prefix_text[9:70]],
+        )
         for r in records
     ]
     findings = [

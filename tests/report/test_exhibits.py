@@ -129,3 +129,12 @@ def test_addresses_are_compared_before_they_are_masked(factory: Factory, persona
     plain = exhibit(one, shown=Shown(personal=True))
     assert copied[0] == copied[1] == [len(p.text) for p in plain.truth if p.kind == "copied"]
     assert len(copied[0]) == 2  # the names differ, whatever they look like masked
+
+
+def test_an_exhibit_names_what_else_holds_its_texts(factory: Factory) -> None:
+    _, records = factory()
+    named = replace(records[0], member=True, copies_in=["a:1", "b (c:2)"], elsewhere_in=["d:3"])
+    also, said = ("the true text also in", ["a:1", "b (c:2)"]), ("the continuation in", ["d:3"])
+    assert exhibit(named).places == [also, said]
+    assert exhibit(replace(named, member=False, elsewhere_in=[])).places == [("the true text in", also[1])]
+    assert exhibit(replace(named, copies_in=None, elsewhere_in=None)).places == []
