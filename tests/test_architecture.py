@@ -21,6 +21,7 @@ FLOORS = [
     {"config", "stats"},
     {"metrics"},
     {"plugins", "findings", "sections"},
+    {"growth"},
     {"text"},
     {"models"},
     {"training"},

@@ -6,12 +6,14 @@ Counts and rates that the page draws; a pure function of the records, like the e
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 import memaudit.stats as stats
+from memaudit.growth import COPIES, fit_slope, growth_table
 from memaudit.metrics import METRICS
 from memaudit.records import WindowRecord
 
@@ -43,6 +45,38 @@ def counted_doses(records: Records) -> list[dict[str, Any]]:
     return [
         {"copies": least, "most": 2 * least - 1 if least else 0, **_verbatim(groups[least])} for least in sorted(groups)
     ]
+
+
+def growth(records: Records, seed: int) -> dict[str, Any] | None:
+    """Return the slope of the verbatim rate over the copies of the training text, as a table beside published ones.
+
+    Copies are those that were planted, or else those counted, doubling from group to group.
+
+    Returns:
+        `memaudit.sections.Table` as a dictionary; None with fewer than two different numbers of copies.
+    """
+    train = [record for record in records if record.member]
+    planted = any(record.copies for record in train)
+    dosed = [(record, copies) for record in train if (copies := record.copies if planted else _octave(record))]
+    x = sorted({copies for _, copies in dosed})
+    of = "copies that were planted" if planted else "copies that were counted"
+    slope = fit_slope(
+        f"This model, {of}",
+        x,
+        [x.index(copies) for _, copies in dosed],
+        [record.document for record, _ in dosed],
+        [record.extractable for record, _ in dosed],
+        seed,
+    )
+    return dataclasses.asdict(growth_table(COPIES, [slope])) if slope else None
+
+
+def _octave(record: WindowRecord) -> float | None:
+    """Return the middle of the copies that share a group with a window's, on a logarithmic axis."""
+    if not record.copies_normalised:
+        return None
+    least = 1 << record.copies_normalised.bit_length() - 1
+    return math.sqrt(least * (2 * least - 1))
 
 
 def distributions(records: Records, suffix: int) -> list[dict[str, Any]]:

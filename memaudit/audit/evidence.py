@@ -16,7 +16,7 @@ import numpy as np
 
 import memaudit.stats as stats
 from memaudit.audit.controls import check_against_unigram, check_recital, check_unseen
-from memaudit.audit.distributions import composition, counted_doses, distributions
+from memaudit.audit.distributions import composition, counted_doses, distributions, growth
 from memaudit.errors import one_line
 from memaudit.findings import Control, Decision, Finding, Policy, decide, fingerprint
 from memaudit.metrics import METRICS, PRIMARY, Metric
@@ -70,6 +70,7 @@ def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
         "copies": _copies(plan["copies"], records),
         "doses": _doses(records),
         "counted_doses": counted_doses(records),
+        "growth": growth(records, options["seed"]),
         "distributions": distributions(records, options["suffix"]),
         "composition": composition(records, plan["train"].get("domains", {})),
         "domains": _domains(records),

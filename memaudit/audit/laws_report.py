@@ -13,6 +13,7 @@ import numpy as np
 
 from memaudit import stats
 from memaudit.files import strict_json
+from memaudit.growth import CONTEXT, COPIES, PUBLISHED, SIZE, points
 from memaudit.metrics.laws import (
     REPLICATES,
     Outcomes,
@@ -29,14 +30,8 @@ from memaudit.sections import Column, Graph, Section, Series, Table, Value
 LEAST_R2 = 0.9
 """Below it the points lie on no line, whatever its slope."""
 MOST_SERIES = 6
-AXES = ("Model size", "Copies", "Context")
+AXES = (SIZE, COPIES, CONTEXT)
 UNITS = ("parameters", "copies in training", "tokens of context")
-PUBLISHED = (
-    ("Model size", "+19 points, R2 .998", "GPT-Neo 125M to 6B (Carlini et al. 2022)"),
-    ("Model size", "+0.587 points, R2 .983", "Pythia 70M to 12B, line through the counts of Biderman et al. 2023"),
-    ("Copies", "log-linear, no slope given", "GPT-Neo family (Carlini et al. 2022)"),
-    ("Context", "+34 points: 33% at 50 tokens, 65% at 450", "GPT-Neo family, 6B (Carlini et al. 2022)"),
-)
 METHOD = (
     "Passages of {length} tokens were planted {doses} times among others, by lot, and as many twins never; every one of"
     " {sizes} sizes was trained on {seeds} such texts{epochs}. A passage is extracted at context c if greedy decoding"
@@ -239,15 +234,6 @@ def _summary(laws: Sequence[Law]) -> str:
         end = "" if law.holds else f" ({law.words})"
         said.append(f"{law.name}: {points(law.slope)} points a decade {_interval(law)}{fit}{end}")
     return "; ".join(said) + "."
-
-
-def points(share: float) -> str:
-    """Return a change of a share in percentage points, with its sign.
-
-    >>> points(0.1904), points(-0.002)
-    ('+19.0', '-0.2')
-    """
-    return f"{round(100 * share, 1) + 0.0:+.1f}"  # never -0.0
 
 
 def _interval(law: Law) -> str:

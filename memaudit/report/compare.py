@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import memaudit.stats as stats
 from memaudit.errors import InputError
+from memaudit.growth import SIZE, Slope, fit_slope, growth_table
 from memaudit.records import SHOWN, Shown, WindowRecord
 from memaudit.report import wording
 from memaudit.report.alignment import Piece
@@ -19,6 +20,7 @@ from memaudit.report.disclosure import disclosed
 from memaudit.report.exhibits import LONGEST_PROMPT, discreet, exhibit, severity
 from memaudit.report.graphs import graph_chart
 from memaudit.report.page import render_page
+from memaudit.report.sections import ShownTable, shown_table
 from memaudit.runs import FinishedRun, read_finished
 
 TITLE = "What does each model recite of the same text?"
@@ -117,6 +119,7 @@ def render_comparison(comparison: Comparison) -> str:
         report["provenance"]["versions"],
         contenders=contenders,
         pairs=comparison.pairs,
+        growth=_growth(contenders),
         report=report,
         charts=[chart for chart in (_rates(contenders), _sizes(contenders), _doses(contenders)) if chart],
         groups=_prompts(contenders),
@@ -195,6 +198,26 @@ def _sizes(contenders: Sequence[Contender]) -> Chart | None:
         "series": [{"name": name, "points": points} for name, points in families.items()],
     }
     return graph_chart(graph, "compared-sizes")
+
+
+def _growth(contenders: Sequence[Contender]) -> ShownTable | None:
+    """Return how the rate grows with size, family by family, beside published laws; None where sizes do not differ."""
+    families: dict[str, list[Contender]] = {}
+    for c in contenders:
+        if c.report["model"]["parameters"]:
+            families.setdefault(wording.family(c.report["model"]["family"]), []).append(c)
+    slopes = [_slope(name, some) for name, some in families.items()]
+    fitted = [slope for slope in slopes if slope]
+    return shown_table(asdict(growth_table(SIZE, fitted))) if fitted else None
+
+
+def _slope(family: str, contenders: Sequence[Contender]) -> Slope | None:
+    sizes = [float(c.report["model"]["parameters"]) for c in contenders]
+    x = sorted(set(sizes))
+    asked = [(x.index(n), r) for n, c in zip(sizes, contenders, strict=True) for r in c.run.records if r.member]
+    places, records = [place for place, _ in asked], [record for _, record in asked]
+    seed = contenders[0].report["options"]["seed"]
+    return fit_slope(family, x, places, [r.document for r in records], [r.extractable for r in records], seed)
 
 
 def _doses(contenders: Sequence[Contender]) -> Chart | None:

@@ -14,7 +14,7 @@ from memaudit.report.distribution_chart import distribution_chart
 from memaudit.report.exhibits import EXHIBITS, Gallery, galleries
 from memaudit.report.glossary import GLOSSARY
 from memaudit.report.page import render_page
-from memaudit.report.sections import ShownSection, shown_sections
+from memaudit.report.sections import ShownSection, ShownTable, shown_sections, shown_table
 from memaudit.report.treemap import treemap
 from memaudit.runs import FinishedRun
 
@@ -33,6 +33,7 @@ class Shared:
 
     charts: list[Chart]
     measured: list[ShownSection]
+    tables: list[ShownTable]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,11 @@ def _section(run: FinishedRun, id: str, name: str, most: Mapping[str, int], *, b
         id,
         report,
         name,
-        Shared(_drawn(dose_chart([(name, doses)], f"{id}-doses")), shown_sections({"sections": near}, f"{id}-context")),
+        Shared(
+            _drawn(dose_chart([(name, doses)], f"{id}-doses")),
+            shown_sections({"sections": near}, f"{id}-context"),
+            [shown_table(table) for table in [report.get("growth")] if table],
+        ),
         _drawn(interval_chart(report["estimates"], f"{id}-metrics"), *spread),
         _drawn(treemap(report.get("composition", []), f"{id}-domains")),
         shown_sections({"sections": others}, id),

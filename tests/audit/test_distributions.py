@@ -5,7 +5,10 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from memaudit.audit.distributions import composition, counted_doses, distributions
+import numpy as np
+
+from memaudit.audit.distributions import composition, counted_doses, distributions, growth
+from memaudit.growth import points
 from memaudit.records import WindowRecord
 from tests.report.conftest import record
 
@@ -34,6 +37,25 @@ def test_doses_double_and_begin_with_held_out_text() -> None:
         (64, 127, 1, 1),
     ]
     assert found[0]["low"] == 0 < found[0]["high"]
+
+
+def test_growth_is_the_slope_over_planted_or_else_counted_copies() -> None:
+    counted = [replace(r, copies=None) for r in with_copies([1, 1, 2, 3, 4, 7, 8, 100])]
+    x = np.log10([1, np.sqrt(6), np.sqrt(28), np.sqrt(120), np.sqrt(64 * 127)])
+    found = growth([*counted, *with_copies([0, 0], member=False)], 0)
+    assert found is not None
+    assert found["rows"][0][:2] == [
+        "This model, copies that were counted",
+        f"{points(np.polyfit(x, [0, 0.5, 1, 1, 1], 1)[0])} points",
+    ]
+    planted = [
+        replace(r, copies=c, extractable=c > 1) for r, c in zip(counted, [1, 1, 10, 10, 100, 100, 0, 0], strict=True)
+    ]
+    found = growth(planted, 0)
+    assert found is not None
+    assert found["rows"][0][0] == "This model, copies that were planted"
+    assert found["rows"][0][1] == "+50.0 points"
+    assert growth(with_copies([1, 1]), 0) is None
 
 
 def test_windows_that_tell_nothing_of_copies_are_left_out() -> None:

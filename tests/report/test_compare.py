@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -144,3 +145,15 @@ def test_command(runs: list[Path], tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "gpt-9000 recites" in done.output
     assert out.read_text("utf-8") == render_comparison(compare(runs))
+
+
+def test_growth_with_size_stands_beside_published_laws(factory: Factory, tmp_path: Path) -> None:
+    strengths = {"gpt-1": (1_000, 0.2), "gpt-2": (10_000, 1.0), "gpt-3": (100_000, 3.0)}
+    made = [as_family(factory, "gpt", size, strength) for size, strength in strengths.values()]
+    folders = [written(tmp_path / name, *run) for name, run in zip(strengths, made, strict=True)]
+    page = " ".join(render_comparison(compare(folders)).split())
+    rates = [sum(r.extractable for r in records if r.member) / sum(r.member for r in records) for _, records in made]
+    slope = np.polyfit([3, 4, 5], rates, 1)[0]
+    assert f"{100 * slope:+.1f} points" in page
+    assert "GPT-Neo 125M to 6B" in page
+    assert "GPT-Neo 125M to 6B" not in render_comparison(compare([folders[0], folders[0]]))

@@ -24,6 +24,7 @@ from memaudit.audit.measures.documents import (
     sides,
     worst,
 )
+from memaudit.growth import CONTEXT, fit_slope, growth_table
 from memaudit.metrics.surface import NOT_ASKED, extractable_surface, longest_greedy_run
 from memaudit.metrics.verbatim import extraction_strength
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
@@ -33,6 +34,8 @@ MOST_TOKENS = 512
 CONTEXTS = (1, 2, 5, 10, 20, 50, 100, 150, 200, 300, 400, 450)
 SUFFIXES = (10, 25, 50, 100, 200)
 LISTED = 10
+SEED = 0
+"""Of the resamples that intervals of slopes rest on."""
 METHOD = (
     "Growing context: each document is read once from its start, at most {most} tokens of it; the prompt of length c"
     " is its first c tokens, and a document is memorized at (c, k) if greedy decoding of this prompt gives its next k"
@@ -89,6 +92,7 @@ class Surface:
         both = {name: groups[name] for name in sides(records)}
         tables = [
             _by_context(groups, contexts, suffix),
+            *_growth(both, contexts, suffix),
             *(_by_both(name, group, contexts, suffixes) for name, group in both.items()),
             _whole_documents(both),
             _longest(records),
@@ -136,6 +140,19 @@ def _by_context(groups: Mapping[str, _Group], contexts: Sequence[int], suffix: i
     columns = [Column("Context", "number"), Column("Documents of"), Column("Memorized", "number")]
     columns += [Column("Documents", "number"), Column("Share", "share"), Column("95% interval", "interval")]
     return Table(f"Documents whose next {suffix} tokens follow from their first c tokens", columns, rows)
+
+
+def _growth(groups: Mapping[str, _Group], contexts: Sequence[int], suffix: int) -> list[Table]:
+    """Return the slope over the context of either side; a slope needs two contexts that documents reach."""
+    fitted = []
+    for name, group in groups.items():
+        verdicts = group.verdicts[:, :, group.suffixes.index(suffix)] if contexts else np.empty((0, 0), np.int8)
+        documents, places = np.nonzero(verdicts >= 0)
+        reached, at = np.unique(places, return_inverse=True)
+        names = [group.records[i]["document"] for i in documents.tolist()]
+        hits = verdicts[documents, places] == 1
+        fitted.append(fit_slope(name, [contexts[place] for place in reached], at, names, hits, SEED))
+    return [growth_table(CONTEXT, found)] if (found := [slope for slope in fitted if slope]) else []
 
 
 def _by_both(name: str, group: _Group, contexts: Sequence[int], suffixes: Sequence[int]) -> Table:

@@ -1,0 +1,76 @@
+"""Slopes of what is recited: least squares over cells, intervals over documents, the same bits every time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memaudit import growth
+from memaudit.growth import CONTEXT, COPIES, PUBLISHED, SIZE, fit_slope, growth_table
+
+X = [1.0, 4.0, 16.0, 64.0]
+
+
+def outcomes(rng: np.random.Generator, documents: int, rates: list[float]) -> tuple[list[int], list[str], list[bool]]:
+    """Documents that are asked at one place each, as those of a dose are."""
+    places = [i % len(rates) for i in range(documents)]
+    return places, [f"d{i}" for i in range(documents)], [bool(rng.random() < rates[p]) for p in places]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10**6), st.lists(st.floats(0, 1), min_size=4, max_size=4))
+def test_the_line_is_that_of_least_squares(seed: int, rates: list[float]) -> None:
+    places, names, hits = outcomes(np.random.default_rng(seed), 40, rates)
+    found = fit_slope("a", X, places, names, hits, 0)
+    shares = [np.mean([hit for hit, at in zip(hits, places, strict=True) if at == place]) for place in range(4)]
+    assert found is not None
+    assert found.slope == pytest.approx(np.polyfit(np.log10(X), shares, 1)[0], abs=1e-9)
+    assert found.low <= found.high
+    if np.ptp(shares) > 1e-9:
+        assert found.r2 == pytest.approx(np.corrcoef(np.log10(X), shares)[0, 1] ** 2)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    rng = np.random.default_rng(0)
+    rates = [0.2, 0.35, 0.5, 0.65]
+    truth = 0.15 / np.log10(4)
+    covered = 0
+    for lot in range(200):
+        found = fit_slope("a", X, *outcomes(rng, 160, rates), seed=lot)
+        covered += found is not None and found.low <= truth <= found.high
+    assert 180 <= covered <= 199  # 95% of 200 are 190; binomial 99.9% band
+
+
+def test_what_belongs_to_one_document_is_resampled_together() -> None:
+    """The same document asked everywhere, as in a comparison of models: its luck is shared, the slope is sure."""
+    names = [f"d{i}" for i in range(30)]
+    hits = [i < 15 for i in range(30)]
+    both = fit_slope("a", [1.0, 10.0], [0] * 30 + [1] * 30, names + names, hits + hits, 0)
+    assert both is not None
+    assert (both.slope, both.low, both.high, both.r2) == (0, 0, 0, None)
+
+
+def test_the_order_of_sums_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    places, names, hits = outcomes(np.random.default_rng(3), 101, [0.1, 0.2, 0.6, 0.9])
+    found = fit_slope("a", X, places, names, hits, 5)
+    order = np.random.default_rng(4).permutation(101)
+    mixed = [[list(some)[i] for i in order] for some in (places, names, hits)]
+    assert fit_slope("a", X, *mixed, seed=5) == found  # type: ignore[arg-type]
+    monkeypatch.setattr(growth, "BLOCK", growth.REPLICATES)
+    assert fit_slope("a", X, places, names, hits, 5) == found
+
+
+def test_one_value_has_no_slope() -> None:
+    assert fit_slope("a", [2.0], [0, 0], ["a", "b"], [1, 0], 0) is None
+
+
+@pytest.mark.parametrize("axis", [SIZE, COPIES, CONTEXT])
+def test_published_laws_stand_below_ours(axis: str) -> None:
+    found = fit_slope("mine", X, *outcomes(np.random.default_rng(1), 80, [0, 0, 0.5, 1]), seed=0)
+    assert found is not None
+    table = growth_table(axis, [found])
+    assert [row[0] for row in table.rows] == ["mine", *(models for name, _, models in PUBLISHED if name == axis)]
+    assert table.rows[0][1] == f"{growth.points(found.slope)} points"
+    assert len({len(row) for row in table.rows} | {len(table.columns)}) == 1
