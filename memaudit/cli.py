@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -280,6 +281,7 @@ def _tell(result: Audit) -> None:
     """Print the outcome of an audit, and end with the exit code of its verdict."""
     from memaudit.errors import Verdict
     from memaudit.report.formats import print_report
+    from memaudit.report.github import publish
     from memaudit.report.terminal import console, reader_may_leave
 
     if result.notice:
@@ -288,6 +290,7 @@ def _tell(result: Audit) -> None:
         print_report(result.shown_report, console())
         for page in result.files:
             typer.echo(f"report: {page}")
+        publish(result.shown_report, os.environ)
     raise Verdict(result.exit_code)
 
 

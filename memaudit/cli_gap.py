@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,9 @@ LeastGap = Annotated[
     float, typer.Option(help='Gap that must be detectable before "no evidence" is said, as a share: .15 is 15 points.')
 ]
 Permutations = Annotated[int, typer.Option(min=99, help="Of the items, in the test.")]
-Formats = Annotated[str, typer.Option("--format", metavar="LIST", help="html, json; several with commas.")]
+Formats = Annotated[
+    str, typer.Option("--format", metavar="LIST", help="html, md, junit, sarif, json; several with commas.")
+]
 
 
 def gap(
@@ -55,6 +58,7 @@ def gap(
     from memaudit.audit.gap import gap
     from memaudit.errors import Verdict
     from memaudit.report.formats import print_report
+    from memaudit.report.github import publish
     from memaudit.report.terminal import console, reader_may_leave
 
     done = gap(
@@ -74,4 +78,5 @@ def gap(
         print_report(done.report, console())
         for file in done.files:
             typer.echo(f"report: {file}")
+        publish(done.report, os.environ)
     raise Verdict(done.exit_code)

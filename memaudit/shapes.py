@@ -54,6 +54,7 @@ _SECTIONS: dict[str, Shape] = {
     "sections": [_SECTION],
     "provenance": {"identity": str, "command": str, "versions": dict},
 }
+_JUDGED: dict[str, Shape] = {"reasons": [str], "controls": [_CONTROL], "limits": [str]}
 _MATCH = {"raw", "normalised", "edited"}
 _PIECES = ([[str, bool]],)
 _EVIDENCE = {
@@ -100,10 +101,10 @@ REPORTS: Mapping[str, Shape] = {
     "extraction": REPORT_OF_ANY_KIND | {"kind": {"extraction"}},
     "laws": _SECTIONS | {"kind": {"laws"}},
     "counterfactual": _SECTIONS | {"kind": {"counterfactual"}},
-    "gap": _SECTIONS
-    | {"kind": {"gap"}, "verdict": {"found", "no-evidence", "inconclusive"}, "reasons": [str], "controls": [_CONTROL]},
+    "gap": _SECTIONS | _JUDGED | {"kind": {"gap"}, "verdict": {"found", "no-evidence", "inconclusive"}},
     "exploitation": _SECTIONS
-    | {"kind": {"exploitation"}, "verdict": {"found", "no-evidence", "inconclusive", "confounded"}, "reasons": [str]},
+    | _JUDGED
+    | {"kind": {"exploitation"}, "verdict": {"found", "no-evidence", "inconclusive", "confounded"}},
     "membership": _SECTIONS
     | {
         "kind": {"membership"},

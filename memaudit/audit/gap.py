@@ -21,7 +21,9 @@ from memaudit.errors import InputError
 from memaudit.files import strict_json
 from memaudit.provenance import versions
 from memaudit.report.formats import writers
-from memaudit.runs import RunDirectory, identity
+from memaudit.report.page import framed
+from memaudit.report.sections_page import render_run
+from memaudit.runs import FinishedRun, RunDirectory, identity
 
 RUNS = Path("runs")
 """Where a run goes that was given no folder: ``runs/gap-IDENTITY``."""
@@ -83,6 +85,13 @@ class GapRun:
     def exit_code(self) -> int:
         """0 no evidence, 1 found, 3 inconclusive."""
         return int(self.report["exit_code"])
+
+    def __str__(self) -> str:
+        return f"{self.verdict}: {self.report['headline']} ({self.folder})"
+
+    def _repr_html_(self) -> str:
+        """Show the page in a notebook."""
+        return framed(render_run(FinishedRun(self.report, ())).decode("utf-8"))
 
 
 def gap(

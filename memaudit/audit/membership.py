@@ -34,7 +34,9 @@ from memaudit.plugins import Registry
 from memaudit.provenance import versions
 from memaudit.records import GREEDY, Document, Window
 from memaudit.report.formats import writers
-from memaudit.runs import RunDirectory, identity
+from memaudit.report.page import framed
+from memaudit.report.sections_page import render_run
+from memaudit.runs import FinishedRun, RunDirectory, identity
 from memaudit.text.windows import WindowOptions
 
 RUNS = Path("runs")
@@ -81,6 +83,10 @@ class MembershipRun:
 
     def __str__(self) -> str:
         return f"{self.verdict}: {self.report['headline']} ({self.folder})"
+
+    def _repr_html_(self) -> str:
+        """Show the page in a notebook."""
+        return framed(render_run(FinishedRun(self.report, ())).decode("utf-8"))
 
 
 def membership(

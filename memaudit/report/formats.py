@@ -81,6 +81,8 @@ JUNIT = Format(
         "extraction": "memaudit.report.machine:extraction_junit",
         "contamination": "memaudit.report.machine:contamination_junit",
         "membership": "memaudit.report.machine:membership_junit",
+        "gap": "memaudit.report.machine:judged_junit",
+        "exploitation": "memaudit.report.machine:judged_junit",
     },
 )
 MARKDOWN = Format("report.md", dict.fromkeys(JUNIT.renderers, "memaudit.report.markdown:comment"))

@@ -15,6 +15,7 @@ from typing import Any
 from memaudit.errors import one_line
 from memaudit.report import wording
 from memaudit.report.problems import Problem, problems
+from memaudit.report.sections import shown_table
 
 MAX_ANNOTATIONS = 10
 """A step shows no more of one level."""
@@ -26,6 +27,8 @@ _TITLES = {
     "memaudit/contamination": "Benchmark item stands in the corpus",
     "memaudit/extraction": "Training text is recited",
     "memaudit/membership": "The model has seen the benchmark",
+    "memaudit/gap": "Old items are easier than the controls explain",
+    "memaudit/exploitation": "The model knows labels of the test",
 }
 
 
@@ -153,6 +156,13 @@ def _detectors(report: Mapping[str, Any]) -> list[str]:
     return [_table(["Detector", "p", "p, Holm", "May speak"], rows)]
 
 
+def _first_table(report: Mapping[str, Any]) -> list[str]:
+    """Return the table that a run's section begins with: what it compared."""
+    table = shown_table(report["sections"][0]["tables"][0])
+    rows = [[_text(cell) for cell in row] for row in table.rows]
+    return [f"<p>{_text(table.caption)}</p>", _table([_text(label) for label, _ in table.columns], rows)]
+
+
 def _findings(found: Iterable[Problem]) -> str:
     rows = [[problem.level, _code(str(problem.place)), _code(problem.sentence)] for problem in found]
     return _table(["Level", "Where", "What"], rows)
@@ -183,4 +193,10 @@ def _text(text: str) -> str:
     return html.escape(one_line(text, LONGEST))
 
 
-_KINDS = {"contamination": _rules, "extraction": _metrics, "membership": _detectors}
+_KINDS = {
+    "contamination": _rules,
+    "extraction": _metrics,
+    "membership": _detectors,
+    "gap": _first_table,
+    "exploitation": _first_table,
+}

@@ -17,6 +17,10 @@ MAX_CASES = 1000
 """Contaminated items that are listed one by one."""
 _OUTCOMES = ("failure", "error", "skipped")
 _OUTCOME = {"found": "failure", "inconclusive": "skipped", "confounded": "skipped"}
+_EVIDENCE = {
+    "gap": "a gap between old and new items that the controls do not have",
+    "exploitation": "labels of the test that were seen, or gained from",
+}
 _NOT_XML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -73,6 +77,14 @@ def membership_junit(run: FinishedRun) -> bytes:
     policy = _policy_case(report, "no evidence that the model has seen the benchmark", [least])
     cases = [policy, *_control_cases(report), *map(_detection_case, report["detections"])]
     return _junit(report["model"]["name"], cases)
+
+
+def judged_junit(run: FinishedRun) -> bytes:
+    """Return a run that judges a model as a whole as JUnit XML: a test case for the verdict, one for every control."""
+    report = run.report
+    model = report.get("model", {}).get("spec") or report["options"].get("model", "")
+    policy = _policy_case(report, f"no evidence of {_EVIDENCE[report['kind']]}", [])
+    return _junit(f"{report['kind']} {model}".strip(), [policy, *_control_cases(report)])
 
 
 def _detection_case(detection: Mapping[str, Any]) -> ET.Element:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from memaudit.findings import fingerprint
 from memaudit.report.wording import counted, percent, visible
 
 MATCHES = {"raw": "raw copy", "normalised": "normalised copy", "edited": "edited copy"}
@@ -171,6 +172,27 @@ def _seen(report: Mapping[str, Any]) -> list[Problem]:
     ]
 
 
+def _judged(report: Mapping[str, Any]) -> list[Problem]:
+    """Return the one finding of a run that judges a model as a whole."""
+    if report["verdict"] != "found":
+        return []
+    rule = f"memaudit/{report['kind']}"
+    file = next(iter(report["corpus"]["specs"]), "")
+    return [
+        Problem(
+            id=fingerprint(report["kind"], "", report["headline"]),
+            rule=rule,
+            level="error",
+            name=report["kind"],
+            sentence=_line(report["headline"]),
+            place=place(file, {file}),
+            related=[],
+            accepted=False,
+            properties={},
+        )
+    ]
+
+
 def _name(text: object) -> str:
     line = _line(str(text))
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
@@ -181,4 +203,10 @@ def _line(text: str) -> str:
     return visible(" ".join(text.split()))
 
 
-_KINDS = {"contamination": _contaminated, "extraction": _recited, "membership": _seen}
+_KINDS = {
+    "contamination": _contaminated,
+    "extraction": _recited,
+    "membership": _seen,
+    "gap": _judged,
+    "exploitation": _judged,
+}

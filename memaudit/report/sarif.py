@@ -50,6 +50,26 @@ _RULES = {
             "text": "Report results on items that are newer than the model, or name the contamination beside them."
         },
     },
+    "gap": {
+        "id": "memaudit/gap",
+        "name": "OldItemsEasier",
+        "shortDescription": {"text": "A model does better on old items than its controls explain."},
+        "fullDescription": {
+            "text": "On items from before the end of its training data a model is ahead of other models by more than "
+            "on items from after it: it may have seen the old ones, or text about them."
+        },
+        "help": {"text": "Report results on the new items alone."},
+    },
+    "exploitation": {
+        "id": "memaudit/exploitation",
+        "name": "TestLabelsKnown",
+        "shortDescription": {"text": "A model knows labels of a test."},
+        "fullDescription": {
+            "text": "The model fills in labels of the half of a test that it may have seen better than those of the "
+            "other half, or classifiers made of it gain from that half."
+        },
+        "help": {"text": "Report results on the unseen half, or on a test that is newer than the model."},
+    },
 }
 
 

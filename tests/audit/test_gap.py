@@ -19,6 +19,9 @@ from memaudit.audit.gap import gap
 from memaudit.audit.gap_results import Period, parse_date, read_results
 from memaudit.cli import app
 from memaudit.errors import InputError
+from memaudit.report.formats import print_report
+from memaudit.report.terminal import console
+from tests.report.stories import differing
 
 CUTOFF = "2022-12-31"
 
@@ -47,6 +50,20 @@ def test_a_model_that_knows_the_old_items_is_found(tmp_path):
     assert (report["verdict"], report["exit_code"]) == ("found", 1)
     assert report["gap"]["low"] < 0.3 < report["gap"]["high"]
     assert report["p_value"] == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("rates", "items"),
+    [([(0.9, 0.5), (0.6, 0.5), (0.6, 0.5)], 600), ([(0.6, 0.5)] * 3, 600), ([(0.6, 0.5)] * 3, 60),
+     ([(0.9, 0.5), (0.9, 0.5), (0.5, 0.5)], 600)],
+)  # fmt: skip
+def test_every_format_tells_the_same_story(tmp_path, capsys, rates, items):
+    done = gap(results(tmp_path / "r.csv", 1, rates, items), model="suspect", controls=["one", "two"], cutoff=CUTOFF,
+               out=tmp_path / "run")  # fmt: skip
+    print_report(done.report, console())
+    assert differing(done.folder, capsys.readouterr().out) == []
+    assert str(done).startswith(f"{done.verdict}: ")
+    assert "srcdoc" in done._repr_html_()
 
 
 def test_harder_items_are_no_evidence(tmp_path):
@@ -198,7 +215,7 @@ def test_bad_results_are_refused_with_their_place(tmp_path, content):
         ({"cutoff": "2023"}, "no day"),
         ({"alpha": 0.0}, "--alpha"),
         ({"least_gap": 1.0}, "--least-gap"),
-        ({"formats": ["junit"]}, "junit"),
+        ({"formats": ["pdf"]}, "pdf"),
     ],
 )
 def test_options_that_make_no_comparison_are_refused(tmp_path, fields, problem):

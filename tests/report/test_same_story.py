@@ -18,7 +18,7 @@ from memaudit.report.markdown import MOST_CHARACTERS, comment
 from memaudit.report.terminal import console
 from memaudit.runs import FinishedRun
 from tests.report.contamination_reports import contamination_report
-from tests.report.pages import Page
+from tests.report.stories import plain
 
 Factory = Callable[..., tuple[dict[str, Any], list[WindowRecord]]]
 VERDICTS = ("found", "clean", "inconclusive")
@@ -32,13 +32,6 @@ def rendered(report: dict[str, Any], records: list[WindowRecord], capsys: pytest
     }
     print_report(report, console())
     return texts | {"terminal": capsys.readouterr().out}
-
-
-def plain(name: str, text: str) -> str:
-    """The words that a reader sees, on one line."""
-    if name == "html":
-        text = " ".join(Page(text).text)
-    return " ".join(unescape(re.sub(r"<[^>]+>", " ", text)).split())
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
