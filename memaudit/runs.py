@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 
 from memaudit.errors import RunError
 from memaudit.files import compact_json, read_json, strict_json, sync_folder, write_atomic, write_error
+from memaudit.provenance import machine
 from memaudit.records import SHOWN, Shown, WindowRecord
 from memaudit.shapes import REPORT_OF_ANY_KIND, REPORTS, WINDOW_RECORD, misfit
 
@@ -176,6 +177,7 @@ class RunDirectory:
             "seconds": perf_counter() - began,
             "items": len(self.records) - self._found,
             "stages": self.times,
+            "machine": machine(),
         }
         write_atomic(path, strict_json({"sessions": [*sessions, session]}))
 

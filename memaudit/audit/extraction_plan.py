@@ -80,6 +80,9 @@ def describe_model(model: LanguageModel, name: str) -> dict[str, Any]:
         "vocabulary": model.tokenizer.vocab_size,
         "device": model.device,
         "dtype": model.dtype,
+        "attention": model.attention,
+        "start_token": model.tokenizer.bos_id,
+        "files": [dict(file) for file in model.files],
         "ignored": list(model.ignored),
     }
 

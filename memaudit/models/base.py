@@ -7,9 +7,9 @@ subclass `NextTokenModel`, give `next_log_probs`, and scoring and continuation f
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,10 @@ class LanguageModel(ABC):
     """Settings that the model's folder tried to make and that were not followed."""
     sha256: str = ""
     """Identity of the weights and settings; set by `load_model`. Another model, another run."""
+    files: tuple[Mapping[str, Any], ...] = ()
+    """``path``, ``sha256`` and ``bytes`` of the files that make up its identity, where it has a folder."""
+    attention: str | None = None
+    """Which of torch's or our own kernels computes attention; chosen here, never by the model's folder."""
     device: str = "cpu"
     dtype: str = "float32"
 

@@ -47,7 +47,7 @@ def load_model(
 
 
 def _from_folder(folder: Path, device: str, dtype: str) -> LanguageModel:
-    from memaudit.models.weights import check_files, folder_sha256, read_json
+    from memaudit.models.weights import check_files, files_sha256, folder_files, read_json
 
     check_files(folder)
     about = read_json(folder / "memaudit.json") if (folder / "memaudit.json").is_file() else {}
@@ -70,7 +70,8 @@ def _from_folder(folder: Path, device: str, dtype: str) -> LanguageModel:
         model.training = about.get("training", {})
     else:
         raise ModelError(f"{folder / 'memaudit.json'}: unknown family {one_line(repr(family), 60)}")
-    model.sha256 = folder_sha256(folder)
+    model.files = tuple(folder_files(folder))
+    model.sha256 = files_sha256(model.files)
     return model
 
 

@@ -35,6 +35,7 @@ class TransformerModel(LanguageModel):
         self.family = family or str(module.config.model_type)
         self.ignored = tuple(ignored)
         self.training: dict[str, Any] = {}
+        self.attention = getattr(module.config, "_attn_implementation", None)
         self.context_length = context_length(module.config)
         self.parameters = sum(p.numel() for p in module.parameters())
         self._vocabulary = module.get_input_embeddings().weight.shape[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -111,14 +111,22 @@ def check_values(tensors: Mapping[str, Tensor]) -> None:
             raise ModelError(f"tensor {one_name(name)} has {bad} non-finite {values}", "the weights are damaged")
 
 
-def folder_sha256(folder: Path) -> str:
-    """Return the identity of a model folder: names and contents of its settings, tokenizer and weights."""
-    digest = hashlib.sha256()
+def folder_files(folder: Path) -> list[dict[str, Any]]:
+    """Return the name, SHA-256 and size of every file of a model folder that decides what the model is."""
+    found = []
     for file in sorted(folder.iterdir()):
         if file.is_file() and file.suffix in IDENTITY_SUFFIXES:
             with file.open("rb") as stream:
                 content = hashlib.file_digest(stream, "sha256").hexdigest()
-            digest.update(f"{file.name}\0{content}\n".encode())
+            found.append({"path": file.name, "sha256": content, "bytes": file.stat().st_size})
+    return found
+
+
+def files_sha256(files: Iterable[Mapping[str, Any]]) -> str:
+    """Return the identity of a model folder: names and contents of its settings, tokenizer and weights."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file['path']}\0{file['sha256']}\n".encode())
     return digest.hexdigest()
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from rapidfuzz.distance import Levenshtein
 
 from memaudit.errors import InputError
+from memaudit.report.masking import mask
 from memaudit.report.wording import counted
 
 # Words, runs of white space, single marks; one piece a character where a script sets no spaces (Thai
@@ -26,12 +27,6 @@ MOST_LINES = 24
 """Of a text that is shown: a model that only says ``;`` and new lines would fill pages."""
 MOST_EDITED = 12
 """Words between two copied spans above which they are no edit of one another but different text."""
-
-_ADDRESS = r"[\w.%+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}"
-_NUMBER = r"(?<![\w.])(?:\+|\()?\d(?:[ ./()-]{0,2}\d){6,16}(?!\w)"
-_PERSONAL = re.compile(f"{_ADDRESS}|{_NUMBER}")
-_DATE = re.compile(r"\d{1,2}[-./]\d{1,2}[-./]\d{4}|\d{4}[-./]\d{1,2}[-./]\d{1,2}")
-_SIGNS = re.compile(r"\w")
 
 Kind = Literal["plain", "copied", "edited", "left out"]
 Marked = Sequence[Any]
@@ -132,28 +127,6 @@ def _copied(ours: Sequence[str], theirs: Sequence[str], *, whole: bool) -> Itera
             if len(words) >= FEWEST_COPIED or (words and whole):
                 shift = block.dest_start - block.src_start
                 yield range(words[0], words[-1] + 1), range(words[0] + shift, words[-1] + 1 + shift)
-
-
-def mask(text: str) -> str:
-    """Return a text with e-mail addresses and telephone numbers illegible, each sign of a word as ``•``.
-
-    The length stays, so that places in the text do. Patterns miss some forms, and names altogether: nobody may
-    rely on them for more than a courtesy.
-    """
-    return _PERSONAL.sub(lambda match: _SIGNS.sub("•", match[0]) if _is_personal(match[0]) else match[0], text)
-
-
-def _is_personal(found: str) -> bool:
-    """Return whether what looks like an address or a number to call is none of years, dates, lists and lengths."""
-    groups = re.findall(r"\d+", found)
-    digits = sum(map(len, groups))
-    if "@" in found or (found[0] in "+(" and 8 <= digits <= 15):
-        return True
-    if len(groups) < 2 or not 8 <= digits <= 13:
-        return False
-    if _DATE.fullmatch(found):
-        return False
-    return found[0] == "0" or (min(map(len, groups)) >= 3 and len(groups) <= 4 and digits >= 10)
 
 
 def masked(pieces: Sequence[Piece]) -> list[Piece]:

@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from memaudit.records import Shown, WindowRecord
-from memaudit.report.alignment import Piece, digest, mask, masked
+from memaudit.report.alignment import Piece, digest, masked
+from memaudit.report.masking import mask
 from memaudit.runs import FinishedRun
 
 SHORTEST_RUN = 16

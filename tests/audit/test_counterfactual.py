@@ -15,6 +15,7 @@ from memaudit.audit.counterfactual import CounterfactualOptions, counterfactual
 from memaudit.cli import app
 from memaudit.errors import InputError, RunError
 from memaudit.report.formats import HTML
+from tests.report.stories import quoted
 
 UNIQUE, COPIES = 60, 8
 OPTIONS = CounterfactualOptions(size=6, vocab_size=600)
@@ -137,3 +138,8 @@ def test_the_command(corpus: str, tmp_path: Path, finished: tuple[Path, dict[str
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("Counterfactual memorization\nModels that saw a document predict ")
     assert (tmp_path / "run" / "report.json").read_bytes() == (finished[0] / "report.json").read_bytes()
+
+
+def test_no_report_quotes_the_text(corpus: str, finished: tuple[Path, dict[str, Any]]) -> None:
+    lines = Path(corpus).read_text(encoding="utf-8").splitlines()
+    assert quoted(finished[0], [json.loads(line)["text"] for line in lines]) == []

@@ -16,6 +16,7 @@ from memaudit.audit.laws_report import LEAST_R2, verdict
 from memaudit.cli import app
 from memaudit.errors import InputError, RunError
 from memaudit.report.formats import HTML
+from tests.report.stories import quoted
 
 TINY = LawsOptions(
     family="ngram",
@@ -173,3 +174,8 @@ def test_the_command(corpus: str, tmp_path: Path, finished: tuple[Path, dict[str
     assert str(bad.exception).startswith("--sizes: not a list of whole numbers: 1,b")
     shown = CliRunner().invoke(app, ["report", str(tmp_path / "run"), "--format", "json"])
     assert shown.exit_code == 0, shown.output
+
+
+def test_no_report_quotes_the_text(corpus: str, finished: tuple[Path, dict[str, Any]]) -> None:
+    lines = Path(corpus).read_text(encoding="utf-8").splitlines()
+    assert quoted(finished[0], [json.loads(line)["text"] for line in lines]) == []

@@ -20,9 +20,11 @@ from memaudit.findings import Control
 from memaudit.models.masked import new_bert
 from memaudit.models.ngram import NgramModel
 from memaudit.models.transformer import new_gpt
+from memaudit.report.formats import FORMATS
 from memaudit.runs import read_finished
 from memaudit.stats import holm
 from memaudit.text.tokenize import train_tokenizer
+from tests.report.stories import quoted
 
 DRAWN = random.Random(0)
 WORDS = ["".join(DRAWN.choices("abcdefghijklmnop", k=DRAWN.randint(2, 7))) for _ in range(300)]
@@ -74,6 +76,16 @@ def test_a_model_that_has_read_the_items_is_found_out(files: tuple[str, str], tm
     assert {finding["metric"] for finding in run.report["findings"]} == {d for d in found if found[d]["rejects"]}
     assert run.report["primary"] == "loss"
     assert [control["passed"] for control in run.report["controls"]] == [True] * 5
+
+
+def test_no_report_quotes_the_items(files: tuple[str, str], tmp_path: Path) -> None:
+    run = membership(files[0], SEEN, heldout=files[1], out=tmp_path / "run", formats=tuple(FORMATS.builtin))
+    assert quoted(run.folder, SUSPECTS + HELDOUT) == []
+    (run.folder / "report.md").write_text(" ".join(SUSPECTS[3].split()[2:10]))
+    assert quoted(run.folder, SUSPECTS) == [" ".join(SUSPECTS[3].split()[2:10])], (
+        "the check itself must be able to fail"
+    )
+    assert "srcdoc" in run._repr_html_()
 
 
 def test_a_model_that_has_not_is_not_called_clean_but_without_evidence(files: tuple[str, str], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import re
@@ -20,7 +21,7 @@ from transformers import BertConfig, BertForPreTraining, LlamaConfig, LlamaForCa
 from memaudit.errors import ModelError
 from memaudit.models.load import load_model
 from memaudit.models.transformer import CausalTransformer, new_bert, new_gpt
-from memaudit.models.weights import folder_sha256
+from memaudit.models.weights import files_sha256, folder_files
 from memaudit.records import TokenIds, Window
 from memaudit.text.tokenize import train_tokenizer
 
@@ -325,14 +326,23 @@ def test_dtypes(folder: Path) -> None:
         load_model(str(folder), dtype="int8")
 
 
+def identity(folder: Path) -> str:
+    return files_sha256(folder_files(folder))
+
+
 def test_identity_follows_weights_settings_and_tokenizer(folder: Path) -> None:
-    first = folder_sha256(folder)
+    first = identity(folder)
     (folder / "README.md").write_text("words")
-    assert folder_sha256(folder) == first == load_model(str(folder)).sha256
+    loaded = load_model(str(folder))
+    assert identity(folder) == first == loaded.sha256
+    hashes = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+    assert {f["path"]: f["sha256"] for f in loaded.files} == {n: h for n, h in hashes.items() if n != "README.md"}
+    assert "model.safetensors" in hashes
+    assert loaded.attention == "sdpa"
     edit(folder / "config.json", layer_norm_epsilon=1e-3)
-    second = folder_sha256(folder)
+    second = identity(folder)
     edit_weights(folder, lambda tensors: {name: tensor + 1 for name, tensor in tensors.items()})
-    assert len({first, second, folder_sha256(folder)}) == 3
+    assert len({first, second, identity(folder)}) == 3
 
 
 def test_shuffled_tokenizer_loads_with_another_identity(folder: Path) -> None:

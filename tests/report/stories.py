@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -51,3 +52,11 @@ def _machines(report: dict[str, Any], texts: dict[str, str]) -> list[str]:
     if said != [outcome] * bool(outcome) or sum(case.find("error") is not None for case in suite) != failing:
         wrong.append("junit")
     return wrong
+
+
+def quoted(folder: Path, texts: Iterable[str], words: int = 8) -> list[str]:
+    """Return the runs of so many words of the texts that stand in a file of a run other than its log."""
+    files = [file for file in folder.iterdir() if file.suffix in (".json", ".html", ".md", ".xml", ".sarif")]
+    shown = " ".join(" ".join(unescape(file.read_text(encoding="utf-8")).split()) for file in files)
+    runs = (" ".join(text.split()[at : at + words]) for text in texts for at in range(len(text.split()) - words + 1))
+    return [run for run in runs if run in shown]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memaudit.audit.matching import mark_copied
-from memaudit.report.alignment import Piece, align, digest, mask, masked, number_edits, shorten, squeeze, withheld
+from memaudit.report.alignment import Piece, align, digest, masked, number_edits, shorten, squeeze, withheld
 
 
 def of_kind(pieces: list[Piece], kind: str) -> list[str]:
@@ -77,32 +77,6 @@ def test_long_gaps_are_no_edits() -> None:
     ours, _ = align("one two three " + "x " * 20 + "four five six", "one two three " + "y " * 20 + "four five six")
     assert of_kind(ours, "copied") == ["one two three", "four five six"]
     assert not of_kind(ours, "edited")
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("mail bob.smith@example.co.uk now", "mail •••.•••••@•••••••.••.•• now"),
-        ("+49 30 1234567 or (030) 123 4567", "+•• •• ••••••• or (•••) ••• ••••"),
-        ("0171-2345678", "••••-•••••••"),
-        ("01 42 68 53 00", "•• •• •• •• ••"),
-        ("555-123-4567", "•••-•••-••••"),
-    ],
-)
-def test_addresses_and_numbers_to_call_are_masked(text: str, shown: str) -> None:
-    assert mask(text) == shown
-    assert len(mask(text)) == len(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("2021-03-04", "02/03/2020", "12/05/2020 and 2020", "1914-1918", "version 1.2.3.4", "1234567890"),
-        *("3.14159265358979", "10 20 30 40 50 60 70", "1,234,567,890", "a@b", "@memaudit", "x = y[1:200]"),
-    ],
-)
-def test_dates_versions_and_plain_numbers_stay(text: str) -> None:
-    assert mask(text) == text
 
 
 def test_an_address_in_several_pieces_is_masked_whole() -> None:

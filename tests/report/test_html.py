@@ -81,6 +81,14 @@ def test_nothing_is_loaded_and_only_our_style_is_allowed(page_of_one: str, page_
         assert "style=" not in source
 
 
+def test_provenance_names_files_kernel_and_start_token(page_of_one: str) -> None:
+    text = " ".join(" ".join(Page(page_of_one).text).split())
+    assert "model.safetensors of the model" in text
+    assert "5a" * 32 in text
+    assert "attention by sdpa" in text
+    assert "id 0 before every text" in text
+
+
 def test_page_is_well_formed_and_accessible(page_of_one: str, page_of_four: str) -> None:
     for source in (page_of_one, page_of_four):
         page = Page(source)
