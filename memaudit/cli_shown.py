@@ -19,7 +19,7 @@ Redact = Annotated[
     ),
 ]
 ShowPersonal = Annotated[
-    bool, typer.Option("--show-personal", help="Leave e-mail addresses and telephone numbers in excerpts legible.")
+    bool, typer.Option("--show-personal", help="Leave addresses, telephone numbers and keys in excerpts legible.")
 ]
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from memaudit.findings import Control
 from memaudit.metrics.fuzzy import edit_similarity
 from memaudit.metrics.likelihood import unigram_entropy
+from memaudit.metrics.roc import auc
 from memaudit.models.base import LanguageModel
 from memaudit.records import TokenScores, Window, WindowRecord
 from memaudit.stats import document_rate, lower_bound
+from memaudit.text.dates import parse_date
 from memaudit.text.tokenize import Tokenizer
 from memaudit.text.windows import WindowSet
 
@@ -30,6 +33,9 @@ PRECISION_WINDOWS = 32
 """Windows that a model of less precision reads twice, to count those that its batch changes."""
 RECITAL = "recites what it knows"
 UNSEEN = "held-out text was not learnt"
+FEWEST_DATED = 20
+SHIFT = 0.1
+"""By how much a date may tell the sides apart, as an area under the ROC curve beside .5."""
 KNOWN = 1.0
 """Nats a token by which known text is likelier than unseen text of the same kind; what generalises stays far below."""
 
@@ -114,6 +120,34 @@ def _same_scores(one: TokenScores, other: TokenScores) -> bool:
 def check_matching(drawn: WindowSet) -> Control:
     """Check that train and held-out windows were drawn with the same lengths and domains."""
     return Control("matched held-out text", drawn.matched, drawn.matching)
+
+
+def check_dates(drawn: WindowSet) -> list[Control]:
+    """Check that training and held-out text are of the same time, where documents of both sides say when they appeared.
+
+    What is written of changes with time: a model may know the words of one time better and have read neither text.
+
+    Returns:
+        The control; none where fewer than 20 documents of a side have a date.
+    """
+    train, heldout = (sorted(_days(drawn.dates.get(side, ()))) for side in ("train", "heldout"))
+    newer = auc(heldout, train, 0.99) if min(len(train), len(heldout)) >= FEWEST_DATED else None
+    if newer is None:
+        return []
+    shifted = abs(newer.estimate - 0.5) >= SHIFT and not newer.low <= 0.5 <= newer.high
+    middles = [datetime.date.fromordinal(days[len(days) // 2]).isoformat() for days in (train, heldout)]
+    said = f"median day {middles[0]} of training text, {middles[1]} of held-out text"
+    if shifted:
+        later = "newer" if newer.estimate > 0.5 else "older"
+        said = f"held-out text is {later} than training text ({said}): what differs may be the time, not what was read"
+    return [Control("sides are of the same time", not shifted, said)]
+
+
+def _days(dates: Iterable[str]) -> Iterator[int]:
+    """Yield the middle day of every date that can be read."""
+    for date in dates:
+        if period := parse_date(date):
+            yield (period.first.toordinal() + period.last.toordinal()) // 2
 
 
 def check_against_unigram(records: Sequence[WindowRecord]) -> Control:

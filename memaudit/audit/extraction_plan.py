@@ -9,7 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from memaudit.audit.asked import Asked
-from memaudit.audit.controls import check_batches, check_ids, check_matching, check_precision, check_round_trip
+from memaudit.audit.controls import (
+    check_batches,
+    check_dates,
+    check_ids,
+    check_matching,
+    check_precision,
+    check_round_trip,
+)
 from memaudit.audit.measures.base import Measure
 from memaudit.audit.measures.logged import describe_measures
 from memaudit.files import strict_json
@@ -61,7 +68,7 @@ def make_plan(
     }
     round_trip = check_ids if asked.corpora is None else check_round_trip
     controls = [round_trip(model, drawn.windows), batches, check_matching(drawn)]
-    controls += check_precision(model, drawn.windows)
+    controls += [*check_dates(drawn), *check_precision(model, drawn.windows)]
     shown = {"controls": [dataclasses.asdict(control) for control in controls], "command": command}
     plan: dict[str, Any] = json.loads(strict_json(body | shown | {"identity": identity(body)}))
     return plan

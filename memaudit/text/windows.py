@@ -78,6 +78,8 @@ class WindowSet:
     """Whether both sides were drawn with the same shares of every domain and length."""
     matching: str
     """How the sides were matched, in a sentence."""
+    dates: dict[str, list[str]] = field(default_factory=dict)
+    """What the documents that were drawn of each side, ``train`` and ``heldout``, say of their dates, where they do."""
 
 
 @dataclass(slots=True)
@@ -191,7 +193,8 @@ def _match(
         for reason, count in sorted(side.reasons.items())
         if count
     ]
-    return WindowSet(windows, set_aside, overlaps, matched, matching)
+    dates = {name: [c.document.date for c in some if c.document.date] for name, some in drawn.items()}
+    return WindowSet(windows, set_aside, overlaps, matched, matching, dates)
 
 
 def _comparable(train: _Side, heldout: _Side) -> tuple[_Side, _Side, str]:

@@ -16,11 +16,12 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from memaudit.audit.gap import gap
-from memaudit.audit.gap_results import Period, parse_date, read_results
+from memaudit.audit.gap_results import read_results
 from memaudit.cli import app
 from memaudit.errors import InputError
 from memaudit.report.formats import print_report
 from memaudit.report.terminal import console
+from memaudit.text.dates import Period, parse_date
 from tests.report.stories import differing
 
 CUTOFF = "2022-12-31"

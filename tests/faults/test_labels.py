@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from memaudit.audit import controls
 from memaudit.audit.extraction import audit
 from memaudit.errors import InputError
-from tests.faults.memorised import OPTIONS, save_plain, victim, write_corpora
+from tests.faults.memorised import OPTIONS, honest, save_plain, victim, write_corpora
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +42,44 @@ def test_the_same_text_on_both_sides_is_refused_with_its_place(place: Path, tmp_
     for heldout in (train, str(again)):
         with pytest.raises(InputError, match=r"16 of 16 held-out documents share a span of 48 tokens .*:1 \(exact\)"):
             audit(place / "victim", train, heldout, out=tmp_path / "run", options=OPTIONS, formats=())
+
+
+def dated(file: Path, out: Path, years: list[int]) -> str:
+    """Give every document a date, of one year after the other."""
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    rows = [row | {"date": f"{years[i % len(years)]}-0{1 + i % 9}-1{i % 9}"} for i, row in enumerate(rows)]
+    out.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(out)
+
+
+@pytest.mark.parametrize(
+    ("held", "passed"), [([2019, 2020], True), ([2023], False), ([2012], False), ([2019, 2020, 2021], True)]
+)
+def test_held_out_text_of_another_time_is_named(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: list[int], passed: bool
+) -> None:
+    monkeypatch.setattr(controls, "FEWEST_DATED", 16)
+    save_plain(honest(), tmp_path / "honest")
+    sides = [
+        dated(place / f"{n}.jsonl", tmp_path / f"{n}.jsonl", y) for n, y in (("train", [2019, 2020]), ("heldout", held))
+    ]
+    report = audit(tmp_path / "honest", *sides, out=tmp_path / "run", options=OPTIONS, formats=()).report
+    [control] = [control for control in report["controls"] if control["name"] == "sides are of the same time"]
+    assert control["passed"] is passed
+    assert (report["verdict"], report["exit_code"]) == (("clean", 0) if passed else ("inconclusive", 3))
+    if not passed:
+        assert f"is {'newer' if held[0] > 2020 else 'older'} than training text (median day 20" in control["detail"]
+
+
+def test_a_model_that_read_neither_side_is_not_found_by_their_time(place: Path, tmp_path: Path) -> None:
+    """Held-out text of other words and another date: the model is no more contaminated for it."""
+    save_plain(honest(), tmp_path / "honest")
+    newer = tmp_path / "newer.jsonl"
+    texts = [f"In 2026 {word} " * 12 for word in ("robots", "comets", "voters", "gamers") for _ in range(8)]
+    newer.write_text(
+        "".join(json.dumps({"text": f"{i} {text}", "date": "2026"}) + "\n" for i, text in enumerate(texts))
+    )
+    report = audit(
+        tmp_path / "honest", str(place / "train.jsonl"), str(newer), out=tmp_path / "run", options=OPTIONS, formats=()
+    ).report
+    assert report["verdict"] != "found"

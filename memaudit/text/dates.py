@@ -1,0 +1,42 @@
+"""Dates as records write them: a day, a month, a year."""
+
+from __future__ import annotations
+
+import calendar
+import datetime
+import re
+from dataclasses import dataclass
+
+_DATE = re.compile(r"(\d{4})(?:\.0)?(?:-(\d{1,2}))?(?:-(\d{1,2})(?:[T ].*)?)?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """The days that a date may mean: one, or a whole month or year; both ends included."""
+
+    first: datetime.date
+    last: datetime.date
+
+    def side(self, cutoff: datetime.date) -> str | None:
+        """Return ``old`` for days up to the cutoff, ``new`` for later ones, None for a period across it."""
+        return "old" if self.last <= cutoff else "new" if self.first > cutoff else None
+
+
+def parse_date(text: str) -> Period | None:
+    """Return the days that a date means, or None if it is none.
+
+    Args:
+        text: ``2023``, ``2023-05``, ``2023-05-17``, the last also with a time of day, which is not read.
+    """
+    found = _DATE.fullmatch(text.strip())
+    if found is None:
+        return None
+    year, month, day = (None if part is None else int(part) for part in found.groups())
+    try:
+        first = datetime.date(year or 0, month or 1, day or 1)
+    except ValueError:
+        return None
+    if day is not None:
+        return Period(first, first)
+    last_month = month or 12
+    return Period(first, first.replace(month=last_month, day=calendar.monthrange(first.year, last_month)[1]))
