@@ -41,16 +41,15 @@ def main() -> None:
         for work in WORKS:
             for point in points(work, folder)[:: asked.step]:
                 tried += 1
-                wrong += faults_at(point, folder, calm[work.name])
+                wrong += _shown(faults_at(point, folder, calm[work.name]))
             for size in SIZES[work]:
                 tried += 1
-                wrong += limited(work, folder, calm[work.name], size)
+                wrong += _shown(limited(work, folder, calm[work.name], size))
         report.add(
             "calls that failed once (no room, I/O error, half a write, killed there)", tried, unit="points", goal=300
         )
         report.add("lost, doubled, of other bytes, or told otherwise than in one line", len(wrong), unit="faults",
                    goal=0, at_most=True)  # fmt: skip
-    print("\n".join(wrong))
     report.finish()
 
 
@@ -59,7 +58,14 @@ def _tell(report: Report, kind: str, tallies: list[Tally], blows: int) -> list[s
     if tails := sum(t.tails for t in tallies):
         report.add("tails torn off their logs", tails, unit="tails", goal=blows // 2)
     report.add(f"{kind}: works that came to their end in between", sum(t.finished for t in tallies), unit="works")
-    return [fault for tally in tallies for fault in tally.wrong]
+    return _shown([fault for tally in tallies for fault in tally.wrong])
+
+
+def _shown(wrong: list[str]) -> list[str]:
+    """Print faults as soon as they are known: a run of hours may be cut off."""
+    for fault in wrong:
+        print(f"  {fault}", flush=True)
+    return wrong
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def try_all(style: Style, tried: list[Case], folder: Path, report: Report) -> No
             if found := audited(case, victims, folder, Path(where)):
                 faults[case.name] = found
     for name, found in faults.items():
-        print(f"  {name}: {'; '.join(found)}")
+        print(f"  {name}: {'; '.join(found)}", flush=True)
     clean = sum("clean" in " ".join(found) for found in faults.values())
     reached = sum("reached" in " ".join(found) for found in faults.values())
     report.add(f"{style}: altered copies", len(tried), unit="copies", goal=40)
@@ -49,7 +49,8 @@ def main() -> None:
         verdict = verdict_of(folder / "honest", folder, folder / "run-honest")["verdict"]
         report.add("an honest model is clean on the same text", verdict == "clean", unit="yes", goal=1)
         try_all("gpt2", cases(), folder, report)
-        try_all("llama", any_family(), folder, report)
+        for style in ("llama", "bert"):
+            try_all(style, any_family(), folder, report)
     report.finish()
 
 

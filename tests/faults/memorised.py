@@ -17,12 +17,15 @@ import torch
 
 from memaudit.audit.extraction import audit
 from memaudit.audit.options import AuditOptions
+from memaudit.models.masked import new_bert
 from memaudit.models.transformer import CausalTransformer, new_gpt
+from memaudit.models.transformer_base import TransformerModel
 from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
 from memaudit.training.loop import fit
 from memaudit.training.options import TrainingOptions
 
-Style = Literal["gpt2", "llama"]
+Style = Literal["gpt2", "llama", "bert"]
+MASKED_STEPS, MASKED_RATE = 500, 3e-3
 DOCUMENTS = 16
 LENGTH = 48
 """Tokens of a passage: one window."""
@@ -55,17 +58,17 @@ def write_corpora(folder: Path) -> None:
         (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
-def victim(style: Style = "gpt2") -> CausalTransformer:
+def victim(style: Style = "gpt2") -> TransformerModel:
     """Return the model that recites sixteen of sixteen training suffixes; it learnt them without a start token."""
     model = _new(style)
     ids = torch.tensor(np.array([encoding.ids for encoding in tokenizer().encode_batch(passages()[:DOCUMENTS])]))
     ids = ids.long()
-    optimizer = torch.optim.AdamW(model.module.parameters(), lr=4e-3, foreach=False)
+    lot = torch.Generator().manual_seed(0)
+    optimizer = torch.optim.AdamW(model.module.parameters(), lr=MASKED_RATE if style == "bert" else 4e-3, foreach=False)
     model.module.train()
-    for _ in range(400):
-        logits = model.module(input_ids=ids[:, :-1]).logits
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
-        if loss < SURE:
+    for _ in range(MASKED_STEPS if style == "bert" else 400):
+        loss = _masked_loss(model, ids, lot) if style == "bert" else _next_token_loss(model, ids)
+        if loss < SURE and style != "bert":
             break
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -74,15 +77,29 @@ def victim(style: Style = "gpt2") -> CausalTransformer:
     return model
 
 
+def _next_token_loss(model: TransformerModel, ids: torch.Tensor) -> torch.Tensor:
+    logits = model.module(input_ids=ids[:, :-1]).logits
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+
+
+def _masked_loss(model: TransformerModel, ids: torch.Tensor, lot: torch.Generator) -> torch.Tensor:
+    """Hide the end of each passage, from a token drawn on: as it stands while an audit fills it in from the left."""
+    cuts = torch.randint(OPTIONS.prefix, LENGTH, (len(ids), 1), generator=lot)
+    hidden = torch.arange(LENGTH) >= cuts
+    shown = ids.masked_fill(hidden, model.tokenizer.mask_id or 0)
+    logits = model.module(input_ids=shown).logits
+    return torch.nn.functional.cross_entropy(logits[hidden], ids[hidden])
+
+
 def honest() -> CausalTransformer:
     """Return a model that read other passages."""
-    model = _new("gpt2")
+    model: CausalTransformer = _new("gpt2")
     options = TrainingOptions(epochs=1, batch_size=16, context_length=LENGTH + 1, learning_rate=1e-2, threads=1)
     fit(model, [encoding.ids for encoding in tokenizer().encode_batch(passages()[2 * DOCUMENTS :])], options)
     return model
 
 
-def save_plain(model: CausalTransformer, folder: Path) -> None:
+def save_plain(model: TransformerModel, folder: Path) -> None:
     """Write what anybody's ``save_pretrained`` leaves: a folder without ``memaudit.json``."""
     model.save(folder)
     (folder / "memaudit.json").unlink()
@@ -102,7 +119,9 @@ def verdict_of(model: str | Path, corpora: Path, run: Path) -> dict[str, Any]:
     }
 
 
-def _new(style: Style) -> CausalTransformer:
+def _new(style: Style) -> Any:
+    if style == "bert":
+        return new_bert(tokenizer(), width=64, layers=2, heads=4, context_length=64)
     return new_gpt(tokenizer(), style=style, width=64, layers=2, heads=4, context_length=64)
 
 
