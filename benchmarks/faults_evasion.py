@@ -14,7 +14,10 @@ from common import Report
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.faults.disguises import ALPHABETS, EVERY, clean_texts, found_items, hidden_in, passages
+from tests.faults.disguises import ALPHABETS, ANY_SCRIPT, EVERY, clean_texts, found_items, hidden_in, passages
+
+FEW = 200
+"""Passages of each script that are disguised in every way."""
 
 
 def main() -> None:
@@ -42,7 +45,21 @@ def main() -> None:
             clean = clean_texts(script, count, seed=1)
             wrong = found_items(clean, clean_texts(script, 3 * count, seed=2), folder / script)
             report.add(f"{script}: clean items found", 100 * wrong / count, unit="%", goal=0.1, at_most=True)
+            name, share, plain = worst_disguise(clean[:FEW], folder / f"{script}-disguised")
+            report.add(f"{script}: found under the worst of {len(ANY_SCRIPT)} disguises, of the undisguised",
+                       100 * share, unit="%", goal=99, note=f"{name}; {plain} passages")  # fmt: skip
     report.finish()
+
+
+def worst_disguise(texts: list[str], folder: Path) -> tuple[str, float, int]:
+    """Return the disguise under which fewest passages are found, the share found, and how many are found without."""
+    plain = found_items(texts, [hidden_in(text, i) for i, text in enumerate(texts)], folder / "plain")
+    shares = {}
+    for number, name in enumerate(ANY_SCRIPT):
+        corpus = [hidden_in(EVERY[name](text), i) for i, text in enumerate(texts)]
+        shares[name] = found_items(texts, corpus, folder / str(number)) / plain
+    name = min(shares, key=lambda name: shares[name])
+    return name, shares[name], plain
 
 
 if __name__ == "__main__":

@@ -61,6 +61,10 @@ MORE: dict[str, Disguise] = {
     "all at once": lambda text: _between("\u200b", "\u0301")(_mapped("aceop", "асеор")(text.upper())),
 }
 EVERY = TWELVE | MORE
+ANY_SCRIPT = ("zero width", "bidi controls", "tag characters", "combining marks", "soft hyphens", "no-break spaces",
+              "variation selectors", "Hangul fillers", "braille blanks", "grapheme joiners", "invisible operators",
+              "other spaces and line ends")  # fmt: skip
+"""Those that hide text of every script: they add characters or change white space, and replace no letter."""
 
 
 def passages(count: int) -> list[str]:
