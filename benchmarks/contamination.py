@@ -107,7 +107,7 @@ def documents_named(report: dict[str, Any]) -> set[tuple[int, int]]:
 
 
 def _is_edited_copy(evidence: dict[str, Any]) -> bool:
-    from memaudit.audit.matching import FEWEST_FUZZY_WORDS, MIN_SIMILARITY
+    from memaudit.audit.contamination.matching import FEWEST_FUZZY_WORDS, MIN_SIMILARITY
     from memaudit.text.words import words_of
 
     length = len(words_of("".join(text for text, _ in evidence["item_pieces"])).texts)

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from common import Report
 
-from memaudit.audit.extraction import audit
-from memaudit.audit.options import AuditOptions
+from memaudit.audit.extraction.options import AuditOptions
+from memaudit.audit.extraction.run import audit
 from memaudit.models.load import load_model
 from memaudit.records import Document
 from memaudit.stats import document_rate

@@ -28,12 +28,12 @@ import torch
 from common import Report, interleaved
 from masked import CONFIGURATIONS, made, one_at_a_time
 
-from memaudit.audit.blind import blind_baseline
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.membership import MEMBERSHIP
-from memaudit.audit.membership_options import MembershipOptions
-from memaudit.audit.membership_scores import NOTHING, score_texts
-from memaudit.audit.peers import Peers
+from memaudit.audit.membership.blind import blind_baseline
+from memaudit.audit.membership.options import MembershipOptions
+from memaudit.audit.membership.peers import Peers
+from memaudit.audit.membership.scores import NOTHING, score_texts
 from memaudit.metrics.likelihood import loss_score, min_k, min_k_plus_plus
 from memaudit.models.base import LanguageModel
 from memaudit.models.masked import MaskedTransformer, new_bert

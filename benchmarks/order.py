@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 from common import Report
 
-from memaudit.audit.detection import Detection
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.order import ORDER
-from memaudit.audit.membership_options import MembershipOptions
+from memaudit.audit.membership.detection import Detection
+from memaudit.audit.membership.options import MembershipOptions
 from memaudit.models.base import LanguageModel
 from memaudit.models.ngram import NgramModel
 from memaudit.models.rnn import new_rnn

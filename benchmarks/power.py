@@ -27,13 +27,13 @@ import torch
 from common import Report
 from scipy.stats import rankdata
 
-from memaudit.audit.blind import blind_baseline
-from memaudit.audit.detection import Detection
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.membership import MEMBERSHIP
-from memaudit.audit.membership_options import MembershipOptions
-from memaudit.audit.order_totals import whole_totals
-from memaudit.audit.peers import Peers
+from memaudit.audit.measures.order_totals import whole_totals
+from memaudit.audit.membership.blind import blind_baseline
+from memaudit.audit.membership.detection import Detection
+from memaudit.audit.membership.options import MembershipOptions
+from memaudit.audit.membership.peers import Peers
 from memaudit.metrics.order import random_orders, sampled_p
 from memaudit.metrics.roc import tpr_at
 from memaudit.models.base import LanguageModel

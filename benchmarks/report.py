@@ -14,7 +14,7 @@ from typing import Any
 
 from common import Report
 
-from memaudit.audit.evidence import conclude
+from memaudit.audit.extraction.evidence import conclude
 from memaudit.records import Shown, WindowRecord
 from memaudit.report.formats import FORMATS, writers
 from memaudit.runs import RunDirectory

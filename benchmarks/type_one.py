@@ -24,10 +24,10 @@ from common import Report
 from scipy.stats import ttest_ind
 from type_one_rules import DESIGNS, p_values
 
-from memaudit.audit.blind import blind_baseline
-from memaudit.audit.detection import compare
+from memaudit.audit.measures.order_totals import ALL_ORDERS, SHARD, boundaries, shard_totals
 from memaudit.audit.measures.overlap import ask
-from memaudit.audit.order_totals import ALL_ORDERS, SHARD, boundaries, shard_totals
+from memaudit.audit.membership.blind import blind_baseline
+from memaudit.audit.membership.detection import compare
 from memaudit.metrics.exposure import exposure
 from memaudit.metrics.order import TIE, order_totals, random_orders, rank_sum_p, sampled_p
 from memaudit.models.base import LanguageModel

@@ -19,11 +19,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from memaudit.audit.contamination import Contamination, contamination
-    from memaudit.audit.extraction import audit
-    from memaudit.audit.membership import MembershipRun, membership
-    from memaudit.audit.options import AuditOptions
-    from memaudit.audit.result import Audit
+    from memaudit.audit.contamination.run import Contamination, contamination
+    from memaudit.audit.extraction.options import AuditOptions
+    from memaudit.audit.extraction.result import Audit
+    from memaudit.audit.extraction.run import audit
+    from memaudit.audit.membership.run import MembershipRun, membership
     from memaudit.errors import MemauditError
     from memaudit.models.base import LanguageModel, NextTokenModel
     from memaudit.models.load import load_model
@@ -59,24 +59,24 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Audit": "audit.result",
-    "AuditOptions": "audit.options",
-    "Contamination": "audit.contamination",
+    "Audit": "audit.extraction.result",
+    "AuditOptions": "audit.extraction.options",
+    "Contamination": "audit.contamination.run",
     "CorpusIndex": "text.index.corpus_index",
     "Decoding": "records",
     "Document": "records",
     "LanguageModel": "models.base",
     "MemauditError": "errors",
-    "MembershipRun": "audit.membership",
+    "MembershipRun": "audit.membership.run",
     "NextTokenModel": "models.base",
     "TokenScores": "records",
     "Window": "records",
     "audit": "audit",  # the package itself, which is callable
     "build_index": "text.index.corpus_index",
     "character_tokenizer": "text.tokenize",
-    "contamination": "audit.contamination",
+    "contamination": "audit.contamination.run",
     "load_model": "models.load",
-    "membership": "audit.membership",
+    "membership": "audit.membership.run",
     "read_corpus": "text.read",
     "train_neural": "training.train",
     "train_ngram": "training.train",

@@ -24,8 +24,8 @@ from memaudit.cli_shown import Redact, ShowPersonal, shown_texts
 from memaudit.cli_train import MaxExpand, Seed, Split, TextField, train_app
 
 if TYPE_CHECKING:
-    from memaudit.audit.options import AuditOptions
-    from memaudit.audit.result import Audit
+    from memaudit.audit.extraction.options import AuditOptions
+    from memaudit.audit.extraction.result import Audit
 
 app = typer.Typer(
     name="memaudit",
@@ -251,7 +251,7 @@ def audit(
       memaudit audit models/gpt --train train.jsonl --heldout test.jsonl --membership --reference train
       memaudit audit EleutherAI/gpt-neo-1.3B --windows val_prefix.npy val_suffix.npy --measure protocol
     """
-    from memaudit.audit.extraction import audit
+    from memaudit.audit.extraction.run import audit
     from memaudit.models.load import load_model
     from memaudit.report.terminal import announce_compilation, progress_bar
 
@@ -297,7 +297,7 @@ def _tell(result: Audit) -> None:
 def _audit_options(params: Mapping[str, Any]) -> AuditOptions:
     from dataclasses import fields
 
-    from memaudit.audit.options import AuditOptions
+    from memaudit.audit.extraction.options import AuditOptions
 
     chosen = {field.name: params[field.name] for field in fields(AuditOptions) if field.name in params}
     chosen["membership"] = asked_membership(params)

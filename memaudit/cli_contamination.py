@@ -15,7 +15,7 @@ from memaudit.cli_shown import Redact, ShowPersonal, shown_texts
 from memaudit.cli_train import MaxExpand, Split, TextField
 
 if TYPE_CHECKING:
-    from memaudit.audit.contamination import Contamination
+    from memaudit.audit.contamination.run import Contamination
 
 Formats = Annotated[
     str, typer.Option("--format", metavar="LIST", help="html, junit, sarif, json, md; several with commas.")
@@ -146,7 +146,7 @@ def merge(
       memaudit merge runs/share-* --out runs/all
       memaudit merge runs/share-1 runs/share-2 --out runs/all --format html,junit,sarif
     """
-    from memaudit.audit.contamination import merge
+    from memaudit.audit.contamination.run import merge
 
     _tell(merge(runs, out, _names(formats)))
 
@@ -171,8 +171,8 @@ def baseline(
 
 def _search(params: Mapping[str, Any]) -> None:
     """Search the corpus, print the outcome, and end with the exit code of the verdict."""
-    from memaudit.audit.contamination import ContaminationOptions, contamination
-    from memaudit.audit.contamination_evidence import Judgement
+    from memaudit.audit.contamination.evidence import Judgement
+    from memaudit.audit.contamination.run import ContaminationOptions, contamination
     from memaudit.report.terminal import announce_compilation, progress_bar
 
     announce_compilation()

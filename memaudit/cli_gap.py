@@ -55,7 +55,7 @@ def gap(
       memaudit gap results.csv --model suspect --control open-1 --control open-2 --cutoff 2023-09-30
       memaudit gap suspect.jsonl open.jsonl --model suspect --control open --cutoff 2023-09-30 --out runs/gap
     """
-    from memaudit.audit.gap import gap
+    from memaudit.audit.gap.run import gap
     from memaudit.errors import Verdict
     from memaudit.report.formats import print_report
     from memaudit.report.github import publish

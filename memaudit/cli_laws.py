@@ -50,7 +50,7 @@ def laws(
       memaudit laws --family ngram --out runs/laws-ngram
       memaudit laws --sizes 16,32,64 --seeds 1 --per-dose 8 --epochs 2 --out runs/quick
     """
-    from memaudit.audit.laws import LawsOptions, laws
+    from memaudit.audit.laws.run import LawsOptions, laws
 
     flags = {name: call.params[name] for name in ("suffix", "seeds", "per_dose", "background", "epochs", "seed")}
     lists = {name: _numbers(call.params[name], name) for name in ("sizes", "doses", "contexts")}
@@ -87,7 +87,7 @@ def counterfactual(
       memaudit counterfactual --corpus train.jsonl --out runs/counterfactual
       memaudit counterfactual --corpus train.jsonl --family gpt --models 16 --out runs/counterfactual-gpt
     """
-    from memaudit.audit.counterfactual import CounterfactualOptions, counterfactual
+    from memaudit.audit.counterfactual.run import CounterfactualOptions, counterfactual
 
     names = "models", "share", "size", "epochs", "vocab_size", "tokens", "text_field", "split", "seed"
     options = CounterfactualOptions.for_family(family, **{name: call.params[name] for name in names})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from memaudit.audit.membership_options import MembershipOptions
+    from memaudit.audit.membership.options import MembershipOptions
 
 PANEL = "Asking a model"
 
@@ -152,7 +152,7 @@ _OPTIONS = (
     "split",
     "max_expand",
 )
-"""Parameters that go by the same name to `memaudit.audit.membership_options.MembershipOptions`."""
+"""Parameters that go by the same name to `memaudit.audit.membership.options.MembershipOptions`."""
 
 
 def refuse_mixture(call: typer.Context) -> None:
@@ -178,7 +178,7 @@ def asked_membership(params: Mapping[str, Any]) -> MembershipOptions | None:
     Raises:
         InputError: Text for references, and none to be trained.
     """
-    from memaudit.audit.membership_options import TRAIN, MembershipOptions
+    from memaudit.audit.membership.options import TRAIN, MembershipOptions
     from memaudit.errors import InputError
 
     references, corpus = params["reference"] or (), params["reference_corpus"] or ()
@@ -196,7 +196,7 @@ def ask_model(params: Mapping[str, Any]) -> None:
     """Ask the model, print the outcome, and end with the exit code of the verdict."""
     import os
 
-    from memaudit.audit.membership import membership
+    from memaudit.audit.membership.run import membership
     from memaudit.errors import Verdict
     from memaudit.models.load import load_model
     from memaudit.report.formats import print_report

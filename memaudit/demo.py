@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from memaudit.audit.extraction import audit
-from memaudit.audit.options import AuditOptions
+from memaudit.audit.extraction.options import AuditOptions
+from memaudit.audit.extraction.run import audit
 from memaudit.errors import InputError
 from memaudit.files import write_atomic
 from memaudit.provenance import versions

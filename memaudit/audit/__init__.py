@@ -1,4 +1,6 @@
-"""One module per question; the package itself is callable, ``memaudit.audit(model, train, heldout)``.
+"""One package per question, each with its way from input to verdict in ``run.py``; `measures` are shared by several.
+
+The package itself is callable, ``memaudit.audit(model, train, heldout)``.
 
 Importing any module in here binds the name ``memaudit.audit`` to this package, so the public function
 of that name can only be kept working, whatever was imported first, by making the package callable.
@@ -11,13 +13,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from memaudit.audit.result import Audit
+    from memaudit.audit.extraction.result import Audit
 
 
 class _CallablePackage(ModuleType):
     def __call__(self, *args: Any, **options: Any) -> Audit:
-        """Audit a model; see `memaudit.audit.extraction.audit` for the arguments."""
-        from memaudit.audit.extraction import audit
+        """Audit a model; see `memaudit.audit.extraction.run.audit` for the arguments."""
+        from memaudit.audit.extraction.run import audit
 
         return audit(*args, **options)
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from memaudit.audit.benchmark import read_benchmark
-from memaudit.audit.layouts import LAYOUTS, detect, name_columns
+from memaudit.audit.contamination.benchmark import read_benchmark
+from memaudit.audit.contamination.layouts import LAYOUTS, detect, name_columns
 from memaudit.errors import InputError
 
 QUESTION = "Which of these planets is the largest of all?"

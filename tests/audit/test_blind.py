@@ -18,8 +18,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from memaudit.audit.blind import FOLDS, LONGEST_WORD, BlindBaseline, blind_baseline
-from memaudit.audit.detection import CONFOUNDED, blind_control
+from memaudit.audit.membership.blind import FOLDS, LONGEST_WORD, BlindBaseline, blind_baseline
+from memaudit.audit.membership.detection import CONFOUNDED, blind_control
 from memaudit.text.words import words_of
 
 NAMES = ["words", "length", "digits and dates", "characters", "together"]

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from memaudit.audit.benchmark import read_benchmark
-from memaudit.audit.clean_split import split_targets, write_clean_split
+from memaudit.audit.contamination.benchmark import read_benchmark
+from memaudit.audit.contamination.clean_split import split_targets, write_clean_split
 from memaudit.errors import InputError, RunError
 
 

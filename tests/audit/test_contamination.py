@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import memaudit
-from memaudit.audit.contamination import Contamination, contamination, merge
-from memaudit.audit.contamination_evidence import Judgement
-from memaudit.audit.matching import Matcher
+from memaudit.audit.contamination.evidence import Judgement
+from memaudit.audit.contamination.matching import Matcher
+from memaudit.audit.contamination.run import Contamination, contamination, merge
 from memaudit.errors import InputError, RunError
 from memaudit.report.formats import FORMATS
 from memaudit.text.scan.patterns import Needle, build_patterns

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memaudit.audit import copies
-from memaudit.audit.copies import Measured, count_copies, plan_copies, whole_words
-from memaudit.audit.extraction import audit
+from memaudit.audit.extraction import copies
+from memaudit.audit.extraction.copies import Measured, count_copies, plan_copies, whole_words
+from memaudit.audit.extraction.run import audit
 from memaudit.errors import InputError, RunError
 from memaudit.models.base import NextTokenModel
 from memaudit.records import Document, FloatArray, TokenIds, WindowRecord

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-import memaudit.audit.counterfactual as module
-from memaudit.audit.counterfactual import CounterfactualOptions, counterfactual
+import memaudit.audit.counterfactual.run as module
+from memaudit.audit.counterfactual.run import CounterfactualOptions, counterfactual
 from memaudit.cli import app
 from memaudit.errors import InputError, RunError
 from memaudit.report.formats import HTML

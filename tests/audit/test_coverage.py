@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memaudit.audit import covering
-from memaudit.audit.covering import Covered, cover_documents
+from memaudit.audit.contamination import covering
+from memaudit.audit.contamination.covering import Covered, cover_documents
 from memaudit.audit.measures.coverage import COVERAGE, Coverage
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel, NextTokenModel

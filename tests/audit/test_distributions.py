@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from memaudit.audit.distributions import composition, counted_doses, distributions, growth
+from memaudit.audit.extraction.distributions import composition, counted_doses, distributions, growth
 from memaudit.growth import points
 from memaudit.records import WindowRecord
 from tests.report.conftest import record

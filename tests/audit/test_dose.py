@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memaudit.audit.extraction import measure as measure_windows
+from memaudit.audit.extraction.run import measure as measure_windows
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.dose import CANDIDATES, DOSE, AskedCanary, AskedWindow
 from memaudit.errors import InputError

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from memaudit.audit.detection import compare
-from memaudit.audit.order_totals import boundaries
+from memaudit.audit.measures.order_totals import boundaries
+from memaudit.audit.membership.detection import compare
 from memaudit.metrics.exposure import exposure
 from memaudit.metrics.order import order_totals, random_orders, sampled_p
 from memaudit.models.ngram import NgramModel

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import memaudit
-from memaudit.audit import extraction
-from memaudit.audit.controls import check_batches
-from memaudit.audit.extraction import audit, measure
-from memaudit.audit.options import AuditOptions
+from memaudit.audit.extraction import run as extraction
+from memaudit.audit.extraction.controls import check_batches
+from memaudit.audit.extraction.options import AuditOptions
+from memaudit.audit.extraction.run import audit, measure
 from memaudit.errors import InputError, ModelError, RunError
 from memaudit.models.base import LanguageModel, NextTokenModel
 from memaudit.models.ngram import NgramModel

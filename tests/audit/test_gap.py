@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from typer.testing import CliRunner
 
-from memaudit.audit.gap import gap
-from memaudit.audit.gap_results import read_results
+from memaudit.audit.gap.results import read_results
+from memaudit.audit.gap.run import gap
 from memaudit.cli import app
 from memaudit.errors import InputError
 from memaudit.report.formats import print_report

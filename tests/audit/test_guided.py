@@ -14,7 +14,7 @@ import pytest
 
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.guided import GUIDED, LONGEST, _cut, instructions
-from memaudit.audit.membership_options import MembershipOptions
+from memaudit.audit.membership.options import MembershipOptions
 from memaudit.errors import InputError
 from memaudit.metrics.fuzzy import rouge_l_text
 from memaudit.models.base import LanguageModel, NextTokenModel

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind
 
-from memaudit.audit.extraction import measure as audit_windows
+from memaudit.audit.extraction.run import measure as audit_windows
 from memaudit.audit.measures import measures
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.infilling import INFILLING, ORDERS, SHARES, masked_places

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-import memaudit.audit.laws as module
-from memaudit.audit.laws import LawsOptions, laws
-from memaudit.audit.laws_report import LEAST_R2, verdict
+import memaudit.audit.laws.run as module
+from memaudit.audit.laws.report import LEAST_R2, verdict
+from memaudit.audit.laws.run import LawsOptions, laws
 from memaudit.cli import app
 from memaudit.errors import InputError, RunError
 from memaudit.report.formats import HTML

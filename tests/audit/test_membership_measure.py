@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from scipy.stats import entropy
 
-from memaudit.audit.detection import Detection
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.membership import MEMBERSHIP, SCORES, primary
 from memaudit.audit.measures.text_alone import TEXT_ALONE
-from memaudit.audit.membership_options import MembershipOptions
-from memaudit.audit.peers import NULL_NAME, Peers
+from memaudit.audit.membership.detection import Detection
+from memaudit.audit.membership.options import MembershipOptions
+from memaudit.audit.membership.peers import NULL_NAME, Peers
 from memaudit.errors import InputError
 from memaudit.files import strict_json
 from memaudit.models.base import LanguageModel

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memaudit.audit.document_scores import score_documents
-from memaudit.audit.membership_scores import random_maskings, score_texts
+from memaudit.audit.measures.document_scores import score_documents
+from memaudit.audit.membership.scores import random_maskings, score_texts
 from memaudit.errors import InputError
 from memaudit.metrics.likelihood import loss_score, min_k, min_k_plus_plus, reference_difference, zlib_score
 from memaudit.models.base import LanguageModel

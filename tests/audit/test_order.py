@@ -13,12 +13,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-import memaudit.audit.order_totals as module
-from memaudit.audit.detection import Detection
+import memaudit.audit.measures.order_totals as module
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.order import FEWEST, ORDER
-from memaudit.audit.membership_options import MembershipOptions
-from memaudit.audit.order_totals import ALL_ORDERS, likeness, room, separators, shard_totals, trimmed, whole_totals
+from memaudit.audit.measures.order_totals import (
+    ALL_ORDERS,
+    likeness,
+    room,
+    separators,
+    shard_totals,
+    trimmed,
+    whole_totals,
+)
+from memaudit.audit.membership.detection import Detection
+from memaudit.audit.membership.options import MembershipOptions
 from memaudit.metrics.order import random_orders, rank_sum_p
 from memaudit.models.base import LanguageModel
 from memaudit.models.masked import new_bert

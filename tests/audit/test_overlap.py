@@ -13,8 +13,8 @@ import pytest
 
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.overlap import DEFINITION, MOST_CONTINUED, OVERLAP, ask
-from memaudit.audit.membership_options import MembershipOptions
-from memaudit.audit.peers import NULL_NAME
+from memaudit.audit.membership.options import MembershipOptions
+from memaudit.audit.membership.peers import NULL_NAME
 from memaudit.metrics.overlap import gram_starts
 from memaudit.models.base import LanguageModel
 from memaudit.models.masked import new_bert
@@ -51,7 +51,7 @@ def as_documents(texts: Sequence[str], side: str) -> list[Document]:
 
 
 class Nulls:
-    """Stands for `memaudit.audit.peers.Peers`: every document was asked of a model trained on the background."""
+    """Stands for `memaudit.audit.membership.peers.Peers`: a model trained on the background was asked all documents."""
 
     def __init__(self, **options: Any) -> None:
         self.options = MembershipOptions(**options)

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memaudit.audit.membership_options import MembershipOptions
-from memaudit.audit.peers import FOLDS, NULL_NAME, Peers
-from memaudit.audit.suspects import Suspects, same_words
+from memaudit.audit.membership.options import MembershipOptions
+from memaudit.audit.membership.peers import FOLDS, NULL_NAME, Peers
+from memaudit.audit.membership.suspects import Suspects, same_words
 from memaudit.errors import InputError
 from memaudit.files import strict_json
 from memaudit.models.base import LanguageModel

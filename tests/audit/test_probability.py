@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from rapidfuzz.distance import Levenshtein
 
-from memaudit.audit.extraction import measure as measure_windows
+from memaudit.audit.extraction.run import measure as measure_windows
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.near_verbatim import EDITS, NEAR_VERBATIM, SAMPLE
 from memaudit.audit.measures.probability import ATTEMPTS, PROBABILITIES, PROBABILITY

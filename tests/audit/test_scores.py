@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 import memaudit.stats as stats
-from memaudit.audit.benchmark import Benchmark, Item
-from memaudit.audit.scores import Scores, compare_scores, read_scores
+from memaudit.audit.contamination.benchmark import Benchmark, Item
+from memaudit.audit.contamination.scores import Scores, compare_scores, read_scores
 from memaudit.errors import InputError
 
 

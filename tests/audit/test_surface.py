@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memaudit.audit.document_scores import readable, score_documents, slices
+from memaudit.audit.extraction.options import AuditOptions
 from memaudit.audit.measures.base import Subject
+from memaudit.audit.measures.document_scores import readable, score_documents, slices
 from memaudit.audit.measures.surface import SURFACE
-from memaudit.audit.options import AuditOptions
 from memaudit.errors import InputError
 from memaudit.metrics.surface import NOT_ASKED, greedy_runs
 from memaudit.models.base import LanguageModel

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from memaudit.audit.extraction import audit
+from memaudit.audit.extraction.options import AuditOptions
+from memaudit.audit.extraction.run import audit
 from memaudit.audit.measures.taxonomy import TAXONOMY
-from memaudit.audit.options import AuditOptions
 from memaudit.models.ngram import NgramModel
 from memaudit.records import WindowRecord
 from memaudit.text.tokenize import train_tokenizer

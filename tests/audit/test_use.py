@@ -9,10 +9,10 @@ from pydoc_data.topics import topics
 import numpy as np
 import pytest
 
-from memaudit.audit.extraction import audit
+from memaudit.audit.extraction.options import AuditOptions
+from memaudit.audit.extraction.run import audit
 from memaudit.audit.measures.prompts import INSTRUCTIONS, document_prompts, free_prompts, replaced, title_of
 from memaudit.audit.measures.use import FREE, LENGTH, SPAN, given_away
-from memaudit.audit.options import AuditOptions
 from memaudit.errors import InputError
 from memaudit.records import Document
 from memaudit.text.index.corpus_index import CorpusIndex, build_index

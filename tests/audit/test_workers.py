@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from memaudit.audit.workers import Work, in_workers
+from memaudit.audit.contamination.workers import Work, in_workers
 from memaudit.errors import InputError, RunError
 
 
@@ -105,7 +105,7 @@ def test_a_closed_generator_leaves_no_worker(tmp_path: Path) -> None:
 def test_workers_end_with_their_parent(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2])\n"
-        "from test_workers import sleeper\nfrom memaudit.audit.workers import in_workers\n"
+        "from test_workers import sleeper\nfrom memaudit.audit.contamination.workers import in_workers\n"
         "if __name__ == '__main__': list(in_workers(sleeper, (sys.argv[1],), [1, 2, 3], 2))\n"
     )
     (tmp_path / "main.py").write_text(code)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from pydoc_data.topics import topics
 
-from memaudit.audit.contamination import contamination
+from memaudit.audit.contamination.run import contamination
 
 Disguise = Callable[[str], str]
 WORDS = 30

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from memaudit.audit.extraction import audit, measure
+from memaudit.audit.extraction.run import audit, measure
 from memaudit.errors import ModelError
 from memaudit.models.load import load_model
 from memaudit.models.memory import in_halves, is_out_of_memory

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from memaudit.audit import controls
-from memaudit.audit.extraction import audit
+from memaudit.audit.extraction import controls
+from memaudit.audit.extraction.run import audit
 from memaudit.errors import InputError
 from tests.faults.memorised import OPTIONS, honest, save_plain, victim, write_corpora
 

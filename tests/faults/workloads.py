@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-import memaudit.audit.contamination
-import memaudit.audit.extraction
+import memaudit.audit.contamination.run
+import memaudit.audit.extraction.run
 import memaudit.report.contamination_page
 import memaudit.report.contamination_terminal
 import memaudit.report.html

@@ -13,7 +13,7 @@ from memaudit.text.index.corpus_index import CorpusIndex
 from memaudit.text.windows import WindowOptions
 
 if TYPE_CHECKING:
-    from memaudit.audit.peers import Peers
+    from memaudit.audit.membership.peers import Peers
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from memaudit import stats
-from memaudit.audit.covering import LIKELY, cover_documents
+from memaudit.audit.contamination.covering import LIKELY, cover_documents
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.documents import (
     Member,

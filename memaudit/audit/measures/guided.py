@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaudit import stats
-from memaudit.audit.detection import Detection, Effect
-from memaudit.audit.document_scores import readable
 from memaudit.audit.measures.base import Subject
+from memaudit.audit.measures.document_scores import readable
 from memaudit.audit.measures.documents import Member, about
-from memaudit.audit.membership_options import MembershipOptions
+from memaudit.audit.membership.detection import Detection, Effect
+from memaudit.audit.membership.options import MembershipOptions
 from memaudit.errors import InputError
 from memaudit.findings import Control
 from memaudit.metrics.fuzzy import rouge_l_text, words

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from memaudit.audit.detection import Detection, Sides, compare
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.documents import Member
 from memaudit.audit.measures.membership_section import section_of
-from memaudit.audit.membership_scores import score_texts
-from memaudit.audit.peers import NULL_NAME, Peers
+from memaudit.audit.membership.detection import Detection, Sides, compare
+from memaudit.audit.membership.peers import NULL_NAME, Peers
+from memaudit.audit.membership.scores import score_texts
 from memaudit.errors import InputError
 from memaudit.metrics.likelihood import (
     FEWEST_REFERENCES,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from memaudit import stats
-from memaudit.audit.detection import Detection, Sides
+from memaudit.audit.membership.detection import Detection, Sides
 from memaudit.metrics.roc import FEWEST_ABOVE, roc_points, tpr_at
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
 

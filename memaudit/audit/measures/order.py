@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
-from memaudit.audit.detection import Detection, Effect
 from memaudit.audit.measures.base import Subject
-from memaudit.audit.membership_options import MembershipOptions
-from memaudit.audit.order_totals import (
+from memaudit.audit.measures.order_totals import (
     ALL_ORDERS,
     SEPARATORS,
     SHARD,
@@ -25,6 +23,8 @@ from memaudit.audit.order_totals import (
     trimmed,
     whole_totals,
 )
+from memaudit.audit.membership.detection import Detection, Effect
+from memaudit.audit.membership.options import MembershipOptions
 from memaudit.findings import Control
 from memaudit.metrics.order import canonical_rank, order_totals, random_orders, rank_sum_p, sampled_p, student_t
 from memaudit.records import Document, FloatArray, TokenIds

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaudit import stats
-from memaudit.audit.document_scores import readable, score_documents
 from memaudit.audit.measures.base import Subject
+from memaudit.audit.measures.document_scores import readable, score_documents
 from memaudit.audit.measures.documents import (
     Member,
     Record,

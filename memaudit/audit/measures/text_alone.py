@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from memaudit.audit.blind import FOLDS, blind_baseline
-from memaudit.audit.detection import CONFOUNDED, Detection, blind_control
 from memaudit.audit.measures.base import Subject
+from memaudit.audit.membership.blind import FOLDS, blind_baseline
+from memaudit.audit.membership.detection import CONFOUNDED, Detection, blind_control
 from memaudit.errors import InputError
 from memaudit.metrics.likelihood import unigram_entropy
 from memaudit.sections import Column, Section, Table, Value

@@ -1,0 +1,239 @@
+"""The items of a benchmark: read strictly, numbered, named, and cut into the parts that are searched for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from memaudit.audit.contamination.layouts import Fields, NamedFields, detect, name_columns
+from memaudit.errors import InputError
+from memaudit.text.containers import ByteStream
+from memaudit.text.formats import HubStream, RecordError, Row, read_rows
+from memaudit.text.read import SHOWN_REJECTS, FileDigest
+from memaudit.text.specs import HubDataset, Source, parse_spec
+
+ID_FIELDS = ("id", "task_id", "item_id", "question_id", "qid", "uid", "pairID", "ind")
+"""Fields that may name an item; the first that tells all items apart does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One question, task or text of a benchmark."""
+
+    id: str
+    """From the first of `ID_FIELDS` that tells all items apart, or else its number."""
+    number: int
+    """Among the records of all files, from 1; empty and rejected ones count, blank lines do not."""
+    source: str
+    """``file:line``."""
+    parts: dict[str, str]
+    """Part -> raw text, never blank. ``both`` (``all`` of three or more) joins the parts, one to a line."""
+
+    @property
+    def whole(self) -> str:
+        """The text that stands for the item as a whole: its last part joins the others."""
+        return list(self.parts.values())[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """All items of one or several files, and what was found beside them.
+
+    Records that are not blank lines are items, empty or rejected: their numbers add up.
+    """
+
+    items: list[Item]
+    files: list[FileDigest]
+    layout: str | None
+    """Name of the layout that was detected; None where the user named the fields."""
+    fields: dict[str, list[str]]
+    """Part -> fields that it was read from."""
+    empty: int
+    """Records without text in any part."""
+    empty_ids: frozenset[str] = frozenset()
+    """What those records are called."""
+    rejected: int = 0
+    """Records that cannot be used; only where they may be skipped."""
+    first_rejected: list[str] = field(default_factory=list)
+    """Place and reason of the first 20 of them."""
+
+
+def read_benchmark(
+    paths: Sequence[str],
+    fields: Sequence[str] | None = None,
+    *,
+    skip_bad: bool = False,
+    max_expand: int | None = None,
+) -> Benchmark:
+    """Read the items of a benchmark.
+
+    Args:
+        paths: Files, globs, ``json:PATH`` or ``hf:NAME:CONFIG:SPLIT``. Beside .jsonl, .json, .csv, .tsv and
+            .parquet (all but the last also .gz and .zst), any other file is text with one item a line.
+        fields: Fields to check, each a part of its own; a dot reaches into an object. Lists of texts, and of
+            objects with a ``text``, are joined by line ends. None or empty: detected by the columns, a file at
+            a time, with the parts ``question``, ``answer`` (the text of the right choice where there are choices)
+            and ``both``, or the names of the texts where nothing is asked.
+        skip_bad: Count records that cannot be used instead of raising at the first.
+        max_expand: Bytes that one compressed file may give; None: 64 MiB, beyond that 200 times its size.
+
+    Raises:
+        InputError: A record cannot be used (``file:line: what``), a layout is not known, two items share an
+            id, a file is missing or named twice, or there is no item at all.
+    """
+    reading = _Reading(fields, skip_bad)
+    for source in benchmark_sources(paths):
+        reading.read(source, max_expand)
+    return reading.finished()
+
+
+def benchmark_sources(paths: Sequence[str]) -> list[Source]:
+    """Return the files and data sets that a benchmark is made of.
+
+    Raises:
+        InputError: One is missing, of a kind that is not read, or named twice.
+    """
+    found: dict[Path, Source] = {}
+    for path in paths:
+        part = parse_spec(path)
+        if part.domain is not None:
+            raise InputError(f"{path}: no such file", "a benchmark has no domains: name the file alone")
+        for source in part.sources:
+            key = Path(str(source)).resolve()
+            if key in found:
+                raise InputError(f"{source}: named twice", "name it once")
+            found[key] = source
+    if not found:
+        raise InputError("no benchmark given", "name the file of its items")
+    return list(found.values())
+
+
+def open_records(source: Source, max_expand: int | None) -> tuple[ByteStream | HubStream, Iterator[Row]]:
+    """Return a file of items and its records with all their fields; a blank line gives None."""
+    if isinstance(source, HubDataset):
+        hub = HubStream(source.name, source.config, source.split)
+        return hub, hub.rows(())
+    stream = ByteStream(source.name, max_expand)
+    rows = read_rows(stream, source.format, "line", "text", None, name_columns)
+    return stream, _without_blank(rows) if source.format == "text" else rows
+
+
+def item_names(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a record may be called, by the field of `ID_FIELDS` that says so."""
+    found = {name: record[name] for name in ID_FIELDS if name in record}
+    return {
+        name: str(value)
+        for name, value in found.items()
+        if isinstance(value, str | int) and not isinstance(value, bool) and value != ""
+    }
+
+
+def _without_blank(rows: Iterator[Row]) -> Iterator[Row]:
+    for place, row in rows:
+        blank = isinstance(row, Mapping) and not row["text"].strip()
+        yield place, None if blank else row
+
+
+class _Reading:
+    """What was read so far."""
+
+    def __init__(self, fields: Sequence[str] | None, skip_bad: bool) -> None:
+        self._named = NamedFields(fields) if fields else None
+        self._skip_bad = skip_bad
+        self._records = 0
+        self._drafts: list[tuple[int, str, dict[str, str], dict[str, str]]] = []
+        """Number, source, parts and candidate ids of every item."""
+        self._empty: list[tuple[int, dict[str, str]]] = []
+        self._files: list[FileDigest] = []
+        self._found: list[Fields] = []
+        self._rejected = 0
+        self._first_rejected: list[str] = []
+
+    def read(self, source: Source, max_expand: int | None) -> None:
+        """Read one file."""
+        stream, rows = open_records(source, max_expand)
+        fields: Fields | None = self._named
+        for place, row in rows:
+            if row is None:
+                continue
+            self._records += 1
+            try:
+                if isinstance(row, RecordError):
+                    raise row
+                if fields is None:
+                    fields = _detected(row, stream.name)
+                self._add(f"{stream.name}:{place}", fields.parts(row), item_names(row))
+            except RecordError as problem:
+                self._reject(f"{stream.name}:{place}", problem)
+        if fields is not None and fields not in self._found:
+            self._found.append(fields)
+        self._files.append(FileDigest(path=stream.name, sha256=stream.sha256, bytes=stream.bytes))
+
+    def _add(self, source: str, parts: dict[str, str], ids: dict[str, str]) -> None:
+        if parts:
+            self._drafts.append((self._records, source, parts, ids))
+        else:
+            self._empty.append((self._records, ids))
+
+    def _reject(self, place: str, problem: RecordError) -> None:
+        if not self._skip_bad:
+            raise InputError(f"{place}: {problem.message}", problem.hint) from problem
+        self._rejected += 1
+        if len(self._first_rejected) < SHOWN_REJECTS:
+            self._first_rejected.append(f"{place}: {problem.message}")
+
+    def finished(self) -> Benchmark:
+        """Return the benchmark once all files were read."""
+        if not self._drafts:
+            counted = [f"{n:,} {what}" for what, n in (("empty", len(self._empty)), ("rejected", self._rejected)) if n]
+            counted += [f"first {place}" for place in self._first_rejected[:1]]
+            raise InputError(f"no items in {', '.join(file['path'] for file in self._files)}", ", ".join(counted))
+        named_by = self._id_field()
+        items = [Item(ids.get(named_by, str(n)), n, source, parts) for n, source, parts, ids in self._drafts]
+        fields: dict[str, list[str]] = {}
+        for found in self._found:
+            for part, names in found.fields.items():
+                fields[part] = list(dict.fromkeys([*fields.get(part, []), *names]))
+        return Benchmark(
+            items=items,
+            files=self._files,
+            layout=" + ".join(dict.fromkeys(found.layout for found in self._found if found.layout)) or None,
+            fields=fields,
+            empty=len(self._empty),
+            empty_ids=frozenset(ids.get(named_by, str(n)) for n, ids in self._empty),
+            rejected=self._rejected,
+            first_rejected=self._first_rejected,
+        )
+
+    def _id_field(self) -> str:
+        """Return the field that names the items, or an empty string where only their numbers do."""
+        repeated = ""
+        for name in ID_FIELDS:
+            if any(name not in ids for *_, ids in self._drafts):
+                continue
+            places: dict[str, str] = {}
+            for _, source, _, ids in self._drafts:
+                value = ids[name]
+                if value in places:
+                    repeated = repeated or f'{source}: {name} "{value}" also stands at {places[value]}'
+                    break
+                places[value] = source
+            else:
+                return name
+        if repeated:
+            raise InputError(repeated, "items need ids of their own: correct one, or rename the field")
+        return ""
+
+
+def _detected(record: Mapping[str, Any], name: str) -> Fields:
+    fields = detect(record)
+    if fields is None:
+        columns = ", ".join(column[:30] for column in list(record)[:12]) or "none"
+        columns += f" and {len(record) - 12} more" if len(record) > 12 else ""
+        hint = "say what to check, for example --field question --field answer"
+        if any(column.isdecimal() or len(column.split()) > 3 for column in record):
+            hint = f"{hint}; a file without a header needs one"
+        raise InputError(f"{name}: no known layout of a benchmark; columns: {columns}", hint)
+    return fields

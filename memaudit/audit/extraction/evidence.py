@@ -1,0 +1,293 @@
+"""Records of windows to evidence: rates beside their null, controls, power, findings, and the verdict.
+
+A pure function of the plan and the records: nothing here asks a model, reads a corpus or looks at a clock,
+so the same run gives the same bytes however often it was interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+import memaudit.stats as stats
+from memaudit.audit.extraction.controls import check_against_unigram, check_recital, check_unseen
+from memaudit.audit.extraction.distributions import composition, counted_doses, distributions, growth
+from memaudit.errors import one_line
+from memaudit.findings import Control, Decision, Finding, Policy, decide, fingerprint
+from memaudit.metrics import METRICS, PRIMARY, Metric
+from memaudit.metrics.likelihood import bits_per_byte
+from memaudit.records import WindowRecord
+
+Records = Sequence[WindowRecord]
+
+MEANS = (
+    "matched",
+    "extraction_strength",
+    "longest_common",
+    "edit_similarity",
+    "edit_similarity_text",
+    "rouge_l",
+    "rouge_l_text",
+    "bleu",
+)
+"""Metrics shown as means beside the rates; likelihoods join them."""
+
+
+def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
+    """Return what report.json holds: the verdict and everything it rests on.
+
+    Args:
+        plan: The run's plan.
+        records: What was measured so far, in plan order; fewer than planned make an incomplete report.
+    """
+    options, windows = plan["options"], plan["windows"]
+    complete = len(records) == windows["train"] + windows["heldout"]
+    policy = Policy(options["max_rate"], options["alpha"])
+    controls = [Control(**control) for control in plan["controls"]] + [check_against_unigram(records)]
+    controls += [check(records, policy.max_rate) for check in (check_recital, check_unseen)]
+    estimates = _estimates(records, options["seed"])
+    primary = next(e for e in estimates if e["primary"])
+    train_rate = stats.Rate(**primary["train"])
+    decision = decide(train_rate, primary["p_value"], controls, complete, policy)
+    return {
+        "schema_version": 1,
+        "kind": "extraction",
+        "complete": complete,
+        "verdict": decision.verdict,
+        "exit_code": decision.exit_code,
+        "headline": _headline(plan, primary),
+        "reasons": decision.reasons,
+        "primary_metric": PRIMARY,
+        "policy": dataclasses.asdict(policy),
+        **{part: plan[part] for part in ("model", "train", "heldout", "options", "windows")},
+        "estimates": estimates,
+        "means": _means(records),
+        "copies": _copies(plan["copies"], records),
+        "doses": _doses(records),
+        "counted_doses": counted_doses(records),
+        "growth": growth(records, options["seed"]),
+        "distributions": distributions(records, options["suffix"]),
+        "composition": composition(records, plan["train"].get("domains", {})),
+        "domains": _domains(records),
+        "controls": [dataclasses.asdict(control) for control in controls],
+        "power": _power(train_rate, policy),
+        "limits": _limits(plan, records, decision),
+        "findings": [dataclasses.asdict(finding) for finding in _findings(records)],
+        "provenance": {name: plan[name] for name in ("identity", "command", "versions")},
+    }
+
+
+def _estimates(records: Records, seed: int) -> list[dict[str, Any]]:
+    """Compare the sides metric by metric; the primary metric stands alone, Holm adjusts the others."""
+    metrics = [m for m in METRICS.values() if m.threshold is not None and _measured(records, m.name)]
+    sides = [[r for r in records if r.member == member] for member in (True, False)]
+    rates = [[_rate(side, metric) for metric in metrics] for side in sides]
+    means = [
+        stats.document_means([[_hit(r, m) for m in metrics] for r in side], [r.document for r in side])
+        if side
+        else np.empty((0, len(metrics)))
+        for side in sides
+    ]
+    p_values = stats.permutation_test(*means, seed=seed)
+    others = [i for i, m in enumerate(metrics) if m.name != PRIMARY and p_values[i] is not None]
+    adjusted = dict(zip(others, stats.holm([p_values[i] or 0.0 for i in others]), strict=True))
+    return [
+        {
+            "metric": metric.name,
+            "label": metric.label,
+            "definition": metric.definition,
+            "threshold": metric.threshold,
+            "train": dataclasses.asdict(rates[0][i]),
+            "heldout": dataclasses.asdict(rates[1][i]),
+            "difference": _difference(rates[0][i], rates[1][i]),
+            "p_value": p_values[i],
+            "p_holm": adjusted.get(i),
+            "unit": "document",
+            "primary": metric.name == PRIMARY,
+        }
+        for i, metric in enumerate(metrics)
+    ]
+
+
+def _measured(records: Records, name: str) -> bool:
+    """Whether every window has a value: a rate over some of them would not be the rate of all."""
+    return all(getattr(record, name) is not None for record in records)
+
+
+def _hit(record: WindowRecord, metric: Metric) -> bool:
+    return bool(metric.hit(getattr(record, metric.name)))
+
+
+def _rate(records: Records, metric: Metric) -> stats.Rate:
+    return stats.document_rate([_hit(r, metric) for r in records], [r.document for r in records])
+
+
+def _difference(train: stats.Rate, heldout: stats.Rate) -> dict[str, float] | None:
+    difference = stats.difference_interval(train, heldout)
+    return None if difference is None else dataclasses.asdict(difference)
+
+
+def _means(records: Records) -> list[dict[str, Any]]:
+    """Average the graded values a side; likelihood is in bits, so that models of any vocabulary compare."""
+    values: dict[str, Callable[[WindowRecord], float | None]] = {
+        name: attrgetter(name) for name in MEANS if _measured(records, name)
+    }
+    values["bits_per_byte"] = _bits_per_byte
+    return [
+        {
+            "metric": name,
+            "label": METRICS[name].label,
+            "unit": METRICS[name].unit,
+            "train": _mean(value, (r for r in records if r.member)),
+            "heldout": _mean(value, (r for r in records if not r.member)),
+        }
+        for name, value in values.items()
+    ]
+
+
+def _bits_per_byte(record: WindowRecord) -> float | None:
+    return None if record.log_prob is None else bits_per_byte(record.log_prob, record.suffix_text)
+
+
+def _mean(value: Callable[[WindowRecord], float | None], records: Iterable[WindowRecord]) -> float | None:
+    """Return the mean, or None where one value is undefined: an average over the rest would flatter."""
+    values = [value(record) for record in records]
+    defined = [v for v in values if v is not None]
+    return float(np.mean(defined)) if values and len(defined) == len(values) else None
+
+
+def _doses(records: Records) -> list[dict[str, Any]]:
+    """Return the rate per number of copies in training, twins that were never inserted as dose 0."""
+    groups: dict[int, list[WindowRecord]] = defaultdict(list)
+    for record in records:
+        if record.copies is not None:
+            groups[record.copies].append(record)
+    return [
+        {
+            "copies": copies,
+            **dataclasses.asdict(_rate(groups[copies], METRICS[PRIMARY])),
+            "edit_similarity": _mean(lambda r: r.edit_similarity, groups[copies]),
+        }
+        for copies in sorted(groups)
+    ]
+
+
+def _copies(planned: Mapping[str, Any], records: Records) -> dict[str, Any]:
+    """Return how copies were counted, and how many continuations stand elsewhere in the training text.
+
+    Asked are those that are not the true suffix and long enough to be looked for.
+    """
+    asked = [record for record in records if record.elsewhere is not None]
+    elsewhere = {
+        name: stats.document_rate([bool(r.elsewhere) for r in side], [r.document for r in side])
+        for name, member in (("train", True), ("heldout", False))
+        for side in [[record for record in asked if record.member == member]]
+    }
+    return {**planned, "elsewhere": {name: dataclasses.asdict(rate) for name, rate in elsewhere.items()}}
+
+
+def _domains(records: Records) -> list[dict[str, Any]]:
+    names = sorted({r.domain for r in records if r.domain is not None})
+    sides = {"train": True, "heldout": False}
+    return [
+        {"domain": name}
+        | {
+            side: dataclasses.asdict(_rate(group, METRICS[PRIMARY])) if group else None
+            for side, member in sides.items()
+            for group in [[r for r in records if r.domain == name and r.member == member]]
+        }
+        for name in names
+    ]
+
+
+def _power(rate: stats.Rate, policy: Policy) -> dict[str, Any]:
+    return {
+        "upper_bound": stats.upper_bound(rate.effective_hits, rate.documents),
+        "documents": rate.documents,
+        "documents_needed": stats.documents_needed(policy.max_rate),
+        "minimum_detectable_rate": stats.minimum_detectable_rate(rate.documents, policy.max_rate),
+        "sentence": stats.power_sentence(rate.effective_hits, rate.documents, policy.max_rate),
+    }
+
+
+def _headline(plan: Mapping[str, Any], primary: Mapping[str, Any]) -> str:
+    asked = plan["options"]
+    sides = [f"{_counted(primary[side])} {name}" for side, name in (("train", "training"), ("heldout", "held-out"))]
+    return (
+        f"given {asked['prefix']} tokens, {one_line(plan['model']['name'], 80)} continues {sides[0]} and"
+        f" {sides[1]} windows verbatim for {asked['suffix']} tokens"
+    )
+
+
+def _counted(side: Mapping[str, Any]) -> str:
+    # Where documents have unequally many windows, the rate is no quotient of the two numbers.
+    plain = side["rate"] is not None and side["n"] == side["documents"]
+    return f"{side['hits']} of {side['n']}" + (f" ({stats.percent(side['rate'])})" if plain else "")
+
+
+def _limits(plan: Mapping[str, Any], records: Records, decision: Decision) -> list[str]:
+    """Say what the audit does not show, in the words of somebody who would rather not be misread."""
+    options, windows = plan["options"], plan["windows"]
+    limits = [
+        f"Only greedy decoding after {options['prefix']} tokens of prefix was asked for {options['suffix']} tokens;"
+        " text that sampling, a longer prefix or another prompt would bring out is not counted.",
+        "A document that is not reproduced may still have been in the training data.",
+    ]
+    asked = {measure["name"] for measure in plan.get("measures", ())}
+    if decision.verdict == "found" and "use" not in asked:
+        limits.append("How often ordinary use would bring the text out was not measured: these prompts are an attack.")
+    if plan["model"]["objective"] == "masked":
+        limits.append("A masked model fills in its suffix from left to right, which it was not trained to do.")
+    if not windows["heldout"]:
+        limits.append("No held-out text was given: nothing says how often guessing alone would hit.")
+    elif windows["matching"].startswith("not matched"):
+        limits.append(f"Held-out text differs in kind from the training text ({windows['matching']}).")
+    limits += [f"{s['side']}: {s['count']} documents set aside: {s['reason']}." for s in windows["set_aside"]]
+    if windows["overlaps"]:
+        limits.append(f"{len(windows['overlaps'])} held-out documents overlapped with the training text.")
+    copies = plan["copies"]
+    if not copies["counted"]:
+        limits.append(f"Copies in the training text were not counted: {copies['reason']}.")
+    if absent := sum(record.copies_normalised == 0 for record in records if record.member):
+        limits.append(
+            f"The suffixes of {absent} of {windows['train']} training windows stand nowhere in the index: it is not one"
+            " of all the training text, so copies are too few."
+        )
+    if known := sum(bool(record.copies_exact) for record in records if not record.member):
+        limits.append(
+            f"The suffixes of {known} of {windows['heldout']} held-out windows stand in the training text,"
+            " character for character."
+        )
+    ignored = plan["model"]["ignored"]
+    limits += [f"The model's folder asked for {setting}, which was not followed." for setting in ignored]
+    return limits
+
+
+def _steady_id(record: WindowRecord) -> str:
+    """Return the document's own id; a place in a file is none, since lines move."""
+    return "" if record.document == record.source else record.document
+
+
+def _findings(records: Records) -> list[Finding]:
+    """Return one finding for every training window that is reproduced verbatim."""
+    return [
+        Finding(
+            id=fingerprint("extractable", _steady_id(record), record.suffix_text),
+            kind="extractable",
+            document=record.document,
+            source=record.source,
+            metric=PRIMARY,
+            score=1.0,
+            copies=record.copies,
+            text=record.suffix_text,
+            copies_exact=record.copies_exact,
+            copies_normalised=record.copies_normalised,
+        )
+        for record in records
+        if record.member and record.extractable
+    ]

@@ -1,0 +1,1 @@
+"""How does memorization grow with size, copies and context? ``memaudit laws``: trainings (`run`), fits (`report`)."""

@@ -1,0 +1,243 @@
+"""Has the model seen the test? The model itself is asked, where no corpus can be read.
+
+`membership` reads top to bottom as the data flows: suspects and held-out items -> references and null model -> the
+detectors, one log line a document -> tests, controls and verdict -> run directory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from memaudit.audit.extraction.controls import check_batches, check_precision, check_round_trip
+from memaudit.audit.extraction.plan import describe_model
+from memaudit.audit.measures.base import Subject
+from memaudit.audit.measures.logged import check_measures, describe_measures, take_all
+from memaudit.audit.measures.membership import primary
+from memaudit.audit.measures.text_alone import TEXT_ALONE
+from memaudit.audit.membership.detection import Detector
+from memaudit.audit.membership.options import MembershipOptions
+from memaudit.audit.membership.peers import Peers
+from memaudit.audit.membership.report import conclude
+from memaudit.audit.membership.sides import Side, read_sides
+from memaudit.errors import InputError, one_line
+from memaudit.files import strict_json
+from memaudit.models.base import LanguageModel
+from memaudit.models.load import load_model
+from memaudit.plugins import Registry
+from memaudit.provenance import versions
+from memaudit.records import GREEDY, Document, Window
+from memaudit.report.formats import writers
+from memaudit.report.page import framed
+from memaudit.report.sections_page import render_run
+from memaudit.runs import FinishedRun, RunDirectory, identity
+from memaudit.text.windows import WindowOptions
+
+RUNS = Path("runs")
+"""Where a run goes that was given no folder: ``runs/membership-IDENTITY``."""
+DETECTORS = Registry(
+    "memaudit.detector",
+    {
+        "membership": "memaudit.audit.measures.membership:MEMBERSHIP",
+        "order": "memaudit.audit.measures.order:ORDER",
+        "overlap": "memaudit.audit.measures.overlap:OVERLAP",
+        "guided": "memaudit.audit.measures.guided:GUIDED",
+    },
+)
+"""Every detector by its name; other packages declare theirs as entry points."""
+COMPARING = ("membership", "overlap")
+"""Detectors that test suspects against held-out text."""
+TESTED_TOKENS = 64
+"""Tokens of a document that the self-test reads."""
+
+Progress = Callable[[int, int], None]
+"""Called with (documents done, documents in all) of the detector at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipRun:
+    """A finished run and the run directory it lies in."""
+
+    folder: Path
+    report: dict[str, Any]
+    """What report.json holds."""
+    files: list[Path]
+    """What was written beside it."""
+    notice: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """``found``, ``no-evidence``, ``confounded`` or ``inconclusive``."""
+        return str(self.report["verdict"])
+
+    @property
+    def exit_code(self) -> int:
+        """0 no evidence at a power that is stated, 1 found, 3 confounded or inconclusive."""
+        return int(self.report["exit_code"])
+
+    def __str__(self) -> str:
+        return f"{self.verdict}: {self.report['headline']} ({self.folder})"
+
+    def _repr_html_(self) -> str:
+        """Show the page in a notebook."""
+        return framed(render_run(FinishedRun(self.report, ())).decode("utf-8"))
+
+
+def membership(
+    benchmark: str | Sequence[str],
+    model: str | Path | LanguageModel,
+    *,
+    heldout: str | Sequence[str] = (),
+    out: str | Path | None = None,
+    options: MembershipOptions | None = None,
+    name: str = "",
+    formats: Sequence[str] = ("html",),
+    progress: Progress | None = None,
+    load: Callable[[str], LanguageModel] = load_model,
+    **fields: Any,
+) -> MembershipRun:
+    """Ask a model whether it has seen the items of a benchmark.
+
+    Args:
+        benchmark: Files of items, the suspects.
+        model: A model folder, a Hugging Face id, ``python:module:factory``, or a loaded model.
+        heldout: Files of items of the same kind that the model cannot have seen. Without them only the order of the
+            benchmark's files and the guided instruction can be tested.
+        out: Run directory; the same call resumes what stands in it. By default ``runs/membership-IDENTITY``.
+        options: What to measure, and what to conclude from it.
+        name: How the report calls the model; by default the spec it was given as.
+        formats: What to write beside report.json.
+        progress: Told after every block.
+        load: Loads the model and its references from their specs.
+        **fields: Single options by name (``references=("train",)``), over those in ``options``.
+
+    Raises:
+        MemauditError: Bad input, a refused model, or a run directory that cannot be used.
+    """
+    chosen_writers = writers(formats, "membership")
+    chosen = dataclasses.replace(options or MembershipOptions(), **_as_tuples(fields))
+    name = name or (str(model) if isinstance(model, str | Path) else model.family)
+    loaded = load(str(model)) if isinstance(model, str | Path) else model
+    sides = read_sides(_listed(benchmark), _listed(heldout), chosen)
+    detectors = _detectors(chosen, loaded, bool(sides[1].documents))
+    peers = Peers(loaded, sides[0].documents, sides[1].documents, chosen, load)
+    asked = [(detector, _subject(detector, loaded, sides[0], peers)) for detector in detectors]
+    for detector, subject in asked:
+        check_measures([detector], subject)
+    plan = _plan(loaded, name, sides, peers, detectors)
+    folder = Path(out) if out else RUNS / f"membership-{plan['identity'][:12]}"
+    with RunDirectory.open(folder, plan) as run:
+        peers.settle(folder)
+        started = perf_counter()
+        records = take_all(asked, run, 0, progress)
+        run.times["detectors"] = perf_counter() - started
+        report = conclude(run.plan, detectors, records)
+        run.finish(report)
+        files = [write(folder) for write in chosen_writers]
+    return MembershipRun(folder, report, files, run.notice)
+
+
+def _listed(given: str | Sequence[str]) -> list[str]:
+    return [given] if isinstance(given, str) else list(given)
+
+
+def _as_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+
+
+def _detectors(options: MembershipOptions, model: LanguageModel, compared: bool) -> list[Detector]:
+    """Return the detectors that were named, or else all that this model and these sides allow; first the control C1.
+
+    Raises:
+        InputError: A detector that is named needs what there is not, or none is left.
+    """
+    for name in options.detectors:
+        if name in COMPARING and not compared:
+            raise InputError(f"the detector '{name}' compares the benchmark with held-out text", "give --heldout SPEC")
+    allowed = {
+        "membership": compared,
+        "order": model.objective == "next-token",
+        "overlap": compared,
+        "guided": bool(options.guided),
+    }
+    names = list(dict.fromkeys(options.detectors)) or [name for name, fits in allowed.items() if fits]
+    if not names:
+        raise InputError(
+            "without held-out text there is nothing to test a masked model by",
+            "give items that it cannot have seen: --heldout SPEC",
+        )
+    found = [DETECTORS.resolve(name) for name in names]
+    return [TEXT_ALONE, *found] if compared and set(COMPARING) & set(names) else found
+
+
+def _subject(detector: Detector, model: LanguageModel, suspects: Side, peers: Peers) -> Subject:
+    """Return what a detector is asked about: the order test needs a file as it is, copies included."""
+    members = suspects.everything if detector.name == "order" else peers.members
+    return Subject(model, (), (), members, peers.heldout, None, WindowOptions(), GREEDY, peers)
+
+
+def _plan(
+    model: LanguageModel, name: str, sides: tuple[Side, Side], peers: Peers, detectors: Sequence[Detector]
+) -> dict[str, Any]:
+    windows = _windows(model, [*peers.members, *peers.heldout])
+    batches, behaviour = check_batches(model, windows)
+    body = {
+        "schema_version": 1,
+        "kind": "membership",
+        "model": describe_model(model, name) | {"self_test": behaviour},
+        "benchmark": sides[0].summary,
+        "heldout": sides[1].summary | {"compared": len(peers.heldout)},
+        "membership": peers.describe(),
+        "measures": describe_measures(detectors),
+        "versions": versions(),
+    }
+    declared = [name for detector in detectors for name in detector.declared(body)]
+    if not declared:
+        raise InputError("none of the detectors applies", "name a data set with --guided, or give --heldout SPEC")
+    body |= {"declared": declared, "primary": next((n for n in (primary(body),) if n in declared), declared[0])}
+    controls = [check_round_trip(model, windows), batches, *check_precision(model, windows)]
+    shown = {
+        "controls": [dataclasses.asdict(control) for control in controls],
+        "command": _command(body),
+    }
+    plan: dict[str, Any] = json.loads(strict_json(body | shown | {"identity": identity(body)}))
+    return plan
+
+
+def _windows(model: LanguageModel, documents: Sequence[Document]) -> list[Window]:
+    """Return the beginnings of all documents that the self-test can read: of the first token nothing may be asked."""
+    windows = []
+    encodings = model.tokenizer.encode_batch([document.text for document in documents])
+    most = TESTED_TOKENS if model.context_length is None else max(2, min(TESTED_TOKENS, model.context_length - 2))
+    for document, encoding in zip(documents, encodings, strict=True):
+        ids = encoding.ids[:most]
+        if len(ids) > 1:
+            cut, end = int(encoding.starts[1]), int(encoding.ends[len(ids) - 1])
+            text = document.text
+            windows.append(Window(ids[:1], ids[1:], prefix_text=text[:cut], suffix_text=text[cut:end]))
+    if not windows:
+        raise InputError("no item has two tokens", "give items with text")
+    return windows
+
+
+def _command(plan: Mapping[str, Any]) -> str:
+    """Return the command line that repeats a run, wherever its results go."""
+    told, defaults = plan["membership"], dataclasses.asdict(MembershipOptions())
+    words = ["memaudit", "contamination", *plan["benchmark"]["specs"], "--model", one_line(plan["model"]["name"])]
+    flags: list[tuple[str, Any]] = [("heldout", spec) for spec in plan["heldout"]["specs"]]
+    flags += [("reference", spec) for spec in told["asked_references"]]
+    for option, flag in (("reference_corpus", "reference-corpus"), ("fields", "field"), ("detectors", "detector")):
+        flags += [(flag, value) for value in told[option]]
+    several = ("references", "reference_corpus", "fields", "detectors")
+    for option, default in defaults.items():
+        if option not in several and told[option] != default:
+            flags.append((option.replace("_", "-"), told[option]))
+    for flag, value in flags:
+        words += [f"--{flag}"] if value is True else [f"--{flag}", str(value)]
+    return shlex.join(words)
