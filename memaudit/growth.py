@@ -35,7 +35,8 @@ class Slope:
     slope: float
     """Change of the share when x is ten times as large."""
     low: float
-    """Bounds of the central 95% over resampled documents (Bayesian bootstrap, Rubin 1981)."""
+    """Bounds of the central 95% over resampled documents (Bayesian bootstrap, Rubin 1981), with half a hit and half a
+    miss at every x (Jeffreys' prior): without them a share of 0 or 1 would count as known exactly."""
     high: float
     r2: float | None
     """None where the shares do not vary, or two points leave nothing to explain."""
@@ -70,9 +71,10 @@ def fit_slope(
     rng = np.random.default_rng(seed)
     drawn = []
     for first in range(0, REPLICATES, BLOCK):
-        size = min(BLOCK, REPLICATES - first), len(names)
-        weights = np.ceil(rng.standard_exponential(size) * EXACT)
-        drawn.append(slopes(logs, (weights @ found) / (weights @ asked)))
+        size = min(BLOCK, REPLICATES - first)
+        weights = np.ceil(rng.standard_exponential((size, len(names))) * EXACT)
+        hit, missed = np.ceil(rng.standard_gamma(0.5, (2, size, len(x))) * EXACT)
+        drawn.append(slopes(logs, (weights @ found + hit) / (weights @ asked + hit + missed)))
     low, high = percentile_interval(np.concatenate(drawn))
     return Slope(of, line.slope, low, high, line.r2 if len(x) > 2 else None, len(x))
 

@@ -26,7 +26,7 @@ def score_texts(
 
     A next-token model that reads no start token is not asked for a first one. Documents longer than its context are
     read in windows that overlap by half, as `memaudit.audit.measures.document_scores` does. A masked model scores every
-    token with that token alone masked (pseudo-log-likelihood, Salazar et al. 2020); longer documents are read in pieces.
+    token with that token alone masked (pseudo-log-likelihood, Salazar et al. 2020); longer ones are read in pieces.
 
     Args:
         model: Of any family.
