@@ -40,13 +40,13 @@ def parse(arguments: list[str]) -> None:
 def test_the_two_commands_come_first() -> None:
     demo, tests = BLOCKS[:2]
     assert demo.strip().endswith("memaudit demo")
-    assert tests.strip().endswith("-m pytest")
+    assert tests.strip().endswith("-m pytest -n auto")
     assert all(len(block.strip().splitlines()) == 1 for block in (demo, tests))
 
 
 def test_ci_does_what_the_second_command_does() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    for step in ("python3 -m venv", "-e '.[dev]'", "-m pytest"):
+    for step in ("python3 -m venv", "-e '.[dev]'", "-m pytest", "-n auto"):
         assert step in BLOCKS[1]
         assert step in script
 
