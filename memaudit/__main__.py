@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from memaudit.errors import MemauditError, Verdict, one_line
+from memaudit.errors import MemauditError, Verdict, one_line_of_both_ends
 
 INTERNAL_ERROR = 70
 STOPPING = signal.SIGINT, signal.SIGTERM
@@ -116,7 +116,7 @@ def _failed(message: str, exit_code: int, debug: bool) -> int:
 
 def _say(message: str) -> None:
     with contextlib.suppress(OSError):  # nobody to tell; the exit code says it too
-        sys.stderr.write(one_line(f"memaudit: {message}") + "\n")
+        sys.stderr.write(one_line_of_both_ends(f"memaudit: {message}") + "\n")
         sys.stderr.flush()
 
 

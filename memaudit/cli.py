@@ -20,7 +20,7 @@ from memaudit.cli_index import index_app, trace
 from memaudit.cli_laws import counterfactual, laws
 from memaudit.cli_membership import Reference, ReferenceCorpus, asked_membership
 from memaudit.cli_plant import plant
-from memaudit.cli_shown import Redact, ShowPersonal, shown_texts
+from memaudit.cli_shown import Redact, ShowPersonal, shown_texts, tell
 from memaudit.cli_train import MaxExpand, Seed, Split, TextField, train_app
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from memaudit.provenance import version
 
-        typer.echo(f"memaudit {version()}")
+        tell(f"memaudit {version()}")
         raise typer.Exit
 
 
@@ -167,7 +167,7 @@ def demo(
 
     result = run_demo(out, seed=seed, say=console().print)
     print_demo(result.reports, console())
-    typer.echo(f"report: {result.html}")
+    tell(f"report: {result.html}")
 
 
 @app.command()
@@ -285,11 +285,11 @@ def _tell(result: Audit) -> None:
     from memaudit.report.terminal import console, reader_may_leave
 
     if result.notice:
-        typer.echo(f"memaudit: {result.notice}", err=True)
+        tell(f"memaudit: {result.notice}", err=True)
     with reader_may_leave():
         print_report(result.shown_report, console())
         for page in result.files:
-            typer.echo(f"report: {page}")
+            tell(f"report: {page}")
         publish(result.shown_report, os.environ)
     raise Verdict(result.exit_code)
 
@@ -333,4 +333,4 @@ def report(
     pages = [write(run) for write in writers(_names(formats), shown=shown)]
     print_report(disclosed(read_finished(run), shown).report, console())
     for page in pages:
-        typer.echo(f"report: {page}")
+        tell(f"report: {page}")

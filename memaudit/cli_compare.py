@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from memaudit.cli_shown import Redact, ShowPersonal, shown_texts
+from memaudit.cli_shown import Redact, ShowPersonal, shown_texts, tell
 
 
 def compare(
@@ -26,12 +26,13 @@ def compare(
       memaudit compare runs/markov runs/ngram runs/lstm runs/gpt --out progress.html
     """
     from memaudit.files import write_atomic
-    from memaudit.report.compare import compare, render_comparison
+    from memaudit.report.compare import compare, refuse_foreign, render_comparison
     from memaudit.report.compare_terminal import print_comparison
     from memaudit.report.terminal import console, reader_may_leave
 
+    refuse_foreign(out)
     comparison = compare(runs, shown_texts(redact, show_personal))
     write_atomic(out, render_comparison(comparison).encode("utf-8"))
     with reader_may_leave():
         print_comparison(comparison, console())
-        typer.echo(f"report: {out}")
+        tell(f"report: {out}")

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 from memaudit import cli_membership as asking
-from memaudit.cli_shown import Redact, ShowPersonal, shown_texts
+from memaudit.cli_shown import Redact, ShowPersonal, shown_texts, tell
 from memaudit.cli_train import MaxExpand, Split, TextField
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def baseline(
     from memaudit.runs import read_finished
 
     count = write_baseline(read_finished(run).report, out)
-    typer.echo(f"{out}: {counted(count, 'accepted finding')}")
+    tell(f"{out}: {counted(count, 'accepted finding')}")
 
 
 def _search(params: Mapping[str, Any]) -> None:
@@ -211,12 +211,12 @@ def _tell(result: Contamination) -> None:
     from memaudit.report.terminal import console, reader_may_leave
 
     if result.notice:
-        typer.echo(f"memaudit: {result.notice}", err=True)
+        tell(f"memaudit: {result.notice}", err=True)
     with reader_may_leave():
         print_contamination(result.shown_report, console())
         publish(result.report, os.environ)
         for path in result.files:
-            typer.echo(f"report: {path}")
+            tell(f"report: {path}")
     raise Verdict(result.exit_code)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from memaudit.cli_shown import tell
 from memaudit.cli_train import Seed
 
 Results = Annotated[
@@ -77,6 +78,6 @@ def gap(
     with reader_may_leave():
         print_report(done.report, console())
         for file in done.files:
-            typer.echo(f"report: {file}")
+            tell(f"report: {file}")
         publish(done.report, os.environ)
     raise Verdict(done.exit_code)

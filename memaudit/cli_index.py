@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from memaudit.cli_shown import tell
 from memaudit.cli_train import MaxExpand, Split, TextField
 
 index_app = typer.Typer(
@@ -66,11 +67,11 @@ def build(
         split=split,
         max_expand=max_expand,
         skip_bad=skip_bad,
-        say=lambda line: typer.echo(f"memaudit: {line}", err=True),
+        say=lambda line: tell(f"memaudit: {line}", err=True),
     )
     rejected = index.manifest["corpus"].get("rejected", 0)
     skipped = f"; {rejected:,} records skipped" if rejected else ""
-    typer.echo(f"{out}: {index.symbols:,} {unit}s of {index.documents:,} documents{skipped}")
+    tell(f"{out}: {index.symbols:,} {unit}s of {index.documents:,} documents{skipped}")
 
 
 @index_app.command("stats")
@@ -104,7 +105,7 @@ def stats(
             print_statistics(found, console())
     if out is not None:
         for file in write_index_page(found, out):
-            typer.echo(f"report: {file}", err=shown == "json")
+            tell(f"report: {file}", err=shown == "json")
 
 
 def trace(
@@ -132,7 +133,7 @@ def trace(
     announce_compilation()
     opened, wanted = CorpusIndex.open(index), _text(text)
     if wanted is text and not any(map(str.isspace, text)):
-        typer.echo(f"memaudit: no file is called {one_line(text, 80)}: it is read as a text", err=True)
+        tell(f"memaudit: no file is called {one_line(text, 80)}: it is read as a text", err=True)
     found = trace(opened, wanted, min_words=min_words, limit=limit)
     with reader_may_leave():
         if shown == "json":

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from memaudit.cli_shown import tell
 from memaudit.cli_train import Corpus, Seed, Split, TextField, Threads, VocabSize
 
 RunOut = Annotated[Path, typer.Option(metavar="DIR", help="Run directory: models, log, report.json, report.html.")]
@@ -104,11 +105,11 @@ def _show(report: Mapping[str, Any], files: Sequence[Path], notice: str) -> None
     with reader_may_leave():
         print_report(report, console())
         for file in files:
-            typer.echo(f"report: {file}")
+            tell(f"report: {file}")
 
 
 def _say(line: str) -> None:
-    typer.echo(f"memaudit: {line}", err=True)
+    tell(f"memaudit: {line}", err=True)
 
 
 def _names(listed: str) -> list[str]:

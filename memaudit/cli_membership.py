@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from memaudit.cli_shown import tell
+
 if TYPE_CHECKING:
     from memaudit.audit.membership.options import MembershipOptions
 
@@ -221,10 +223,10 @@ def ask_model(params: Mapping[str, Any]) -> None:
             load=load,
         )
     if done.notice:
-        typer.echo(f"memaudit: {done.notice}", err=True)
+        tell(f"memaudit: {done.notice}", err=True)
     with reader_may_leave():
         print_report(done.report, console())
         publish(done.report, os.environ)
         for path in done.files:
-            typer.echo(f"report: {path}")
+            tell(f"report: {path}")
     raise Verdict(done.exit_code)

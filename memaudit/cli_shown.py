@@ -10,6 +10,8 @@ import typer
 if TYPE_CHECKING:
     from memaudit.records import Shown
 
+LONGEST = 10_000
+"""Characters of a line that is told: a path may have 4,096 bytes."""
 Redact = Annotated[
     bool | None,
     typer.Option(
@@ -33,6 +35,13 @@ def shown_texts(redact: bool | None, personal: bool) -> Shown:
     from memaudit.records import Shown
 
     return Shown(text=not (in_ci() if redact is None else redact), personal=personal)
+
+
+def tell(line: str, *, err: bool = False) -> None:
+    """Print a line that names files: nothing in a name acts on the terminal."""
+    from memaudit.errors import one_line
+
+    typer.echo(one_line(line, LONGEST), err=err)
 
 
 def in_ci() -> bool:

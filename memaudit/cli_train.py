@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from memaudit.cli_shown import tell
+
 if TYPE_CHECKING:
     from memaudit.training.loop import TrainingReport
 
@@ -107,7 +109,7 @@ def train_ngram(
         raise InputError("an index is read already", "--unit, --split and the like belong to --corpus")
     model = train_ngram(index or source, out, order=order, smoothing=smoothing)
     counted = "tokens, n-grams of every order" if order == "infinity" else f"n-grams up to order {order}"
-    typer.echo(f"{out}: {model.parameters:,} {counted}")
+    tell(f"{out}: {model.parameters:,} {counted}")
 
 
 @train_app.command("rnn")
@@ -223,7 +225,7 @@ def _train_neural(family: Any, flags: dict[str, Any], architecture: tuple[str, .
     shape = {name: flags.pop(name) for name in architecture}
     out, heldout = Path(flags.pop("out")), tuple(flags.pop("heldout", ()))
     result = train_neural(family, source, out, heldout=heldout, architecture=shape, **flags)
-    typer.echo(f"{out}: {result.model.parameters:,} parameters; {_summary(result.report)}")
+    tell(f"{out}: {result.model.parameters:,} parameters; {_summary(result.report)}")
 
 
 def _summary(report: TrainingReport) -> str:

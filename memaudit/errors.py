@@ -52,8 +52,19 @@ def one_line(text: str, limit: int = 300) -> str:
     Bidirectional controls and line separators are escaped too: an error message quotes file names
     and records that nobody vetted.
     """
-    escaped = "".join(c if c.isprintable() else _escape(c) for c in text)
+    escaped = _escaped(text)
     return escaped if len(escaped) <= limit else escaped[: limit - 1] + "…"
+
+
+def one_line_of_both_ends(text: str, limit: int = 300) -> str:
+    """Return one harmless terminal line as `one_line` does, cut in its middle: a long path has its reason behind it."""
+    escaped = _escaped(text)
+    behind = limit * 2 // 3
+    return escaped if len(escaped) <= limit else f"{escaped[: limit - behind - 1]}…{escaped[-behind:]}"
+
+
+def _escaped(text: str) -> str:
+    return "".join(c if c.isprintable() else _escape(c) for c in text)
 
 
 def _escape(character: str) -> str:

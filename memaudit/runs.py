@@ -343,6 +343,9 @@ def _settle_plan(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
         write_atomic(path, strict_json(wanted))
         return wanted
     stored = read_plan(folder)
+    if stored["identity"] != wanted["identity"] and _gives_way(folder, stored, wanted):
+        write_atomic(path, strict_json(wanted))
+        return wanted
     if stored["identity"] != wanted["identity"]:
         names = sorted(set(_differing(stored, wanted)))[:4] or ["identity"]
         which = ", ".join(f"{name} differs" for name in names)
@@ -351,6 +354,25 @@ def _settle_plan(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
         stored = {**stored, "judgement": wanted.get("judgement")}
         write_atomic(path, strict_json(stored))
     return stored
+
+
+def _gives_way(folder: Path, stored: dict[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a plan can take the place of another because nothing that was finished is touched by what differs.
+
+    A run that stopped at bad input goes on once that is mended: nothing was finished, or the plans differ in files of
+    the corpus alone that were not read to their end.
+    """
+    if (folder / REPORT).exists():
+        return False
+    log = folder / LOG
+    done = _read_log(log)[0] if log.exists() else {}
+    if not done:
+        return True
+    corpus, units = stored.get("corpus"), (wanted.get("corpus") or {}).get("units")
+    if not isinstance(corpus, dict) or not isinstance(units, list) or len(corpus.get("units", ())) != len(units):
+        return False
+    mended = identity({**stored, "corpus": {**corpus, "units": units}}) == wanted["identity"]
+    return mended and all(index < len(units) and corpus["units"][index] == units[index] for index in done)
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any], inside: str = "") -> Iterator[str]:

@@ -130,7 +130,9 @@ def load_tokenizer(folder: Path, config: Any = None) -> tuple[Tokenizer, int | N
             )
             ends = tokenizer.encode("a")[-1:]
     except Exception as error:  # tokenizers and its many readers raise bare Exception
-        raise ModelError(f"{folder}: no usable tokenizer: {one_line(str(error), 150)}") from None
+        reason = one_line(" ".join(str(error).split()), 120)
+        hint = "" if (folder / "tokenizer.json").is_file() else "is tokenizer.json missing?"
+        raise ModelError(f"{folder}: no usable tokenizer: {reason}", hint) from None
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise ModelError(f"{folder}: no usable tokenizer: it has no vocabulary", "is tokenizer.json missing?")
     closing = ends[0] if ends and ends[0] in tokenizer.all_special_ids else None

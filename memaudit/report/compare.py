@@ -24,6 +24,8 @@ from memaudit.report.sections import ShownTable, shown_table
 from memaudit.runs import FinishedRun, read_finished
 
 TITLE = "What does each model recite of the same text?"
+SIGN, HEAD = b'<meta name="generator" content="memaudit">', 2_000
+"""What a page of ours holds, and among how many of its first bytes."""
 PROMPTS = {"apart": 16, "sample": 8, "heldout": 4}
 """Prompts of each kind that are shown with what every model made of them."""
 
@@ -125,6 +127,16 @@ def render_comparison(comparison: Comparison) -> str:
         groups=_prompts(contenders),
         text_shown=contenders[0].run.shown.text,
     )
+
+
+def refuse_foreign(out: Path) -> None:
+    """Refuse to write over a file that is no page of ours.
+
+    Raises:
+        InputError: There is such a file.
+    """
+    if out.exists() and not (out.is_file() and SIGN in out.read_bytes()[:HEAD]):
+        raise InputError(f"{out}: exists and is no page of memaudit", "choose another --out")
 
 
 def _refuse(folder: Path, report: Mapping[str, Any], first: Path, other: Mapping[str, Any]) -> None:

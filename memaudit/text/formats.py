@@ -10,6 +10,7 @@ import csv
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Literal, NoReturn
@@ -28,7 +29,7 @@ CELL_LINES = 1_000_000
 class RecordError(Exception):
     """Why one record cannot be used; the reader goes on after it where records may be skipped."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "correct the record, or leave it out") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
@@ -94,7 +95,7 @@ def parse_object(line: bytes) -> Mapping[str, Any]:
     except RecursionError as error:
         raise RecordError("JSON nested too deeply") from error
     except ValueError as error:  # an integer of thousands of digits
-        raise RecordError(f"not valid JSON ({error})") from error
+        raise RecordError("holds a whole number of more than 4,300 digits") from error
     return _checked_object(value, b"\\ud" in line or b"\\uD" in line)
 
 
@@ -318,6 +319,8 @@ def _read_parquet(stream: ByteStream, columns: Collection[str] | None) -> Iterat
         table = parquet.ParquetFile(stream.name)  # first: what is no Parquet is not read to its end
         for _ in stream.raw():
             pass  # hashes the bytes
+        if twice := [name for name, count in Counter(table.schema_arrow.names).items() if count > 1]:
+            raise InputError(f'{stream.name}: column "{twice[0]}" stands twice', "rename one of them")
         present = [name for name in table.schema_arrow.names if columns is None or name in columns]
         row = 0
         for batch in table.iter_batches(batch_size=1024, columns=present or table.schema_arrow.names):

@@ -24,6 +24,7 @@ Split = Literal["auto", "file", "paragraph", "block", "line"]
 FILES_ARE_DOCUMENTS = 20
 """From this many text files on, ``auto`` takes each file as one document."""
 SHOWN_REJECTS = 20
+EMPTY_FILE = "leave it out, or see whether it is whole: a download that failed looks like that"
 
 _LABELS = {"id", "domain", "date", "copies"}
 
@@ -109,7 +110,7 @@ class Corpus:
         return self._summary
 
     def _read_source(self, source: Source, part: Part, tally: _Tally) -> Iterator[Document]:
-        before = tally.counts["documents"]
+        before, rejected = tally.counts["documents"], tally.counts["rejected"]
         stream, rows = self._open(source, part)
         ids = array("q")
         for place, row in rows:
@@ -126,6 +127,8 @@ class Corpus:
             yield document
         if len(np.unique(np.asarray(ids))) < len(ids):
             self._refuse_repeated_id(source, part)
+        if not ids and tally.counts["rejected"] == rejected and len(part.sources) > 1 and not _is_text(source):
+            raise InputError(f"no records in {stream.name}", EMPTY_FILE)
         tally.files.append(FileDigest(path=stream.name, sha256=stream.sha256, bytes=stream.bytes))
         unit = "row" if isinstance(source, HubDataset) else "record"
         if _is_text(source):

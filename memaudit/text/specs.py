@@ -84,12 +84,16 @@ def _sources(spec: str) -> tuple[Source, ...]:
 
 
 def _find(pattern: str) -> list[str]:
-    """Return the path itself if it exists, else the files that the glob matches, sorted."""
+    """Return the path itself if it exists, else what the glob matches, sorted.
+
+    All of it, so that what cannot be read is refused and not passed over; only ``**`` passes over folders: it enters
+    them.
+    """
     try:
         if Path(pattern).exists():
             return [pattern]
         matches = glob.glob(pattern, recursive=True)  # noqa: PTH207 (Path.glob takes no absolute pattern)
-        return sorted(name for name in matches if Path(name).is_file())
+        return sorted(name for name in matches if not ("**" in pattern and Path(name).is_dir()))
     except OSError as error:
         raise InputError(f"{pattern}: {error.strerror}") from error
 
@@ -102,23 +106,37 @@ def _existing(pattern: str) -> list[str]:
         return found
     if glob.has_magic(pattern):
         raise InputError(f"{pattern}: no file matches")
+    if Path(pattern).is_symlink():
+        return [pattern]
     folder = Path(pattern).parent
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     raise InputError(f"{pattern}: no such file", did_you_mean(Path(pattern).name, names))
+
+
+def format_of(path: Path) -> Format:
+    """Return how a file is read, by its name alone."""
+    return _FORMATS.get(_ending(path)[0], "text")
+
+
+def _ending(path: Path) -> tuple[str, bool]:
+    """Return the ending of a name that says what the file holds, and whether it is compressed."""
+    suffixes = [suffix.lower() for suffix in path.suffixes] or [""]
+    compressed = suffixes[-1] in COMPRESSED
+    return (["", *suffixes])[-2] if compressed else suffixes[-1], compressed
 
 
 def _corpus_file(name: str, file_format: Format | None = None) -> CorpusFile:
     path = Path(name)
     if path.is_dir():
         raise InputError(f"{name}: is a folder", f"name its files, for example '{name.rstrip('/')}/*.txt'")
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{name}: is a link to nothing", "fetch the file that it stands for, or leave it out")
     if not path.is_file():
         raise InputError(f"{name}: is no regular file", "a corpus is read more than once: save it to a file")
-    suffixes = [suffix.lower() for suffix in path.suffixes] or [""]
-    compressed = suffixes[-1] in COMPRESSED
-    ending = (["", *suffixes])[-2] if compressed else suffixes[-1]
+    ending, compressed = _ending(path)
     if ending in ARCHIVES:
         raise InputError(f"{name}: {ending} files are not read", "unpack it and name the files in it")
-    file_format = file_format or _FORMATS.get(ending, "text")
+    file_format = file_format or format_of(path)
     if file_format == "parquet" and compressed:
         raise InputError(f"{name}: a compressed Parquet file is not read", "decompress it")
     return CorpusFile(name, file_format)

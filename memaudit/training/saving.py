@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import shutil
 import tempfile
@@ -24,11 +25,16 @@ class Saved(Protocol):
         """Write all files of the model."""
 
 
-def save_model(model: Saved, out: Path) -> None:
+def save_model(model: Saved, out: Path, *, replace: bool = True) -> None:
     """Write a model into a folder, through one beside it; ``memaudit.json`` first, which claims the folder for it.
 
+    Args:
+        model: What is written.
+        out: The folder.
+        replace: Whether it may take the place of another model.
+
     Raises:
-        RunError: It cannot be written; the same command writes it again.
+        RunError: It cannot be written (the same command writes it again), or would replace another.
     """
     for leftover in out.glob(f"{LEFTOVER}*"):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -37,6 +43,8 @@ def save_model(model: Saved, out: Path) -> None:
             model.save(Path(name))
             written = sorted(Path(name).iterdir(), key=lambda file: (file.name != ABOUT, file.name))
             for file in written:
+                if not replace and _differs(file, out / file.name):
+                    raise RunError(f"{out}: holds another model", "choose another --out or delete it")
                 _sync(file)
             for file in written:
                 file.replace(out / file.name)
@@ -44,6 +52,10 @@ def save_model(model: Saved, out: Path) -> None:
     except (OSError, SafetensorError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())
         raise RunError(f"{out}: the model cannot be written: {reason}", "make room and run the same command") from error
+
+
+def _differs(new: Path, old: Path) -> bool:
+    return old.exists() and not filecmp.cmp(new, old, shallow=False)
 
 
 def _sync(file: Path) -> None:

@@ -84,7 +84,7 @@ def train_ngram(
         model: NgramModel = InfinityModel.train(documents, tokenizer)
     else:
         model = NgramModel.train(documents, tokenizer, order=order, smoothing=smoothing or "kneser-ney")
-    save_model(model, out)
+    save_model(model, out, replace=False)
     return model
 
 

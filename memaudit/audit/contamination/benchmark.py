@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from memaudit.audit.contamination.layouts import Fields, NamedFields, detect, name_columns
+from memaudit.audit.contamination.layouts import Fields, NamedFields, detect, name_columns, parts_of
 from memaudit.errors import InputError
 from memaudit.text.containers import ByteStream
 from memaudit.text.formats import HubStream, RecordError, Row, read_rows
@@ -164,7 +164,7 @@ class _Reading:
                     raise row
                 if fields is None:
                     fields = _detected(row, stream.name)
-                self._add(f"{stream.name}:{place}", fields.parts(row), item_names(row))
+                self._add(f"{stream.name}:{place}", parts_of(row, fields), item_names(row))
             except RecordError as problem:
                 self._reject(f"{stream.name}:{place}", problem)
         if fields is not None and fields not in self._found:

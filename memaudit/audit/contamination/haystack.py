@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 from memaudit.errors import InputError
 from memaudit.text.index.corpus_index import CorpusIndex
-from memaudit.text.read import Corpus, Split, Summary, read_corpus
+from memaudit.text.read import EMPTY_FILE, Corpus, Split, Summary, read_corpus
 from memaudit.text.scan.patterns import Patterns
 from memaudit.text.scan.result import Scan
 from memaudit.text.scan.stream import scan_source, scan_words
-from memaudit.text.specs import CorpusFile, Source
+from memaudit.text.specs import CorpusFile, Source, format_of
 from memaudit.text.split import Cut
 
 
@@ -157,18 +157,20 @@ class IndexHaystack:
 
 
 def refuse_nothing(corpus: Mapping[str, Any], documents: Sequence[int]) -> None:
-    """Refuse a corpus one of whose specs stands for no document at all.
+    """Refuse a corpus one of whose files holds no document at all: a download that failed looks like that.
 
     Args:
         corpus: What a plan says of it.
         documents: Documents of every unit.
     """
     found: Counter[str] = Counter()
-    for (_, _, spec), count in zip(corpus["units"], documents, strict=True):
+    for (name, _, spec), count in zip(corpus["units"], documents, strict=True):
         found[spec] += count
+        if not count and format_of(Path(name)) != "text":  # an empty file of code is a file of code
+            raise InputError(f"no records in {name}", EMPTY_FILE)
     for spec, count in found.items():
         if not count:
-            raise InputError(f"no records in {spec}", "leave it out, or see whether it is the right file")
+            raise InputError(f"no records in {spec}", EMPTY_FILE)
 
 
 @dataclass(frozen=True, slots=True)

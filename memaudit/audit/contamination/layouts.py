@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from string import ascii_uppercase
 from typing import Any
 
@@ -174,6 +175,19 @@ class DetectedFields:
 
 Fields = NamedFields | DetectedFields
 """How the parts of a record are found."""
+
+
+def parts_of(record: Mapping[str, Any], fields: Fields) -> dict[str, str]:
+    """Return the texts of a record by part; none where all of them are empty.
+
+    Raises:
+        RecordError: All that it has in their place is null, or as of `DetectedFields.parts`.
+    """
+    parts = fields.parts(record)
+    columns = [column for column in chain(*fields.fields.values()) if _look_up(record, column)[1]]
+    if not parts and columns and all(_look_up(record, column)[0] is None for column in columns):
+        raise RecordError(f'"{columns[0]}" is null, expected string')
+    return parts
 
 
 def detect(record: Mapping[str, Any]) -> DetectedFields | None:

@@ -1,0 +1,75 @@
+"""A text as a reader sees it, for matching: characters written as HTML entities, words set apart by blanks of no space.
+
+A page that was saved as HTML writes ``don&#39;t``. The blank braille pattern and the Hangul fillers take up room and
+are no white space: between words they stand for spaces, between single letters they only hide them, and the skeleton
+(`memaudit.text.normalize`) drops them. The length of a text stays, so that places in it do.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from bisect import bisect_right
+
+import numpy as np
+from numpy.typing import NDArray
+
+NOTHING = "\u200b"
+"""What fills the room of an entity behind its character: the skeleton drops it."""
+BLANKS = "\u2800\u3164\uffa0\u115f\u1160"
+_ENTITY = r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
+_ENTITIES, _RAW_ENTITIES = re.compile(_ENTITY), re.compile(_ENTITY.encode())
+_BLANK = re.compile(f"[{BLANKS}]")
+_RUN = re.compile(rf"[^\s{BLANKS}]+(?:[{BLANKS}][^\s{BLANKS}]+)+")
+_RAW_BLANKS = [blank.encode() for blank in BLANKS]
+
+
+def as_seen(text: str) -> str:
+    """Return a text of the same length with entities resolved, and with spaces for blanks that set words apart."""
+    if "&" in text:
+        text = _ENTITIES.sub(_resolved, text)
+    if not text.isascii() and any(blank in text for blank in BLANKS):
+        text = _RUN.sub(_spaced, text)
+    return text
+
+
+def documents_as_seen(
+    data: NDArray[np.uint8], offsets: NDArray[np.int64]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Return documents as `as_seen` makes them, most often the very arrays that were given.
+
+    Args:
+        data: UTF-8 of the documents, end to end.
+        offsets: Shape [documents + 1].
+    """
+    raw = data.tobytes()
+    places = [match.start() for match in _RAW_ENTITIES.finditer(raw)] if b"&" in raw else []
+    for blank in _RAW_BLANKS:
+        at = raw.find(blank)
+        while at >= 0:
+            places.append(at)
+            at = raw.find(blank, at + 1)
+    if not places:
+        return data, offsets
+    bounds = offsets.tolist()
+    changed = sorted({bisect_right(bounds, place) - 1 for place in places} & set(range(len(bounds) - 1)))
+    pieces, lengths, last = [], np.diff(offsets), bounds[0]
+    for document in changed:
+        start, end = bounds[document], bounds[document + 1]
+        seen = as_seen(raw[start:end].decode("utf-8", "surrogatepass")).encode("utf-8", "surrogatepass")
+        pieces += [raw[last:start], seen]
+        lengths[document], last = len(seen), end
+    whole = b"".join([*pieces, raw[last : bounds[-1]]])
+    return np.frombuffer(whole, np.uint8), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def _resolved(match: re.Match[str]) -> str:
+    found = html.unescape(match[0])
+    return found.ljust(len(match[0]), NOTHING) if len(found) <= len(match[0]) else match[0]
+
+
+def _spaced(match: re.Match[str]) -> str:
+    """Put spaces for the blanks of a run, unless most of what they part are single letters."""
+    pieces = _BLANK.split(match[0])
+    letters = sum(sum(map(str.isalnum, piece)) <= 1 for piece in pieces)
+    return match[0] if 2 * letters > len(pieces) else " ".join(pieces)
