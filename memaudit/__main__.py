@@ -11,7 +11,7 @@ import traceback
 import warnings
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from memaudit.errors import MemauditError, Verdict, one_line_of_both_ends
 
@@ -73,10 +73,13 @@ def main() -> NoReturn:
 
 
 def _run(debug: bool) -> int:
+    from typer.main import get_command
+
     from memaudit.cli import app
 
     try:
-        app()
+        outcome = get_command(app).main(prog_name="memaudit", standalone_mode=False)
+        return EXITS_OF_TYPER.get(outcome if isinstance(outcome, int) else None, INTERNAL_ERROR)
     except Verdict as verdict:
         return verdict.exit_code
     except SystemExit as leaving:
@@ -86,9 +89,20 @@ def _run(debug: bool) -> int:
     except OSError as error:
         return _failed(_describe(error), MemauditError.exit_code, debug)
     except Exception as error:
+        if hasattr(error, "format_message"):  # how typer says that it was called wrongly
+            return _misused(error)
         what = f"internal error: {type(error).__name__}: {error}"
         return _failed(f"{what} (a bug; --debug shows where)", INTERNAL_ERROR, debug)
-    return 0
+
+
+def _misused(error: Any) -> int:
+    """Say in one line what is wrong with the arguments; help, where there are none at all."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+    else:
+        command = error.ctx.command_path if getattr(error, "ctx", None) else "memaudit"
+        _say(f"error: {' '.join(error.format_message().split()).rstrip('.')} ({command} --help shows how it is called)")
+    return MemauditError.exit_code
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:

@@ -326,3 +326,29 @@ def test_one_line_shows_controls_and_stays_short() -> None:
 
 def test_system_errors_name_the_file() -> None:
     assert _describe(FileNotFoundError(2, "No such file or directory", "x.txt")) == "x.txt: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["audit", "m", "--nope\x1b[31m"], r"No such option: --nope\x1b[31m"),
+        (["audit"], "Missing argument 'MODEL' (memaudit audit --help shows how it is called)"),
+        (["audit", "m", "--prefix", "x"], "Invalid value for '--prefix'"),
+        (["nosuch"], "No such command 'nosuch' (memaudit --help shows how it is called)"),
+        (["index", "build", "a", "b"], "memaudit index build --help"),
+    ],
+)
+def test_wrong_arguments_are_one_line_and_exit_2(arguments: list[str], said: str, tmp_path: Path) -> None:
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith("memaudit: error: ")
+    assert said in line
+    assert done.stdout == ""
+
+
+def test_no_arguments_show_help(tmp_path: Path) -> None:
+    done = run(cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Usage: memaudit" in done.stdout + done.stderr
+    assert "memaudit: error" not in done.stderr
