@@ -21,7 +21,8 @@ _ENTITY = r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
 _ENTITIES, _RAW_ENTITIES = re.compile(_ENTITY), re.compile(_ENTITY.encode())
 _BLANK = re.compile(f"[{BLANKS}]")
 _RUN = re.compile(rf"[^\s{BLANKS}]+(?:[{BLANKS}][^\s{BLANKS}]+)+")
-_RAW_BLANKS = [blank.encode() for blank in BLANKS]
+_RAW_BLANKS = {blank.encode() for blank in BLANKS}
+_LEADING = sorted({(raw[0], raw[1]) for raw in _RAW_BLANKS})
 
 
 def as_seen(text: str) -> str:
@@ -42,13 +43,11 @@ def documents_as_seen(
         data: UTF-8 of the documents, end to end.
         offsets: Shape [documents + 1].
     """
+    # Most text has none of these signs, and a corpus is read fast: whole arrays are asked before any place is.
+    places = _blank_places(data) if len(data) and data.max() > 0x7F else []
     raw = data.tobytes()
-    places = [match.start() for match in _RAW_ENTITIES.finditer(raw)] if b"&" in raw else []
-    for blank in _RAW_BLANKS:
-        at = raw.find(blank)
-        while at >= 0:
-            places.append(at)
-            at = raw.find(blank, at + 1)
+    if b"&" in raw:
+        places += [at for at in np.flatnonzero(data == ord("&")).tolist() if _RAW_ENTITIES.match(raw, at)]
     if not places:
         return data, offsets
     bounds = offsets.tolist()
@@ -61,6 +60,16 @@ def documents_as_seen(
         lengths[document], last = len(seen), end
     whole = b"".join([*pieces, raw[last : bounds[-1]]])
     return np.frombuffer(whole, np.uint8), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def _blank_places(data: NDArray[np.uint8]) -> list[int]:
+    places: list[int] = []
+    for first, second in _LEADING:
+        likely = data[1:] == second  # second bytes tell blanks from most text that is not ASCII
+        if likely.any():
+            likely &= data[:-1] == first
+            places += np.flatnonzero(likely).tolist()
+    return [place for place in places if data[place : place + 3].tobytes() in _RAW_BLANKS]
 
 
 def _resolved(match: re.Match[str]) -> str:
