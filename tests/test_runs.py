@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from memaudit.errors import RunError
 from memaudit.files import strict_json, write_atomic
 from memaudit.records import WindowRecord
-from memaudit.runs import RunDirectory, identity, read_run, write_parquet
+from memaudit.runs import RunDirectory, identity, read_run
+from memaudit.tables import write_parquet
 
 PLAN: dict[str, Any] = {
     "model": {"sha256": "aa", "name": "gpt"},

@@ -19,7 +19,8 @@ from memaudit.report import formats
 from memaudit.report.disclosure import disclosed, without_texts
 from memaudit.report.formats import FORMATS, JSON, writers
 from memaudit.report.terminal import console, print_verdict
-from memaudit.runs import FinishedRun, RunDirectory, write_parquet
+from memaudit.runs import FinishedRun, RunDirectory
+from memaudit.tables import write_parquet
 from tests.report.contamination_reports import contamination_report
 
 Made = tuple[dict[str, Any], list[WindowRecord]]

@@ -34,7 +34,8 @@ from memaudit.models.sampling import continuation_text
 from memaudit.records import SHOWN, Shown, TokenIds, TokenScores, Window, WindowRecord
 from memaudit.report.disclosure import disclosed, without_texts
 from memaudit.report.formats import writers
-from memaudit.runs import PARQUET, FinishedRun, RunDirectory, write_parquet
+from memaudit.runs import PARQUET, FinishedRun, RunDirectory
+from memaudit.tables import write_parquet
 from memaudit.text.index.corpus_index import CorpusIndex
 
 RUNS = Path("runs")

@@ -17,13 +17,12 @@ from typing import Any
 
 from memaudit.audit.gap.report import conclude
 from memaudit.audit.gap.results import read_results
+from memaudit.audit.judged import JudgedRun
 from memaudit.errors import InputError
 from memaudit.files import strict_json
 from memaudit.provenance import versions
 from memaudit.report.formats import writers
-from memaudit.report.page import framed
-from memaudit.report.sections_page import render_run
-from memaudit.runs import FinishedRun, RunDirectory, identity
+from memaudit.runs import RunDirectory, identity
 
 RUNS = Path("runs")
 """Where a run goes that was given no folder: ``runs/gap-IDENTITY``."""
@@ -67,31 +66,8 @@ class GapOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class GapRun:
+class GapRun(JudgedRun):
     """A finished comparison and the run directory it lies in."""
-
-    folder: Path
-    report: dict[str, Any]
-    """What report.json holds."""
-    files: list[Path]
-    """What was written beside it."""
-
-    @property
-    def verdict(self) -> str:
-        """``found``, ``no-evidence`` or ``inconclusive``."""
-        return str(self.report["verdict"])
-
-    @property
-    def exit_code(self) -> int:
-        """0 no evidence, 1 found, 3 inconclusive."""
-        return int(self.report["exit_code"])
-
-    def __str__(self) -> str:
-        return f"{self.verdict}: {self.report['headline']} ({self.folder})"
-
-    def _repr_html_(self) -> str:
-        """Show the page in a notebook."""
-        return framed(render_run(FinishedRun(self.report, ())).decode("utf-8"))
 
 
 def gap(

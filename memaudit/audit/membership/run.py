@@ -17,6 +17,7 @@ from typing import Any
 
 from memaudit.audit.extraction.controls import check_batches, check_precision, check_round_trip
 from memaudit.audit.extraction.plan import describe_model
+from memaudit.audit.judged import JudgedRun
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.logged import check_measures, describe_measures, take_all
 from memaudit.audit.measures.membership import primary
@@ -34,9 +35,7 @@ from memaudit.plugins import Registry
 from memaudit.provenance import versions
 from memaudit.records import GREEDY, Document, Window
 from memaudit.report.formats import writers
-from memaudit.report.page import framed
-from memaudit.report.sections_page import render_run
-from memaudit.runs import FinishedRun, RunDirectory, identity
+from memaudit.runs import RunDirectory, identity
 from memaudit.text.windows import WindowOptions
 
 RUNS = Path("runs")
@@ -61,32 +60,8 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class MembershipRun:
+class MembershipRun(JudgedRun):
     """A finished run and the run directory it lies in."""
-
-    folder: Path
-    report: dict[str, Any]
-    """What report.json holds."""
-    files: list[Path]
-    """What was written beside it."""
-    notice: str = ""
-
-    @property
-    def verdict(self) -> str:
-        """``found``, ``no-evidence``, ``confounded`` or ``inconclusive``."""
-        return str(self.report["verdict"])
-
-    @property
-    def exit_code(self) -> int:
-        """0 no evidence at a power that is stated, 1 found, 3 confounded or inconclusive."""
-        return int(self.report["exit_code"])
-
-    def __str__(self) -> str:
-        return f"{self.verdict}: {self.report['headline']} ({self.folder})"
-
-    def _repr_html_(self) -> str:
-        """Show the page in a notebook."""
-        return framed(render_run(FinishedRun(self.report, ())).decode("utf-8"))
 
 
 def membership(
