@@ -45,11 +45,13 @@ def documents_as_seen(
     """
     # Most text has none of these signs, and a corpus is read fast: whole arrays are asked before any place is.
     places = _blank_places(data) if len(data) and data.max() > 0x7F else []
-    raw = data.tobytes()
-    if b"&" in raw:
-        places += [at for at in np.flatnonzero(data == ord("&")).tolist() if _RAW_ENTITIES.match(raw, at)]
+    ampersands = data == ord("&")
+    if ampersands.any():
+        view = memoryview(data)  # type: ignore[arg-type]
+        places += [at for at in np.flatnonzero(ampersands).tolist() if _RAW_ENTITIES.match(view, at)]
     if not places:
         return data, offsets
+    raw = data.tobytes()
     bounds = offsets.tolist()
     changed = sorted({bisect_right(bounds, place) - 1 for place in places} & set(range(len(bounds) - 1)))
     pieces, lengths, last = [], np.diff(offsets), bounds[0]
