@@ -178,7 +178,7 @@ def decide(
     if found is None or p_value is None:
         return "inconclusive", [f"fewer than {FEWEST} items that can be compared before or after the cutoff"]
     failed = [f"{control.name}: {control.detail}" for control in controls if control.passed is False]
-    tested = f"p = {p_value:.3g} {'<=' if p_value <= options['alpha'] else '>'} {options['alpha']:g}"
+    tested = f"one-sided p = {p_value:.3g} {'<=' if p_value <= options['alpha'] else '>'} {options['alpha']:g}"
     if failed:
         return "inconclusive", [*failed, tested]
     if p_value <= options["alpha"]:
