@@ -30,7 +30,7 @@ def shown_texts(redact: bool | None, personal: bool) -> Shown:
 
     Args:
         redact: Whether they are withheld; None where nobody said so: then where a continuous integration runs.
-        personal: Whether addresses and telephone numbers stay legible in excerpts.
+        personal: Whether addresses, telephone numbers and keys stay legible in excerpts.
     """
     from memaudit.records import Shown
 

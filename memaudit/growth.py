@@ -20,6 +20,8 @@ PUBLISHED = (
 )
 """Axis, growth per decade, and of which models."""
 _UNITS = {SIZE: "parameters", COPIES: "copies in training", CONTEXT: "tokens of context"}
+FEWEST = 10
+"""Documents below which a share says so little that a line must not bend for it; all x count alike."""
 EXACT = 2**20
 """Weights are multiples of one part of this: their sums are exact, whatever adds them up in which order."""
 BLOCK = 100
@@ -35,13 +37,14 @@ class Slope:
     slope: float
     """Change of the share when x is ten times as large."""
     low: float
-    """Bounds of the central 95% over resampled documents (Bayesian bootstrap, Rubin 1981), with half a hit and half a
-    miss at every x (Jeffreys' prior): without them a share of 0 or 1 would count as known exactly."""
+    """Bounds of the central 95% over resampled documents (Bayesian bootstrap, Rubin 1981), with one more outcome at
+    every x: what flattens the line for the lower bound, what steepens it for the upper one, as in the interval of
+    Clopper & Pearson (1934). Without it a share of 0 or 1 would count as known exactly."""
     high: float
     r2: float | None
     """None where the shares do not vary, or two points leave nothing to explain."""
     values: int
-    """Distinct x that the line goes through."""
+    """Distinct x that the line goes through: those at which `FEWEST` documents or more were asked."""
 
 
 def fit_slope(
@@ -58,25 +61,29 @@ def fit_slope(
         seed: Fixes the resamples.
 
     Returns:
-        The slope; None where there are fewer than two values of x.
+        The slope; None where there are fewer than two values of x with documents enough.
     """
-    if len(set(x)) < 2:
-        return None
-    names, numbers = np.unique(np.asarray(documents), return_inverse=True)
+    names, numbers = np.unique(np.asarray(documents, str), return_inverse=True)
     asked, found = np.zeros((2, len(names), len(x)))
-    np.add.at(asked, (numbers, np.asarray(places)), 1)
-    np.add.at(found, (numbers, np.asarray(places)), np.asarray(hits, np.float64))
-    logs = np.log10(np.asarray(x, np.float64))
+    np.add.at(asked, (numbers, np.asarray(places, np.int64)), 1)
+    np.add.at(found, (numbers, np.asarray(places, np.int64)), np.asarray(hits, np.float64))
+    known = np.count_nonzero(asked, axis=0) >= FEWEST
+    asked, found = asked[:, known], found[:, known]
+    logs = np.log10(np.asarray(x, np.float64)[known])
+    if len(set(logs.tolist())) < 2:
+        return None
     line = fit_line(logs, found.sum(axis=0) / asked.sum(axis=0))
     rng = np.random.default_rng(seed)
-    drawn = []
+    lows, highs, early = [], [], logs < logs.mean()
     for first in range(0, REPLICATES, BLOCK):
         size = min(BLOCK, REPLICATES - first)
         weights = np.ceil(rng.standard_exponential((size, len(names))) * EXACT)
-        hit, missed = np.ceil(rng.standard_gamma(0.5, (2, size, len(x))) * EXACT)
-        drawn.append(slopes(logs, (weights @ found + hit) / (weights @ asked + hit + missed)))
-    low, high = percentile_interval(np.concatenate(drawn))
-    return Slope(of, line.slope, low, high, line.r2 if len(x) > 2 else None, len(x))
+        more = np.ceil(rng.standard_exponential((size, len(logs))) * EXACT)
+        hits_drawn, all_drawn = weights @ found, weights @ asked + more
+        lows.append(slopes(logs, (hits_drawn + more * early) / all_drawn))
+        highs.append(slopes(logs, (hits_drawn + more * ~early) / all_drawn))
+    low, high = percentile_interval(np.concatenate(lows))[0], percentile_interval(np.concatenate(highs))[1]
+    return Slope(of, line.slope, low, high, line.r2 if len(logs) > 2 else None, len(logs))
 
 
 def growth_table(axis: str, measured: Sequence[Slope]) -> Table:

@@ -49,6 +49,7 @@ def machine() -> dict[str, Any]:
     installed = sorted({f"{found.name}=={found.version}" for found in metadata.distributions()})
     torch = sys.modules.get("torch")
     return {
+        "code": code(),
         "system": platform.platform(),
         "processor": platform.machine(),
         "cpus": os.cpu_count(),

@@ -176,8 +176,8 @@ class WindowRecord:
     """Places of the training text where the continuation stands after normalisation; None where that was not counted,
     or it is the suffix after all, or has fewer than 8 whole words."""
     copies_in: list[str] | None = None
-    """Other documents of the training text that hold the suffix, as ``id (file:line)``: the first `MOST_NAMED`, those
-    that hold it character for character before others. None where copies were not counted."""
+    """Documents of the training text, but the window's own, that hold the suffix, as ``id (file:line)``: the first
+    `MOST_NAMED`, those that hold it character for character before others. None where copies were not counted."""
     elsewhere_in: list[str] | None = None
     """Documents of the training text that hold the continuation which is not the suffix, named likewise."""
 
@@ -189,7 +189,7 @@ class Shown:
     text: bool = True
     """Whether training text, held-out text and continuations stand in it, or only their lengths and hashes."""
     personal: bool = False
-    """Whether e-mail addresses and telephone numbers in excerpts stay legible."""
+    """Whether e-mail addresses, telephone numbers and keys in excerpts stay legible."""
 
 
 SHOWN = Shown()

@@ -41,9 +41,12 @@ def identity(plan: Mapping[str, Any]) -> str:
     """Return the SHA-256 of what a plan is about: all of it but ``identity``, ``command``, ``controls``, ``judgement``.
 
     The same flags in another order ask for the same run, controls follow from model and text, and the same
-    measurements may be judged by another policy.
+    measurements may be judged by another policy. Of the versions, the digest of the code is left out: a run goes on
+    after a change of a comment or a style sheet, and ``times.json`` says which code each session had.
     """
     body = {key: value for key, value in plan.items() if key not in _NOT_IDENTITY}
+    if isinstance(body.get("versions"), Mapping):
+        body["versions"] = {name: version for name, version in body["versions"].items() if name != "code"}
     return hashlib.sha256(compact_json(body)).hexdigest()
 
 

@@ -43,13 +43,41 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     assert 180 <= covered <= 199  # 95% of 200 are 190; binomial 99.9% band
 
 
+@pytest.mark.parametrize(
+    ("rates", "documents"),
+    [([0.02, 0.02, 0.02], [300, 40, 12]), ([0.05, 0.5], [200, 12]), ([0.0, 0.0, 0.1, 1.0, 1.0], [16] * 5)],
+)
+def test_groups_of_any_size_and_shares_at_the_ends_are_covered(rates: list[float], documents: list[int]) -> None:
+    rng, x = np.random.default_rng(1), 4.0 ** np.arange(len(rates))
+    truth = np.polyfit(np.log10(x), rates, 1)[0]
+    places = np.repeat(np.arange(len(rates)), documents)
+    names = [f"d{i}" for i in range(len(places))]
+    covered = grown = 0
+    for lot in range(100):
+        found = fit_slope("a", x.tolist(), places, names, rng.random(len(places)) < np.array(rates)[places], lot)
+        assert found is not None
+        assert found.low <= found.slope <= found.high
+        covered += found.low - 1e-9 <= truth <= found.high + 1e-9
+        grown += found.low > 0
+    assert covered >= 88  # 95 of 100, less three standard errors
+    assert grown <= 9 or truth > 0
+
+
+def test_values_with_few_documents_do_not_bend_the_line() -> None:
+    places, names = [0] * 40 + [1] * 40 + [2] * 9, [f"d{i}" for i in range(89)]
+    found = fit_slope("a", [1.0, 10.0, 100.0], places, names, [0] * 80 + [1] * 9, 0)
+    assert found is not None
+    assert (found.slope, found.values) == (0, 2)
+    assert fit_slope("a", [1.0, 10.0], [0] * 40 + [1] * 9, names[:49], [0] * 40 + [1] * 9, 0) is None
+
+
 def test_shares_of_0_and_1_are_not_known_exactly() -> None:
     """16 of 16 at ten copies after 0 of 16 at one: the difference of two Clopper-Pearson bounds, not a point."""
     found = fit_slope("a", [1.0, 10.0], [0] * 16 + [1] * 16, [f"d{i}" for i in range(32)], [0] * 16 + [1] * 16, 0)
     assert found is not None
     assert found.slope == 1
-    assert 0.7 < found.low < 0.9
-    assert found.high < 1
+    assert 0.65 < found.low < 0.85
+    assert found.high == 1
 
 
 def test_what_belongs_to_one_document_is_resampled_together() -> None:
@@ -61,7 +89,7 @@ def test_what_belongs_to_one_document_is_resampled_together() -> None:
     assert both is not None
     assert apart is not None
     assert (both.slope, both.r2) == (0, None)
-    assert both.high - both.low < 0.25 * (apart.high - apart.low)
+    assert both.high - both.low < 0.6 * (apart.high - apart.low)
 
 
 def test_the_order_of_sums_changes_nothing() -> None:

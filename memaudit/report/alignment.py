@@ -29,6 +29,8 @@ MOST_EDITED = 12
 """Words between two copied spans above which they are no edit of one another but different text."""
 
 Kind = Literal["plain", "copied", "edited", "left out"]
+LONGEST_EDIT = 200
+"""Characters likewise: a script without spaces has no words to count."""
 Marked = Sequence[Any]
 """A stretch of a text and whether it is copied, as JSON holds the pair."""
 _Step = tuple[tuple[str, str], tuple[str, str]]
@@ -100,7 +102,8 @@ def _numbered(steps: Iterable[_Step], rest: tuple[str, str]) -> tuple[list[Piece
     edits = 0
     for gaps, spans in steps:
         words = [gap.split() for gap in gaps]
-        edited = any(sides) and words[0] != words[1] and max(map(len, words)) <= MOST_EDITED
+        short = max(map(len, words)) <= MOST_EDITED and max(map(len, gaps)) <= LONGEST_EDIT
+        edited = any(sides) and words[0] != words[1] and short
         edits += edited
         for pieces, gap, span in zip(sides, gaps, spans, strict=True):
             pieces += _edited(gap, edits) if edited else [Piece(gap)] if gap else []

@@ -17,15 +17,15 @@ from memaudit.report import wording
 from memaudit.report.alignment import Piece
 from memaudit.report.charts import MAX_SERIES, Chart, dose_chart, interval_chart
 from memaudit.report.disclosure import disclosed
-from memaudit.report.exhibits import LONGEST_PROMPT, discreet, exhibit, severity
+from memaudit.report.exhibits import discreet, exhibit, severity
 from memaudit.report.graphs import graph_chart
 from memaudit.report.page import render_page
 from memaudit.report.sections import ShownTable, shown_table
 from memaudit.runs import FinishedRun, read_finished
 
 TITLE = "What does each model recite of the same text?"
-SIGN, HEAD = b'<meta name="generator" content="memaudit">', 2_000
-"""What a page of ours holds, and among how many of its first bytes."""
+SIGN, HEAD = f"<title>{TITLE}</title>".encode(), 2_000
+"""What a comparison holds, and among how many of its first bytes."""
 PROMPTS = {"apart": 16, "sample": 8, "heldout": 4}
 """Prompts of each kind that are shown with what every model made of them."""
 
@@ -130,13 +130,13 @@ def render_comparison(comparison: Comparison) -> str:
 
 
 def refuse_foreign(out: Path) -> None:
-    """Refuse to write over a file that is no page of ours.
+    """Refuse to write over a file that is no comparison.
 
     Raises:
         InputError: There is such a file.
     """
     if out.exists() and not (out.is_file() and SIGN in out.read_bytes()[:HEAD]):
-        raise InputError(f"{out}: exists and is no page of memaudit", "choose another --out")
+        raise InputError(f"{out}: exists and is no comparison of memaudit", "choose another --out")
 
 
 def _refuse(folder: Path, report: Mapping[str, Any], first: Path, other: Mapping[str, Any]) -> None:
@@ -277,5 +277,5 @@ def _asked(names: Sequence[str], window: Sequence[WindowRecord], shown: Shown) -
     record = window[0]
     made = [exhibit(each, shown=shown) for each in window]
     answers = [Answer(name, e.verbatim, e.record.extractable, e.said) for name, e in zip(names, made, strict=True)]
-    prompt = discreet([Piece(record.prefix_text)], shown, LONGEST_PROMPT, keep_end=True)
-    return Asked(record, prompt, discreet([Piece(record.suffix_text)], shown), answers)
+    truth = discreet([Piece(record.suffix_text)], shown, before=record.prefix_text)
+    return Asked(record, made[0].prompt, truth, answers)

@@ -77,7 +77,8 @@ def _finding(finding: Mapping[str, Any], record: WindowRecord | None, shown: Sho
         known |= {"document": record.document, "source": record.source, "text": record.suffix_text}
     text = str(known["text"])
     if shown.text:
-        return known | {"text": text if shown.personal else mask(text)}
+        before = record.prefix_text if record is not None else ""
+        return known | {"text": text if shown.personal else mask(before + text)[len(before) :]}
     return known | {"text": None, "characters": len(text), "sha256": digest(text)}
 
 

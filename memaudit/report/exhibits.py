@@ -50,8 +50,7 @@ class Exhibit:
     @property
     def places(self) -> list[tuple[str, list[str]]]:
         """Which other documents of the training text hold the true text, and which a continuation that is not it."""
-        also = "the true text also in" if self.record.member else "the true text in"
-        found = (also, self.record.copies_in), ("the continuation in", self.record.elsewhere_in)
+        found = ("the true text in", self.record.copies_in), ("the continuation in", self.record.elsewhere_in)
         return [(what, documents) for what, documents in found if documents]
 
     @property
@@ -169,13 +168,13 @@ def exhibit(
         log_p: Natural log of the probability of the true text in one sample.
         shown: Masking and withholding come after the comparison, which needs the texts as they are.
     """
-    text = continuation(record)
+    text, prompt = continuation(record), record.prefix_text
     said, truth = (None, [Piece(record.suffix_text)]) if text is None else align(text, record.suffix_text)
     return Exhibit(
         record,
-        discreet([Piece(record.prefix_text)], shown, LONGEST_PROMPT, keep_end=True),
-        None if said is None else discreet(said, shown),
-        discreet(truth, shown),
+        discreet([Piece(prompt)], shown, LONGEST_PROMPT, keep_end=True, behind=record.suffix_text),
+        None if said is None else discreet(said, shown, before=prompt),
+        discreet(truth, shown, before=prompt),
         _longest(record),
         rank,
         asked,
@@ -188,11 +187,30 @@ def continuation(record: WindowRecord) -> str | None:
     return record.suffix_text if record.continuation_text is None and record.extractable else record.continuation_text
 
 
-def discreet(pieces: Sequence[Piece], shown: Shown, most: int = LONGEST_TEXT, *, keep_end: bool = False) -> list[Piece]:
-    """Return pieces of a text as they may be shown: masked and not too long, or only their lengths."""
+def discreet(
+    pieces: Sequence[Piece],
+    shown: Shown,
+    most: int = LONGEST_TEXT,
+    *,
+    keep_end: bool = False,
+    before: str = "",
+    behind: str = "",
+) -> list[Piece]:
+    """Return pieces of a text as they may be shown: masked and not too long, or only their lengths.
+
+    Args:
+        pieces: Of one text.
+        shown: What may be shown.
+        most: Characters that are shown at most.
+        keep_end: Whether the end is shown, and not the start.
+        before: What stands before the text: an address or a key may lie across the seam.
+        behind: What stands behind it.
+    """
     if not shown.text:
         return withheld(pieces)
-    return shorten(squeeze(pieces if shown.personal else masked(pieces)), most, keep_end=keep_end)
+    if not shown.personal:
+        pieces = masked([Piece(before), *pieces, Piece(behind)])[1:-1]
+    return shorten(squeeze(pieces), most, keep_end=keep_end)
 
 
 def severity(record: WindowRecord) -> tuple[float, ...]:

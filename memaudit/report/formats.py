@@ -44,7 +44,7 @@ class Format:
     renderers: Mapping[str, str]
     """Kind of run -> ``module:function`` that takes a ``FinishedRun`` and returns the bytes of the file."""
     excerpts: bool = True
-    """Whether texts stand in it for people to read, so that addresses and telephone numbers are masked."""
+    """Whether texts stand in it for people to read, so that addresses, telephone numbers and keys are masked."""
 
     def __call__(self, folder: Path, shown: Shown = SHOWN) -> Path:
         """Write the file of a finished run, atomically, and return its path.

@@ -15,16 +15,18 @@ _SIGNS = re.compile(r"\w")
 _SECRET = re.compile(
     # Keys whose issuers give them a mark of their own: clouds, code hosts, model hubs, chats, payments ...
     r"\b(?:(?:AKIA|ASIA)[0-9A-Z]{16}|gh[opsur]_\w{30,255}|github_pat_\w{22,255}|glpat-[\w-]{20,64}|hf_[A-Za-z0-9]{30,64}"
-    r"|sk-[\w-]{20,200}|[rs]k_live_[A-Za-z0-9]{16,99}|xox[abeprs]-[\w-]{10,250}|AIza[\w-]{35}|npm_[A-Za-z0-9]{36}"
+    r"|sk-[\w-]{20,400}|[rs]k_live_[A-Za-z0-9]{16,99}|xox[abeprs]-[\w-]{10,250}|AIza[\w-]{35}|npm_[A-Za-z0-9]{36}"
     r"|pypi-[\w-]{50,250})(?![\w-])"
     # ... tokens that carry what they state, private keys, and a password before the host of an address.
     r"|\beyJ[\w-]{10,2000}\.eyJ[\w-]{10,4000}\.[\w-]{10,1000}"
-    r"|(?<=PRIVATE KEY-----)[A-Za-z0-9+/=\s\\]{40,8000}"
+    r"|(?:(?<=BEGIN PRIVATE KEY-----)|(?<=BEGIN RSA PRIVATE KEY-----)|(?<=BEGIN EC PRIVATE KEY-----)"
+    r"|(?<=BEGIN OPENSSH PRIVATE KEY-----)|(?<=BEGIN DSA PRIVATE KEY-----)|(?<=BEGIN ENCRYPTED PRIVATE KEY-----)"
+    r"|(?<=BEGIN PGP PRIVATE KEY BLOCK-----))[^-]{40,16000}"
     r"|(?<=://)[^\s/:@]{1,64}:[^\s/@]{1,128}(?=@)"
 )
 _NAMED = re.compile(
-    r"(?i)((?:password|passwd|secret|token|api[_-]?key|access[_-]?key|credential)s?[\"']?\s{0,3}[:=]\s{0,3}[\"']?)"
-    r"([\w+/=.!@#$%^&*-]{8,200})"
+    r"(?i)((?:(?:password|passwd|secret(?:[_-]?key)?|token|api[_-]?key|access[_-]?key|credential)s?[\"']?\s{0,3}[:=]\s{0,3}"
+    r"|bearer\s{1,3})[\"']?)([\w+/=.!@#$%^&*-]{8,200})"
 )
 """A value that only what it is called gives away; letters and digits, so that code that names a variable stays."""
 

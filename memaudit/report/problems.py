@@ -180,7 +180,7 @@ def _judged(report: Mapping[str, Any]) -> list[Problem]:
     file = next(iter(report["corpus"]["specs"]), "")
     return [
         Problem(
-            id=fingerprint(report["kind"], "", report["headline"]),
+            id=fingerprint(report["kind"], report["options"].get("model", ""), " ".join(report["corpus"]["specs"])),
             rule=rule,
             level="error",
             name=report["kind"],

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import calendar
 import datetime
+import email.utils
 import re
 from dataclasses import dataclass
 
-_DATE = re.compile(r"(\d{4})(?:\.0)?(?:-(\d{1,2}))?(?:-(\d{1,2})(?:[T ].*)?)?", re.DOTALL)
+_DATE = re.compile(r"(\d{4})(?:\.0)?(?:[-/.](\d{1,2}))?(?:[-/.](\d{1,2})(?:[T ].*)?)?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,12 @@ def parse_date(text: str) -> Period | None:
     """Return the days that a date means, or None if it is none.
 
     Args:
-        text: ``2023``, ``2023-05``, ``2023-05-17``, the last also with a time of day, which is not read.
+        text: ``2023``, ``2023-05``, ``2023-05-17`` (also with ``/`` or ``.``), the last also with a time of day, which
+            is not read; seconds since 1970 in nine or ten digits; a date as mails write it (RFC 2822).
     """
     found = _DATE.fullmatch(text.strip())
     if found is None:
-        return None
+        return _of_machines(text.strip())
     year, month, day = (None if part is None else int(part) for part in found.groups())
     try:
         first = datetime.date(year or 0, month or 1, day or 1)
@@ -40,3 +42,14 @@ def parse_date(text: str) -> Period | None:
         return Period(first, first)
     last_month = month or 12
     return Period(first, first.replace(month=last_month, day=calendar.monthrange(first.year, last_month)[1]))
+
+
+def _of_machines(text: str) -> Period | None:
+    try:
+        if re.fullmatch(r"\d{9,10}", text):
+            day = datetime.datetime.fromtimestamp(int(text), datetime.UTC).date()
+        else:
+            day = email.utils.parsedate_to_datetime(text).date()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return Period(day, day)

@@ -20,7 +20,8 @@ BLANKS = "\u2800\u3164\uffa0\u115f\u1160"
 _ENTITY = r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
 _ENTITIES, _RAW_ENTITIES = re.compile(_ENTITY), re.compile(_ENTITY.encode())
 _BLANK = re.compile(f"[{BLANKS}]")
-_RUN = re.compile(rf"[^\s{BLANKS}]+(?:[{BLANKS}][^\s{BLANKS}]+)+")
+_RUN = re.compile(r"\S+")
+_BETWEEN = re.compile(f"(?<=[^{BLANKS}])[{BLANKS}]+(?=[^{BLANKS}])")
 _RAW_BLANKS = {blank.encode() for blank in BLANKS}
 _LEADING = sorted({(raw[0], raw[1]) for raw in _RAW_BLANKS})
 
@@ -80,7 +81,12 @@ def _resolved(match: re.Match[str]) -> str:
 
 
 def _spaced(match: re.Match[str]) -> str:
-    """Put spaces for the blanks of a run, unless most of what they part are single letters."""
-    pieces = _BLANK.split(match[0])
-    letters = sum(sum(map(str.isalnum, piece)) <= 1 for piece in pieces)
-    return match[0] if 2 * letters > len(pieces) else " ".join(pieces)
+    """Put spaces for the blanks within a run, unless most of what they part are single letters."""
+    run = match[0]
+    pieces = _BLANK.split(run.strip(BLANKS))
+    if len(pieces) < 2:
+        return run
+    letters = sum(sum(map(str.isalnum, piece)) <= 1 for piece in pieces if piece)
+    if 2 * letters > sum(map(bool, pieces)):
+        return run
+    return _BETWEEN.sub(lambda blanks: " " * len(blanks[0]), run)

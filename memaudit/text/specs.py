@@ -113,11 +113,6 @@ def _existing(pattern: str) -> list[str]:
     raise InputError(f"{pattern}: no such file", did_you_mean(Path(pattern).name, names))
 
 
-def format_of(path: Path) -> Format:
-    """Return how a file is read, by its name alone."""
-    return _FORMATS.get(_ending(path)[0], "text")
-
-
 def _ending(path: Path) -> tuple[str, bool]:
     """Return the ending of a name that says what the file holds, and whether it is compressed."""
     suffixes = [suffix.lower() for suffix in path.suffixes] or [""]
@@ -136,7 +131,7 @@ def _corpus_file(name: str, file_format: Format | None = None) -> CorpusFile:
     ending, compressed = _ending(path)
     if ending in ARCHIVES:
         raise InputError(f"{name}: {ending} files are not read", "unpack it and name the files in it")
-    file_format = file_format or format_of(path)
+    file_format = file_format or _FORMATS.get(ending, "text")
     if file_format == "parquet" and compressed:
         raise InputError(f"{name}: a compressed Parquet file is not read", "decompress it")
     return CorpusFile(name, file_format)

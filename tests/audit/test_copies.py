@@ -140,6 +140,8 @@ def test_other_documents_that_hold_a_span_are_named() -> None:
     assert found.copies_in == ["id-1 (t:1)", "id-2 (t:2)", "id-4 (t:4)"]
     [found] = count_copies([record(" B C D", "A", source="t:9")], index)
     assert found.copies_in == ["t:0", "id-1 (t:1)", "id-2 (t:2)"]
+    [found] = count_copies([record(" b c d", "a", source="./t:0")], indexed("a b c d", "x"))
+    assert found.copies_in == [], "its own document by another name"
     [found] = count_copies([record(" nothing", "zero", f" {SAID}. ")], indexed(f"zero {SAID} ten", "a b"))
     assert (found.copies_in, found.elsewhere_in) == (None, ["0"])
 

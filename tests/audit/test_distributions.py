@@ -40,7 +40,7 @@ def test_doses_double_and_begin_with_held_out_text() -> None:
 
 
 def test_growth_is_the_slope_over_planted_or_else_counted_copies() -> None:
-    counted = [replace(r, copies=None) for r in with_copies([1, 1, 2, 3, 4, 7, 8, 100])]
+    counted = [replace(r, copies=None) for r in with_copies([1, 1, 2, 3, 4, 7, 8, 100] * 10)]
     x = np.log10([1, np.sqrt(6), np.sqrt(28), np.sqrt(120), np.sqrt(64 * 127)])
     found = growth([*counted, *with_copies([0, 0], member=False)], 0)
     assert found is not None
@@ -49,7 +49,8 @@ def test_growth_is_the_slope_over_planted_or_else_counted_copies() -> None:
         f"{points(np.polyfit(x, [0, 0.5, 1, 1, 1], 1)[0])} points",
     ]
     planted = [
-        replace(r, copies=c, extractable=c > 1) for r, c in zip(counted, [1, 1, 10, 10, 100, 100, 0, 0], strict=True)
+        replace(r, copies=c, extractable=c > 1)
+        for r, c in zip(counted, [1, 1, 10, 10, 100, 100, 0, 0] * 10, strict=True)
     ]
     found = growth(planted, 0)
     assert found is not None

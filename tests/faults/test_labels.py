@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from memaudit.audit.extraction import controls
+from memaudit.audit.extraction.controls import check_dates
 from memaudit.audit.extraction.run import audit
 from memaudit.errors import InputError
+from memaudit.text.windows import WindowSet
 from tests.faults.memorised import OPTIONS, honest, save_plain, victim, write_corpora
 
 
@@ -83,3 +85,38 @@ def test_a_model_that_read_neither_side_is_not_found_by_their_time(place: Path, 
         tmp_path / "honest", str(place / "train.jsonl"), str(newer), out=tmp_path / "run", options=OPTIONS, formats=()
     ).report
     assert report["verdict"] != "found"
+
+
+def drawn(train: list[str], heldout: list[str]) -> WindowSet:
+    return WindowSet([], [], [], True, "", {"train": train, "heldout": heldout})
+
+
+WRITTEN = {
+    "days": [f"2019-0{1 + i % 9}-1{i % 9}" for i in range(25)],
+    "days with strokes": [f"2019/0{1 + i % 9}/1{i % 9}" for i in range(25)],
+    "seconds": [str(1_547_000_000 + 86_400 * i) for i in range(25)],
+    "mail": [f"Tue, {1 + i % 28:02} Jan 2019 10:00:00 +0000" for i in range(25)],
+}
+
+
+@pytest.mark.parametrize("way", WRITTEN)
+def test_dates_are_compared_however_they_are_written(way: str) -> None:
+    [same] = check_dates(drawn(WRITTEN[way], WRITTEN[way]))
+    assert same.passed
+    [newer] = check_dates(drawn(WRITTEN[way], ["2023-05-01"] * 25))
+    assert not newer.passed
+    assert "held-out text is newer than training text (median day 2019-" in newer.detail
+
+
+def test_times_on_both_sides_of_the_others_are_other_times() -> None:
+    [control] = check_dates(drawn(["2010"] * 50 + ["2020"] * 50, ["2015"] * 100))
+    assert not control.passed
+
+
+def test_dates_that_cannot_be_compared_are_counted() -> None:
+    [control] = check_dates(drawn(["once", "2019"] * 10, ["2019"] * 30))
+    assert control.passed
+    assert control.detail == (
+        "not compared: 10 training and 30 held-out documents have a date that can be read, 20 of each are needed"
+    )
+    assert check_dates(drawn([], [])) == []

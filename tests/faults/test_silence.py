@@ -60,6 +60,31 @@ def test_no_file_of_a_pattern_is_passed_over(corpus: Path, kind: str) -> None:
         contamination(str(corpus / "bench.jsonl"), f"{corpus}/g/*.jsonl", out=corpus / "run")
 
 
+def test_a_format_that_is_asked_for_decides_what_is_empty(corpus: Path) -> None:
+    for name in ("1.dat", "2.dat"):
+        (corpus / name).write_text(json.dumps([{"text": TEXTS[0]}]) if name == "2.dat" else "")
+    with pytest.raises(InputError, match=r"1\.dat"):
+        contamination(str(corpus / "bench.jsonl"), f"json:{corpus}/*.dat", out=corpus / "run")
+
+
+def test_a_file_of_bad_records_alone_is_counted_where_they_may_be_skipped(corpus: Path) -> None:
+    (corpus / "g" / "b.jsonl").write_text("{not json}\n")
+    report = contamination(str(corpus / "bench.jsonl"), f"{corpus}/g/*.jsonl", out=corpus / "run", skip_bad=True).report
+    assert (report["corpus"]["rejected"], report["verdict"]) == (1, "inconclusive")
+
+
+def test_an_empty_file_that_is_mended_costs_nothing_that_was_read(corpus: Path) -> None:
+    hollow, asked = corpus / "g" / "b.jsonl", (str(corpus / "bench.jsonl"), f"{corpus}/g/*.jsonl")
+    hollow.touch()
+    with pytest.raises(InputError, match=r"no records in .*b\.jsonl"):
+        contamination(*asked, out=corpus / "run")
+    done = (corpus / "run" / "items.log").read_bytes()
+    assert done
+    write(hollow, {"text": "fetched again"})
+    assert contamination(*asked, out=corpus / "run").verdict == "clean"
+    assert (corpus / "run" / "items.log").read_bytes().startswith(done)
+
+
 def test_empty_files_of_text_are_files_of_text(corpus: Path) -> None:
     """A package of Python has them; and ``**`` passes over folders, since it enters them."""
     (corpus / "g" / "__init__.py").touch()
@@ -147,13 +172,17 @@ def test_names_of_files_do_not_act_on_the_terminal(corpus: Path) -> None:
 
 
 def test_a_page_is_written_over_a_page_alone(corpus: Path) -> None:
-    from memaudit.report.compare import refuse_foreign
+    from memaudit.report.compare import TITLE, refuse_foreign
+    from memaudit.report.page import render_page
 
     refuse_foreign(corpus / "new.html")
-    with pytest.raises(InputError, match=r"bench\.jsonl: exists and is no page of memaudit"):
-        refuse_foreign(corpus / "bench.jsonl")
     result = contamination(str(corpus / "bench.jsonl"), f"{corpus}/g/*.jsonl", out=corpus / "run")
-    refuse_foreign(result.folder / "report.html")
+    for file in (corpus / "bench.jsonl", result.folder / "report.html"):
+        with pytest.raises(InputError, match=rf"{file.name}: exists and is no comparison of memaudit"):
+            refuse_foreign(file)
+    title = render_page("page.html.j2", TITLE, {})
+    (corpus / "new.html").write_text(title, encoding="utf-8")
+    refuse_foreign(corpus / "new.html")
 
 
 def test_a_long_path_leaves_room_for_line_and_reason() -> None:

@@ -134,7 +134,19 @@ def test_addresses_are_compared_before_they_are_masked(factory: Factory, persona
 def test_an_exhibit_names_what_else_holds_its_texts(factory: Factory) -> None:
     _, records = factory()
     named = replace(records[0], member=True, copies_in=["a:1", "b (c:2)"], elsewhere_in=["d:3"])
-    also, said = ("the true text also in", ["a:1", "b (c:2)"]), ("the continuation in", ["d:3"])
+    also, said = ("the true text in", ["a:1", "b (c:2)"]), ("the continuation in", ["d:3"])
     assert exhibit(named).places == [also, said]
-    assert exhibit(replace(named, member=False, elsewhere_in=[])).places == [("the true text in", also[1])]
+    assert exhibit(replace(named, member=False, elsewhere_in=[])).places == [also]
     assert exhibit(replace(named, copies_in=None, elsewhere_in=None)).places == []
+
+
+def test_what_lies_across_the_seam_is_masked(factory: Factory) -> None:
+    _, records = factory()
+    secret = replace(records[0], prefix_text="his password = ", suffix_text="hunter2hunter9 is", continuation_text=None)
+    shown = exhibit(replace(secret, extractable=True))
+    assert "".join(piece.text for piece in shown.truth) == "•••••••••••••• is"
+    assert "".join(piece.text for piece in shown.said or []) == "•••••••••••••• is"
+    split = exhibit(replace(secret, prefix_text="mail bob.smith@exam", suffix_text="ple.org today"))
+    assert "".join(piece.text for piece in split.prompt) == "mail •••.•••••@••••"
+    assert "".join(piece.text for piece in split.truth) == "•••.••• today"
+    assert "hunter" in "".join(piece.text for piece in exhibit(secret, shown=Shown(personal=True)).truth)

@@ -70,6 +70,9 @@ def test_keys_are_illegible(key: str, around: str) -> None:
     ("text", "shown"),
     [
         ("password: hunter2hunter2", "password: ••••••••••••••"),
+        ("secret_key: 'abc123def456'", "secret_key: '••••••••••••'"),
+        ("Authorization: Bearer abcdef0123456", "Authorization: Bearer •••••••••••••"),
+        ("BEGIN PGP PRIVATE KEY BLOCK-----\n" + "Ab1/" * 20, "BEGIN PGP PRIVATE KEY BLOCK-----\n" + "•••/" * 20),
         ('"api_key": "a1b2c3d4e5f6"', '"api_key": "••••••••••••"'),
         ("SECRET=Tr0ub4dor&3x", "SECRET=•••••••••&••"),
         ("postgres://ann:pa55word@db.local/x", "postgres://•••:••••••••@db.local/x"),
@@ -85,6 +88,7 @@ def test_what_is_called_a_secret_is_masked(text: str, shown: str) -> None:
     [
         "password = get_password(user)", "the token is a word", "token: <eos>", "secrets: none", "sk-learn", "hf_hub",
         "sha256 = 9f86d081884c7d659a2feaa0c55ad015", "https://example.org:8080/path", "task-oriented dialogue",
+        "-----END RSA PRIVATE KEY-----\nand then the story went on for a long while",
         "tokens = tokenizer(text)", "eyJust a word", "commit 1b80890d",
     ],
 )  # fmt: skip

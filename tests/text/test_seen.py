@@ -30,7 +30,9 @@ def words(text: str) -> list[str]:
         ("the\u2800cat\u2800sat", "the cat sat"),
         ("I\u3164am\u3164a\u3164man", "I am a man"),
         ("w\u2800o\u2800r\u2800d next", "w\u2800o\u2800r\u2800d next"),
-        ("the\u2800\u2800cat", "the\u2800\u2800cat"),
+        ("the\u2800\u2800cat\u3164\u2800sat", "the  cat  sat"),
+        ("\u2800word\u2800", "\u2800word\u2800"),
+        ("w\u2800o\u2800r\u2800d\u2800\u2800a\u2800s", "w\u2800o\u2800r\u2800d\u2800\u2800a\u2800s"),
         ("plain", "plain"),
     ],
 )

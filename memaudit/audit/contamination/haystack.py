@@ -16,7 +16,7 @@ from memaudit.text.read import EMPTY_FILE, Corpus, Split, Summary, read_corpus
 from memaudit.text.scan.patterns import Patterns
 from memaudit.text.scan.result import Scan
 from memaudit.text.scan.stream import scan_source, scan_words
-from memaudit.text.specs import CorpusFile, Source, format_of
+from memaudit.text.specs import CorpusFile, Source
 from memaudit.text.split import Cut
 
 
@@ -94,9 +94,9 @@ class FileHaystack:
         return [file.source.name for file in self._files if isinstance(file.source, CorpusFile)]
 
     def scan(self, unit: int, patterns: Patterns) -> Scan:
-        """Stream one file."""
+        """Stream one file; one of records that holds none is refused: a download that failed looks like that."""
         file, options = self._files[unit], self._options
-        return scan_source(
+        scan = scan_source(
             file.source,
             patterns,
             text_field=options.text_field,
@@ -104,6 +104,10 @@ class FileHaystack:
             max_expand=options.max_expand,
             skip_bad=options.skip_bad,
         )
+        records = isinstance(file.source, CorpusFile) and file.source.format != "text"
+        if records and not (scan.documents or scan.rejected):
+            raise InputError(f"no records in {file.source.name}", EMPTY_FILE)
+        return scan
 
     def sha256(self, unit: int) -> str | None:
         """Return the digest of a file."""
@@ -157,17 +161,15 @@ class IndexHaystack:
 
 
 def refuse_nothing(corpus: Mapping[str, Any], documents: Sequence[int]) -> None:
-    """Refuse a corpus one of whose files holds no document at all: a download that failed looks like that.
+    """Refuse a corpus one of whose specs stands for no document at all.
 
     Args:
         corpus: What a plan says of it.
         documents: Documents of every unit.
     """
     found: Counter[str] = Counter()
-    for (name, _, spec), count in zip(corpus["units"], documents, strict=True):
+    for (_, _, spec), count in zip(corpus["units"], documents, strict=True):
         found[spec] += count
-        if not count and format_of(Path(name)) != "text":  # an empty file of code is a file of code
-            raise InputError(f"no records in {name}", EMPTY_FILE)
     for spec, count in found.items():
         if not count:
             raise InputError(f"no records in {spec}", EMPTY_FILE)

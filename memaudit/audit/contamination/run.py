@@ -121,7 +121,7 @@ def contamination(
         shard: ``(i, n)``: do only every n-th file, from the i-th, counted from 1.
         processes: Files scanned at the same time.
         formats: What to write beside report.json and items.jsonl.
-        personal: Whether e-mail addresses and telephone numbers stay legible in excerpts.
+        personal: Whether addresses, telephone numbers and keys stay legible in excerpts.
         progress: Told after every file.
         **fields: Single options by name (``skip_bad=True``), over those in ``options``.
 

@@ -11,7 +11,6 @@ import numpy as np
 from memaudit.findings import Control
 from memaudit.metrics.fuzzy import edit_similarity
 from memaudit.metrics.likelihood import unigram_entropy
-from memaudit.metrics.roc import auc
 from memaudit.models.base import LanguageModel
 from memaudit.records import TokenScores, Window, WindowRecord
 from memaudit.stats import document_rate, lower_bound
@@ -34,8 +33,8 @@ PRECISION_WINDOWS = 32
 RECITAL = "recites what it knows"
 UNSEEN = "held-out text was not learnt"
 FEWEST_DATED = 20
-SHIFT = 0.1
-"""By how much a date may tell the sides apart, as an area under the ROC curve beside .5."""
+APART = 0.2
+"""Share of documents by which the sides may differ before or after any day."""
 KNOWN = 1.0
 """Nats a token by which known text is likelier than unseen text of the same kind; what generalises stays far below."""
 
@@ -123,24 +122,34 @@ def check_matching(drawn: WindowSet) -> Control:
 
 
 def check_dates(drawn: WindowSet) -> list[Control]:
-    """Check that training and held-out text are of the same time, where documents of both sides say when they appeared.
+    """Check that training and held-out text are of the same time, where documents say when they appeared.
 
     What is written of changes with time: a model may know the words of one time better and have read neither text.
+    The times differ where the Kolmogorov-Smirnov distance of the days is `APART` or more, and that by no chance (p at
+    most .01, Smirnov 1948).
 
     Returns:
-        The control; none where fewer than 20 documents of a side have a date.
+        The control; none where no document has a date. Dates that cannot be compared are counted and fail nothing.
     """
-    train, heldout = (sorted(_days(drawn.dates.get(side, ()))) for side in ("train", "heldout"))
-    newer = auc(heldout, train, 0.99) if min(len(train), len(heldout)) >= FEWEST_DATED else None
-    if newer is None:
+    said = {side: drawn.dates.get(side, []) for side in ("train", "heldout")}
+    if not any(said.values()):
         return []
-    shifted = abs(newer.estimate - 0.5) >= SHIFT and not newer.low <= 0.5 <= newer.high
-    middles = [datetime.date.fromordinal(days[len(days) // 2]).isoformat() for days in (train, heldout)]
-    said = f"median day {middles[0]} of training text, {middles[1]} of held-out text"
-    if shifted:
-        later = "newer" if newer.estimate > 0.5 else "older"
-        said = f"held-out text is {later} than training text ({said}): what differs may be the time, not what was read"
-    return [Control("sides are of the same time", not shifted, said)]
+    train, heldout = (np.sort(np.array(list(_days(dates)), np.int64)) for dates in said.values())
+    name = "sides are of the same time"
+    if min(len(train), len(heldout)) < FEWEST_DATED:
+        counts = f"{len(train)} training and {len(heldout)} held-out documents have a date that can be read"
+        return [Control(name, True, f"not compared: {counts}, {FEWEST_DATED} of each are needed")]
+    days = np.concatenate([train, heldout])
+    shares = [np.searchsorted(side, days, "right") / len(side) for side in (train, heldout)]
+    distance = float(np.abs(shares[0] - shares[1]).max())
+    by_chance = 2 * math.exp(-2 * distance**2 * len(train) * len(heldout) / len(days))
+    middles = [datetime.date.fromordinal(int(side[len(side) // 2])).isoformat() for side in (train, heldout)]
+    detail = f"median day {middles[0]} of training text, {middles[1]} of held-out text"
+    if distance < APART or by_chance > 0.01:
+        return [Control(name, True, detail)]
+    later = "of other times" if middles[0] == middles[1] else "newer" if middles[1] > middles[0] else "older"
+    detail = f"held-out text is {later} than training text ({detail}): what differs may be the time, not what was read"
+    return [Control(name, False, detail)]
 
 
 def _days(dates: Iterable[str]) -> Iterator[int]:

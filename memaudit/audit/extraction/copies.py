@@ -114,7 +114,7 @@ def _filled(
         record,
         copies_normalised=normalised if truth else None,
         copies_exact=truth.exact if truth else None,
-        copies_in=_named(truth.documents, record) if truth else None,
+        copies_in=_named(truth.documents, record, alone=record.member and normalised <= 1) if truth else None,
         elsewhere=elsewhere if said else None,
         elsewhere_in=_named(said.documents, record) if said else None,
     )
@@ -163,11 +163,17 @@ def _holders(index: CorpusIndex, span: Span) -> Holders:
     return Holders(exact, [*holding, *alike][: MOST_NAMED + 1])
 
 
-def _named(documents: Iterable[tuple[str, str]], record: WindowRecord) -> list[str]:
+def _named(documents: Iterable[tuple[str, str]], record: WindowRecord, *, alone: bool = False) -> list[str]:
+    """Return what to call documents but the window's own, which an index may know by another name.
+
+    Args:
+        documents: Source and id of each.
+        record: The window.
+        alone: Whether they can be no other than its own.
+    """
     own = record.source, record.document
-    names = [source if identity == source else f"{identity} ({source})" for source, identity in documents
-             if (source, identity) != own]  # fmt: skip
-    return names[:MOST_NAMED]
+    others = [place for place in documents if place != own and not alone]
+    return [source if name == source else f"{name} ({source})" for source, name in others][:MOST_NAMED]
 
 
 def _occurrences(text: str, span: str) -> int:
