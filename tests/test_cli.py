@@ -309,9 +309,10 @@ def test_every_help_has_examples(command: list[str]) -> None:
 
 def test_an_internal_error_is_never_a_verdict(folder: Path) -> None:
     code = (
-        "import sys, memaudit.cli as cli, memaudit.__main__ as frame\n"
-        "def broken(): raise RuntimeError('boom\\x1b[31m')\n"
-        "cli.app = broken\nsys.argv = ['memaudit']\nframe.main()"
+        "import sys, typer.main, memaudit.__main__ as frame\n"
+        "class Broken:\n"
+        "    def main(self, **_): raise RuntimeError('boom\\x1b[31m')\n"
+        "typer.main.get_command = lambda app: Broken()\nsys.argv = ['memaudit']\nframe.main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=folder)
     assert done.returncode == 70
