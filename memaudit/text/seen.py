@@ -1,24 +1,19 @@
-"""A text as a reader sees it, for matching: characters written as HTML entities, words set apart by blanks of no space.
+"""A text as a reader sees it, for matching: words set apart by blanks that are no white space.
 
-A page that was saved as HTML writes ``don&#39;t``. The blank braille pattern and the Hangul fillers take up room and
-are no white space: between words they stand for spaces, between single letters they only hide them, and the skeleton
-(`memaudit.text.normalize`) drops them. The length of a text stays, so that places in it do.
+The blank braille pattern and the Hangul fillers take up room: between words they stand for spaces, between single
+letters they only hide them, and the skeleton (`memaudit.text.normalize`) drops them. The length of a text stays, so
+that places in it do.
 """
 
 from __future__ import annotations
 
-import html
 import re
 from bisect import bisect_right
 
 import numpy as np
 from numpy.typing import NDArray
 
-NOTHING = "\u200b"
-"""What fills the room of an entity behind its character: the skeleton drops it."""
 BLANKS = "\u2800\u3164\uffa0\u115f\u1160"
-_ENTITY = r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"
-_ENTITIES, _RAW_ENTITIES = re.compile(_ENTITY), re.compile(_ENTITY.encode())
 _BLANK = re.compile(f"[{BLANKS}]")
 _RUN = re.compile(r"\S+")
 _BETWEEN = re.compile(f"(?<=[^{BLANKS}])[{BLANKS}]+(?=[^{BLANKS}])")
@@ -27,9 +22,7 @@ _LEADING = sorted({(raw[0], raw[1]) for raw in _RAW_BLANKS})
 
 
 def as_seen(text: str) -> str:
-    """Return a text of the same length with entities resolved, and with spaces for blanks that set words apart."""
-    if "&" in text:
-        text = _ENTITIES.sub(_resolved, text)
+    """Return a text of the same length with spaces for blanks that set words apart."""
     if not text.isascii() and any(blank in text for blank in BLANKS):
         text = _RUN.sub(_spaced, text)
     return text
@@ -44,12 +37,8 @@ def documents_as_seen(
         data: UTF-8 of the documents, end to end.
         offsets: Shape [documents + 1].
     """
-    # Most text has none of these signs, and a corpus is read fast: whole arrays are asked before any place is.
+    # Most text has no such signs, and a corpus is read fast: whole arrays are asked before any place is.
     places = _blank_places(data) if len(data) and data.max() > 0x7F else []
-    ampersands = data == ord("&")
-    if ampersands.any():
-        view = memoryview(data)  # type: ignore[arg-type]
-        places += [at for at in np.flatnonzero(ampersands).tolist() if _RAW_ENTITIES.match(view, at)]
     if not places:
         return data, offsets
     raw = data.tobytes()
@@ -73,11 +62,6 @@ def _blank_places(data: NDArray[np.uint8]) -> list[int]:
             likely &= data[:-1] == first
             places += np.flatnonzero(likely).tolist()
     return [place for place in places if data[place : place + 3].tobytes() in _RAW_BLANKS]
-
-
-def _resolved(match: re.Match[str]) -> str:
-    found = html.unescape(match[0])
-    return found.ljust(len(match[0]), NOTHING) if len(found) <= len(match[0]) else match[0]
 
 
 def _spaced(match: re.Match[str]) -> str:

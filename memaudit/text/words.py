@@ -1,6 +1,6 @@
 """The words of a text: what copying it cannot change by disguise, typography or layout.
 
-Entities are resolved and blanks that set words apart are spaces first (`memaudit.text.seen`).
+Blanks that set words apart are spaces first (`memaudit.text.seen`).
 A word is a longest run of letters, digits and kept marks of the skeleton (`memaudit.text.normalize`);
 anything else separates. Characters of the scripts that set no spaces (Han, kana, Thai, Lao, Myanmar,
 Khmer) are one word each, with the kept marks that follow them. What the skeleton drops neither

@@ -1,8 +1,7 @@
-"""A text as it is seen: entities, blanks between words and between letters; the same for a text and for many."""
+"""A text as it is seen: blanks between words and between letters; the same for a text and for many."""
 
 from __future__ import annotations
 
-import html
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memaudit.text.seen import BLANKS, NOTHING, as_seen, documents_as_seen
+from memaudit.text.seen import BLANKS, as_seen, documents_as_seen
 from memaudit.text.words import encode_texts, hash_words, words_of
 
 
@@ -21,12 +20,7 @@ def words(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "seen"),
     [
-        ("don&#39;t", "don't"),
-        ("caf&eacute; &amp; bar", "café & bar"),
-        ("a&nbsp;b", "a\u00a0b"),
-        ("&#x54;he &#116;ruth", "The truth"),
         ("AT&T; R&D", "AT&T; R&D"),
-        ("&bogus; & ;", "&bogus; & ;"),
         ("the\u2800cat\u2800sat", "the cat sat"),
         ("I\u3164am\u3164a\u3164man", "I am a man"),
         ("w\u2800o\u2800r\u2800d next", "w\u2800o\u2800r\u2800d next"),
@@ -38,7 +32,7 @@ def words(text: str) -> list[str]:
 )
 def test_what_is_seen(text: str, seen: str) -> None:
     found = as_seen(text)
-    assert found.replace(NOTHING, "") == seen
+    assert found == seen
     assert len(found) == len(text)
 
 
@@ -48,16 +42,7 @@ def test_words_set_apart_by_blanks_are_words_and_letters_are_one(blank: str) -> 
     assert words(" ".join(blank.join(word) for word in ("quick", "brown", "foxes"))) == ["quick", "brown", "foxes"]
 
 
-def test_a_page_saved_as_html_has_the_words_of_its_text() -> None:
-    text = "Don't \u2014 she said \u2014 take the caf\u00e9's \"best\" caf\u00e9 & go: 5 < 6"
-    page = html.escape(text).replace("\u2014", "&mdash;").replace("\u00e9", "&eacute;")
-    assert words(page) == words(text)
-    place = words(page).index("best")
-    assert page[words_of(page).starts[place] :].startswith("best&quot;")
-
-
-ENTITIES = ["&amp;", "&#233;", "&#x1F600;", "&lt;p&gt;"]
-pieces = st.sampled_from([*BLANKS, *ENTITIES, "&", ";", " ", "a", "word", "é", "漢字", "\n"])
+pieces = st.sampled_from([*BLANKS, "&amp;", "&", ";", " ", "a", "word", "é", "漢字", "\n"])
 texts = st.lists(st.lists(pieces, max_size=12).map("".join), max_size=6)
 
 
