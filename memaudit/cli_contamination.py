@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from memaudit import cli_membership as asking
+import memaudit.cli_membership as asking
 from memaudit.cli_shown import Redact, ShowPersonal, shown_texts, tell
 from memaudit.cli_train import MaxExpand, Split, TextField
 

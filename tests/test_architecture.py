@@ -165,3 +165,14 @@ def test_public_names_are_what_the_package_offers() -> None:
     assert sorted(memaudit.__all__) == memaudit.__all__
     for name in memaudit.__all__:
         assert getattr(memaudit, name) is not None
+
+
+def test_no_module_imports_the_package_around_it() -> None:
+    """``from memaudit import stats`` runs through ``__init__``, which stands above everything."""
+    found = [
+        f"{file.name}:{node.lineno}"
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module == "memaudit" and not node.level
+    ]
+    assert found == []

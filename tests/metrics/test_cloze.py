@@ -74,7 +74,9 @@ def test_passages_are_pieces_of_the_text_in_order(words):
     text = " ".join(words)
     at = 0
     for passage in name_passages(text):
-        at = text.index(passage.text, at) + len(passage.text)
+        start = text.find(passage.text, at)
+        assert start >= at, "no piece of what is left of the text"
+        at = start + len(passage.text)
 
 
 def test_answers_are_compared_whatever_their_case():

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from memaudit import stats
+import memaudit.stats as stats
 from memaudit.files import strict_json
 from memaudit.metrics.counterfactual import Counterfactual, counterfactual, mean_interval, smallest_p
 from memaudit.records import FloatArray

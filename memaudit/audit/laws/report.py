@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from memaudit import stats
+import memaudit.stats as stats
 from memaudit.files import strict_json
 from memaudit.growth import CONTEXT, COPIES, PUBLISHED, SIZE, points
 from memaudit.metrics.laws import (

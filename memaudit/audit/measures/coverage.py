@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from memaudit import stats
+import memaudit.stats as stats
 from memaudit.audit.contamination.covering import LIKELY, cover_documents
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.documents import (

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from memaudit import stats
+import memaudit.stats as stats
 from memaudit.audit.measures.base import Subject
 from memaudit.errors import InputError
 from memaudit.records import Document, TokenIds

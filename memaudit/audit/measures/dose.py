@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
-from memaudit import stats
+import memaudit.stats as stats
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.documents import bounds, shown
 from memaudit.errors import InputError

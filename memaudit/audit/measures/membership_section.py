@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from memaudit import stats
+import memaudit.stats as stats
 from memaudit.audit.membership.detection import Detection, Sides
 from memaudit.metrics.roc import FEWEST_ABOVE, roc_points, tpr_at
 from memaudit.sections import Column, Graph, Section, Series, Table, Value

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from memaudit import stats
+import memaudit.stats as stats
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.documents import bounds, shown
 from memaudit.errors import InputError

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memaudit import stats
+import memaudit.stats as stats
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.document_scores import readable, score_documents
 from memaudit.audit.measures.documents import (

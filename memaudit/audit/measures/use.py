@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from memaudit import stats
+import memaudit.stats as stats
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.documents import bounds, mean_share
 from memaudit.audit.measures.prompts import PREFIXES, Prompt, document_prompts, free_prompts
