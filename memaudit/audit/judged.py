@@ -1,4 +1,4 @@
-"""What a run that judges a model as a whole returns: a verdict for scripts, a line for people, a page for notebooks."""
+"""What a run with a verdict returns: an exit code for scripts, a line for people, a page for notebooks."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class JudgedRun:
 
     @property
     def verdict(self) -> str:
-        """``found``, ``no-evidence``, ``confounded`` or ``inconclusive``."""
+        """``found``, ``clean`` or ``no-evidence``, ``confounded``, ``inconclusive``."""
         return str(self.report["verdict"])
 
     @property
     def exit_code(self) -> int:
-        """0 no evidence at a power that is stated, 1 found, 3 confounded or inconclusive."""
+        """0 clean, or no evidence at a power that is stated; 1 found; 3 confounded or inconclusive."""
         return int(self.report["exit_code"])
 
     def __str__(self) -> str:

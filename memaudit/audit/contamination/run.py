@@ -12,7 +12,7 @@ import json
 import shlex
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -25,6 +25,7 @@ from memaudit.audit.contamination.judgement import needles_of
 from memaudit.audit.contamination.scan_log import check_scans, common_plan, refuse_change
 from memaudit.audit.contamination.scores import read_scores
 from memaudit.audit.contamination.workers import Work, in_workers
+from memaudit.audit.judged import JudgedRun
 from memaudit.baseline import read_baseline
 from memaudit.errors import InputError, RunError
 from memaudit.files import compact_json, strict_json, write_atomic
@@ -55,17 +56,11 @@ class ContaminationOptions(CorpusOptions):
 
 
 @dataclass(frozen=True, slots=True)
-class Contamination:
+class Contamination(JudgedRun):
     """A finished search and the run directory it lies in."""
 
-    folder: Path
-    report: dict[str, Any]
-    """What report.json holds."""
-    items: list[ItemRecord]
+    items: list[ItemRecord] = field(default_factory=list)
     """One record per item, in the order of the benchmark."""
-    files: list[Path]
-    """What was written beside report.json and items.jsonl."""
-    notice: str = ""
     shown: Shown = SHOWN
     """What of the texts its files show."""
 
@@ -73,19 +68,6 @@ class Contamination:
     def shown_report(self) -> Mapping[str, Any]:
         """The report with no more text than may be shown."""
         return disclosed(FinishedRun(self.report, ()), self.shown).report
-
-    @property
-    def verdict(self) -> str:
-        """``found``, ``clean`` or ``inconclusive``."""
-        return str(self.report["verdict"])
-
-    @property
-    def exit_code(self) -> int:
-        """0 clean, 1 found, 3 inconclusive."""
-        return int(self.report["exit_code"])
-
-    def __str__(self) -> str:
-        return f"{self.verdict}: {self.report['headline']} ({self.folder})"
 
     def _repr_html_(self) -> str:
         """Show the page in a notebook: verdict, rules and the first exhibits."""
@@ -153,7 +135,7 @@ def contamination(
     if clean_split is not None:
         kept = _read_beside(haystack, judged)
         files += _split(items, _listed(benchmark), records, Path(clean_split), kept, chosen.max_expand)
-    return Contamination(folder, report, records, files, run.notice, shown)
+    return Contamination(folder, report, files, run.notice, records, shown)
 
 
 def merge(runs: Sequence[Path], out: Path, formats: Sequence[str] = ("html",)) -> Contamination:
@@ -187,7 +169,7 @@ def merge(runs: Sequence[Path], out: Path, formats: Sequence[str] = ("html",)) -
         report, records = _finish(run, items, patterns, judgement)
         shown = Shown(not judgement.redact)
         files = [write(out) for write in writers(formats, shown=shown)]
-    return Contamination(out, report, records, files, run.notice, shown)
+    return Contamination(out, report, files, run.notice, records, shown)
 
 
 def _read_judgement(judgement: Judgement) -> None:
