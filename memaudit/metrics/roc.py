@@ -86,7 +86,8 @@ def auc(members: ArrayLike, heldout: ArrayLike, confidence: float = 0.95) -> Auc
     estimate = float(placements.members.mean())
     if placements.variance < _ROUNDING**2:
         share = _of_equal_pairs(placements, confidence)
-        return Auc(estimate, share * estimate, share * estimate + 1 - share)
+        # In this form rounding cannot put the estimate outside of its interval, nor that outside of [0, 1].
+        return Auc(estimate, share * estimate, estimate + (1 - share) * (1 - estimate))
     reach = _quantile(confidence) * math.sqrt(placements.variance) / (estimate * (1 - estimate))
     centre = float(logit(estimate))
     # Beyond 700 the exponential overflows, and the limit is 0 or 1 to the last digit.
@@ -122,7 +123,7 @@ def auc_difference(
     estimate, variance = float(lift.members.mean()), lift.variance
     if variance < _ROUNDING**2:
         share = _of_equal_pairs(lift, confidence)
-        low, high = share * estimate - (1 - share), share * estimate + (1 - share)
+        low, high = estimate - (1 - share) * (1 + estimate), estimate + (1 - share) * (1 - estimate)
         pairs = min(len(lift.members), len(lift.heldout))
         # Never 0: no more than 1,000 halvings.
         p_value = 1.0 if estimate < _ROUNDING else 0.5 ** min(pairs, 1000)

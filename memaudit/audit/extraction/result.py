@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memaudit.audit.judged import JudgedRun
 from memaudit.records import SHOWN, Shown, WindowRecord
 from memaudit.report.disclosure import disclosed
 from memaudit.report.html import first_fold
@@ -19,17 +19,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Audit:
-    """A finished audit and the run directory it lies in."""
+class Audit(JudgedRun):
+    """A finished audit and the run directory it lies in; its verdict is found, clean or inconclusive."""
 
-    folder: Path
-    report: dict[str, Any]
-    """What report.json holds."""
-    records: list[WindowRecord]
-    files: list[Path] = field(default_factory=list)
-    """What was written beside report.json and records.parquet."""
-    notice: str = ""
-    """What the user should know about how the run was found; empty as a rule."""
+    records: list[WindowRecord] = field(default_factory=list)
+    """One record per window, in the order of the plan."""
     shown: Shown = SHOWN
     """What of the texts its files show."""
 
@@ -38,24 +32,11 @@ class Audit:
         """The report with no more text than may be shown."""
         return disclosed(FinishedRun(self.report, self.records), self.shown).report
 
-    @property
-    def verdict(self) -> str:
-        """``found``, ``clean`` or ``inconclusive``."""
-        return str(self.report["verdict"])
-
-    @property
-    def exit_code(self) -> int:
-        """0 clean, 1 found, 3 inconclusive."""
-        return int(self.report["exit_code"])
-
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per window, in the order of the plan."""
         import pandas as pd
 
         return pd.DataFrame([dataclasses.asdict(record) for record in self.records])
-
-    def __str__(self) -> str:
-        return f"{self.verdict}: {self.report['headline']} ({self.folder})"
 
     def _repr_html_(self) -> str:
         """Show the verdict and the charts in a notebook."""
