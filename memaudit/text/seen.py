@@ -1,8 +1,7 @@
-"""A text as a reader sees it, for matching: words set apart by blanks that are no white space.
+"""A text as a reader sees it, for matching: characters written as HTML entities, words set apart by blanks of no space.
 
-The blank braille pattern and the Hangul fillers take up room: between words they stand for spaces, between single
-letters they only hide them, and the skeleton (`memaudit.text.normalize`) drops them. The length of a text stays, so
-that places in it do.
+The blank braille pattern and the Hangul fillers take up room and are no white space: between words they stand for
+spaces, between single letters they only hide them, and the skeleton (`memaudit.text.normalize`) drops them.
 """
 
 from __future__ import annotations
@@ -11,57 +10,78 @@ import re
 from bisect import bisect_right
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
+
+from memaudit.text.blocks import BLOCK, lowest_bit, span_mask
+from memaudit.text.entities import resolve
+
+Bytes = NDArray[np.uint8]
+Ints = NDArray[np.int64]
 
 BLANKS = "\u2800\u3164\uffa0\u115f\u1160"
 _BLANK = re.compile(f"[{BLANKS}]")
 _RUN = re.compile(r"\S+")
 _BETWEEN = re.compile(f"(?<=[^{BLANKS}])[{BLANKS}]+(?=[^{BLANKS}])")
-_RAW_BLANKS = {blank.encode() for blank in BLANKS}
-_LEADING = sorted({(raw[0], raw[1]) for raw in _RAW_BLANKS})
 
 
-def as_seen(text: str) -> str:
-    """Return a text of the same length with spaces for blanks that set words apart."""
-    if not text.isascii() and any(blank in text for blank in BLANKS):
-        text = _RUN.sub(_spaced, text)
-    return text
-
-
-def documents_as_seen(
-    data: NDArray[np.uint8], offsets: NDArray[np.int64]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return documents as `as_seen` makes them, most often the very arrays that were given.
+def documents_as_seen(data: Bytes, offsets: Ints, *, in_place: bool = False) -> tuple[Bytes, Ints]:
+    """Return documents as they are seen, most often the very arrays that were given.
 
     Args:
         data: UTF-8 of the documents, end to end.
         offsets: Shape [documents + 1].
+        in_place: Keep every character's place.
     """
-    # Most text has no such signs, and a corpus is read fast: whole arrays are asked before any place is.
-    places = _blank_places(data) if len(data) and data.max() > 0x7F else []
-    if not places:
+    data, offsets = resolve(data, offsets, in_place=in_place)
+    raw, bounds = data.data, offsets.tolist()
+    place, last, lengths = find_blank(data, bounds[0], bounds[-1]), bounds[0], np.diff(offsets)
+    if place == bounds[-1]:
         return data, offsets
-    raw = data.tobytes()
-    bounds = offsets.tolist()
-    changed = sorted({bisect_right(bounds, place) - 1 for place in places} & set(range(len(bounds) - 1)))
-    pieces, lengths, last = [], np.diff(offsets), bounds[0]
-    for document in changed:
-        start, end = bounds[document], bounds[document + 1]
-        seen = as_seen(raw[start:end].decode("utf-8", "surrogatepass")).encode("utf-8", "surrogatepass")
+    pieces: list[bytes | memoryview] = []
+    while place < bounds[-1]:
+        document = bisect_right(bounds, place) - 1
+        start, end = bounds[document : document + 2]
+        text = str(raw[start:end], "utf-8", "surrogateescape")  # whatever bytes there are stay
+        seen = _RUN.sub(_spaced, text).encode("utf-8", "surrogateescape")
         pieces += [raw[last:start], seen]
         lengths[document], last = len(seen), end
+        place = find_blank(data, end, bounds[-1])
     whole = b"".join([*pieces, raw[last : bounds[-1]]])
     return np.frombuffer(whole, np.uint8), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
-def _blank_places(data: NDArray[np.uint8]) -> list[int]:
-    places: list[int] = []
-    for first, second in _LEADING:
-        likely = data[1:] == second  # second bytes tell blanks from most text that is not ASCII
-        if likely.any():
-            likely &= data[:-1] == first
-            places += np.flatnonzero(likely).tolist()
-    return [place for place in places if data[place : place + 3].tobytes() in _RAW_BLANKS]
+@njit(cache=True, nogil=True)
+def find_blank(data: Bytes, start: int, end: int) -> int:
+    """Return where the first of `BLANKS` stands in ``data[start:end]``; ``end`` where there is none."""
+    i = start
+    while i < end:
+        if i + BLOCK < len(data):
+            if span_mask(data, i, 0x80, 0xFF):
+                # Two bytes tell blanks from most text that is not ASCII: E1 85, E3 85, E2 A0, EF BE.
+                likely = span_mask(data, i, 0xE1, 0xE1) | span_mask(data, i, 0xE3, 0xE3)
+                likely &= span_mask(data, i + 1, 0x85, 0x85)
+                likely |= span_mask(data, i, 0xE2, 0xE2) & span_mask(data, i + 1, 0xA0, 0xA0)
+                likely |= span_mask(data, i, 0xEF, 0xEF) & span_mask(data, i + 1, 0xBE, 0xBE)
+                while likely:
+                    place = i + lowest_bit(likely)
+                    if place >= end or _is_blank(data, place, end):
+                        return int(min(place, end))
+                    likely &= likely - np.uint64(1)
+            i += BLOCK
+        elif _is_blank(data, i, end):
+            return i
+        else:
+            i += 1
+    return end
+
+
+@njit(inline="always")
+def _is_blank(data: Bytes, place: int, end: int) -> bool:
+    if data[place] < 0xE1 or place + 2 >= end:
+        return False
+    sign = int(data[place]) << 16 | int(data[place + 1]) << 8 | int(data[place + 2])
+    return sign in (0xE1859F, 0xE185A0, 0xE2A080, 0xE385A4, 0xEFBEA0)
 
 
 def _spaced(match: re.Match[str]) -> str:

@@ -1,6 +1,6 @@
 """The words of a text: what copying it cannot change by disguise, typography or layout.
 
-Blanks that set words apart are spaces first (`memaudit.text.seen`).
+Entities are resolved and blanks that set words apart are spaces first (`memaudit.text.seen`).
 A word is a longest run of letters, digits and kept marks of the skeleton (`memaudit.text.normalize`);
 anything else separates. Characters of the scripts that set no spaces (Han, kana, Thai, Lao, Myanmar,
 Khmer) are one word each, with the kept marks that follow them. What the skeleton drops neither
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from memaudit.text.blocks import BLOCK
 from memaudit.text.folding import FOLDING
-from memaudit.text.seen import as_seen, documents_as_seen
+from memaudit.text.seen import documents_as_seen
 from memaudit.text.word_kernels import ALONE_END, SLACK, find_edges, fold_text, hash_documents, hash_spans
 
 Number = TypeVar("Number", np.uint8, np.int64, np.uint64)
@@ -97,7 +97,8 @@ def encode_texts(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.in
 
 def _cut(text: str) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32]]:
     """Return the folded bytes of a text, the character each comes from, and where words begin and end in them."""
-    data = read_only(encode_texts([as_seen(text)])[0])
+    raw, bounds = encode_texts([text])
+    data = read_only(documents_as_seen(read_only(raw), bounds, in_place=True)[0])
     while True:
         buffer, origins = _fold_all(data, len(text))
         if not FOLDING.fill_wanted():

@@ -1,7 +1,9 @@
-"""A text as it is seen: blanks between words and between letters; the same for a text and for many."""
+"""A text as it is seen: entities, blanks between words and between letters; the same for a text and for many."""
 
 from __future__ import annotations
 
+import html
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -9,8 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memaudit.text.seen import BLANKS, as_seen, documents_as_seen
+from memaudit.text.entities import NOTHING
+from memaudit.text.seen import BLANKS, documents_as_seen, find_blank
 from memaudit.text.words import encode_texts, hash_words, words_of
+
+
+def as_seen(*texts: str, in_place: bool = False) -> list[str]:
+    data, offsets = documents_as_seen(*encode_texts(texts), in_place=in_place)
+    return [data[a:b].tobytes().decode() for a, b in pairwise(offsets)]
 
 
 def words(text: str) -> list[str]:
@@ -20,7 +28,12 @@ def words(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "seen"),
     [
+        ("don&#39;t", "don't"),
+        ("caf&eacute; &amp; bar", "café & bar"),
+        ("a&nbsp;b", "a\u00a0b"),
+        ("&#x54;he &#116;ruth", "The truth"),
         ("AT&T; R&D", "AT&T; R&D"),
+        ("&bogus; & ;", "&bogus; & ;"),
         ("the\u2800cat\u2800sat", "the cat sat"),
         ("I\u3164am\u3164a\u3164man", "I am a man"),
         ("w\u2800o\u2800r\u2800d next", "w\u2800o\u2800r\u2800d next"),
@@ -31,9 +44,10 @@ def words(text: str) -> list[str]:
     ],
 )
 def test_what_is_seen(text: str, seen: str) -> None:
-    found = as_seen(text)
-    assert found == seen
-    assert len(found) == len(text)
+    assert as_seen(text) == [seen]
+    (in_place,) = as_seen(text, in_place=True)
+    assert in_place.replace(NOTHING, "") == seen
+    assert len(in_place) == len(text)
 
 
 @pytest.mark.parametrize("blank", BLANKS)
@@ -42,16 +56,23 @@ def test_words_set_apart_by_blanks_are_words_and_letters_are_one(blank: str) -> 
     assert words(" ".join(blank.join(word) for word in ("quick", "brown", "foxes"))) == ["quick", "brown", "foxes"]
 
 
-pieces = st.sampled_from([*BLANKS, "&amp;", "&", ";", " ", "a", "word", "é", "漢字", "\n"])
+def test_a_page_saved_as_html_has_the_words_of_its_text() -> None:
+    text = "Don't \u2014 she said \u2014 take the caf\u00e9's \"best\" caf\u00e9 & go: 5 < 6"
+    page = html.escape(text).replace("\u2014", "&mdash;").replace("\u00e9", "&eacute;")
+    assert words(page) == words(text)
+    place = words(page).index("best")
+    assert page[words_of(page).starts[place] :].startswith("best&quot;")
+
+
+ENTITIES = ["&amp;", "&#233;", "&#x1F600;", "&lt;p&gt;"]
+pieces = st.sampled_from([*BLANKS, *ENTITIES, "&", ";", " ", "a", "word", "é", "漢字", "\n"])
 texts = st.lists(st.lists(pieces, max_size=12).map("".join), max_size=6)
 
 
 @given(texts)
 @settings(deadline=None, max_examples=200)
 def test_many_documents_are_read_as_each_alone(documents: list[str]) -> None:
-    data, offsets = documents_as_seen(*encode_texts(documents))
-    seen = [data[a:b].tobytes().decode() for a, b in pairwise(offsets)]
-    assert seen == [as_seen(text) for text in documents]
+    assert as_seen(*documents) == [seen for text in documents for seen in as_seen(text)]
     hashes, firsts = hash_words(*encode_texts(documents))
     alone = [words_of(text).hashes.tolist() for text in documents]
     assert [hashes[a:b].tolist() for a, b in pairwise(firsts)] == alone
@@ -61,3 +82,21 @@ def test_plain_documents_are_not_copied() -> None:
     data, offsets = encode_texts(["plain words", "R&D; more"])
     assert documents_as_seen(data, offsets)[0] is data
     assert documents_as_seen(np.zeros(0, np.uint8), np.zeros(1, np.int64))[1].tolist() == [0]
+
+
+@given(st.lists(pieces, max_size=60).map("".join), st.integers(0, 70))
+@settings(deadline=None, max_examples=200)
+def test_blanks_are_found_wherever_they_stand(text: str, before: int) -> None:
+    raw = b"x" * before + text.encode()
+    data = np.frombuffer(raw, np.uint8)
+    place, places = find_blank(data, 0, len(raw)), []
+    while place < len(raw):
+        places.append(place)
+        place = find_blank(data, place + 1, len(raw))
+    assert places == [match.start() for match in re.finditer("|".join(BLANKS).encode(), raw)]
+
+
+def test_bytes_that_are_no_text_do_no_harm() -> None:
+    raw = b"\xff the\xe2\xa0\x80cat \xed\xa0\x80 &#65; \xe2\xa0"
+    data, _ = documents_as_seen(np.frombuffer(raw, np.uint8), np.array([0, len(raw)]))
+    assert data.tobytes() == b"\xff the cat \xed\xa0\x80 A \xe2\xa0"

@@ -361,8 +361,8 @@ def _limits(items: Sequence[JudgedItem], plan: Mapping[str, Any]) -> list[str]:
     """Say what the search does not show."""
     limits = [
         "Words are compared: a paraphrase or a translation that keeps few of them in order is not found.",
-        "Nor is a text whose words stand in another order, are written backwards, without spaces, with digits or HTML"
-        " entities for letters (&eacute;), with a mark between every few of them, or in letters set apart (h e l l o).",
+        "Nor is a text whose words stand in another order, are written backwards, without spaces, with digits for"
+        " letters, with a mark between every few of them, or in letters set apart (h e l l o).",
         "An item that was found stands in the corpus; whether a model was trained on that document, and remembers"
         " it, is another question.",
         f"Text that stands in more than {COMMON_SHARE:.0%} of the documents is boilerplate and convicts no item.",

@@ -24,7 +24,8 @@ Spans = tuple[NDArray[np.int64], NDArray[np.int64]]
 """First character of every symbol and the one after its last, both of shape [symbols]."""
 
 _SAMPLE = (
-    "The QUICK brown-fox's 'naïveté’s', ﬁve Ёжик Ωmega 漢字かな हिन्दी ไทย 한국어 ١٢٣ a\u200bb \U0001d400 a\u2800bc de"
+    "The QUICK brown-fox's 'naïveté’s', ﬁve Ёжик Ωmega 漢字かな हिन्दी ไทย 한국어 ١٢٣ a\u200bb \U0001d400 "
+    "&#233;a a\u2800bc"
 )
 """Its words' hashes tell one version of the normaliser from another."""
 

@@ -1,0 +1,208 @@
+"""HTML entities resolved in UTF-8: a page that was saved as HTML writes ``don&#39;t`` for ``don't``.
+
+Named references of HTML 5 that end in a semicolon, and numeric ones, are resolved as a browser does (`html.unescape` of
+the standard library); anything else stays as it is.
+"""
+
+from __future__ import annotations
+
+import html
+from functools import cache
+from html.entities import html5
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from memaudit.text.blocks import BLOCK, copy_block, lowest_bit, span_mask, store_word
+
+Bytes = NDArray[np.uint8]
+Ints = NDArray[np.int64]
+
+NOTHING = "\u200b"
+"""What fills the room of an entity behind its character where places must stay: the skeleton drops it."""
+_LONGEST = 34
+"""Bytes of the longest entity; a reference to a character has no more of them in UTF-8 but for two."""
+_SLOTS = 1 << 13
+_AMPERSAND, _HASH, _SEMICOLON, _X = ord("&"), ord("#"), ord(";"), ord("x")
+_SEED, _PRIME, _LAST_SLOT = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3), np.uint64(_SLOTS - 1)
+_FILL = int.from_bytes(NOTHING.encode(), "little")
+
+
+class EntityTable(NamedTuple):
+    """What references stand for, as up to eight bytes of UTF-8, the first lowest, and how many bytes and characters."""
+
+    keys: NDArray[np.uint64]
+    """Shape [slots]: FNV-1a of the names, each in the first free slot from the one that its lowest bits say."""
+    spellings: NDArray[np.uint64]
+    """Shape [slots]."""
+    shapes: NDArray[np.uint8]
+    """Shape [slots]: bytes, and characters times 16."""
+    numbers: NDArray[np.uint64]
+    """Shape [256]: spellings of the first numbers, some of which HTML reads as Windows-1252."""
+    number_shapes: NDArray[np.uint8]
+    """Shape [256]."""
+
+
+@cache
+def entity_table() -> EntityTable:
+    """Return the table of HTML 5."""
+    keys, spellings, shapes = np.zeros(_SLOTS, np.uint64), np.zeros(_SLOTS, np.uint64), np.zeros(_SLOTS, np.uint8)
+    for name, text in html5.items():
+        if name.endswith(";"):
+            key = hash_name(np.frombuffer(name.encode(), np.uint8), 0, len(name) - 1)
+            slot = int(key) % _SLOTS
+            while keys[slot]:
+                slot = (slot + 1) % _SLOTS
+            keys[slot] = key
+            spellings[slot], shapes[slot] = _spelled(text)
+    numbers, number_shapes = zip(*(_spelled(html.unescape(f"&#{number};")) for number in range(256)), strict=True)
+    return EntityTable(keys, spellings, shapes, np.array(numbers, np.uint64), np.array(number_shapes, np.uint8))
+
+
+def _spelled(text: str) -> tuple[int, int]:
+    raw = text.encode()
+    return int.from_bytes(raw, "little"), len(raw) | len(text) << 4
+
+
+def resolve(data: Bytes, offsets: Ints, *, in_place: bool = False) -> tuple[Bytes, Ints]:
+    """Return texts with their entities resolved: the very arrays where there are none.
+
+    Args:
+        data: UTF-8 of the texts, end to end.
+        offsets: Shape [texts + 1].
+        in_place: Keep every character's place: `NOTHING` fills the room of an entity.
+    """
+    table = entity_table()
+    if find_entity(data, offsets[0], offsets[-1], table) == offsets[-1]:
+        return data, offsets
+    # Filled up, an entity has at most three bytes for each of its own; otherwise six for five: &nGt; is two characters.
+    size = int(offsets[-1] - offsets[0])
+    room = (3 * size if in_place else size + size // 5) + BLOCK
+    resolved, ends = np.empty(room, np.uint8), np.zeros_like(offsets)
+    return resolved[: resolve_texts(data, offsets, table, in_place, resolved, ends)], ends
+
+
+@njit(cache=True, nogil=True)
+def hash_name(data: Bytes, start: int, end: int) -> np.uint64:
+    """Return the FNV-1a hash of some bytes."""
+    key = _SEED
+    for k in range(start, end):
+        key = (key ^ np.uint64(data[k])) * _PRIME
+    return key
+
+
+@njit(cache=True, nogil=True)
+def resolve_texts(data: Bytes, offsets: Ints, table: EntityTable, in_place: bool, out: Bytes, ends: Ints) -> int:
+    """Write the resolved texts and where each ends; return how many bytes these are."""
+    used = 0
+    for text in range(len(offsets) - 1):
+        i, end = offsets[text], offsets[text + 1]
+        while i < end:
+            place = find_entity(data, i, end, table)
+            used = _copy(data, i, place, out, used)
+            if place < end:
+                i, word, shape = _read_entity(data, place, end, table)
+                store_word(out, used, word)
+                used += shape & 15
+                if in_place:
+                    for _ in range(i - place - (shape >> 4)):
+                        store_word(out, used, np.uint64(_FILL))
+                        used += 3
+            else:
+                i = end
+        ends[text + 1] = used
+    return used
+
+
+@njit(inline="always")
+def _copy(data: Bytes, start: int, end: int, out: Bytes, used: int) -> int:
+    """Copy ``data[start:end]``, a block at a time, which may write a block too much; return what is used then."""
+    for i in range(start, end, BLOCK):
+        if i + BLOCK <= len(data):
+            copy_block(data, i, out, used + i - start)
+        else:
+            for k in range(i, end):
+                out[used + k - start] = data[k]
+    return used + end - start
+
+
+@njit(cache=True, nogil=True)
+def find_entity(data: Bytes, start: int, end: int, table: EntityTable) -> int:
+    """Return where the first entity begins in ``data[start:end]``; ``end`` where there is none."""
+    i = start
+    while i < end:
+        if i + BLOCK <= len(data):
+            likely = span_mask(data, i, _AMPERSAND, _AMPERSAND)
+            while likely:
+                place = i + lowest_bit(likely)
+                if place >= end or _read_entity(data, place, end, table)[0] > place:
+                    return int(min(place, end))
+                likely &= likely - np.uint64(1)
+            i += BLOCK
+        elif data[i] == _AMPERSAND and _read_entity(data, i, end, table)[0] > i:
+            return i
+        else:
+            i += 1
+    return end
+
+
+@njit(cache=True, nogil=True)
+def _read_entity(data: Bytes, place: int, end: int, table: EntityTable) -> tuple[int, np.uint64, int]:
+    """Return where the entity that begins at ``place`` ends, its spelling and shape; ``place`` if there is none."""
+    stop = place + 1
+    while stop < min(end, place + _LONGEST) and _may_name(data[stop], stop == place + 1):
+        stop += 1
+    if stop >= end or data[stop] != _SEMICOLON:
+        return place, np.uint64(0), 0
+    if data[place + 1] == _HASH:
+        number = _read_number(data, place + 2, stop)
+        if number < 0:
+            return place, np.uint64(0), 0
+        if number < 256:
+            return stop + 1, table.numbers[number], int(table.number_shapes[number])
+        word, size = _encode(number)
+        return stop + 1, word, size | (size > 0) << 4
+    key = hash_name(data, place + 1, stop)
+    slot = np.int64(key & _LAST_SLOT)
+    while table.keys[slot]:
+        if table.keys[slot] == key:
+            return stop + 1, table.spellings[slot], int(table.shapes[slot])
+        slot = (slot + 1) % _SLOTS
+    return place, np.uint64(0), 0
+
+
+@njit(inline="always")
+def _may_name(byte: int, first: bool) -> bool:
+    return 0x61 <= byte | 0x20 <= 0x7A or 0x30 <= byte <= 0x39 or (first and byte == _HASH)
+
+
+@njit(cache=True, nogil=True)
+def _read_number(data: Bytes, start: int, end: int) -> int:
+    """Return the decimal or hexadecimal number, at most one past the last code point; -1 where it is none."""
+    base = 16 if start < end and data[start] | 0x20 == _X else 10
+    first = start + (base == 16)
+    number = 0 if first < end else -1
+    for k in range(first, end):
+        digit = int(data[k]) - 0x30 if data[k] <= 0x39 else int(data[k] | 0x20) - 0x57
+        if digit >= base:
+            return -1
+        number = min(number * base + digit, 0x110000)
+    return number
+
+
+@njit(cache=True, nogil=True)
+def _encode(point: int) -> tuple[np.uint64, int]:
+    """Return the UTF-8 of a code point from 256 on and its length; nothing for one that is no character."""
+    if 0xD800 <= point <= 0xDFFF or point > 0x10FFFF:
+        point = 0xFFFD
+    if point & 0xFFFE == 0xFFFE or 0xFDD0 <= point <= 0xFDEF:
+        return np.uint64(0), 0
+    if point < 0x800:
+        return np.uint64(0xC0 | point >> 6 | (0x80 | point & 0x3F) << 8), 2
+    if point < 0x10000:
+        tail = (0x80 | point >> 6 & 0x3F) << 8 | (0x80 | point & 0x3F) << 16
+        return np.uint64(0xE0 | point >> 12 | tail), 3
+    tail = (0x80 | point >> 12 & 0x3F) << 8 | (0x80 | point >> 6 & 0x3F) << 16 | (0x80 | point & 0x3F) << 24
+    return np.uint64(0xF0 | point >> 18 | tail), 4
