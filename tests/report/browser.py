@@ -31,13 +31,16 @@ class Browser:
         self.command("Emulation.setScriptExecutionDisabled", value=not scripts)
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.command("Emulation.setEmulatedMedia", features=scheme)
-        self.command(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
-        )
+        self.resize(width, height)
         self.driver.get("about:blank")
         self.driver.get_log("performance")
         self.driver.get_log("browser")
         self.driver.get(page.as_uri())
+
+    def resize(self, width: int, height: int = 900) -> None:
+        self.command(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
+        )
 
     def command(self, name: str, **values: Any) -> Any:
         return self.driver.execute_cdp_cmd(name, values)

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and 
 Factory = Callable[..., tuple[dict[str, Any], list[WindowRecord]]]
 KINDS = ("extraction", "several", "contamination", "comparison")
 WIDTHS = (400, 800, 1280)
+GALLERY = sorted((Path(__file__).parents[2] / "reports" / "gallery").glob("*.html"))
 ODD_ATTRIBUTES = """
 return [...document.querySelectorAll('*')].flatMap(e => [...e.attributes]).filter(a =>
   a.name.startsWith('on') || ['src', 'style', 'srcdoc', 'action'].includes(a.name)
@@ -67,12 +68,33 @@ def test_nothing_is_loaded_and_nothing_complains(chromium: Browser, pages: dict[
     assert chromium.run("return document.scripts.length") == 0
 
 
+def wider_than_the_window(chromium: Browser, page: Path, before: str = "") -> list[int]:
+    """Return the widths at which a page with everything unfolded scrolls sideways."""
+    chromium.open(page)
+    chromium.run("document.querySelectorAll('details').forEach(d => d.open = true);" + before)
+    wider = []
+    for width in range(320, 1281, 40):
+        chromium.resize(width)
+        if chromium.run("return document.documentElement.scrollWidth") > width:
+            wider.append(width)
+    return wider
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_sideways_scrolling(chromium: Browser, pages: dict[str, Path], kind: str) -> None:
-    for width in WIDTHS:
-        chromium.open(pages[kind], width=width)
-        chromium.run("document.querySelectorAll('details').forEach(d => d.open = true)")
-        assert chromium.run("return document.documentElement.scrollWidth") <= width, width
+    assert wider_than_the_window(chromium, pages[kind]) == []
+
+
+@pytest.mark.parametrize("page", GALLERY, ids=[page.stem for page in GALLERY])
+def test_no_sideways_scrolling_in_the_gallery(chromium: Browser, page: Path) -> None:
+    assert wider_than_the_window(chromium, page) == []
+
+
+@pytest.mark.parametrize("page", GALLERY, ids=[page.stem for page in GALLERY])
+def test_no_name_is_too_long(chromium: Browser, page: Path) -> None:
+    names = "tbody th:not(.num), .facts dd, .exhibit header > *, h1, h3, caption"
+    rename = f"document.querySelectorAll('{names}').forEach(e => {{ e.textContent = 'x'.repeat(150) }})"
+    assert wider_than_the_window(chromium, page, rename) == []
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from memaudit.cli import app
 from memaudit.errors import InputError
 from memaudit.records import Shown, WindowRecord
-from memaudit.report.compare import compare, render_comparison
+from memaudit.report.compare import _prompts, compare, render_comparison
 from memaudit.runs import RunDirectory
 from tests.report.pages import OURS, Page
 
@@ -77,6 +77,19 @@ def test_the_page_shows_every_answer_to_the_same_prompt(runs: list[Path]) -> Non
     assert "recited word for word" in text
     assert "memaudit audit models/gpt" in text
     assert len(page.encode()) < 400_000
+
+
+def test_what_the_best_model_recites_alone_comes_first(runs: list[Path]) -> None:
+    for given in (runs, runs[::-1]):
+        found = compare(given)
+        best = max(found.contenders, key=lambda c: c.primary["train"]["hits"])
+        assert best.name == "gpt-9000"
+        title, rule, prompts = _prompts(found.contenders)[0]
+        assert title == "Where they part ways"
+        assert "that gpt-9000, which recites most, recites" in rule
+        recited = [[answer.name for answer in asked.answers if answer.recited] for asked in prompts]
+        assert recited[0] == ["gpt-9000"]
+        assert [len(names) for names in recited] == sorted(map(len, recited))
 
 
 def test_sizes_of_a_family_are_joined(runs: list[Path]) -> None:
