@@ -247,7 +247,9 @@ def _limits(plan: Mapping[str, Any], records: Records, decision: Decision) -> li
         limits.append("No held-out text was given: nothing says how often guessing alone would hit.")
     elif windows["matching"].startswith("not matched"):
         limits.append(f"Held-out text differs in kind from the training text ({windows['matching']}).")
-    limits += [f"{s['side']}: {s['count']} documents set aside: {s['reason']}." for s in windows["set_aside"]]
+    for aside in windows["set_aside"]:
+        documents = "document" if aside["count"] == 1 else "documents"
+        limits.append(f"{aside['side']}: {aside['count']:,} {documents} set aside: {aside['reason']}.")
     if windows["overlaps"]:
         limits.append(f"{len(windows['overlaps'])} held-out documents overlapped with the training text.")
     copies = plan["copies"]
