@@ -32,6 +32,21 @@ return [...document.querySelectorAll('*')].flatMap(e => [...e.attributes]).filte
   a.name.startsWith('on') || ['src', 'style', 'srcdoc', 'action'].includes(a.name)
   || (a.name === 'href' && !a.value.startsWith('#'))).map(a => a.name + '=' + a.value);
 """
+BROKEN_WORDS = r"""
+const broken = [];
+for (const element of document.querySelectorAll(arguments[0])) {
+  const texts = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+  for (let text; (text = texts.nextNode()); ) {
+    for (const word of text.data.matchAll(/[\p{L}\p{N}]+/gu)) {
+      const range = document.createRange();
+      range.setStart(text, word.index);
+      range.setEnd(text, word.index + word[0].length);
+      if (range.getClientRects().length > 1) broken.push(word[0]);
+    }
+  }
+}
+return broken;
+"""
 CHECKS = (Path(__file__).parent / "accessibility.js").read_text(encoding="utf-8")
 
 
@@ -88,6 +103,15 @@ def test_no_sideways_scrolling(chromium: Browser, pages: dict[str, Path], kind: 
 @pytest.mark.parametrize("page", GALLERY, ids=[page.stem for page in GALLERY])
 def test_no_sideways_scrolling_in_the_gallery(chromium: Browser, page: Path) -> None:
     assert wider_than_the_window(chromium, page) == []
+
+
+@pytest.mark.parametrize("page", GALLERY, ids=[page.stem for page in GALLERY])
+def test_no_word_of_a_heading_is_broken(chromium: Browser, page: Path) -> None:
+    chromium.open(page)
+    chromium.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+    for width in range(320, 1281, 40):
+        chromium.resize(width)
+        assert chromium.run(BROKEN_WORDS, "h1, h2, h3, h4, caption, dt, thead th") == [], width
 
 
 @pytest.mark.parametrize("page", GALLERY, ids=[page.stem for page in GALLERY])
