@@ -246,7 +246,10 @@ def _prompts(contenders: Sequence[Contender]) -> list[tuple[str, str, list[Asked
     others = [window for window in windows if not window[0].member]
     seed = contenders[0].report["options"]["seed"]
     apart = [w for w in members if len({r.extractable for r in w}) > 1]
-    best = max(range(len(contenders)), key=lambda k: (sum(w[k].extractable for w in members), k))
+    recited = [sum(w[k].extractable for w in members) for k in range(len(contenders))]
+    best = max(range(len(contenders)), key=lambda k: (recited[k], k))
+    name = contenders[best].name
+    most = "most" if recited.count(recited[best]) == 1 else "as many as any"
     apart.sort(key=lambda w: (not w[best].extractable, sum(r.extractable for r in w), w[0].index))
     lot = random.Random(seed).sample(members, min(PROMPTS["sample"], len(members)))
     near = sorted(others, key=lambda w: (*(-s for s in max(map(severity, w))), w[0].index))
@@ -254,7 +257,7 @@ def _prompts(contenders: Sequence[Contender]) -> list[tuple[str, str, list[Asked
         (
             "Where they part ways",
             f"{min(len(apart), PROMPTS['apart'])} of {len(apart):,} training windows that some models recite and others"
-            f" do not, those first that {contenders[best].name}, which recites most, recites and the fewest others do.",
+            f" do not, those first that {name}, which recites {most}, recites and the fewest others do.",
             apart[: PROMPTS["apart"]],
         ),
         (

@@ -7,16 +7,27 @@ Words are little-endian, as on every machine that numba compiles for by default.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numba.extending
+import numpy as np
 from llvmlite import ir
 from numba import types
+from numpy.typing import NDArray
+
+Number = TypeVar("Number", np.uint8, np.int64, np.uint64)
 
 BLOCK = 64
 _BYTE, _WORD, _LANES = ir.IntType(8), ir.IntType(64), ir.VectorType(ir.IntType(8), BLOCK)
 _FLAGS, _WORDS = ir.VectorType(ir.IntType(1), BLOCK), ir.VectorType(_WORD, 8)
 _ONE_EACH = 0x0101010101010101
+
+
+def read_only(array: NDArray[Number]) -> NDArray[Number]:
+    """Return a view that all kernels take as one type, whether the array came from memory or a file."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
 
 
 def intrinsic(emitter: Callable[..., Any]) -> Any:

@@ -1,7 +1,7 @@
 """HTML entities resolved in UTF-8: a page that was saved as HTML writes ``don&#39;t`` for ``don't``.
 
-Named references of HTML 5 that end in a semicolon, and numeric ones, are resolved as a browser does (`html.unescape` of
-the standard library); anything else stays as it is.
+References that end in a semicolon, by number or by a name of HTML 5, are resolved as `html.unescape` of the standard
+library does, and once more what that leaves: ``&amp;#39;`` is an apostrophe too. Anything else stays as it is.
 """
 
 from __future__ import annotations
@@ -15,40 +15,57 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from memaudit.text.blocks import BLOCK, copy_block, lowest_bit, span_mask, store_word
+from memaudit.text.blocks import BLOCK, copy_block, lowest_bit, read_only, span_mask, store_word
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
+Int32s = NDArray[np.int32]
 
-NOTHING = "\u200b"
-"""What fills the room of an entity behind its character where places must stay: the skeleton drops it."""
-_LONGEST = 34
-"""Bytes of the longest entity; a reference to a character has no more of them in UTF-8 but for two."""
+TIMES = 2
+"""How often a text is taken for escaped."""
+_SHORTEST = 4
+"""Bytes of the shortest entity."""
 _SLOTS = 1 << 13
 _AMPERSAND, _HASH, _SEMICOLON, _X = ord("&"), ord("#"), ord(";"), ord("x")
 _SEED, _PRIME, _LAST_SLOT = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3), np.uint64(_SLOTS - 1)
-_FILL = int.from_bytes(NOTHING.encode(), "little")
 
 
 class EntityTable(NamedTuple):
-    """What references stand for, as up to eight bytes of UTF-8, the first lowest, and how many bytes and characters."""
+    """What references stand for: up to eight bytes of UTF-8, the first lowest, and how many."""
 
     keys: NDArray[np.uint64]
     """Shape [slots]: FNV-1a of the names, each in the first free slot from the one that its lowest bits say."""
     spellings: NDArray[np.uint64]
     """Shape [slots]."""
-    shapes: NDArray[np.uint8]
-    """Shape [slots]: bytes, and characters times 16."""
+    sizes: NDArray[np.uint8]
+    """Shape [slots]."""
     numbers: NDArray[np.uint64]
     """Shape [256]: spellings of the first numbers, some of which HTML reads as Windows-1252."""
-    number_shapes: NDArray[np.uint8]
+    number_sizes: NDArray[np.uint8]
     """Shape [256]."""
+
+
+class Origins(NamedTuple):
+    """The characters ``[start, end)`` of a text that those of a changed one, and what stands behind it, come from."""
+
+    starts: Ints | Int32s
+    """Shape [characters + 1]."""
+    ends: Ints | Int32s
+    """Shape [characters + 1]."""
+
+    def at(self, places: Ints | Int32s) -> Origins:
+        """Return those of some characters."""
+        return Origins(self.starts[places], self.ends[places])
+
+    def of(self, other: Origins) -> Origins:
+        """Return where the characters of a text come from that ``other`` leads to this one."""
+        return Origins(self.starts[other.starts], self.ends[other.ends - 1])
 
 
 @cache
 def entity_table() -> EntityTable:
     """Return the table of HTML 5."""
-    keys, spellings, shapes = np.zeros(_SLOTS, np.uint64), np.zeros(_SLOTS, np.uint64), np.zeros(_SLOTS, np.uint8)
+    keys, spellings, sizes = np.zeros(_SLOTS, np.uint64), np.zeros(_SLOTS, np.uint64), np.zeros(_SLOTS, np.uint8)
     for name, text in html5.items():
         if name.endswith(";"):
             key = _key(name[:-1])
@@ -56,9 +73,9 @@ def entity_table() -> EntityTable:
             while keys[slot]:
                 slot = (slot + 1) % _SLOTS
             keys[slot] = key
-            spellings[slot], shapes[slot] = _spelled(text)
-    numbers, number_shapes = zip(*(_spelled(html.unescape(f"&#{number};")) for number in range(256)), strict=True)
-    return EntityTable(keys, spellings, shapes, np.array(numbers, np.uint64), np.array(number_shapes, np.uint8))
+            spellings[slot], sizes[slot] = _spelled(text)
+    numbers, number_sizes = zip(*(_spelled(html.unescape(f"&#{number};")) for number in range(256)), strict=True)
+    return EntityTable(keys, spellings, sizes, np.array(numbers, np.uint64), np.array(number_sizes, np.uint8))
 
 
 def _key(name: str) -> int:
@@ -71,25 +88,71 @@ def _key(name: str) -> int:
 
 def _spelled(text: str) -> tuple[int, int]:
     raw = text.encode()
-    return int.from_bytes(raw, "little"), len(raw) | len(text) << 4
+    return int.from_bytes(raw, "little"), len(raw)
 
 
-def resolve(data: Bytes, offsets: Ints, *, in_place: bool = False) -> tuple[Bytes, Ints]:
+def resolve(data: Bytes, offsets: Ints) -> tuple[Bytes, Ints]:
     """Return texts with their entities resolved: the very arrays where there are none.
 
     Args:
         data: UTF-8 of the texts, end to end.
         offsets: Shape [texts + 1].
-        in_place: Keep every character's place: `NOTHING` fills the room of an entity.
     """
+    for _ in range(TIMES):
+        resolved = _resolve_once(data, offsets, np.empty((0, 4), np.int64))
+        if resolved is None:
+            break
+        data, offsets, _ = resolved
+    return data, offsets
+
+
+def resolve_text(data: Bytes) -> tuple[Bytes, Origins | None]:
+    """Return the UTF-8 of one text with its entities resolved, and where its characters come from; None: from there."""
+    origins = None
+    for _ in range(TIMES):
+        resolved = _resolve_once(data, np.array([0, len(data)]), np.empty((len(data) // _SHORTEST + 1, 4), np.int64))
+        if resolved is None:
+            break
+        found = _origins(_characters_before(data), _characters_before(resolved[0]), resolved[2])
+        data, origins = resolved[0], origins.of(found) if origins else found
+    return data, origins
+
+
+def _resolve_once(data: Bytes, offsets: Ints, edits: Ints) -> tuple[Bytes, Ints, Ints] | None:
+    """Return resolved texts, where each begins, and the edits there was room to note; None if there are none."""
     table = entity_table()
+    data, offsets = read_only(data), read_only(offsets)
     if find_entity(data, offsets[0], offsets[-1], table) == offsets[-1]:
-        return data, offsets
-    # Filled up, an entity has at most three bytes for each of its own; otherwise six for five: &nGt; is two characters.
+        return None
     size = int(offsets[-1] - offsets[0])
-    room = (3 * size if in_place else size + size // 5) + BLOCK
-    resolved, ends = np.empty(room, np.uint8), np.zeros_like(offsets)
-    return resolved[: resolve_texts(data, offsets, table, in_place, resolved, ends)], ends
+    # Only &nGt; and &nLt; grow, from five bytes to six; up to a block is written too much.
+    resolved, ends = np.empty(size + size // 5 + BLOCK, np.uint8), np.zeros_like(offsets)
+    used, noted = resolve_texts(data, offsets, table, resolved, ends, edits)
+    return resolved[:used], ends, edits[:noted]
+
+
+def _characters_before(data: Bytes) -> Ints:
+    """Return how many characters begin before each byte, and in all; shape [bytes + 1]."""
+    counts: Ints = np.concatenate([[0], np.cumsum(data & 0xC0 != 0x80)]).astype(np.int64)
+    return counts
+
+
+def _origins(before: Ints, after: Ints, edits: Ints) -> Origins:
+    """Return the characters that those of a resolved text come from.
+
+    Args:
+        before: `_characters_before` of the text as it was.
+        after: Those of the resolved one.
+        edits: From the one to the other, as `resolve_texts` notes them.
+    """
+    first, last, begin, end = (side[edits[:, k]] for k, side in enumerate((before, before, after, after)))
+    shifts = np.zeros(after[-1] + 1, np.int64)
+    np.add.at(shifts, end, (last - first) - (end - begin))
+    starts = np.arange(len(shifts)) + np.cumsum(shifts)
+    ends = np.append(starts[1:], starts[-1] + 1)
+    double = end - begin == 2  # of two characters both come from the whole
+    starts[begin[double] + 1], ends[begin[double]] = first[double], last[double]
+    return Origins(starts, ends)
 
 
 @njit(inline="always")
@@ -102,26 +165,31 @@ def _hash(data: Bytes, start: int, end: int) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
-def resolve_texts(data: Bytes, offsets: Ints, table: EntityTable, in_place: bool, out: Bytes, ends: Ints) -> int:
-    """Write the resolved texts and where each ends; return how many bytes these are."""
-    used = 0
+def resolve_texts(
+    data: Bytes, offsets: Ints, table: EntityTable, out: Bytes, ends: Ints, edits: Ints
+) -> tuple[int, int]:
+    """Write the resolved texts, where each ends, and if there is room the edits.
+
+    An edit is where an entity begins and ends in ``data``, and where what it stands for begins and ends in ``out``.
+    Returns how many bytes and edits were written.
+    """
+    used, noted = 0, 0
     for text in range(len(offsets) - 1):
         i, end = offsets[text], offsets[text + 1]
         while i < end:
             place = find_entity(data, i, end, table)
             used = _copy(data, i, place, out, used)
+            i = place
             if place < end:
-                i, word, shape = _read_entity(data, place, end, table)
+                i, word, size = _read_entity(data, place, end, table)
                 store_word(out, used, word)
-                used += shape & 15
-                if in_place:
-                    for _ in range(i - place - (shape >> 4)):
-                        store_word(out, used, np.uint64(_FILL))
-                        used += 3
-            else:
-                i = end
+                if len(edits):
+                    edits[noted, 0], edits[noted, 1] = place, i
+                    edits[noted, 2], edits[noted, 3] = used, used + size
+                    noted += 1
+                used += size
         ends[text + 1] = used
-    return used
+    return used, noted
 
 
 @njit(inline="always")
@@ -158,9 +226,9 @@ def find_entity(data: Bytes, start: int, end: int, table: EntityTable) -> int:
 
 @njit(cache=True, nogil=True)
 def _read_entity(data: Bytes, place: int, end: int, table: EntityTable) -> tuple[int, np.uint64, int]:
-    """Return where the entity that begins at ``place`` ends, its spelling and shape; ``place`` if there is none."""
+    """Return where the entity that begins at ``place`` ends, its spelling and size; ``place`` if there is none."""
     stop = place + 1
-    while stop < min(end, place + _LONGEST) and _may_name(data[stop], stop == place + 1):
+    while stop < end and _may_name(data[stop], stop == place + 1):
         stop += 1
     if stop >= end or data[stop] != _SEMICOLON:
         return place, np.uint64(0), 0
@@ -169,14 +237,14 @@ def _read_entity(data: Bytes, place: int, end: int, table: EntityTable) -> tuple
         if number < 0:
             return place, np.uint64(0), 0
         if number < 256:
-            return stop + 1, table.numbers[number], int(table.number_shapes[number])
+            return stop + 1, table.numbers[number], int(table.number_sizes[number])
         word, size = _encode(number)
-        return stop + 1, word, size | (size > 0) << 4
+        return stop + 1, word, size
     key = _hash(data, place + 1, stop)
     slot = np.int64(key & _LAST_SLOT)
     while table.keys[slot]:
         if table.keys[slot] == key:
-            return stop + 1, table.spellings[slot], int(table.shapes[slot])
+            return stop + 1, table.spellings[slot], int(table.sizes[slot])
         slot = (slot + 1) % _SLOTS
     return place, np.uint64(0), 0
 

@@ -13,8 +13,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from memaudit.text.blocks import BLOCK, lowest_bit, span_mask
-from memaudit.text.entities import resolve
+from memaudit.text.blocks import BLOCK, lowest_bit, read_only, span_mask
+from memaudit.text.entities import Origins, resolve, resolve_text
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -25,17 +25,27 @@ _RUN = re.compile(r"\S+")
 _BETWEEN = re.compile(f"(?<=[^{BLANKS}])[{BLANKS}]+(?=[^{BLANKS}])")
 
 
-def documents_as_seen(data: Bytes, offsets: Ints, *, in_place: bool = False) -> tuple[Bytes, Ints]:
+def documents_as_seen(data: Bytes, offsets: Ints) -> tuple[Bytes, Ints]:
     """Return documents as they are seen, most often the very arrays that were given.
 
     Args:
         data: UTF-8 of the documents, end to end.
         offsets: Shape [documents + 1].
-        in_place: Keep every character's place.
     """
-    data, offsets = resolve(data, offsets, in_place=in_place)
-    raw, bounds = data.data, offsets.tolist()
-    place, last, lengths = find_blank(data, bounds[0], bounds[-1]), bounds[0], np.diff(offsets)
+    return _without_blanks(*resolve(data, offsets))
+
+
+def text_as_seen(data: Bytes) -> tuple[Bytes, Origins | None]:
+    """Return the UTF-8 of one text as it is seen, and where its characters come from; None: each from its place."""
+    resolved, origins = resolve_text(data)
+    seen, _ = _without_blanks(resolved, np.array([0, len(resolved)]))
+    return seen, origins
+
+
+def _without_blanks(data: Bytes, offsets: Ints) -> tuple[Bytes, Ints]:
+    """Return documents with a space for each blank that sets words apart: as many characters."""
+    view, raw, bounds = read_only(data), data.data, offsets.tolist()
+    place, last, lengths = find_blank(view, bounds[0], bounds[-1]), bounds[0], np.diff(offsets)
     if place == bounds[-1]:
         return data, offsets
     pieces: list[bytes | memoryview] = []
@@ -46,7 +56,7 @@ def documents_as_seen(data: Bytes, offsets: Ints, *, in_place: bool = False) -> 
         seen = _RUN.sub(_spaced, text).encode("utf-8", "surrogateescape")
         pieces += [raw[last:start], seen]
         lengths[document], last = len(seen), end
-        place = find_blank(data, end, bounds[-1])
+        place = find_blank(view, end, bounds[-1])
     whole = b"".join([*pieces, raw[last : bounds[-1]]])
     return np.frombuffer(whole, np.uint8), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 

@@ -12,17 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memaudit.text.blocks import BLOCK
+from memaudit.text.blocks import BLOCK, read_only
+from memaudit.text.entities import Origins
 from memaudit.text.folding import FOLDING
-from memaudit.text.seen import documents_as_seen
+from memaudit.text.seen import documents_as_seen, text_as_seen
 from memaudit.text.word_kernels import ALONE_END, SLACK, find_edges, fold_text, hash_documents, hash_spans
-
-Number = TypeVar("Number", np.uint8, np.int64, np.uint64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,14 +43,13 @@ class Words:
 def words_of(text: str) -> Words:
     """Return the words of one text with the way back to it."""
     buffer, origins, edges = _cut(text)
-    used, count = len(origins) - 1, len(edges) // 2
+    used, count = len(origins.starts) - 1, len(edges) // 2
     hashes = np.empty(count, np.uint64)
     hash_spans(buffer, edges, count, hashes, 0)
-    lasts = np.maximum.reduceat(origins, edges)[::2]
     return Words(
         hashes,
-        starts=np.minimum.reduceat(origins, edges)[::2].astype(np.int64),
-        ends=np.maximum(lasts + 1, origins[edges[1::2]]).astype(np.int64),
+        starts=np.minimum.reduceat(origins.starts, edges)[::2].astype(np.int64),
+        ends=np.maximum(np.maximum.reduceat(origins.ends, edges)[::2], origins.starts[edges[1::2]]).astype(np.int64),
         texts=[word for word in buffer[:used].tobytes().decode().split("\0") if word],
     )
 
@@ -62,9 +59,9 @@ def spans_of(text: str, runs: Iterable[tuple[int, int]]) -> list[tuple[int, int]
     _, origins, edges = _cut(text)
     spans = []
     for first, last in runs:
-        start, end = origins[edges[2 * first] : edges[2 * first + 1]], edges[2 * last - 1]
-        inner = origins[edges[2 * last - 2] : end].max() + 1
-        spans.append((int(start.min()), int(max(inner, origins[end]))))
+        begin, end = edges[2 * last - 2], edges[2 * last - 1]
+        start = origins.starts[edges[2 * first] : edges[2 * first + 1]].min()
+        spans.append((int(start), int(max(origins.ends[begin:end].max(), origins.starts[end]))))
     return spans
 
 
@@ -95,17 +92,17 @@ def encode_texts(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.in
     return np.frombuffer(bytearray().join(pieces), np.uint8), offsets
 
 
-def _cut(text: str) -> tuple[NDArray[np.uint8], NDArray[np.int32], NDArray[np.int32]]:
-    """Return the folded bytes of a text, the character each comes from, and where words begin and end in them."""
-    raw, bounds = encode_texts([text])
-    data = read_only(documents_as_seen(read_only(raw), bounds, in_place=True)[0])
+def _cut(text: str) -> tuple[NDArray[np.uint8], Origins, NDArray[np.int32]]:
+    """Return the folded bytes of a text, what each comes from, and where words begin and end in them."""
+    data, origins = text_as_seen(read_only(encode_texts([text])[0]))
+    characters = len(origins.starts) - 1 if origins else len(text)
     while True:
-        buffer, origins = _fold_all(data, len(text))
+        buffer, places = _fold_all(data, characters)
         if not FOLDING.fill_wanted():
             break
-    edges = np.empty(len(origins) + 1, np.int32)
-    count = find_edges(buffer, len(origins) - 1, edges)
-    return buffer, origins, edges[: 2 * count]
+    edges = np.empty(len(places) + 1, np.int32)
+    count = find_edges(buffer, len(places) - 1, edges)
+    return buffer, origins.at(places) if origins else Origins(places, places + 1), edges[: 2 * count]
 
 
 def _fold_all(data: NDArray[np.uint8], characters: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
@@ -120,10 +117,3 @@ def _fold_all(data: NDArray[np.uint8], characters: int) -> tuple[NDArray[np.uint
     if state[ALONE_END] == used:
         origins[used - 1] = characters
     return buffer, origins[: used + 1]
-
-
-def read_only(array: NDArray[Number]) -> NDArray[Number]:
-    """Return a view that all kernels take as one type, whether the array came from memory or a file."""
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view

@@ -60,6 +60,13 @@ def joined(pieces: list[tuple[str, str]]) -> str:
     return "".join(word + gap for word, gap in pieces)
 
 
+@pytest.mark.parametrize("entity", ["&eacute;", "&#233;", "&amp;eacute;", "&amp;amp;", "&nbsp;"])
+def test_a_span_that_ends_in_an_entity_is_counted_wherever_it_is_cut(entity: str) -> None:
+    text = f"we met in the old caf{entity} by the river"
+    for end in range(len("we met in"), len(text) + 1):
+        assert counted(text[:end], text, "another text") == (1, 1), text[:end]
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.lists(spaced, min_size=1, max_size=4), spaced.filter(len))
 def test_copies_are_those_counted_by_hand(documents: list[list[tuple[str, str]]], span: list[tuple[str, str]]) -> None:

@@ -8,30 +8,53 @@ from html.entities import html5
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from memaudit.text.entities import NOTHING, entity_table, resolve
+from memaudit.text.entities import entity_table, resolve, resolve_text
 from memaudit.text.words import encode_texts
 
 NAMES = [name for name in html5 if name.endswith(";")]
 
 
-def resolved(*texts: str, in_place: bool = False) -> list[str]:
-    data, ends = resolve(*encode_texts(texts), in_place=in_place)
+def resolved(*texts: str) -> list[str]:
+    data, ends = resolve(*encode_texts(texts))
     return [data[a:b].tobytes().decode() for a, b in pairwise(ends)]
 
 
+def one(text: str) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+    data, origins = resolve_text(encode_texts([text])[0])
+    places = np.arange(len(text) + 1)
+    return data, *(origins or (places, places + 1))
+
+
+WHOLE = re.compile("&(?:" + "|".join(map(re.escape, NAMES)) + r"|#[0-9]+;|#[xX][0-9a-fA-F]+;)")
+
+
 def oracle(text: str) -> str:
-    """What the standard library makes of the references that end in a semicolon and have a name it knows."""
-    whole = re.compile("&(?:" + "|".join(map(re.escape, NAMES)) + r"|#[0-9]{1,31};|#[xX][0-9a-fA-F]{1,30};)")
-    return whole.sub(lambda match: html.unescape(match[0]), text)
+    """What the standard library makes of the references that end in a semicolon and have a name it knows, twice."""
+    for _ in range(2):
+        text = WHOLE.sub(lambda match: html.unescape(match[0]), text)
+    return text
+
+
+def origins(text: str) -> list[tuple[str, int, int]]:
+    """Each character that the standard library leaves and where in the text it comes from, as for one escape."""
+    found, at = [], 0
+    for match in WHOLE.finditer(text):
+        found += [(text[i], i, i + 1) for i in range(at, match.start())]
+        found += [(character, match.start(), match.end()) for character in html.unescape(match[0])]
+        at = match.end()
+    return found + [(text[i], i, i + 1) for i in range(at, len(text))]
 
 
 def test_every_name_is_known() -> None:
     assert resolved(*(f"a&{name}b" for name in NAMES)) == [f"a{html5[name]}b" for name in NAMES]
     keys = entity_table().keys
     assert len(set(keys[keys > 0].tolist())) == len(NAMES)  # no two share a hash
+    assert all(5 * len(html5[name].encode()) <= 6 * (1 + len(name)) for name in NAMES)  # the room that is made
 
 
 def test_every_number_is_known() -> None:
@@ -61,12 +84,33 @@ def test_texts_are_read_as_the_standard_library_reads_them(documents: list[str])
     assert resolved(*documents) == [oracle(text) for text in documents]
 
 
-@given(texts)
+@given(st.lists(pieces, max_size=12).map("".join).filter(lambda text: "amp" not in text))
 @settings(deadline=None, max_examples=300)
-def test_places_stay_if_asked_to(documents: list[str]) -> None:
-    kept = resolved(*documents, in_place=True)
-    assert [text.replace(NOTHING, "") for text in kept] == [oracle(text) for text in documents]
-    assert [len(text) for text in kept] == [len(text) for text in documents]
+def test_every_character_knows_where_it_comes_from(text: str) -> None:
+    data, starts, ends = one(text)
+    expected = origins(text)
+    assert data.tobytes().decode() == "".join(character for character, _, _ in expected)
+    assert starts[:-1].tolist() == [start for _, start, _ in expected]
+    # What is left out belongs to the character before it.
+    assert all(end <= last for (_, _, end), last in zip(expected, ends, strict=False))
+
+
+@pytest.mark.parametrize("entity", ["&Afr;", "&nGt;", "&#9;", "&#65536;", "&#2;", "&amp;", "&amp;amp;", "&zopf;x"])
+@pytest.mark.parametrize("times", [1, 64, 65, 5000])
+def test_long_runs_fit(entity: str, times: int) -> None:
+    text = entity * times
+    assert resolved(text, text) == [oracle(text)] * 2
+    data, starts, ends = one(text)
+    assert data.tobytes().decode() == oracle(text)
+    assert starts[-1] == len(text)
+    assert (starts < ends).all()
+
+
+def test_an_entity_that_was_escaped_is_an_entity() -> None:
+    text = "a &amp;eacute; b"
+    data, starts, ends = one(text)
+    assert data.tobytes().decode() == "a é b"
+    assert list(zip(starts, ends, strict=True)) == [(0, 1), (1, 2), (2, 14), (14, 15), (15, 16), (16, 17)]
 
 
 def test_a_part_of_the_bytes_is_read_as_if_alone() -> None:

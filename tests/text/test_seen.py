@@ -10,15 +10,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from memaudit.text.entities import NOTHING
-from memaudit.text.seen import BLANKS, documents_as_seen, find_blank
-from memaudit.text.words import encode_texts, hash_words, words_of
+from memaudit.text.seen import BLANKS, documents_as_seen, find_blank, text_as_seen
+from memaudit.text.words import encode_texts, hash_words, spans_of, words_of
 
 
-def as_seen(*texts: str, in_place: bool = False) -> list[str]:
-    data, offsets = documents_as_seen(*encode_texts(texts), in_place=in_place)
+def as_seen(*texts: str) -> list[str]:
+    data, offsets = documents_as_seen(*encode_texts(texts))
     return [data[a:b].tobytes().decode() for a, b in pairwise(offsets)]
+
+
+def one(text: str) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+    data, origins = text_as_seen(encode_texts([text])[0])
+    places = np.arange(len(text) + 1)
+    return data, *(origins or (places, places + 1))
 
 
 def words(text: str) -> list[str]:
@@ -32,6 +38,9 @@ def words(text: str) -> list[str]:
         ("caf&eacute; &amp; bar", "café & bar"),
         ("a&nbsp;b", "a\u00a0b"),
         ("&#x54;he &#116;ruth", "The truth"),
+        ("don&amp;#39;t &amp;amp;amp;", "don't &amp;"),
+        ("the&#x2800;cat&#x2800;sat", "the cat sat"),
+        ("a&#x2800;&#x2800;word", "a  word"),
         ("AT&T; R&D", "AT&T; R&D"),
         ("&bogus; & ;", "&bogus; & ;"),
         ("the\u2800cat\u2800sat", "the cat sat"),
@@ -45,9 +54,10 @@ def words(text: str) -> list[str]:
 )
 def test_what_is_seen(text: str, seen: str) -> None:
     assert as_seen(text) == [seen]
-    (in_place,) = as_seen(text, in_place=True)
-    assert in_place.replace(NOTHING, "") == seen
-    assert len(in_place) == len(text)
+    data, starts, ends = one(text)
+    assert data.tobytes().decode() == seen
+    assert len(starts) == len(ends) == len(seen) + 1
+    assert (starts[-1], ends[-1]) == (len(text), len(text) + 1)
 
 
 @pytest.mark.parametrize("blank", BLANKS)
@@ -64,8 +74,11 @@ def test_a_page_saved_as_html_has_the_words_of_its_text() -> None:
     assert page[words_of(page).starts[place] :].startswith("best&quot;")
 
 
-ENTITIES = ["&amp;", "&#233;", "&#x1F600;", "&lt;p&gt;"]
-pieces = st.sampled_from([*BLANKS, *ENTITIES, "&", ";", " ", "a", "word", "é", "漢字", "\n"])
+HIDDEN = ["&#x2800;", "&#x1160;"]
+ENTITIES = ["&amp;", "&#233;", "&#x1F600;", "&lt;p&gt;", "&nbsp;", "&#2;", "&amp;#39;", "&frac12;", "&Afr;", "&nGt;"]
+ENTITIES += ["&Lmidot;", "&#39;", "&amp;amp;amp;"]
+PLAIN = ["&", ";", " ", "a", "word", "é", "漢字", "\n"]
+pieces = st.sampled_from([*BLANKS, *HIDDEN, *ENTITIES, *PLAIN])
 texts = st.lists(st.lists(pieces, max_size=12).map("".join), max_size=6)
 
 
@@ -76,6 +89,15 @@ def test_many_documents_are_read_as_each_alone(documents: list[str]) -> None:
     hashes, firsts = hash_words(*encode_texts(documents))
     alone = [words_of(text).hashes.tolist() for text in documents]
     assert [hashes[a:b].tolist() for a, b in pairwise(firsts)] == alone
+
+
+@given(st.lists(st.sampled_from([*ENTITIES, *PLAIN]), max_size=12).map("".join))
+@settings(deadline=None, max_examples=300)
+def test_every_word_is_found_again_where_it_is_said_to_stand(text: str) -> None:
+    found = words_of(text)
+    for word, start, end in zip(found.texts, found.starts, found.ends, strict=True):
+        assert word in words(text[start:end])
+    assert spans_of(text, [(i, i + 1) for i in range(len(found))]) == list(zip(found.starts, found.ends, strict=True))
 
 
 def test_plain_documents_are_not_copied() -> None:

@@ -7,6 +7,7 @@ which may be inside a word: only words that lie whole inside it are looked for.
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -25,6 +26,9 @@ MOST_INDEXED = 10**9
 """Characters of training text that are indexed in memory, at up to 16 bytes a word and the text itself."""
 NEIGHBOURHOOD = 64
 """Characters before a span that say whether it begins inside a word."""
+
+_ENTITY_CUT = re.compile("&(?:amp;)?#?[0-9A-Za-z]*$")
+"""What may begin an HTML entity that goes on behind the text, escaped or not."""
 
 Keys = NDArray[np.uint64]
 
@@ -123,11 +127,14 @@ def _filled(
 def whole_words(record: WindowRecord, text: str) -> Span:
     """Return a text that follows a window's prefix by the words that lie whole inside it.
 
-    A word at its start is cut if the prefix ends in a letter, one at its end may be if a letter could follow.
+    A word at its start is cut if the prefix ends in a letter, one at its end may be if a letter could follow, or if
+    what it ends in may begin an HTML entity.
     """
     before = record.prefix_text[-NEIGHBOURHOOD:] or ("a" if record.start else "")
     words = words_of(f"{before}{text}a")
-    inside = (words.starts >= len(before)) & (words.ends <= len(before) + len(text))
+    entity = _ENTITY_CUT.search(text)
+    end = len(before) + (entity.start() - 1 if entity else len(text))
+    inside = (words.starts >= len(before)) & (words.ends <= end)
     return Span(text, words.hashes[inside])
 
 

@@ -13,6 +13,7 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
+from memaudit.text.blocks import read_only
 from memaudit.text.read import located
 from memaudit.text.scan.batch import BATCH, BatchReader
 from memaudit.text.scan.kernel import scan_documents
@@ -21,7 +22,7 @@ from memaudit.text.scan.result import Candidate, Scan, keep_witnesses, natural_k
 from memaudit.text.scan.tally import new_tally
 from memaudit.text.specs import Source
 from memaudit.text.split import Cut
-from memaudit.text.words import encode_texts, hash_words, read_only, spans_of
+from memaudit.text.words import encode_texts, hash_words, spans_of
 
 TextOf = Callable[[int], str]
 
