@@ -107,7 +107,7 @@ def resolve(data: Bytes, offsets: Ints) -> tuple[Bytes, Ints]:
 
 
 def resolve_text(data: Bytes) -> tuple[Bytes, Origins | None]:
-    """Return the UTF-8 of one text with its entities resolved, and where its characters come from; None: from there."""
+    """Return the UTF-8 of one text with its entities resolved, and where its characters come from; None: as before."""
     origins = None
     for _ in range(TIMES):
         resolved = _resolve_once(data, np.array([0, len(data)]), np.empty((len(data) // _SHORTEST + 1, 4), np.int64))

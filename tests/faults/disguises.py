@@ -59,6 +59,7 @@ MORE: dict[str, Disguise] = {
     "typographic quotes and dashes": _mapped("'\"-", "\u2019\u201d\u2011"),
     "other spaces and line ends": lambda text: text.replace(" ", "\u2003\n"),
     "HTML entities": lambda text: text.replace("e", "&#101;").replace("'", "&apos;").replace('"', "&quot;"),
+    "HTML entities, escaped twice": lambda text: text.replace("o", "&amp;#111;").replace(" ", "&amp;nbsp;"),
     "braille blanks for spaces": lambda text: text.replace(" ", "\u2800"),
     "Hangul fillers for spaces": lambda text: text.replace(" ", "\u3164"),
     "all at once": lambda text: _between("\u200b", "\u0301")(_mapped("aceop", "асеор")(text.upper())),
