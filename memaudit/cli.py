@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -20,12 +19,11 @@ from memaudit.cli_index import index_app, trace
 from memaudit.cli_laws import counterfactual, laws
 from memaudit.cli_membership import Reference, ReferenceCorpus, asked_membership
 from memaudit.cli_plant import plant
-from memaudit.cli_shown import Redact, ShowPersonal, shown_texts, tell
+from memaudit.cli_shown import Redact, ShowPersonal, shown_texts, tell, tell_verdict
 from memaudit.cli_train import MaxExpand, Seed, Split, TextField, train_app
 
 if TYPE_CHECKING:
     from memaudit.audit.extraction.options import AuditOptions
-    from memaudit.audit.extraction.result import Audit
 
 app = typer.Typer(
     name="memaudit",
@@ -274,24 +272,7 @@ def audit(
             shown=shown_texts(redact, show_personal),
             progress=progress,
         )
-    _tell(result)
-
-
-def _tell(result: Audit) -> None:
-    """Print the outcome of an audit, and end with the exit code of its verdict."""
-    from memaudit.errors import Verdict
-    from memaudit.report.formats import print_report
-    from memaudit.report.github import publish
-    from memaudit.report.terminal import console, reader_may_leave
-
-    if result.notice:
-        tell(f"memaudit: {result.notice}", err=True)
-    with reader_may_leave():
-        print_report(result.shown_report, console())
-        for page in result.files:
-            tell(f"report: {page}")
-        publish(result.shown_report, os.environ)
-    raise Verdict(result.exit_code)
+    tell_verdict(result)
 
 
 def _audit_options(params: Mapping[str, Any]) -> AuditOptions:

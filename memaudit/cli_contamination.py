@@ -11,11 +11,11 @@ import typer
 from typer.core import TyperCommand, TyperOption
 
 import memaudit.cli_membership as asking
-from memaudit.cli_shown import Redact, ShowPersonal, shown_texts, tell
+from memaudit.cli_shown import Redact, ShowPersonal, shown_texts, tell, tell_verdict
 from memaudit.cli_train import MaxExpand, Split, TextField
 
 if TYPE_CHECKING:
-    from memaudit.audit.contamination.run import Contamination
+    pass
 
 Formats = Annotated[
     str, typer.Option("--format", metavar="LIST", help="html, junit, sarif, json, md; several with commas.")
@@ -148,7 +148,7 @@ def merge(
     """
     from memaudit.audit.contamination.run import merge
 
-    _tell(merge(runs, out, _names(formats)))
+    tell_verdict(merge(runs, out, _names(formats)))
 
 
 def baseline(
@@ -198,26 +198,7 @@ def _search(params: Mapping[str, Any]) -> None:
             progress=progress,
             **{name: params[name] for name in ("index", "out", "clean_split", "processes")},
         )
-    _tell(result)
-
-
-def _tell(result: Contamination) -> None:
-    """Print the outcome, tell GitHub where it listens, and end with the exit code of the verdict."""
-    import os
-
-    from memaudit.errors import Verdict
-    from memaudit.report.contamination_terminal import print_contamination
-    from memaudit.report.github import publish
-    from memaudit.report.terminal import console, reader_may_leave
-
-    if result.notice:
-        tell(f"memaudit: {result.notice}", err=True)
-    with reader_may_leave():
-        print_contamination(result.shown_report, console())
-        publish(result.report, os.environ)
-        for path in result.files:
-            tell(f"report: {path}")
-    raise Verdict(result.exit_code)
+    tell_verdict(result)
 
 
 def _refuse_expanded(arguments: Sequence[str], valued: Collection[str]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from memaudit.cli_shown import tell
+from memaudit.cli_shown import tell_verdict
 from memaudit.cli_train import Seed
 
 Results = Annotated[
@@ -57,10 +56,6 @@ def gap(
       memaudit gap suspect.jsonl open.jsonl --model suspect --control open --cutoff 2023-09-30 --out runs/gap
     """
     from memaudit.audit.gap.run import gap
-    from memaudit.errors import Verdict
-    from memaudit.report.formats import print_report
-    from memaudit.report.github import publish
-    from memaudit.report.terminal import console, reader_may_leave
 
     done = gap(
         results,
@@ -75,9 +70,4 @@ def gap(
         permutations=permutations,
         seed=seed,
     )
-    with reader_may_leave():
-        print_report(done.report, console())
-        for file in done.files:
-            tell(f"report: {file}")
-        publish(done.report, os.environ)
-    raise Verdict(done.exit_code)
+    tell_verdict(done)

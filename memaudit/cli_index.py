@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from memaudit.cli_shown import tell
+from memaudit.cli_shown import say, tell
 from memaudit.cli_train import MaxExpand, Split, TextField
 
 index_app = typer.Typer(
@@ -67,7 +67,7 @@ def build(
         split=split,
         max_expand=max_expand,
         skip_bad=skip_bad,
-        say=lambda line: tell(f"memaudit: {line}", err=True),
+        say=say,
     )
     rejected = index.manifest["corpus"].get("rejected", 0)
     skipped = f"; {rejected:,} records skipped" if rejected else ""
@@ -133,7 +133,7 @@ def trace(
     announce_compilation()
     opened, wanted = CorpusIndex.open(index), _text(text)
     if wanted is text and not any(map(str.isspace, text)):
-        tell(f"memaudit: no file is called {one_line(text, 80)}: it is read as a text", err=True)
+        say(f"no file is called {one_line(text, 80)}: it is read as a text")
     found = trace(opened, wanted, min_words=min_words, limit=limit)
     with reader_may_leave():
         if shown == "json":

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from memaudit.cli_shown import tell
+from memaudit.cli_shown import say, tell_run
 from memaudit.cli_train import Corpus, Seed, Split, TextField, Threads, VocabSize
 
 RunOut = Annotated[Path, typer.Option(metavar="DIR", help="Run directory: models, log, report.json, report.html.")]
@@ -56,8 +55,8 @@ def laws(
     flags = {name: call.params[name] for name in ("suffix", "seeds", "per_dose", "background", "epochs", "seed")}
     lists = {name: _numbers(call.params[name], name) for name in ("sizes", "doses", "contexts")}
     options = LawsOptions.for_family(family, **flags, **lists)
-    done = laws(out, corpus or (), options=options, threads=threads, formats=_names(formats), say=_say)
-    _show(done.report, done.files, done.notice)
+    done = laws(out, corpus or (), options=options, threads=threads, formats=_names(formats), say=say)
+    tell_run(done)
 
 
 def counterfactual(
@@ -92,24 +91,8 @@ def counterfactual(
 
     names = "models", "share", "size", "epochs", "vocab_size", "tokens", "text_field", "split", "seed"
     options = CounterfactualOptions.for_family(family, **{name: call.params[name] for name in names})
-    done = counterfactual(corpus, out, options=options, threads=threads, formats=_names(formats), say=_say)
-    _show(done.report, done.files, done.notice)
-
-
-def _show(report: Mapping[str, Any], files: Sequence[Path], notice: str) -> None:
-    from memaudit.report.formats import print_report
-    from memaudit.report.terminal import console, reader_may_leave
-
-    if notice:
-        _say(notice)
-    with reader_may_leave():
-        print_report(report, console())
-        for file in files:
-            tell(f"report: {file}")
-
-
-def _say(line: str) -> None:
-    tell(f"memaudit: {line}", err=True)
+    done = counterfactual(corpus, out, options=options, threads=threads, formats=_names(formats), say=say)
+    tell_run(done)
 
 
 def _names(listed: str) -> list[str]:

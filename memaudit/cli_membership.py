@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from memaudit.cli_shown import tell
+from memaudit.cli_shown import tell_verdict
 
 if TYPE_CHECKING:
     from memaudit.audit.membership.options import MembershipOptions
@@ -196,14 +196,9 @@ def asked_membership(params: Mapping[str, Any]) -> MembershipOptions | None:
 
 def ask_model(params: Mapping[str, Any]) -> None:
     """Ask the model, print the outcome, and end with the exit code of the verdict."""
-    import os
-
     from memaudit.audit.membership.run import membership
-    from memaudit.errors import Verdict
     from memaudit.models.load import load_model
-    from memaudit.report.formats import print_report
-    from memaudit.report.github import publish
-    from memaudit.report.terminal import announce_compilation, console, progress_bar, reader_may_leave
+    from memaudit.report.terminal import announce_compilation, progress_bar
 
     announce_compilation()
     load = partial(load_model, **{name: params[name] for name in ("device", "dtype", "allow_download")})
@@ -222,11 +217,4 @@ def ask_model(params: Mapping[str, Any]) -> None:
             progress=progress,
             load=load,
         )
-    if done.notice:
-        tell(f"memaudit: {done.notice}", err=True)
-    with reader_may_leave():
-        print_report(done.report, console())
-        publish(done.report, os.environ)
-        for path in done.files:
-            tell(f"report: {path}")
-    raise Verdict(done.exit_code)
+    tell_verdict(done)

@@ -1,13 +1,14 @@
-"""Flags that say what may be shown of texts, the same for every command that writes a report."""
+"""What commands that write a report share: flags that say what may be shown of texts, and how an outcome is told."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
+    from memaudit.audit.completed import CompletedRun, JudgedRun
     from memaudit.records import Shown
 
 LONGEST = 10_000
@@ -42,6 +43,36 @@ def tell(line: str, *, err: bool = False) -> None:
     from memaudit.errors import one_line
 
     typer.echo(one_line(line, LONGEST), err=err)
+
+
+def say(line: str) -> None:
+    """Print what the user should know on stderr."""
+    tell(f"memaudit: {line}", err=True)
+
+
+def tell_run(run: CompletedRun) -> None:
+    """Print what a run found and where its files are; on GitHub, annotate what has a verdict."""
+    from memaudit.audit.completed import JudgedRun
+    from memaudit.report.formats import print_report
+    from memaudit.report.github import publish
+    from memaudit.report.terminal import console, reader_may_leave
+
+    if run.notice:
+        say(run.notice)
+    with reader_may_leave():
+        print_report(run.shown_report, console())
+        for file in run.files:
+            tell(f"report: {file}")
+        if isinstance(run, JudgedRun):
+            publish(run.shown_report, os.environ)
+
+
+def tell_verdict(run: JudgedRun) -> NoReturn:
+    """Tell of a run as `tell_run` does, and end with the exit code of its verdict."""
+    from memaudit.errors import Verdict
+
+    tell_run(run)
+    raise Verdict(run.exit_code)
 
 
 def in_ci() -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,19 +19,6 @@ MODELS = "models"
 """Folder of a run that holds its models."""
 TRAINING: dict[str, dict[str, Any]] = {"gpt": {"batch_size": 4, "context_length": 256}, "rnn": {}}
 """Small steps: what little text there is must give many of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Suite:
-    """A finished run that trained its own models."""
-
-    folder: Path
-    report: dict[str, Any]
-    """What report.json holds."""
-    files: list[Path]
-    """What was written beside it."""
-    notice: str
-    """What the user should know about how the log was found; empty as a rule."""
 
 
 def check_sizes(family: Family, sizes: Sequence[int], asked: int = 0) -> None:

@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import types
 from numpy.typing import NDArray
 
-Number = TypeVar("Number", np.uint8, np.int64, np.uint64)
+Number = TypeVar("Number", bound=np.generic)
 
 BLOCK = 64
 _BYTE, _WORD, _LANES = ir.IntType(8), ir.IntType(64), ir.VectorType(ir.IntType(8), BLOCK)
@@ -23,9 +23,13 @@ _FLAGS, _WORDS = ir.VectorType(ir.IntType(1), BLOCK), ir.VectorType(_WORD, 8)
 _ONE_EACH = 0x0101010101010101
 
 
-def read_only(array: NDArray[Number]) -> NDArray[Number]:
-    """Return a view that all kernels take as one type, whether the array came from memory or a file."""
-    view = np.ascontiguousarray(array).view()
+def read_only(array: NDArray[Any], dtype: type[Number]) -> NDArray[Number]:
+    """Return a view of one type, as a memory map has it: numba compiles a kernel for each type of array.
+
+    Raises:
+        TypeError: If the values need not fit ``dtype``.
+    """
+    view = np.ascontiguousarray(array.astype(dtype, casting="safe", copy=False)).view(np.ndarray)
     view.flags.writeable = False
     return view
 

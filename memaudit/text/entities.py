@@ -121,7 +121,7 @@ def resolve_text(data: Bytes) -> tuple[Bytes, Origins | None]:
 def _resolve_once(data: Bytes, offsets: Ints, edits: Ints) -> tuple[Bytes, Ints, Ints] | None:
     """Return resolved texts, where each begins, and the edits there was room to note; None if there are none."""
     table = entity_table()
-    data, offsets = read_only(data), read_only(offsets)
+    data, offsets = read_only(data, np.uint8), read_only(offsets, np.int64)
     if find_entity(data, offsets[0], offsets[-1], table) == offsets[-1]:
         return None
     size = int(offsets[-1] - offsets[0])

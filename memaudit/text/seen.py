@@ -44,7 +44,7 @@ def text_as_seen(data: Bytes) -> tuple[Bytes, Origins | None]:
 
 def _without_blanks(data: Bytes, offsets: Ints) -> tuple[Bytes, Ints]:
     """Return documents with a space for each blank that sets words apart: as many characters."""
-    view, raw, bounds = read_only(data), data.data, offsets.tolist()
+    view, raw, bounds = read_only(data, np.uint8), data.data, offsets.tolist()
     place, last, lengths = find_blank(view, bounds[0], bounds[-1]), bounds[0], np.diff(offsets)
     if place == bounds[-1]:
         return data, offsets

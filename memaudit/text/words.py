@@ -75,8 +75,8 @@ def hash_words(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[NDA
     Returns:
         Hashes (never 0; those of `words_of`), shape [words], and where each text's begin, shape [texts + 1].
     """
-    data, offsets = documents_as_seen(read_only(data), read_only(offsets))
-    data, offsets = read_only(data), read_only(offsets)
+    data, offsets = documents_as_seen(data, offsets)
+    data, offsets = read_only(data, np.uint8), read_only(offsets, np.int64)
     hashes, firsts, next_text = np.empty(len(data) // 4 + BLOCK, np.uint64), np.zeros(len(offsets), np.int64), 0
     while next_text < len(offsets) - 1:
         hashes, next_text = hash_documents(data, offsets, FOLDING.table, hashes, firsts, next_text)
@@ -94,7 +94,8 @@ def encode_texts(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.in
 
 def _cut(text: str) -> tuple[NDArray[np.uint8], Origins, NDArray[np.int32]]:
     """Return the folded bytes of a text, what each comes from, and where words begin and end in them."""
-    data, origins = text_as_seen(read_only(encode_texts([text])[0]))
+    seen, origins = text_as_seen(encode_texts([text])[0])
+    data = read_only(seen, np.uint8)
     characters = len(origins.starts) - 1 if origins else len(text)
     while True:
         buffer, places = _fold_all(data, characters)

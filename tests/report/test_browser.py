@@ -89,10 +89,15 @@ def test_nothing_is_loaded_and_nothing_complains(chromium: Browser, pages: dict[
     assert chromium.run("return document.scripts.length") == 0
 
 
+def open_unfolded(chromium: Browser, page: Path, **window: Any) -> None:
+    chromium.open(page, **window)
+    chromium.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+
+
 def wider_than_the_window(chromium: Browser, page: Path, before: str = "") -> list[int]:
     """Return the widths at which a page with everything unfolded scrolls sideways."""
-    chromium.open(page)
-    chromium.run("document.querySelectorAll('details').forEach(d => d.open = true);" + before)
+    open_unfolded(chromium, page)
+    chromium.run(before)
     wider = []
     for width in NARROW_TO_WIDE:
         chromium.resize(width)
@@ -113,8 +118,7 @@ def test_no_sideways_scrolling_in_the_gallery(chromium: Browser, page: Path) -> 
 
 @pytest.mark.parametrize("page", GALLERY, ids=[page.stem for page in GALLERY])
 def test_no_word_of_a_heading_is_broken(chromium: Browser, page: Path) -> None:
-    chromium.open(page)
-    chromium.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+    open_unfolded(chromium, page)
     for width in NARROW_TO_WIDE:
         chromium.resize(width)
         assert chromium.run(BROKEN_WORDS, "h1, h2, h3, h4, caption, dt, thead th") == [], width
@@ -131,8 +135,7 @@ def test_no_name_is_too_long(chromium: Browser, page: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_accessible_by_computed_styles(chromium: Browser, pages: dict[str, Path], kind: str, dark: bool) -> None:
     for width in (WIDTHS[0], WIDTHS[-1]):
-        chromium.open(pages[kind], width=width, dark=dark)
-        chromium.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+        open_unfolded(chromium, pages[kind], width=width, dark=dark)
         assert chromium.run(CHECKS) == [], (kind, width)
 
 

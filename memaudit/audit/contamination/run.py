@@ -17,6 +17,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from memaudit.audit.completed import JudgedRun
 from memaudit.audit.contamination.benchmark import Benchmark, read_benchmark
 from memaudit.audit.contamination.clean_split import split_targets, write_clean_split
 from memaudit.audit.contamination.evidence import ItemRecord, Judgement, conclude
@@ -25,17 +26,15 @@ from memaudit.audit.contamination.judgement import needles_of
 from memaudit.audit.contamination.scan_log import check_scans, common_plan, refuse_change
 from memaudit.audit.contamination.scores import read_scores
 from memaudit.audit.contamination.workers import Work, in_workers
-from memaudit.audit.judged import JudgedRun
 from memaudit.baseline import read_baseline
 from memaudit.errors import InputError, RunError
 from memaudit.files import compact_json, strict_json, write_atomic
 from memaudit.provenance import versions
-from memaudit.records import SHOWN, Shown
+from memaudit.records import Shown
 from memaudit.report.contamination_page import render_run
-from memaudit.report.disclosure import disclosed
 from memaudit.report.formats import writers
 from memaudit.report.page import framed
-from memaudit.runs import ITEMS, FinishedRun, RunDirectory, identity, read_items
+from memaudit.runs import ITEMS, RunDirectory, identity, read_items
 from memaudit.text.index.units import unit_of
 from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
 from memaudit.text.scan.result import Scan
@@ -61,17 +60,10 @@ class Contamination(JudgedRun):
 
     items: list[ItemRecord] = field(default_factory=list)
     """One record per item, in the order of the benchmark."""
-    shown: Shown = SHOWN
-    """What of the texts its files show."""
-
-    @property
-    def shown_report(self) -> Mapping[str, Any]:
-        """The report with no more text than may be shown."""
-        return disclosed(FinishedRun(self.report, ()), self.shown).report
 
     def _repr_html_(self) -> str:
         """Show the page in a notebook: verdict, rules and the first exhibits."""
-        return framed(render_run(disclosed(FinishedRun(self.report, ()), self.shown)).decode("utf-8"))
+        return framed(render_run(self._disclosed()).decode("utf-8"))
 
 
 def contamination(
@@ -135,7 +127,7 @@ def contamination(
     if clean_split is not None:
         kept = _read_beside(haystack, judged)
         files += _split(items, _listed(benchmark), records, Path(clean_split), kept, chosen.max_expand)
-    return Contamination(folder, report, files, run.notice, records, shown)
+    return Contamination(folder, report, files, run.notice, shown, records)
 
 
 def merge(runs: Sequence[Path], out: Path, formats: Sequence[str] = ("html",)) -> Contamination:
@@ -169,7 +161,7 @@ def merge(runs: Sequence[Path], out: Path, formats: Sequence[str] = ("html",)) -
         report, records = _finish(run, items, patterns, judgement)
         shown = Shown(not judgement.redact)
         files = [write(out) for write in writers(formats, shown=shown)]
-    return Contamination(out, report, files, run.notice, records, shown)
+    return Contamination(out, report, files, run.notice, shown, records)
 
 
 def _read_judgement(judgement: Judgement) -> None:

@@ -20,9 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from memaudit.audit.completed import CompletedRun
 from memaudit.audit.counterfactual.report import conclude
 from memaudit.audit.measures.document_scores import score_documents
-from memaudit.audit.small_models import MODELS, Family, Suite, check_sizes, train_small
+from memaudit.audit.small_models import MODELS, Family, check_sizes, train_small
 from memaudit.errors import InputError
 from memaudit.files import strict_json
 from memaudit.metrics.counterfactual import assign
@@ -104,7 +105,7 @@ def counterfactual(
     formats: Sequence[str] = ("html",),
     say: Say = lambda _: None,
     **fields: Any,
-) -> Suite:
+) -> CompletedRun:
     """Train the models, score every document by all of them; the same call goes on with what stands in the folder.
 
     Args:
@@ -151,7 +152,7 @@ def counterfactual(
         report = conclude(run.plan, _described(text, chosen), member, [run.records[i] for i in range(chosen.models)])
         run.finish(report)
         files = [write(folder) for write in chosen_writers]
-    return Suite(folder, report, files, run.notice)
+    return CompletedRun(folder, report, files, run.notice)
 
 
 def _read(specs: Sequence[str], options: CounterfactualOptions) -> _Text:

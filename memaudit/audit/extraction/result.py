@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from memaudit.audit.judged import JudgedRun
-from memaudit.records import SHOWN, Shown, WindowRecord
+from memaudit.audit.completed import JudgedRun
+from memaudit.records import WindowRecord
 from memaudit.report.disclosure import disclosed
 from memaudit.report.html import first_fold
 from memaudit.report.page import framed
@@ -24,13 +23,9 @@ class Audit(JudgedRun):
 
     records: list[WindowRecord] = field(default_factory=list)
     """One record per window, in the order of the plan."""
-    shown: Shown = SHOWN
-    """What of the texts its files show."""
 
-    @property
-    def shown_report(self) -> Mapping[str, Any]:
-        """The report with no more text than may be shown."""
-        return disclosed(FinishedRun(self.report, self.records), self.shown).report
+    def _disclosed(self) -> FinishedRun:
+        return disclosed(FinishedRun(self.report, self.records), self.shown)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per window, in the order of the plan."""
@@ -40,4 +35,4 @@ class Audit(JudgedRun):
 
     def _repr_html_(self) -> str:
         """Show the verdict and the charts in a notebook."""
-        return framed(first_fold(disclosed(FinishedRun(self.report, self.records), self.shown)))
+        return framed(first_fold(self._disclosed()))

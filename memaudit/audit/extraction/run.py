@@ -121,7 +121,7 @@ def audit(
         report = conclude(run.plan, records) | {"sections": sections}
         _write(run, report, records, shown)
         files = [write(folder) for write in chosen_writers]
-    return Audit(folder, report, files, run.notice, records, shown)
+    return Audit(folder, report, files, run.notice, shown, records)
 
 
 def _write(run: RunDirectory, report: dict[str, Any], records: Sequence[WindowRecord], shown: Shown) -> None:

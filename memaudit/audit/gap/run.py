@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from memaudit.audit.completed import JudgedRun
 from memaudit.audit.gap.report import conclude
 from memaudit.audit.gap.results import read_results
-from memaudit.audit.judged import JudgedRun
 from memaudit.errors import InputError
 from memaudit.files import strict_json
 from memaudit.provenance import versions

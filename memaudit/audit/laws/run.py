@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from memaudit.audit.completed import CompletedRun
 from memaudit.audit.laws.report import conclude
-from memaudit.audit.small_models import MODELS, Family, Suite, check_sizes, train_small
+from memaudit.audit.small_models import MODELS, Family, check_sizes, train_small
 from memaudit.errors import InputError
 from memaudit.files import strict_json
 from memaudit.models.base import LanguageModel
@@ -113,7 +114,7 @@ def laws(
     formats: Sequence[str] = ("html",),
     say: Say = lambda _: None,
     **fields: Any,
-) -> Suite:
+) -> CompletedRun:
     """Train the grid, ask it, fit the laws; the same call goes on with what stands in the folder.
 
     Args:
@@ -157,7 +158,7 @@ def laws(
         report = conclude(run.plan, [run.records[i] for i in range(len(grid))])
         run.finish(report)
         files = [write(folder) for write in chosen_writers]
-    return Suite(folder, report, files, run.notice)
+    return CompletedRun(folder, report, files, run.notice)
 
 
 def _grid(options: LawsOptions) -> list[tuple[int, int]]:

@@ -15,9 +15,9 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from memaudit.audit.completed import JudgedRun
 from memaudit.audit.extraction.controls import check_batches, check_precision, check_round_trip
 from memaudit.audit.extraction.plan import describe_model
-from memaudit.audit.judged import JudgedRun
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.logged import check_measures, describe_measures, take_all
 from memaudit.audit.measures.membership import primary

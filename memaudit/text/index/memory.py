@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -13,18 +13,6 @@ from numpy.typing import NDArray
 Int32Array = NDArray[np.int32]
 UInt32Array = NDArray[np.uint32]
 Int64Array = NDArray[np.int64]
-Number = TypeVar("Number", np.int32, np.uint32, np.int64)
-
-
-def read_only(array: NDArray[Any], dtype: type[Number]) -> NDArray[Number]:
-    """Return a view of one type, as a memory map has it: numba compiles a kernel for each type of array.
-
-    Raises:
-        TypeError: If the values need not fit ``dtype``.
-    """
-    view = np.ascontiguousarray(array.astype(dtype, casting="safe", copy=False)).view(np.ndarray)
-    view.flags.writeable = False
-    return view
 
 
 def _prefetch(_: Any, array: Any, index: Any) -> Any:  # noqa: ARG001 (a signature, for numba)

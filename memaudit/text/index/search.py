@@ -13,7 +13,8 @@ import numpy as np
 from numba import njit
 
 from memaudit.errors import InputError
-from memaudit.text.index.memory import Int32Array, Int64Array, prefetch, read_only
+from memaudit.text.blocks import read_only
+from memaudit.text.index.memory import Int32Array, Int64Array, prefetch
 
 LANES = 24
 """Searches in flight at once."""

@@ -146,7 +146,8 @@ class _Scanner:
         """Add what can be told from words alone."""
         self._documents += len(offsets) - 1
         self._words += int(offsets[-1] - offsets[0])
-        found = scan_documents(self._patterns.tables, self._tally, read_only(hashes), read_only(offsets))
+        keys, bounds = read_only(hashes, np.uint64), read_only(offsets, np.int64)
+        found = scan_documents(self._patterns.tables, self._tally, keys, bounds)
         self._candidates += _candidates(found, text_of, source_of)
         self._found |= len(found) > 0
         if len(self._candidates) > 2 * self._reduced + 1000:

@@ -84,7 +84,7 @@ class Substrings:
             found: Shape [pieces].
         """
         if self._blocks is not None:
-            _find(self._blocks, _ALNUM, read_only(data), read_only(offsets), found)
+            _find(self._blocks, _ALNUM, read_only(data, np.uint8), read_only(offsets, np.int64), found)
 
 
 def build_substrings(texts: Sequence[str]) -> Substrings:

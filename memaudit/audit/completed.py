@@ -1,18 +1,21 @@
-"""What a run with a verdict returns: an exit code for scripts, a line for people, a page for notebooks."""
+"""What a finished run returns: a report, files, a page for notebooks; with a verdict, an exit code and a line too."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from memaudit.records import SHOWN, Shown
+from memaudit.report.disclosure import disclosed
 from memaudit.report.page import framed
 from memaudit.report.sections_page import render_run
 from memaudit.runs import FinishedRun
 
 
 @dataclass(frozen=True, slots=True)
-class JudgedRun:
+class CompletedRun:
     """A finished run and the run directory it lies in."""
 
     folder: Path
@@ -22,6 +25,25 @@ class JudgedRun:
     """What was written beside it."""
     notice: str = ""
     """What the user should know about how the run was found; empty as a rule."""
+    shown: Shown = SHOWN
+    """What of the texts its files show."""
+
+    @property
+    def shown_report(self) -> Mapping[str, Any]:
+        """The report with no more text than may be shown."""
+        return self._disclosed().report
+
+    def _disclosed(self) -> FinishedRun:
+        return disclosed(FinishedRun(self.report, ()), self.shown)
+
+    def _repr_html_(self) -> str:
+        """Show the page in a notebook."""
+        return framed(render_run(self._disclosed()).decode("utf-8"))
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedRun(CompletedRun):
+    """A finished run that comes to a verdict."""
 
     @property
     def verdict(self) -> str:
@@ -35,7 +57,3 @@ class JudgedRun:
 
     def __str__(self) -> str:
         return f"{self.verdict}: {self.report['headline']} ({self.folder})"
-
-    def _repr_html_(self) -> str:
-        """Show the page in a notebook."""
-        return framed(render_run(FinishedRun(self.report, ())).decode("utf-8"))
