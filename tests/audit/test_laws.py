@@ -117,7 +117,8 @@ def test_a_killed_suite_goes_on_with_the_same_bytes(
     monkeypatch.setattr(module, "train_small", killed)
     with pytest.raises(KeyboardInterrupt):
         laws(folder, [corpus], options=TINY)
-    laws(folder, [corpus], options=TINY)
+    done = laws(folder, [corpus], options=TINY)
+    assert "How does memorization grow" in done._repr_html_()
     assert trained == [(2, 0), (4, 0), (12, 0), (12, 0), (2, 1), (4, 1), (12, 1)]
     for name in ("report.json", "report.html"):
         assert (folder / name).read_bytes() == (finished[0] / name).read_bytes()
