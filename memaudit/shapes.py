@@ -135,8 +135,8 @@ REPORTS: Mapping[str, Shape] = {
         "estimates": [_RATE | _ESTIMATE | {"source": (str,), "undefined": int}],
         "parts": [{"part": str, "hits": int, "n": int}],
         "findings": [_ITEM],
-        "common": [_ITEM],
-        "common_count": int,
+        "spared": [{"item": str, "source": str, "rules": [str], "reason": str}],
+        "spared_count": int,
         "groups": int,
         "scores": ([_SCORES],),
         "baseline": ({"path": str, "entries": int, "accepted": int, "stale": int},),
@@ -163,7 +163,16 @@ SCAN_RECORD: Shape = {
         "longest": str,
         "covered": str,
         "substrings": str,
-        "candidates": [[int, str, int, str, [int]]],
+        "scripts": [int],
+        "matches": [
+            {
+                "candidate": {"needle": int, "source": str, "start": int, "text": str, "seeds": [int]},
+                "kind": {"raw", "normalised", "edited"},
+                "similarity": float,
+                "coverage": float,
+                "why": {"copy", "generic", "boilerplate", "choice", "short", "little", "other"},
+            }
+        ],
         "empty": int,
         "rejected": int,
         "first_rejected": [str],

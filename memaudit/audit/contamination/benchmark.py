@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from memaudit.audit.contamination.layouts import Fields, NamedFields, detect, name_columns, parts_of
+from memaudit.audit.contamination.layouts import ALL, BOTH, Fields, NamedFields, detect, name_columns, parts_of
 from memaudit.errors import InputError
 from memaudit.text.containers import ByteStream
 from memaudit.text.formats import HubStream, RecordError, Row, read_rows
@@ -30,6 +30,13 @@ class Item:
     """``file:line``."""
     parts: dict[str, str]
     """Part -> raw text, never blank. ``both`` (``all`` of three or more) joins the parts, one to a line."""
+    offers_choice: bool = False
+    """Whether its answer is one of several that stand beside the question."""
+
+    @property
+    def joined(self) -> bool:
+        """Whether its last part joins the others."""
+        return len(self.parts) > 1 and list(self.parts)[-1] in (BOTH, ALL)
 
     @property
     def whole(self) -> str:
@@ -145,6 +152,8 @@ class _Reading:
         self._records = 0
         self._drafts: list[tuple[int, str, dict[str, str], dict[str, str]]] = []
         """Number, source, parts and candidate ids of every item."""
+        self._choices: set[int] = set()
+        """Numbers of the items whose answer is one of several."""
         self._empty: list[tuple[int, dict[str, str]]] = []
         self._files: list[FileDigest] = []
         self._found: list[Fields] = []
@@ -165,6 +174,8 @@ class _Reading:
                 if fields is None:
                     fields = _detected(row, stream.name)
                 self._add(f"{stream.name}:{place}", parts_of(row, fields), item_names(row))
+                if fields.offers_choice:
+                    self._choices.add(self._records)
             except RecordError as problem:
                 self._reject(f"{stream.name}:{place}", problem)
         if fields is not None and fields not in self._found:
@@ -191,7 +202,10 @@ class _Reading:
             counted += [f"first {place}" for place in self._first_rejected[:1]]
             raise InputError(f"no items in {', '.join(file['path'] for file in self._files)}", ", ".join(counted))
         named_by = self._id_field()
-        items = [Item(ids.get(named_by, str(n)), n, source, parts) for n, source, parts, ids in self._drafts]
+        items = [
+            Item(ids.get(named_by, str(n)), n, source, parts, n in self._choices)
+            for n, source, parts, ids in self._drafts
+        ]
         fields: dict[str, list[str]] = {}
         for found in self._found:
             for part, names in found.fields.items():

@@ -6,7 +6,6 @@ A pure function of benchmark, patterns and scan: the same for any number of file
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,32 +13,22 @@ from typing import Any
 
 import memaudit.stats as stats
 from memaudit.audit.contamination.benchmark import Benchmark
+from memaudit.audit.contamination.doubts import UNJUDGED, benchmark_gaps, limits_of, search_gaps, why_spared
 from memaudit.audit.contamination.judgement import JudgedItem, check_own_items, judge
-from memaudit.audit.contamination.layouts import ALL, BOTH, CONTEXT
-from memaudit.audit.contamination.matching import (
-    COMMON_SHARE,
-    FEWEST_FUZZY_WORDS,
-    MIN_COVERAGE,
-    MIN_SIMILARITY,
-    Match,
-    mark_copied,
-)
+from memaudit.audit.contamination.marking import mark_copied
 from memaudit.audit.contamination.scores import compare_scores, read_scores
 from memaudit.baseline import read_baseline
 from memaudit.errors import InputError, one_line
-from memaudit.findings import EXIT_CODES, Control, Decision, ItemPolicy, decide_items, fingerprint
+from memaudit.findings import ItemPolicy, decide_items, fingerprint
 from memaudit.report.wording import counted
+from memaudit.text.scan.matching import AMPLE_COVERAGE, MIN_SIMILARITY, Match
 from memaudit.text.scan.patterns import SEED, Patterns
 from memaudit.text.scan.result import Scan
 from memaudit.text.scan.rules import RULES
 
 SHOWN_DOCUMENTS = 3
 """Documents that a finding shows side by side."""
-SHOWN_COMMON = 20
-MAX_UNJUDGED = 0.5
-"""Where more of the items than this are too short to judge, nothing was shown about the benchmark."""
-_CUTS = {"line": re.compile(r"\n"), "paragraph": re.compile(r"\n\s*\n"), "block": re.compile(r"\n\s*\n")}
-"""Where a text may be cut that is not searched whole."""
+SHOWN_SPARED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +59,7 @@ class ItemRecord:
     number: int
     source: str
     verdict: str
-    """``contaminated``, ``common`` (only text that stands in many documents), ``clean`` or ``not judged``."""
+    """``contaminated``, ``clean``, ``undecided`` (the search was not whole), or ``not judged`` (too short, generic)."""
     part: str | None
     match: str | None
     similarity: float | None
@@ -104,16 +93,18 @@ def conclude(
     if judgement.redact:
         benchmark = dataclasses.replace(benchmark, first_rejected=_places(benchmark.first_rejected))
         scan = dataclasses.replace(scan, first_rejected=_places(scan.first_rejected))
-    items = judge(benchmark, patterns, scan)
-    controls = [check_own_items(benchmark)]
+    controls = [check_own_items(benchmark, patterns)]
+    gaps = search_gaps(scan, controls, complete=complete)
+    items = judge(benchmark, patterns, scan, doubted=bool(gaps))
     contaminated = [item for item in items if item.verdict == "contaminated"]
-    common = [item for item in items if item.verdict == "common"]
+    spared = [item for item in items if item.verdict != "contaminated" and item.most_rules]
     judged = [item for item in items if item.verdict != "not judged"]
     accepted = read_baseline(judgement.baseline) if judgement.baseline else set()
     findings = [_finding(item, patterns, scan, accepted, judgement.redact) for item in contaminated]
     new = [finding for finding in findings if not finding["accepted"]]
     policy = ItemPolicy(judgement.max_items, judgement.max_rate)
-    decision = _decide(len(new), len(judged), policy, _doubts(items, benchmark, patterns, scan, controls), complete)
+    doubts = [*gaps, *benchmark_gaps(items, benchmark, scan)]
+    decision = decide_items(len(new), len(judged), policy, doubts)
     report = {
         "schema_version": 1,
         "kind": "contamination",
@@ -128,78 +119,22 @@ def conclude(
         "estimates": _estimates(items),
         "parts": _parts(items, patterns),
         "findings": findings,
-        "common": [_finding(item, patterns, scan, set(), judgement.redact) for item in common[:SHOWN_COMMON]],
-        "common_count": len(common),
+        "spared": [_spared(item, patterns, scan) for item in spared[:SHOWN_SPARED]],
+        "spared_count": len(spared),
         "groups": len({finding["evidence"][0]["source"] for finding in findings}),
         "scores": _scores(judgement, benchmark, judged, contaminated),
         "baseline": _baseline(judgement, findings, accepted),
         "controls": [dataclasses.asdict(control) for control in controls],
-        "limits": _limits(items, plan),
+        "limits": limits_of(items, plan),
         "options": plan["options"],
         "provenance": {name: plan[name] for name in ("identity", "command", "versions")},
     }
-    return report, [_record(item, patterns) for item in items]
+    return report, [_record(item, patterns, scan) for item in items]
 
 
 def _places(rejected: Sequence[str]) -> list[str]:
     """Return where records were rejected without why: reasons may quote them."""
     return [entry.partition(": ")[0] for entry in rejected]
-
-
-def _decide(new: int, judged: int, policy: ItemPolicy, doubts: list[str], complete: bool) -> Decision:
-    if complete:
-        return decide_items(new, judged, policy, doubts)
-    partial = "only a share of the corpus was read: merge the other shares, or run the same command without --shard"
-    return Decision("inconclusive", EXIT_CODES["inconclusive"], [partial, *doubts])
-
-
-def _doubts(
-    items: Sequence[JudgedItem], benchmark: Benchmark, patterns: Patterns, scan: Scan, controls: Sequence[Control]
-) -> list[str]:
-    """Say why *clean* would claim more than was looked at."""
-    doubts = [f"the control '{c.name}' did not pass: {c.detail}" for c in controls if not c.passed]
-    if benchmark.rejected:
-        skipped = counted(benchmark.rejected, "record of the benchmark was", "records of the benchmark were")
-        doubts.append(f"{skipped} skipped, first {benchmark.first_rejected[0]}")
-    if scan.rejected:
-        skipped = counted(scan.rejected, "record of the corpus was", "records of the corpus were")
-        doubts.append(f"{skipped} skipped, first {scan.first_rejected[0]}")
-    missed = sum(
-        scan.longest[place] == patterns.length(place) >= SEED and items[needle.item].verdict == "clean"
-        for place, needle in enumerate(patterns.needles)
-        if needle.part != CONTEXT
-    )
-    if missed:
-        stand = counted(missed, "text stands", "texts stand")
-        doubts.append(f"{stand} whole in a document that was not kept: too many hold pieces of the same words")
-    doubts += _everywhere(items, patterns, scan)
-    if not scan.documents:
-        doubts.append("no document of the corpus was read")
-    unjudged = sum(item.verdict == "not judged" for item in items)
-    if unjudged + benchmark.empty > MAX_UNJUDGED * (len(items) + benchmark.empty):
-        of = f"{unjudged:,} of {counted(len(items), 'item has', 'items have')}"
-        doubts.append(f"{of} fewer than {SEED} words, too few to judge")
-    return doubts
-
-
-def _everywhere(items: Sequence[JudgedItem], patterns: Patterns, scan: Scan) -> list[str]:
-    """Say which items stand whole in so many documents that all of their words are common text.
-
-    A sentence that is a part of an item is boilerplate there; a whole item may be, or the corpus is full of it.
-    """
-    last = {needle.item: place for place, needle in enumerate(patterns.needles)}
-    whole = [
-        (items[number], int(scan.seed_documents[patterns.distinct_seeds(place)].min()))
-        for number, place in last.items()
-        if items[number].verdict == "common" and scan.longest[place] == patterns.length(place) >= FEWEST_FUZZY_WORDS
-    ]
-    if not whole:
-        return []
-    first, documents = whole[0]
-    stand = counted(len(whole), "item stands", "items stand")
-    return [
-        f"{stand} whole in so many documents that it counts as common text, first {first.item.source}: {documents:,}"
-    ]
 
 
 def _headline(plan: Mapping[str, Any], found: int, new: int, judged: int, documents: int) -> str:
@@ -210,15 +145,14 @@ def _headline(plan: Mapping[str, Any], found: int, new: int, judged: int, docume
 
 
 def _describe_benchmark(benchmark: Benchmark, items: Sequence[JudgedItem]) -> dict[str, Any]:
-    unjudged = sum(item.verdict == "not judged" for item in items)
-    reason = f"fewer than {SEED} words in every part"
+    unjudged = Counter(item.unjudged for item in items if item.unjudged)
     return {
         "files": benchmark.files,
         "layout": benchmark.layout,
         "fields": benchmark.fields,
         "items": len(items),
-        "judged": len(items) - unjudged,
-        "not_judged": [{"reason": reason, "count": unjudged}] if unjudged else [],
+        "judged": len(items) - unjudged.total(),
+        "not_judged": [{"reason": UNJUDGED[why], "count": count} for why, count in sorted(unjudged.items())],
         "empty": benchmark.empty,
         "rejected": benchmark.rejected,
         "first_rejected": benchmark.first_rejected,
@@ -245,8 +179,9 @@ def _estimates(items: Sequence[JudgedItem]) -> list[dict[str, Any]]:
         None if item.verdict == "not judged" else item.verdict == "contaminated" for item in items
     ]
     definition = (
-        f"words in seeds of {SEED}, weighed by inverse document frequency, at least {MIN_COVERAGE:.0%} of them in one"
-        f" document, and a similarity of at least {MIN_SIMILARITY:.0%} to its passage"
+        f"at least {MIN_SIMILARITY:.0%} of the item's own words, by weight, stand in one document in their order, or"
+        f" {AMPLE_COVERAGE:.0%} of its runs of {SEED} words in any order; its own are the words that are neither"
+        " boilerplate of the benchmark nor the wording of tests"
     )
     rows = [_estimate("memaudit", "memaudit", definition, None, ours)]
     for name, rule in RULES.items():
@@ -287,7 +222,8 @@ def _parts(items: Sequence[JudgedItem], patterns: Patterns) -> list[dict[str, An
 
 def _finding(judged: JudgedItem, patterns: Patterns, scan: Scan, accepted: set[str], redact: bool) -> dict[str, Any]:
     item, best = judged.item, judged.matches[0]
-    shown = [match for match in judged.matches if match.found == best.found][:SHOWN_DOCUMENTS]
+    shown = [match for match in judged.matches if match.found][:SHOWN_DOCUMENTS]
+    documents = documents_of(best, scan)
     id = fingerprint("contamination", "", item.whole)
     return {
         "id": id,
@@ -295,23 +231,24 @@ def _finding(judged: JudgedItem, patterns: Patterns, scan: Scan, accepted: set[s
         "item": item.id,
         "number": item.number,
         "source": item.source,
-        "part": patterns.needles[best.needle].part,
+        "part": patterns.needles[best.candidate.needle].part,
         "match": best.kind,
         "score": best.similarity,
         "coverage": best.coverage,
-        "documents": best.documents,
+        "documents": documents,
         "rules": _fired(judged),
         "accepted": id in accepted,
         "evidence": [_evidence(match, patterns, scan, redact) for match in shown],
-        "more_documents": max(0, best.documents - len(shown)),
+        "more_documents": max(0, documents - len(shown)),
     }
 
 
 def _evidence(match: Match, patterns: Patterns, scan: Scan, redact: bool) -> dict[str, Any]:
     """Return both texts with the copied words marked, and how many documents hold each copied span."""
-    text = patterns.needles[match.needle].text
+    needle = match.candidate.needle
+    text = patterns.needles[needle].text
     ours, theirs, runs = mark_copied(text, match.candidate.text)
-    ids, words = patterns.seed_ids(match.needle), patterns.words[match.needle]
+    ids, words = patterns.seed_ids(needle), patterns.words[needle]
     spans = [
         {
             "text": None if redact else text[words.starts[first] : words.ends[last - 1]],
@@ -328,6 +265,21 @@ def _evidence(match: Match, patterns: Patterns, scan: Scan, redact: bool) -> dic
         "item_pieces": None if redact else ours,
         "corpus_pieces": None if redact else theirs,
         "spans": spans,
+    }
+
+
+def documents_of(match: Match, scan: Scan) -> int:
+    """Return the document frequency of the rarest run of five words that an item and a document share."""
+    return int(scan.seed_documents[list(match.candidate.seeds)].min(initial=scan.documents))
+
+
+def _spared(judged: JudgedItem, patterns: Patterns, scan: Scan) -> dict[str, Any]:
+    """Return an item that most published rules convict and ours does not, and why it does not."""
+    return {
+        "item": judged.item.id,
+        "source": judged.item.source,
+        "rules": _fired(judged),
+        "reason": why_spared(judged, patterns, scan),
     }
 
 
@@ -357,48 +309,18 @@ def _baseline(judgement: Judgement, findings: Sequence[Mapping[str, Any]], accep
     }
 
 
-def _limits(items: Sequence[JudgedItem], plan: Mapping[str, Any]) -> list[str]:
-    """Say what the search does not show."""
-    limits = [
-        "Words are compared: a paraphrase or a translation that keeps few of them in order is not found.",
-        "Nor is a text whose words stand in another order, are written backwards, without spaces, with digits for"
-        " letters, with a mark between every few of them, or in letters set apart (h e l l o).",
-        "An item that was found stands in the corpus; whether a model was trained on that document, and remembers"
-        " it, is another question.",
-        f"Text that stands in more than {COMMON_SHARE:.0%} of the documents is boilerplate and convicts no item.",
-    ]
-    unjudged = sum(item.verdict == "not judged" for item in items)
-    if unjudged:
-        were = "was" if unjudged == 1 else "were"
-        limits.append(f"{counted(unjudged, 'item')} of fewer than {SEED} words {were} not judged.")
-    limits += _cut_in_two(items, plan)
-    return limits
-
-
-def _cut_in_two(items: Sequence[JudgedItem], plan: Mapping[str, Any]) -> list[str]:
-    """Say how many items can be missed because text files were not searched whole."""
-    split = plan["options"]["split"]
-    if split not in _CUTS or plan["corpus"]["index"]:
-        return []
-    apart = [[text.strip() for name, text in i.item.parts.items() if name not in (BOTH, ALL)] for i in items]
-    count = sum(any(_CUTS[split].search(text) for text in texts) for texts in apart)
-    spans = counted(count, "item spans more than one, and", "items span more than one, and")
-    said = f"Text files were searched piece by piece (--split {split}): {spans} can be missed there."
-    return [f"{said} Without --split, files are searched whole."] if count else []
-
-
-def _record(judged: JudgedItem, patterns: Patterns) -> ItemRecord:
+def _record(judged: JudgedItem, patterns: Patterns, scan: Scan) -> ItemRecord:
     best = judged.matches[0] if judged.matches else None
     return ItemRecord(
         item=judged.item.id,
         number=judged.item.number,
         source=judged.item.source,
         verdict=judged.verdict,
-        part=patterns.needles[best.needle].part if best else None,
+        part=patterns.needles[best.candidate.needle].part if best else None,
         match=best.kind if best else None,
         similarity=best.similarity if best else None,
         coverage=best.coverage if best else None,
-        documents=best.documents if best else None,
+        documents=documents_of(best, scan) if best else None,
         evidence=best.candidate.source if best else None,
         rules=_fired(judged),
     )

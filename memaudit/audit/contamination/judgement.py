@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
 from memaudit.audit.contamination.benchmark import Benchmark, Item
-from memaudit.audit.contamination.layouts import CONTEXT
-from memaudit.audit.contamination.matching import Match, Matcher, best_matches
+from memaudit.audit.contamination.layouts import ANSWER, CONTEXT
 from memaudit.findings import Control
 from memaudit.report.wording import counted
+from memaudit.text.scan.matching import Match, Matcher
 from memaudit.text.scan.patterns import SEED, Needle, Patterns, build_patterns
-from memaudit.text.scan.result import Scan
+from memaudit.text.scan.result import Scan, natural_key
 from memaudit.text.scan.rules import RULES
 from memaudit.text.scan.stream import scan_texts
-from memaudit.text.words import words_of
 
 CONTROL_ITEMS = 50
 """Items that are planted to see whether they are found."""
 
-ItemVerdict = Literal["contaminated", "common", "clean", "not judged"]
+ItemVerdict = Literal["contaminated", "clean", "undecided", "not judged"]
+Unjudged = Literal["short", "generic"]
+"""Why an item cannot be judged: fewer than five words in a row, or none but those that stand everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,63 +32,102 @@ class JudgedItem:
 
     item: Item
     verdict: ItemVerdict
+    unjudged: Unjudged | None
     matches: list[Match]
     parts: frozenset[str]
     """Parts that were found in some document."""
     rules: dict[str, bool | None]
     """What each published rule says; None where it says nothing about an item so short."""
 
+    @property
+    def most_rules(self) -> bool:
+        """Whether more than half of the published rules that say something about the item convict it."""
+        said = [fired for fired in self.rules.values() if fired is not None]
+        return 2 * sum(said) > len(said)
 
-def judge(benchmark: Benchmark, patterns: Patterns, scan: Scan) -> list[JudgedItem]:
+
+def judge(benchmark: Benchmark, patterns: Patterns, scan: Scan, *, doubted: bool = False) -> list[JudgedItem]:
     """Judge every item by its best part, and ask the published rules about the whole of it.
 
     A passage that questions are asked about (``context``) was public before the benchmark was made: that it
     stands in the corpus is counted, and convicts no item.
+
+    Args:
+        benchmark: The items.
+        patterns: Made of them.
+        scan: What was found.
+        doubted: Whether the search was not whole, so that no item that was not found is clean.
     """
-    matcher = Matcher(patterns, scan)
+    matcher = Matcher(patterns)
     matches: defaultdict[int, list[Match]] = defaultdict(list)
-    for candidate in scan.candidates:
-        matches[patterns.needles[candidate.needle].item].append(matcher.match(candidate))
+    for match in scan.matches:
+        matches[patterns.needles[match.candidate.needle].item].append(match)
     whole = _whole_needles(patterns)
     verdicts = {name: [rule.verdict(patterns, scan, needle)[0] for needle in whole] for name, rule in RULES.items()}
     parts = [needle.part for needle in patterns.needles]
     long_enough = {n.item for i, n in enumerate(patterns.needles) if patterns.length(i) >= SEED and n.part != CONTEXT}
     judged = []
     for number, item in enumerate(benchmark.items):
-        found = frozenset(parts[match.needle] for match in matches[number] if match.found)
-        best = best_matches(match for match in matches[number] if parts[match.needle] != CONTEXT)
-        verdict: ItemVerdict = "clean" if number in long_enough else "not judged"
-        if best:
-            verdict = "contaminated" if best[0].found else "common" if best[0].common else verdict
-        judged.append(JudgedItem(item, verdict, best, found, {name: said[number] for name, said in verdicts.items()}))
+        found = frozenset(parts[match.candidate.needle] for match in matches[number] if match.found)
+        best = _best_matches(match for match in matches[number] if parts[match.candidate.needle] != CONTEXT)
+        unjudged: Unjudged | None = "generic" if matcher.is_generic(whole[number]) else None
+        unjudged = unjudged if number in long_enough else "short"
+        verdict: ItemVerdict = "not judged" if unjudged else "undecided" if doubted else "clean"
+        if best and best[0].found:
+            verdict, unjudged = "contaminated", None
+        rules = {name: said[number] for name, said in verdicts.items()}
+        judged.append(JudgedItem(item, verdict, unjudged, best, found, rules))
     return judged
 
 
 def needles_of(benchmark: Benchmark) -> list[Needle]:
     """Return what is searched for: every part of every item, by its number from 0."""
-    return [
-        Needle(number, part, text) for number, item in enumerate(benchmark.items) for part, text in item.parts.items()
-    ]
+    files = {file["path"]: number for number, file in enumerate(benchmark.files)}
+    needles = []
+    for number, item in enumerate(benchmark.items):
+        file = files.get(item.source.rpartition(":")[0], 0)
+        last = list(item.parts)[-1]
+        for part, text in item.parts.items():
+            joined = part == last and item.joined
+            needles.append(Needle(number, part, text, joined, part == ANSWER and item.offers_choice, file))
+    return needles
 
 
-def check_own_items(benchmark: Benchmark) -> Control:
+def check_own_items(benchmark: Benchmark, patterns: Patterns) -> Control:
     """Look for items of the benchmark in documents that hold them: what is planted must be found."""
-    long_enough = (item for item in benchmark.items if len(words_of(item.whole).texts) >= SEED)
-    chosen = list(islice(long_enough, CONTROL_ITEMS))
+    matcher = Matcher(patterns)
+    sound = (
+        item
+        for item, needle in zip(benchmark.items, _whole_needles(patterns), strict=True)
+        if patterns.length(needle) >= SEED and not matcher.is_generic(needle)
+    )
+    chosen = list(islice(sound, CONTROL_ITEMS))
     missed = []
     for item in chosen:
-        patterns = build_patterns([Needle(0, "whole", item.whole)])
-        scan = scan_texts([f"Before it. {patterns.needles[0].text}\nAfter it."], patterns, ["control"])
-        matcher = Matcher(patterns, scan)
-        if not any(matcher.match(candidate).found for candidate in scan.candidates):
+        one = build_patterns([Needle(0, "whole", item.whole)])
+        scan = scan_texts([f"Before it. {one.needles[0].text}\nAfter it."], one, ["control"])
+        if not any(match.found for match in scan.matches):
             missed.append(item.source)
     name = "finds items that were planted"
     if not chosen:
-        return Control(name, None, f"no item has {SEED} words")
+        return Control(name, None, "no item is long and distinct enough")
     if missed:
         return Control(name, False, f"{len(missed)} of {len(chosen)} were not found, first {missed[0]}")
     found = counted(len(chosen), "item was", "items were")
     return Control(name, True, f"{len(chosen)} of {found} found in documents made of them")
+
+
+def _best_matches(matches: Iterable[Match]) -> list[Match]:
+    """Return the best match of every document, the best document first."""
+    best: dict[str, Match] = {}
+    for match in matches:
+        known = best.get(match.candidate.source)
+        if known is None or match.strength > known.strength:
+            best[match.candidate.source] = match
+    return sorted(
+        best.values(),
+        key=lambda m: (*(-s for s in m.strength), natural_key(m.candidate.source), m.candidate.source),
+    )
 
 
 def _whole_needles(patterns: Patterns) -> list[int]:

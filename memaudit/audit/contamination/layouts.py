@@ -98,6 +98,7 @@ class NamedFields:
     """
 
     layout = None
+    offers_choice = False
 
     def __init__(self, names: Sequence[str]) -> None:
         joined = BOTH if len(names) == 2 else ALL
@@ -138,6 +139,7 @@ class DetectedFields:
         self.layout: str | None = layout.name
         self._parts = {part: _spelled(record, column) or column for part, column in layout.parts.items()}
         self._choices = [_spelled(record, column) or column for column in layout.choices.split()]
+        self.offers_choice = bool(self._choices)
         label = _spelled(record, layout.label)
         self._label = label or layout.label
         self.fields = {part: [column] for part, column in self._parts.items()}

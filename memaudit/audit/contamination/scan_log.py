@@ -81,13 +81,13 @@ def _mismatch(record: Mapping[str, Any], nothing: Scan) -> str:
         return f"it cannot be decoded ({error})"
     if scan.patterns != nothing.patterns:
         return "it is of another search"
-    counts = ("seed_documents", "longest", "covered", "substrings")
+    counts = ("seed_documents", "longest", "covered", "substrings", "scripts")
     same = all(np.shape(getattr(scan, name)) == np.shape(getattr(nothing, name)) for name in counts)
     sizes = {n: len(found) for n, found in scan.gram_documents.items()}
     if not same or sizes != {n: len(found) for n, found in nothing.gram_documents.items()}:
         return "it counts another number of words"
     seeds, needles = len(nothing.seed_documents), len(nothing.longest)
-    for candidate in scan.candidates:
+    for candidate in (match.candidate for match in scan.matches):
         if not 0 <= candidate.needle < needles or any(not 0 <= seed < seeds for seed in candidate.seeds):
             return "it names texts that the benchmark does not have"
     return ""

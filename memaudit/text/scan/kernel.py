@@ -7,14 +7,16 @@ from numba import njit
 from numpy.typing import NDArray
 
 from memaudit.text.scan.tables import lookup, passes
-from memaudit.text.scan.tally import KEPT, WINDOW_BITS, Tables, Tally
+from memaudit.text.scan.tally import WINDOW_BITS, Tables, Tally
 
 _SEED = 5
 MIN_SPAN, MIN_RUN, MAX_MISSES = 11, 5, 4
 """Words of a span that Llama 2's rule calls contaminated; of the run that it holds; mismatches in it."""
 
-LONG_RUN = 8
-"""Words of a match that make any document a candidate, however many other seeds the needle has."""
+SLIPS = 2
+"""Words of a short needle that a candidate may lack."""
+FEWEST_SEEDS = 4
+"""Different seeds that a second place of a document must add to be shown beside the first."""
 REGIONS = 3
 """Places of a document that are shown for one needle: beside a boilerplate that it holds, the item itself."""
 _MANY, _DENSE = 64, 16
@@ -54,17 +56,19 @@ def scan_documents(
         tally.serial[0] += 1
         _count_grams(tables, tally, hashes, places[first:hit])
         _follow_matches(tables, tally, hashes, start, end, places[first:hit], seeds[first:hit])
-        for i in range(_count_seeds(tables, tally, seeds[first:hit])):
-            needle = tally.ready[i]
-            if tally.needle_wanted[needle] != tally.serial[0] and not _is_most(tally, needle):
+        ready = tally.ready[: _count_seeds(tables, tally, seeds[first:hit])]
+        if tally.settled[ready].all():
+            continue
+        for needle in ready:
+            near = tables, needle, hashes, start, end, places[first:hit], seeds[first:hit]
+            if tables.short[needle] and not _nearly_whole(*near):
                 continue
             size = 5 + tables.needle_seeds[needle + 1] - tables.needle_seeds[needle]
             if used + REGIONS * size > len(found):
                 larger = np.empty(2 * (used + REGIONS * size), np.int64)
                 larger[:used] = found[:used]
                 found = larger
-            count = _keep(tables, tally, needle, found[used + 5 :])
-            _rank(tally.most[needle], count)
+            count = _held_seeds(tables, tally, needle, found[used + 5 :])
             seeds_found = found[used + 5 : used + 5 + count]
             for region in range(_locate(tables, tally, needle, places[first:hit], seeds[first:hit], regions)):
                 found[used], found[used + 1] = needle, document
@@ -123,8 +127,8 @@ def _count_seeds(tables: Tables, tally: Tally, seeds: NDArray[np.int32]) -> int:
         tables.holder_first,
         tables.holders,
     )
-    needle_seen, needle_count, needed, ready = tally.needle_seen, tally.needle_count, tables.needed, tally.ready
-    kept, needle_wanted, needle_long = tally.kept, tally.needle_wanted, tally.needle_long
+    needle_seen, needle_weight, needed, ready = tally.needle_seen, tally.needle_weight, tables.needed, tally.ready
+    holder_weights = tables.holder_weights
     serial, count = tally.serial[0], 0
     for seed in seeds:
         if seed_seen[seed] == serial:
@@ -135,11 +139,10 @@ def _count_seeds(tables: Tables, tally: Tally, seeds: NDArray[np.int32]) -> int:
             needle = holders[k]
             if needle_seen[needle] != serial:
                 needle_seen[needle] = serial
-                needle_count[needle] = 0
-            needle_count[needle] += 1
-            if kept[k] < KEPT:
-                needle_wanted[needle] = serial
-            if needle_count[needle] == (1 if needle_long[needle] == serial else needed[needle]):
+                needle_weight[needle] = 0
+            before = needle_weight[needle]
+            needle_weight[needle] = before + holder_weights[k]
+            if before < needed[needle] <= needle_weight[needle]:
                 ready[count] = needle
                 count += 1
     return count
@@ -179,7 +182,6 @@ def _follow_matches(
     """Follow every match of five words or more between one document and a needle to where it ends."""
     words, offsets, needle_of, before = tables.words, tables.offsets, tables.needle_of, tables.before
     posting_first, postings, longest, covered = tables.posting_first, tables.postings, tally.longest, tally.covered
-    needle_long, serial = tally.needle_long, tally.serial[0]
     left, right = np.empty(MAX_MISSES + 1, np.int64), np.empty(MAX_MISSES + 1, np.int64)
     repeats = np.zeros(len(places), np.bool_)
     if len(places) > _MANY and _DENSE * len(places) > end - start:
@@ -198,8 +200,6 @@ def _follow_matches(
             while length < room and words[word + length] == hashes[place + length]:
                 length += 1
             longest[needle] = max(longest[needle], length)
-            if length >= LONG_RUN:
-                needle_long[needle] = serial
             if last - first >= MIN_SPAN:
                 _reach(words, hashes, word - 1, place - 1, -1, min(word - first, place - start), left)
                 _reach(words, hashes, word + length, place + length, 1, room - length, right)
@@ -280,35 +280,60 @@ def _cover(
 
 
 @njit(cache=True, nogil=True)
-def _keep(tables: Tables, tally: Tally, needle: int, found: NDArray[np.int64]) -> int:
-    """Write the needle's seeds that stand in the document, each of which has one candidate more; return how many."""
+def _held_seeds(tables: Tables, tally: Tally, needle: int, found: NDArray[np.int64]) -> int:
+    """Write the needle's seeds that stand in the document; return how many there are."""
     size = 0
     for pair in range(tables.needle_seeds[needle], tables.needle_seeds[needle + 1]):
         seed = tables.seeds_of_needle[pair]
         if tally.seed_seen[seed] == tally.serial[0]:
-            holder = tables.pair_holders[pair]
-            tally.kept[holder] = min(tally.kept[holder] + 1, KEPT)
             found[size] = seed
             size += 1
     return size
 
 
-@njit(cache=True, nogil=True, forceinline=True)
-def _is_most(tally: Tally, needle: int) -> bool:
-    """Return whether the document holds more seeds of the needle than the tenth of those that hold most."""
-    return bool(tally.needle_count[needle] > tally.most[needle, KEPT - 1])
+@njit(cache=True, nogil=True)
+def _nearly_whole(
+    tables: Tables,
+    needle: int,
+    hashes: NDArray[np.uint64],
+    start: int,
+    end: int,
+    places: NDArray[np.int64],
+    seeds: NDArray[np.int32],
+) -> bool:
+    """Return whether all but `SLIPS` words of a short needle follow each other around one of its seeds.
+
+    On either side of the seed, the words of the document may be one farther or one less far away: where a word was
+    cut in two, or left out.
+    """
+    words, first, last = tables.words, tables.offsets[needle], tables.offsets[needle + 1]
+    for i in range(len(places)):
+        for k in range(tables.posting_first[seeds[i]], tables.posting_first[seeds[i] + 1]):
+            word = tables.postings[k]
+            if not first <= word < last:
+                continue
+            here = places[i]
+            held = _SEED
+            held += _most_equal(words, hashes, first, word, here - word, start, end)
+            held += _most_equal(words, hashes, word + _SEED, last, here - word, start, end)
+            if held >= last - first - SLIPS:
+                return True
+    return False
 
 
 @njit(cache=True, nogil=True)
-def _rank(most: NDArray[np.int32], count: int) -> None:
-    """Put a count in its place among the greatest, which fall; the least of them goes."""
-    if count <= most[KEPT - 1]:
-        return
-    rank = KEPT - 1
-    while rank > 0 and most[rank - 1] < count:
-        most[rank] = most[rank - 1]
-        rank -= 1
-    most[rank] = count
+def _most_equal(
+    words: NDArray[np.uint64], hashes: NDArray[np.uint64], first: int, last: int, shift: int, start: int, end: int
+) -> int:
+    """Return how many words of ``[first, last)`` stand in the document ``shift`` words farther, or one more or less."""
+    most = 0
+    for step in range(-1, 2):
+        equal = 0
+        for word in range(first, last):
+            place = word + shift + step
+            equal += start <= place < end and words[word] == hashes[place]
+        most = max(most, equal)
+    return most
 
 
 @njit(cache=True, nogil=True)
@@ -340,7 +365,7 @@ def _locate(
                 ours[left_over] = i
                 left_over += 1
         best = _best_window(tables, tally, needle, places, seeds, ours[:left_over], regions[count])
-        if best == 0 or (count and best <= LONG_RUN - _SEED):
+        if best == 0 or (count and best < FEWEST_SEEDS):
             break
         count += 1
     return count

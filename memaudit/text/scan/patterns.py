@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import overload
 
 import numpy as np
@@ -19,12 +20,15 @@ from numpy.typing import NDArray
 from memaudit.text.scan.substrings import Substrings, build_substrings
 from memaudit.text.scan.tables import fill_filter, fill_table
 from memaudit.text.scan.tally import Tables
+from memaudit.text.scan.weights import Weights, information, needed_information, weigh
 from memaudit.text.words import Words, encode_texts, hash_words, words_of
 
 SEED = 5
 """Words of a seed: the shortest run by which a needle is found."""
 MIN_SHARE = 0.2
-"""Share of its distinct seeds that a document must hold to become a candidate of a needle."""
+"""Share of the weight of its different seeds that a document must hold to become a candidate of a needle."""
+SHORT = 13
+"""Needles of fewer words are often alike but for one: documents that hold nearly all of one are candidates."""
 GPT3_LENGTHS = (8, 13)
 """Least and greatest length of the n-grams of GPT-3's rule."""
 PILE_LENGTH = 13
@@ -43,6 +47,12 @@ class Needle:
     part: str
     """Which text of the item: ``question``, ``answer``, ``both`` ..."""
     text: str
+    joined: bool = False
+    """Whether it joins the other parts of its item."""
+    choice: bool = False
+    """Whether it is an answer that the item offers to choose."""
+    benchmark: int = 0
+    """Number of the file that its item stands in."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +103,10 @@ class Patterns:
     """Length of the n-grams of GPT-3's rule, by part."""
     substrings: Substrings
     """Pieces of text for GPT-4's rule."""
+    weights: Weights
+    """What each word and run weighs as evidence."""
+    exact: NDArray[np.bool_]
+    """Shape [needles]: whether so little of it is its own that only the whole of it, word for word, may convict."""
     tables: Tables
     digest: str
     """Hexadecimal digest of the needles; scans for other needles cannot be merged."""
@@ -107,9 +121,18 @@ class Patterns:
         """The runs that are no seeds, by length."""
         return {length: grams for length, grams in self.grams.items() if length != SEED}
 
+    def span(self, needle: int) -> slice:
+        """Return where the words of a needle stand among those of all."""
+        return slice(int(self.offsets[needle]), int(self.offsets[needle + 1]))
+
     def length(self, needle: int) -> int:
         """Return the number of words of a needle."""
         return int(self.offsets[needle + 1] - self.offsets[needle])
+
+    def information(self, needle: int, *, own: bool) -> float:
+        """Return the weight of the different words of a needle, with or without boilerplate of the benchmark."""
+        span = self.span(needle)
+        return information(self.hashes[span], (self.weights.own if own else self.weights.plain)[span])
 
     def seed_ids(self, needle: int) -> NDArray[np.int32]:
         """Return the seed that starts at each word of a needle, -1 at its last four words."""
@@ -120,9 +143,14 @@ class Patterns:
         return self.grams[length].ids[self.offsets[needle] : self.offsets[needle + 1]]
 
     def distinct_seeds(self, needle: int) -> NDArray[np.int32]:
-        """Return the different seeds of a needle, in order of their ids."""
+        """Return the different seeds by which a needle is found, in order of their ids: boilerplate only if all is."""
         first, last = self.tables.needle_seeds[needle : needle + 2]
         return self.tables.seeds_of_needle[first:last]
+
+    def seed_weights(self, needle: int) -> NDArray[np.int32]:
+        """Return what each of `distinct_seeds` weighs, in quarters of a word."""
+        first, last = self.tables.needle_seeds[needle : needle + 2]
+        return self.tables.pair_weights[first:last]
 
 
 def build_patterns(needles: Sequence[Needle]) -> Patterns:
@@ -136,6 +164,8 @@ def build_patterns(needles: Sequence[Needle]) -> Patterns:
     gpt3_lengths = _gpt3_lengths(needles, np.diff(offsets))
     lengths = sorted({SEED, PALM_LENGTH, PILE_LENGTH, *gpt3_lengths.values()})
     grams = {length: _grams(hashes, offsets, length) for length in lengths}
+    weights = weigh(hashes, offsets, grams[SEED].ids, _part_numbers(needles), SEED)
+    exact = _exact(hashes, offsets, weights)
     return Patterns(
         needles=needles,
         hashes=hashes,
@@ -144,7 +174,9 @@ def build_patterns(needles: Sequence[Needle]) -> Patterns:
         grams=grams,
         gpt3_lengths=gpt3_lengths,
         substrings=build_substrings([needle.text for needle in needles]),
-        tables=_tables(hashes, offsets, grams),
+        weights=weights,
+        exact=exact,
+        tables=_tables(hashes, offsets, grams, weights, exact),
         digest=_digest(needles),
     )
 
@@ -183,7 +215,25 @@ def _grams(hashes: NDArray[np.uint64], offsets: NDArray[np.int64], length: int) 
     return Grams(length, every, starts[first])
 
 
-def _tables(hashes: NDArray[np.uint64], offsets: NDArray[np.int64], grams: dict[int, Grams]) -> Tables:
+def _part_numbers(needles: Sequence[Needle]) -> NDArray[np.int64]:
+    numbers: dict[str, int] = {}
+    return np.array([-1 if n.joined else numbers.setdefault(n.part, len(numbers)) for n in needles], np.int64)
+
+
+def _exact(hashes: NDArray[np.uint64], offsets: NDArray[np.int64], weights: Weights) -> NDArray[np.bool_]:
+    spans = [slice(first, last) for first, last in pairwise(offsets.tolist())]
+    own = [information(hashes[span], weights.own[span]) for span in spans]
+    needed = [needed_information(span.stop - span.start) for span in spans]
+    return np.array(own) < np.array(needed)
+
+
+def _tables(
+    hashes: NDArray[np.uint64],
+    offsets: NDArray[np.int64],
+    grams: dict[int, Grams],
+    weights: Weights,
+    exact: NDArray[np.bool_],
+) -> Tables:
     seeds, longer = grams[SEED], [gram for length, gram in grams.items() if length != SEED]
     count = len(seeds.first)
     postings, posting_first = _grouped(seeds.ids, count)
@@ -191,11 +241,14 @@ def _tables(hashes: NDArray[np.uint64], offsets: NDArray[np.int64], grams: dict[
     starts[offsets[:-1][offsets[:-1] < len(hashes)]] = True
     before = np.where(starts[postings], np.uint64(0), hashes[postings - 1])
     needle_of = np.repeat(np.arange(len(offsets) - 1, dtype=np.int32), np.diff(offsets))
-    pairs = np.sort(needle_of[postings].astype(np.int64) * max(1, count) + seeds.ids[postings])
+    counted = exact[needle_of[postings]] | ~weights.boilerplate[seeds.ids[postings]]
+    pairs = np.sort(needle_of[postings[counted]].astype(np.int64) * max(1, count) + seeds.ids[postings[counted]])
     pairs = pairs[np.diff(pairs, prepend=-1) > 0]
     pair_needles, pair_seeds = np.divmod(pairs, max(1, count))
     needle_seeds = np.searchsorted(pair_needles, np.arange(len(offsets))).astype(np.int64)
     seed_pairs, pair_first = _grouped(pair_seeds, count)
+    seed_places = _first_places(pairs, needle_of, offsets, seeds.ids, max(1, count))
+    pair_weights = _pair_weights(offsets[pair_needles] + seed_places, exact[pair_needles], weights)
     seed_keys = gram_hashes(hashes, SEED)[seeds.first]
     gram_keys = np.concatenate([gram_hashes(hashes, gram.length)[gram.first] for gram in longer])
     filter_bits = max(15, int(_FILTER_BITS * count).bit_length())
@@ -215,9 +268,11 @@ def _tables(hashes: NDArray[np.uint64], offsets: NDArray[np.int64], grams: dict[
         holders=pair_needles[seed_pairs].astype(np.int32),
         needle_seeds=needle_seeds,
         seeds_of_needle=pair_seeds.astype(np.int32),
-        pair_holders=np.argsort(seed_pairs).astype(np.int64),
-        seed_places=_first_places(pairs, needle_of, offsets, seeds.ids, max(1, count)),
-        needed=np.maximum(1, np.ceil(MIN_SHARE * np.diff(needle_seeds) - 1e-9)).astype(np.int32),
+        holder_weights=pair_weights[seed_pairs],
+        pair_weights=pair_weights,
+        seed_places=seed_places,
+        needed=_needed(pair_weights, needle_seeds, exact),
+        short=np.diff(offsets) < SHORT,
         lengths=np.array([gram.length for gram in longer], dtype=np.int64),
         gram_bases=np.cumsum([0, *(len(gram.first) for gram in longer)]).astype(np.int64),
         gram_slots=fill_table(gram_keys),
@@ -232,6 +287,22 @@ def _grouped(ids: NDArray[np.int32] | NDArray[np.int64], count: int) -> tuple[ND
     return order[first[0] :].astype(np.int64), (first - first[0]).astype(np.int64)
 
 
+def _pair_weights(firsts: NDArray[np.int64], exact: NDArray[np.bool_], weights: Weights) -> NDArray[np.int32]:
+    """Return the weight of the five words from each place on, in quarters of a word; 1 where only all of them count."""
+    own = np.concatenate([[0.0], np.cumsum(weights.own)])
+    quarters = np.rint(4 * (own[firsts + SEED] - own[firsts])).astype(np.int32)
+    return np.where(exact, np.int32(1), np.maximum(quarters, 1))
+
+
+def _needed(
+    pair_weights: NDArray[np.int32], needle_seeds: NDArray[np.int64], exact: NDArray[np.bool_]
+) -> NDArray[np.int32]:
+    """Return the weight of different seeds that makes a document a candidate of each needle."""
+    sums = np.concatenate([[0], np.cumsum(pair_weights, dtype=np.int64)])
+    totals = sums[needle_seeds[1:]] - sums[needle_seeds[:-1]]
+    return np.where(exact, totals, np.maximum(1, np.ceil(MIN_SHARE * totals - 1e-9))).astype(np.int32)
+
+
 def _first_places(
     pairs: NDArray[np.int64],
     needle_of: NDArray[np.int32],
@@ -241,7 +312,10 @@ def _first_places(
 ) -> NDArray[np.int32]:
     """Return for each pair of needle and seed the first word of the needle at which the seed starts."""
     places = np.flatnonzero(ids >= 0)[::-1]
-    found = np.searchsorted(pairs, needle_of[places].astype(np.int64) * count + ids[places])
+    keys = needle_of[places].astype(np.int64) * count + ids[places]
+    found = np.searchsorted(pairs, keys).clip(max=max(0, len(pairs) - 1))
+    among = pairs[found] == keys if len(pairs) else np.zeros(len(places), np.bool_)
+    places, found = places[among], found[among]
     first = np.zeros(len(pairs), dtype=np.int32)
     first[found] = places - offsets[needle_of[places]]
     return first
@@ -250,7 +324,12 @@ def _first_places(
 def _digest(needles: Sequence[Needle]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for needle in needles:
-        for field in (str(needle.item), needle.part, needle.text):
+        for field in (
+            str(needle.item),
+            needle.part,
+            needle.text,
+            repr((needle.joined, needle.choice, needle.benchmark)),
+        ):
             data = field.encode("utf-8", "surrogatepass")
             digest.update(len(data).to_bytes(8, "little") + data)
     return digest.hexdigest()

@@ -1,16 +1,15 @@
-"""What a pass over some files of a corpus found: counts and candidates that add up in any order."""
+"""What a pass over some files of a corpus found: counts and matches that add up in any order."""
 
 from __future__ import annotations
 
 import base64
+import dataclasses
 import re
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import groupby
-from operator import attrgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,7 +17,9 @@ from numpy.typing import NDArray
 
 from memaudit.errors import RunError
 from memaudit.text.read import FileDigest
+from memaudit.text.scan.matching import Candidate, Match
 from memaudit.text.scan.patterns import Patterns
+from memaudit.text.scan.scripts import SCRIPTS
 from memaudit.text.scan.tally import KEPT
 
 SHOWN_REJECTS = 20
@@ -27,34 +28,13 @@ Key = tuple[str | int, ...]
 Counts = TypeVar("Counts", bound=np.generic)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A document that holds a fifth or more of the seeds of a needle."""
-
-    needle: int
-    source: str
-    """File and place of the document, as its corpus names it."""
-    start: int
-    """Character of the document at which ``text`` begins."""
-    text: str
-    """Raw text of the region where the needle would lie, with slack on either side."""
-    seeds: tuple[int, ...]
-    """Seeds of the needle that stand anywhere in the document, in order of their ids."""
-
-    @property
-    def order(self) -> tuple[Key, str]:
-        """Key by which documents are ordered: the name of the file, then places as numbers."""
-        return natural_key(self.source), self.source
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Scan:
     """What was found in some documents; `merge` is associative and commutative.
 
-    Of the candidates of a needle, those are kept that are among the ten first, in the order of their sources,
-    of all candidates that share one of its seeds, and the ten that hold most of its seeds, the first of those
-    that hold as many. So every part of a needle keeps witnesses, no heap of pieces hides a copy, and the
-    number of candidates does not grow with the corpus.
+    Of the documents that hold some of a needle the ten strongest are kept that convict it, the first of those that
+    are as strong; where none does, the strongest. Whether one convicts was decided when it was read, so no heap of
+    pieces hides a copy, and what is kept does not grow with the corpus.
     """
 
     patterns: str
@@ -73,8 +53,10 @@ class Scan:
     """Shape [words of all needles]: whether the word is contaminated by Llama 2's rule."""
     substrings: NDArray[np.bool_]
     """Shape [pieces]: whether each piece for GPT-4's rule stands in a document."""
-    candidates: list[Candidate]
-    """In the order of needle, then source."""
+    scripts: NDArray[np.int64]
+    """Shape [scripts]: letters of each of `scripts.SCRIPTS` at the beginning of the documents."""
+    matches: list[Match]
+    """In the order of needle, then strength, then source."""
     empty: int = 0
     """Records without text."""
     rejected: int = 0
@@ -96,7 +78,8 @@ class Scan:
             longest=np.zeros(len(patterns.needles), np.int32),
             covered=np.zeros(len(patterns.hashes), np.bool_),
             substrings=np.zeros(len(patterns.substrings.pieces), np.bool_),
-            candidates=[],
+            scripts=np.zeros(len(SCRIPTS), np.int64),
+            matches=[],
         )
 
     def merge(self, other: Scan) -> Scan:
@@ -121,7 +104,8 @@ class Scan:
             longest=np.maximum(self.longest, other.longest),
             covered=self.covered | other.covered,
             substrings=self.substrings | other.substrings,
-            candidates=_joined(self.candidates, other.candidates),
+            scripts=self.scripts + other.scripts,
+            matches=_joined(self.matches, other.matches),
             empty=self.empty + other.empty,
             rejected=self.rejected + other.rejected,
             first_rejected=rejected[:SHOWN_REJECTS],
@@ -152,7 +136,8 @@ class Scan:
             "longest": _packed(self.longest),
             "covered": _packed(self.covered),
             "substrings": _packed(self.substrings),
-            "candidates": [[c.needle, c.source, c.start, c.text, list(c.seeds)] for c in self.candidates],
+            "scripts": self.scripts.tolist(),
+            "matches": [dataclasses.asdict(match) for match in self.matches],
             "empty": self.empty,
             "rejected": self.rejected,
             "first_rejected": self.first_rejected,
@@ -172,10 +157,8 @@ class Scan:
             longest=_unpacked(record["longest"], np.int32),
             covered=_unpacked(record["covered"], np.bool_),
             substrings=_unpacked(record["substrings"], np.bool_),
-            candidates=[
-                Candidate(needle, source, start, text, tuple(seeds))
-                for needle, source, start, text, seeds in record["candidates"]
-            ],
+            scripts=np.array(record["scripts"], np.int64),
+            matches=[_match_of(match) for match in record["matches"]],
             empty=record["empty"],
             rejected=record["rejected"],
             first_rejected=list(record["first_rejected"]),
@@ -183,35 +166,37 @@ class Scan:
         )
 
 
-def keep_witnesses(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return the candidates of the first ten documents that hold a seed, and of the ten that hold most seeds.
+def keep_strongest(matches: Iterable[Match]) -> list[Match]:
+    """Return of every needle the best match of each of the ten strongest documents that convict, or else the strongest.
 
-    A set function of all candidates: what is dropped from a part would be dropped from the whole.
+    A set function of all matches: what is dropped from a part would be dropped from the whole.
     """
-    kept: list[Candidate] = []
-    for _, same in groupby(in_order(candidates), key=attrgetter("needle")):
-        documents = [list(regions) for _, regions in groupby(same, key=attrgetter("source"))]
-        most = sorted(range(len(documents)), key=lambda i: -len(documents[i][0].seeds))[:KEPT]
-        holders = Counter[int]()
-        for i, regions in enumerate(documents):
-            seeds = regions[0].seeds
-            if i in most or any(holders[seed] < KEPT for seed in seeds):
-                holders.update(seeds)
-                kept += regions
+    kept: list[Match] = []
+    for _, same in groupby(sorted(matches, key=_rank), key=lambda match: match.candidate.needle):
+        best = {match.candidate.source: match for match in reversed(list(same))}
+        ranked = sorted(best.values(), key=_rank)
+        kept += [match for match in ranked if match.found][:KEPT] or ranked[:1]
     return kept
 
 
-def in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return candidates in the order of needle, then source."""
-    return sorted(candidates, key=lambda c: (c.needle, *c.order, c.start, c.text))
+def _rank(match: Match) -> tuple[object, ...]:
+    candidate = match.candidate
+    strength = tuple(-value for value in match.strength)
+    return candidate.needle, strength, natural_key(candidate.source), candidate.source, candidate.start, candidate.text
 
 
-def _joined(ours: list[Candidate], theirs: list[Candidate]) -> list[Candidate]:
-    """Return what `keep_witnesses` keeps of both; each is what it kept, so only needles in both are looked at."""
-    both = {c.needle for c in ours} & {c.needle for c in theirs}
+def _joined(ours: list[Match], theirs: list[Match]) -> list[Match]:
+    """Return what `keep_strongest` keeps of both; each is what it kept, so only needles in both are looked at."""
+    both = {m.candidate.needle for m in ours} & {m.candidate.needle for m in theirs}
     every = ours + theirs
-    kept = keep_witnesses(c for c in every if c.needle in both) + [c for c in every if c.needle not in both]
-    return sorted(kept, key=lambda c: c.needle)
+    kept = keep_strongest(m for m in every if m.candidate.needle in both)
+    kept += [m for m in every if m.candidate.needle not in both]
+    return sorted(kept, key=lambda match: match.candidate.needle)
+
+
+def _match_of(record: Mapping[str, Any]) -> Match:
+    candidate = record["candidate"]
+    return Match(**{**record, "candidate": Candidate(**{**candidate, "seeds": tuple(candidate["seeds"])})})
 
 
 def natural_key(text: str) -> Key:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby, pairwise
@@ -17,9 +18,11 @@ from memaudit.text.blocks import read_only
 from memaudit.text.read import located
 from memaudit.text.scan.batch import BATCH, BatchReader
 from memaudit.text.scan.kernel import scan_documents
+from memaudit.text.scan.matching import Candidate, Match, Matcher
 from memaudit.text.scan.patterns import Patterns
-from memaudit.text.scan.result import Candidate, Scan, keep_witnesses, natural_key
-from memaudit.text.scan.tally import new_tally
+from memaudit.text.scan.result import Scan, keep_strongest, natural_key
+from memaudit.text.scan.scripts import SCRIPTS, count_scripts
+from memaudit.text.scan.tally import KEPT, new_tally
 from memaudit.text.specs import Source
 from memaudit.text.split import Cut
 from memaudit.text.words import encode_texts, hash_words, spans_of
@@ -121,19 +124,19 @@ class _Scanner:
         self._patterns = patterns
         self._tally = new_tally(patterns.tables)
         self._substrings = np.zeros(len(patterns.substrings.pieces), np.bool_)
+        self._scripts = np.zeros(len(SCRIPTS), np.int64)
         self._documents = self._words = self._bytes = 0
-        self._candidates: list[Candidate] = []
+        self._matcher = Matcher(patterns)
+        self._matches: list[Match] = []
         self._reduced = 0
         """How many of them were left when those that no merge would keep were dropped last."""
-        self._found = False
-        """Whether the file at hand has candidates."""
+        self._copies = Counter[int]()
+        """Whole copies of each needle in the file at hand."""
 
     def next_file(self) -> None:
-        """Begin a file: its first documents may become candidates again, wherever its name stands in the order."""
-        if self._found:
-            self._tally.kept[:] = 0
-            self._tally.most[:] = 0
-        self._found = False
+        """Begin a file: its first documents may be wanted again, wherever its name stands in the order."""
+        self._copies.clear()
+        self._tally.settled[:] = False
 
     def read(self, data: NDArray[np.uint8], offsets: NDArray[np.int64], text_of: TextOf, source_of: TextOf) -> None:
         """Add documents given as UTF-8, end to end."""
@@ -148,15 +151,23 @@ class _Scanner:
         self._words += int(offsets[-1] - offsets[0])
         keys, bounds = read_only(hashes, np.uint64), read_only(offsets, np.int64)
         found = scan_documents(self._patterns.tables, self._tally, keys, bounds)
-        self._candidates += _candidates(found, text_of, source_of)
-        self._found |= len(found) > 0
-        if len(self._candidates) > 2 * self._reduced + 1000:
-            self._candidates = keep_witnesses(self._candidates)
-            self._reduced = len(self._candidates)
+        for candidates in _candidates(found, text_of, source_of):
+            self._add(self._matcher.match_document(candidates))
+
+    def _add(self, matches: list[Match]) -> None:
+        """Keep the matches of a document; once ten of a file hold a needle whole, its others are not wanted."""
+        self._matches += matches
+        for needle in {m.candidate.needle for m in matches if m.found and m.kind == "raw"}:
+            self._copies[needle] += 1
+            self._tally.settled[needle] = self._copies[needle] >= KEPT
+        if len(self._matches) > 2 * self._reduced + 1000:
+            self._matches = keep_strongest(self._matches)
+            self._reduced = len(self._matches)
 
     def read_bytes(self, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
         """Add what only the characters tell."""
         self._bytes += int(offsets[-1] - offsets[0])
+        self._scripts += count_scripts(data, offsets)
         self._patterns.substrings.find(data, offsets, self._substrings)
 
     def result(self) -> Scan:
@@ -173,7 +184,8 @@ class _Scanner:
             longest=tally.longest,
             covered=tally.covered,
             substrings=self._substrings,
-            candidates=keep_witnesses(self._candidates),
+            scripts=self._scripts,
+            matches=keep_strongest(self._matches),
         )
 
 
@@ -185,14 +197,16 @@ def _later(source_of: TextOf, first: int, document: int) -> str:
     return source_of(first + document)
 
 
-def _candidates(found: NDArray[np.int64], text_of: TextOf, source_of: TextOf) -> Iterator[Candidate]:
-    """Read what the kernel wrote; a document is cut into words once, however many needles it holds."""
+def _candidates(found: NDArray[np.int64], text_of: TextOf, source_of: TextOf) -> Iterator[list[Candidate]]:
+    """Read what the kernel wrote, document by document; each is cut into words once, however many needles it holds."""
     for document, group in groupby(_records(found), key=itemgetter(1)):
         records = list(group)
         text, source = text_of(document), source_of(document)
         spans = _spans(text, [(first, last) for _, _, first, last, _ in records])
-        for (needle, _, _, _, seeds), (start, end) in zip(records, spans, strict=True):
-            yield Candidate(needle, source, start, text[start:end], tuple(sorted(seeds)))
+        yield [
+            Candidate(needle, source, start, text[start:end], tuple(sorted(seeds)))
+            for (needle, _, _, _, seeds), (start, end) in zip(records, spans, strict=True)
+        ]
 
 
 def _spans(text: str, runs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from memaudit.text.scan.tables import Slots
 
 KEPT = 10
-"""Candidates that are kept for the sake of one seed of a needle, and for holding most of its seeds."""
+"""Documents that are kept as evidence for one needle."""
 WINDOW_BITS = 12
 
 
@@ -33,17 +33,21 @@ class Tables(NamedTuple):
     """The word before each posting, 0 at the start of a needle."""
     holder_first: NDArray[np.int64]
     holders: NDArray[np.int32]
-    """The different needles that hold each seed: needles of the pairs, by seed."""
+    """The different needles that are found by each seed: needles of the pairs, by seed."""
+    holder_weights: NDArray[np.int32]
+    """Weight of the seed for each of ``holders``, in quarters of a word."""
     needle_seeds: NDArray[np.int64]
     """Shape [needles + 1]: first pair of each needle."""
     seeds_of_needle: NDArray[np.int32]
     """Seed of each pair."""
-    pair_holders: NDArray[np.int64]
-    """Place of each pair in ``holders``."""
+    pair_weights: NDArray[np.int32]
+    """Weight of each pair."""
     seed_places: NDArray[np.int32]
     """Word of the needle at which the seed of each pair starts first."""
     needed: NDArray[np.int32]
-    """Different seeds that make a document a candidate of each needle."""
+    """Weight of different seeds that makes a document a candidate of each needle."""
+    short: NDArray[np.bool_]
+    """Needles of which a document must hold nearly every word to become a candidate."""
     lengths: NDArray[np.int64]
     gram_bases: NDArray[np.int64]
     gram_slots: Slots
@@ -57,21 +61,16 @@ class Tally(NamedTuple):
     gram_documents: NDArray[np.uint32]
     longest: NDArray[np.int32]
     covered: NDArray[np.bool_]
-    kept: NDArray[np.uint8]
-    """Candidates that were kept for each pair, in the order of ``holders``, up to `KEPT`."""
-    most: NDArray[np.int32]
-    """Shape [needles, `KEPT`]: seeds of each needle in the documents that hold most of them, in falling order."""
+    settled: NDArray[np.bool_]
+    """Needles of which enough whole copies are known: a document of no others is not wanted as evidence."""
     serial: NDArray[np.int64]
     """Number of the document that is being read, shape [1]."""
     seed_seen: NDArray[np.int64]
     """The last document in which each seed was seen."""
     gram_seen: NDArray[np.int64]
     needle_seen: NDArray[np.int64]
-    needle_count: NDArray[np.int32]
-    needle_wanted: NDArray[np.int64]
-    """The last document that holds a seed for whose sake a candidate of the needle would be kept."""
-    needle_long: NDArray[np.int64]
-    """The last document that holds a long run of the needle."""
+    needle_weight: NDArray[np.int32]
+    """Weight of the seeds that this document holds."""
     ready: NDArray[np.int32]
     """Needles of whose seeds the document holds enough."""
     pair_of: NDArray[np.int64]
@@ -91,15 +90,12 @@ def new_tally(tables: Tables) -> Tally:
         gram_documents=np.zeros(grams, np.uint32),
         longest=np.zeros(needles, np.int32),
         covered=np.zeros(len(tables.words), np.bool_),
-        kept=np.zeros(pairs, np.uint8),
-        most=np.zeros((needles, KEPT), np.int32),
+        settled=np.zeros(needles, np.bool_),
         serial=np.zeros(1, np.int64),
         seed_seen=np.zeros(seeds, np.int64),
         gram_seen=np.zeros(grams, np.int64),
         needle_seen=np.zeros(needles, np.int64),
-        needle_count=np.zeros(needles, np.int32),
-        needle_wanted=np.zeros(needles, np.int64),
-        needle_long=np.zeros(needles, np.int64),
+        needle_weight=np.zeros(needles, np.int32),
         ready=np.zeros(needles, np.int32),
         pair_of=np.full(seeds, -1, np.int64),
         windows=np.zeros(1 << WINDOW_BITS, np.uint64),

@@ -1,0 +1,97 @@
+"""What every word of a benchmark weighs as evidence, told by the benchmark alone.
+
+A run of five words that many texts of the benchmark share is its boilerplate (templates, scaffolds of few-shot prompts,
+licences) and weighs nothing; of what is left, `generic` says how much each word tells. No weight depends on the corpus,
+so that neither copies of an item nor other documents change what convicts it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memaudit.text.scan.generic import weights_of
+
+COMMON_TEXTS = 10
+"""A run in so many different texts of one part (questions, answers ...) is boilerplate ..."""
+COMMON_SHARE, FEWEST_COMMON = 0.5, 3
+"""... and in a small benchmark a run in this share of them, and in no fewer than so many."""
+
+LEAST_INFORMATION, GREATEST_INFORMATION, INFORMATION_A_WORD = 2.5, 5.0, 0.16
+"""Weight of different words that makes a text of ``n`` words evidence: ``INFORMATION_A_WORD * n`` between these."""
+TERSE, TERSE_INFORMATION = 8, 4.0
+"""Texts of fewer words are stock phrases more often than not: they need this much."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Weights:
+    """Weights of the words and runs of all needles."""
+
+    plain: NDArray[np.float64]
+    """Shape [words]: by `generic` alone, in [0, 1]."""
+    own: NDArray[np.float64]
+    """Shape [words]: the same, 0 within boilerplate of the benchmark."""
+    boilerplate: NDArray[np.bool_]
+    """Shape [seeds]: whether the run of five words is boilerplate."""
+
+
+def weigh(
+    hashes: NDArray[np.uint64],
+    offsets: NDArray[np.int64],
+    seed_ids: NDArray[np.int32],
+    parts: NDArray[np.int64],
+    seed_words: int,
+) -> Weights:
+    """Weigh the words of all needles.
+
+    Args:
+        hashes: Words of all needles, one after the other; shape [words].
+        offsets: First word of each needle; shape [needles + 1].
+        seed_ids: Run that starts at each word, -1 where none does; shape [words].
+        parts: Number of the part that each needle is; -1 for those that join others, which are not counted again.
+        seed_words: Words of a run.
+    """
+    boilerplate = _boilerplate(hashes, offsets, seed_ids, parts)
+    plain = weights_of(hashes)
+    starts = np.flatnonzero((seed_ids >= 0) & boilerplate[seed_ids])
+    within = np.zeros(len(hashes), np.bool_)
+    for k in range(seed_words):
+        within[starts + k] = True
+    return Weights(plain, np.where(within, 0.0, plain), boilerplate)
+
+
+def information(hashes: NDArray[np.uint64], weights: NDArray[np.float64]) -> float:
+    """Return the weight of the different words among these, each at the most that it weighs somewhere."""
+    order = np.lexsort((-weights, hashes))
+    first = np.diff(hashes[order], prepend=hashes[order][:1] + np.uint64(1)) != 0
+    return float(weights[order][first].sum())
+
+
+def needed_information(words: int) -> float:
+    """Return the information without which a text of so many words is too generic to convict by."""
+    if words < TERSE:
+        return TERSE_INFORMATION
+    return min(GREATEST_INFORMATION, max(LEAST_INFORMATION, INFORMATION_A_WORD * words))
+
+
+def _boilerplate(
+    hashes: NDArray[np.uint64], offsets: NDArray[np.int64], seed_ids: NDArray[np.int32], parts: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which runs stand in many different texts of one part; a text that repeats counts once."""
+    seeds = int(seed_ids.max(initial=-1)) + 1
+    boilerplate = np.zeros(seeds, np.bool_)
+    for part in np.unique(parts[parts >= 0]):
+        counts, texts, seen = np.zeros(seeds, np.int64), 0, set[bytes]()
+        for needle in np.flatnonzero(parts == part).tolist():
+            first, last = offsets[needle], offsets[needle + 1]
+            text = hashes[first:last].tobytes()
+            if last > first and text not in seen:
+                seen.add(text)
+                texts += 1
+                runs = seed_ids[first:last]
+                counts[np.unique(runs[runs >= 0])] += 1
+        boilerplate |= counts >= COMMON_TEXTS
+        boilerplate |= (counts >= FEWEST_COMMON) & (counts >= COMMON_SHARE * texts)
+    return boilerplate
