@@ -73,6 +73,7 @@ def llama2_contaminated(item: Words, documents: Documents, min_length: int = 11,
     - "the first 10 tokens": those of the span, left to right. There is no way to extend a span to the left over a
       mismatch, which would put the mismatch among the first 10.
     - A token at a differing position is not contaminated: it does not appear "in both"; a skip-gram leaves it out.
+      (The other reading takes the span whole, and is never less.)
     - A span lies within one document; the shares of many documents add up ("in any").
     - Tokens are the model's; words stand for them here.
     """

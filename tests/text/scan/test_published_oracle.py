@@ -189,3 +189,4 @@ def test_contam_scores_keep_their_order(item: list[str], documents: list[list[st
     exact = oracle.contam_token_extend(item, documents, n, 0)
     assert oracle.contam_token_match(item, documents, n) == exact <= extend <= 1
     assert oracle.contam_longest(item, documents, budget, n) <= extend
+    assert oracle.contam_ngram_match(item, documents, 8) == oracle.palm_share(item, documents)
