@@ -46,6 +46,12 @@ def _choices(row: Row) -> Parts:
     return _parts(stem, answer, document="\n".join(lines))
 
 
+def _mmlu(row: Row) -> Parts:
+    """As `_choices`, of rows that hold their choices in a list and the right one by its place."""
+    answer = row["choices"][row["answer"]]
+    return _parts(row["question"], answer, document="\n".join([row["question"], *row["choices"], f"Answer: {answer}"]))
+
+
 def _text(row: Row) -> Parts:
     return {"text": row["text"], "document": row["text"]}
 
@@ -82,9 +88,14 @@ SOURCES: dict[str, tuple[str, Callable[[Row], Parts]]] = {
         f"{_BENCHMARKS}/oren-injected/piqa.jsonl.gz",
         lambda r: _parts(r["goal"], f"{r['sol1']}\n{r['sol2']}"),
     ),
+    **{
+        f"mmlu_{part}": (f"{_BENCHMARKS}/mmlu/mmlu_{part}.jsonl.gz", _mmlu) for part in ("test", "validation", "dev")
+    },
     "licences": (f"{_CORPORA}/licence-boilerplate/licences.jsonl.gz", _text),
     "github": (f"{_CORPORA}/pile-domains-mimir/github.jsonl.gz", _text),
 }
+OFFERS_CHOICE = {"arc-test", "arc-dev", "openbookqa", "mmlu_test", "mmlu_validation", "mmlu_dev"}
+"""Benchmarks whose answers are among several that stand beside the question."""
 
 
 def read(name: str, data: Path) -> dict[int | str, Parts]:

@@ -19,21 +19,21 @@ GRAMMAR, NUMBER, IDEOGRAPH = 0.25, 0.5, 0.5
 wording of tests or a single letter weighs 0, any other word 1."""
 
 _STOCK = """
-above accurate accurately agree agrees all almost always answer answered answering answers applies apply appropriate
-argue argues argument assertion assume assumed assumes assuming assumption author authors believe below best blank
-both calculate category characteristic characteristics chart choice choices choose chosen claim claims compare compute
-conclude concluded conclusion condition conditions consistent context contrast correct correctly could defined
-definition depend depends describe described describes describing description determine determined diagram disagree
-disagrees discuss discussed either evaluate evidence exam except excerpt exercise exhibit explain explained explains
-explanation expression false fill find following foregoing given graph how hypothesis idea identify illustrate
-illustrated illustrates implied implies imply inaccurate incorrect incorrectly indicate indicated indicates infer
-inferred instruction instructions invalid justify least likely main many mention mentioned mentions most much neither
-never none note observed opinion opinions option options own paragraph passage phrase pick possible possibly preceding
-predict previous primarily primary probably prompt purpose question questions quiz rarely refer referred refers
-reflect reflects regarding represent represented represents respectively respond response scenario scenarios score
-select selected sentence sentences solution solutions solve some sometimes somewhat statement statements step steps
-strongly suggest suggested suggests suitable summarize summary topic true truth typical typically undetermined unknown
-unsupported using valid verify what when where which who whom whose why write writing written wrong your
+above accurate accurately agree agrees all almost always answer answered answering answers applies apply argue argues
+argument assertion assume assumed assumes assuming assumption author authors believe below best blank both calculate
+characteristic characteristics choice choices choose chosen claim claims compare compute conclude concluded conclusion
+condition conditions consistent context contrast correct correctly could defined definition depend depends describe
+described describes describing description determine determined disagree disagrees discuss discussed either evaluate
+evidence exam except excerpt exercise exhibit explain explained explains explanation expression false fill find
+following foregoing given how hypothesis idea identify illustrate illustrated illustrates implied implies imply
+inaccurate incorrect incorrectly indicate indicated indicates infer instruction instructions invalid justify least
+likely main many mention mentioned mentions most much neither never none note observed opinion opinions options own
+paragraph passage phrase pick possible possibly preceding predict previous primarily primary probably prompt purpose
+question questions quiz rarely refer referred refers reflect reflects regarding represent represented represents
+respectively respond response scenario scenarios score select selected sentence sentences solution solutions solve
+some sometimes somewhat statement statements step steps strongly suggest suggested suggests suitable summarize summary
+topic true truth typical typically undetermined unknown unsupported valid verify what when where which who whom whose
+why write writing written wrong your
 afirmacion afirmaciones anterior anteriores autor correcta correctas correcto cual cuales cuando cuanto cuantos donde
 enunciado enunciados falsa falsas falso frase incorrecta mejor ninguna ninguno opcion opciones oracion parrafo pasaje
 peor pregunta preguntas que quien quienes respuesta respuestas siguiente siguientes texto todas todos verdadera
@@ -42,8 +42,8 @@ affirmation affirmations aucun aucune auteur choix ci comment correcte correctes
 fausses faux incorrecte laquelle lequel lesquelles lesquels meilleure paragraphe parmi pourquoi quand quel quelle
 quelles quels qui quoi reponse reponses suivant suivante suivantes suivants texte tous toutes vrai vraie vraies
 abschnitt alle antwort antworten aussage aussagen falsch folgende folgenden folgender frage fragen genannten keine
-keiner moglichkeit oben richtig richtige satz stimmt text trifft unten wahr wann warum was welche welchem welchen
-welcher welches wer wie wo
+keiner moglichkeit oben richtig richtige satz stimmt trifft unten wahr wann warum was welche welchem welchen welcher
+welches wer wie wo
 affermazione affermazioni autore brano corretta corrette corretto cosa domanda domande dove nessuna nessuno opzione
 opzioni perche precedenti quale quali quando risposta risposte seguente seguenti testo tutte tutti vera vere vero
 afirmacao afirmacoes alternativa alternativas correta corretas correto incorreta nenhum nenhuma opcao opcoes paragrafo
@@ -59,19 +59,20 @@ ii iii iv ix vi vii viii xi xii xiii xiv xix xv xvi xvii xviii xx
 """
 """The wording of tests: English, Spanish, French, German, Italian, Portuguese, Dutch, Russian, numerals, Chinese."""
 _GRAMMAR = """
-a about across after again against along already also although am among an and another any are around as at away be
-became because become been before behind being between beyond but by came can cannot cant did didnt do does doesnt
-doing done dont down during each eight else enough even ever every example examples far feature few fewer figure first
-five for four from further get gets had hadnt has hasnt have havent having he hence her here hers herself him himself
-his however i if in indeed information input instead into is isnt it item items its itself just last later less let
-lets like line lines list listed made make makes match may maybe me might mine more moreover must my myself name near
-next nine no nor not now of off often on once one only onto or other others otherwise our ours ourselves out output
-over per perhaps quite rather read reading really reason result same sample say says second section see seem seems
-seven several shall she should shouldnt show shown shows since situation six so soon still student students subject
-such support supported supports table take task ten term terms test tests than that thats the their theirs them
-themselves then there therefore theres these they third this those though three through thus title to today together
-too toward towards two under unless until up upon us use used uses very via want wasnt we well went were werent
-whatever whether while will with within without wont word words would wouldnt yes yet you yours yourself zero
+a about across after again against along already also although am among an and another any appropriate are around as
+at away be became because become been before behind being between beyond but by came can cannot cant category chart
+diagram did didnt do does doesnt doing done dont down during each eight else enough even ever every example examples
+far feature few fewer figure first five for four from further get gets graph had hadnt has hasnt have havent having he
+hence her here hers herself him himself his however i if in indeed inferred information input instead into is isnt it
+item items its itself just last later less let lets like line lines list listed made make makes match may maybe me
+might mine more moreover must my myself name near next nine no nor not now of off often on once one only onto option
+or other others otherwise our ours ourselves out output over per perhaps quite rather read reading really reason
+result same sample say says second section see seem seems seven several shall she should shouldnt show shown shows
+since situation six so soon still student students subject such support supported supports table take task ten term
+terms test tests text than that thats the their theirs them themselves then there therefore theres these they third
+this those though three through thus title to today together too toward towards two under unless until up upon us use
+used uses using very via want wasnt we well went were werent whatever whether while will with within without wont word
+words would wouldnt yes yet you yours yourself zero
 arg args arr bool char class const def del dict elif enum err extends float foreach func import init int isinstance
 lambda len lst namespace nil null num nums param params pass print private protected public res return self static str
 struct throw throws tuple typedef typing val var void yield

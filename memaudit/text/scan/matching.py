@@ -15,23 +15,35 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from rapidfuzz import fuzz
-from rapidfuzz.distance import LCSseq
+from rapidfuzz.distance import DamerauLevenshtein, LCSseq
 
 from memaudit.text.scan.patterns import SHORT, Patterns
 from memaudit.text.scan.weights import TERSE, information, needed_information
 from memaudit.text.words import Words, words_of
 
 MIN_SIMILARITY = 0.7
-"""Least share of an item's own words, by weight, that stand in the document in their order."""
+"""Least share of an item's own words, by weight, that stand in the document in their order, less ..."""
+GAP = 0.5
+"""... this much of the share that its largest gap has: a copy is changed here and there, another text in blocks."""
 AMPLE_COVERAGE = 0.6
-"""Least share of its runs of five words, by weight, that is enough in any order: with sentences moved or put between."""
+"""Least share of its runs of five words, by weight, that is enough in any order: sentences moved, or put between."""
+FEW_WORDS = 6.3
+"""Of a text whose own words weigh ``w``, the cube of ``FEW_WORDS / w`` more: of few words hardly one may be another."""
+SUBJECT = 3.0
+"""How often a word counts that the item repeats and the document never has: it is what the item is about."""
+FORM, FORM_SIMILARITY = 0.5, 0.9
+"""A text that has less than this share of words of its own is a form: all of its words must stand there, up to this."""
+AMPLE_COVERAGE = 0.6
+"""Least share of its runs of five words, by weight, that is enough in any order: sentences moved, or put between."""
 SHORT_SIMILARITY = 0.97
 """Texts of fewer than `SHORT` words are often alike but for one: they may differ by a slip of the pen only."""
 CHOICE_WORDS = 20
 """Fewest words of an answer offered for choice that convict without its question."""
-LIKE = 0.7
-"""Least similarity of characters of two words, or of runs of words written together or apart, that are one misspelt."""
+SLIP = 10
+"""Characters of a word, or of words written together or apart, that may differ in one, longer ones in two: a slip of
+the pen, where *minimum* and *maximum* are other words."""
+LETTERS = 3
+"""Letters of a word that is too short to be misspelt: another is another word."""
 PATCH = 8
 """Words of a stretch that was changed within which misspelt words are looked for."""
 LONG = 2000
@@ -131,15 +143,21 @@ class Matcher:
         kind = self._kind(needle, passage, candidate.text)
         laid = _whole(words) if kind != "edited" else _lay(words, passage)
         span = patterns.span(needle)
-        plain, own = patterns.weights.plain[span], patterns.weights.own[span]
+        plain, own, bulk = patterns.weights.plain[span], patterns.weights.own[span], patterns.weights.bulk[span]
         seeds, weights = patterns.distinct_seeds(needle), patterns.seed_weights(needle)
         coverage = float(weights[np.isin(seeds, candidate.seeds)].sum() / weights.sum()) if len(seeds) else 0.0
         if len(words) > LONG and kind == "edited":
             laid = _Laid(np.full(len(words), coverage), laid.places)
-        similarity = _share(laid.credit, own) if not patterns.exact[needle] else _share(laid.credit, plain)
+        weights_of_missing = _with_subjects(words.hashes, laid.credit, plain if patterns.exact[needle] else bulk)
+        similarity = _share(laid.credit, weights_of_missing)
         known = information(words.hashes, own * laid.credit)
         if kind == "edited":
-            why = _why_edited(len(words), similarity, coverage, _share(laid.credit, plain), known)
+            more = min(1.0, FEW_WORDS / max(FEW_WORDS, float(own.sum()))) ** 3
+            alike = similarity - GAP * _largest_gap(laid.credit, bulk) >= MIN_SIMILARITY + more
+            whole = _share(laid.credit, plain)
+            form = own.sum() < FORM * plain.sum() and whole < FORM_SIMILARITY
+            held = not form and (alike or coverage >= AMPLE_COVERAGE + more)
+            why = _why_edited(len(words), held, whole, known)
         else:
             why = self._why_whole(needle, known)
         return Match(candidate, kind, similarity, coverage, why), laid
@@ -179,20 +197,19 @@ EXPLAINED = 0.95
 """Share of what a match has in common with a passage that another item must hold to explain it."""
 
 
-def _why_edited(words: int, similarity: float, coverage: float, plain: float, known: float) -> Why:
+def _why_edited(words: int, alike: bool, plain: float, known: float) -> Why:
     """Say whether a text with edits convicts.
 
     Args:
         words: Words of the needle.
-        similarity: Share of its own words in order.
-        coverage: Share of its runs in any order.
+        alike: Whether enough of its own words stand there.
         plain: Share of all of its words in order, boilerplate too.
         known: Weight of the different words of its own that stand there.
     """
     if words < SHORT:
-        alike = words >= TERSE and plain >= SHORT_SIMILARITY
-        return ("copy" if known >= needed_information(words) else "generic") if alike else "short"
-    if similarity < MIN_SIMILARITY and coverage < AMPLE_COVERAGE:
+        slip = words >= TERSE and plain >= SHORT_SIMILARITY
+        return ("copy" if known >= needed_information(words) else "generic") if slip else "short"
+    if not alike:
         return "little"
     return "copy" if known >= needed_information(words) else "generic"
 
@@ -235,8 +252,25 @@ def _likeness(ours: Sequence[str], theirs: Sequence[str]) -> float:
     one, other = "".join(ours), "".join(theirs)
     if not other or _DIGIT.search(one):
         return 0.0
-    alike = fuzz.ratio(one, other) / 100
-    return float(alike) if alike >= LIKE else 0.0
+    slips = 1 if len(one) < SLIP else 2 * len(ours)
+    distance = DamerauLevenshtein.distance(one, other, score_cutoff=slips)
+    return 1 - distance / len(one) if distance <= slips and len(one) > LETTERS else 0.0
+
+
+def _with_subjects(
+    hashes: NDArray[np.uint64], credit: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the weights of words, greater for those that repeat and have no credit anywhere."""
+    _, ids, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    subject = (counts[ids] > 1) & (np.bincount(ids, weights=credit)[ids] == 0)
+    return np.where(subject, SUBJECT * weights, weights)
+
+
+def _largest_gap(credit: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    """Return by how much of the weight, at most, more is missing than there is in any stretch of words."""
+    sums = np.concatenate([[0.0], np.cumsum(weights * (1 - 2 * credit))])
+    gap = float((sums - np.minimum.accumulate(sums)).max())
+    return gap / float(weights.sum()) if weights.any() else 0.0
 
 
 def _share(credit: NDArray[np.float64], weights: NDArray[np.float64]) -> float:

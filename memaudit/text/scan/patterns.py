@@ -148,7 +148,7 @@ class Patterns:
         return self.tables.seeds_of_needle[first:last]
 
     def seed_weights(self, needle: int) -> NDArray[np.int32]:
-        """Return what each of `distinct_seeds` weighs, in quarters of a word."""
+        """Return what each of `distinct_seeds` weighs, in eighths of a word."""
         first, last = self.tables.needle_seeds[needle : needle + 2]
         return self.tables.pair_weights[first:last]
 
@@ -288,10 +288,10 @@ def _grouped(ids: NDArray[np.int32] | NDArray[np.int64], count: int) -> tuple[ND
 
 
 def _pair_weights(firsts: NDArray[np.int64], exact: NDArray[np.bool_], weights: Weights) -> NDArray[np.int32]:
-    """Return the weight of the five words from each place on, in quarters of a word; 1 where only all of them count."""
-    own = np.concatenate([[0.0], np.cumsum(weights.own)])
-    quarters = np.rint(4 * (own[firsts + SEED] - own[firsts])).astype(np.int32)
-    return np.where(exact, np.int32(1), np.maximum(quarters, 1))
+    """Return the weight of the five words from each place on, in eighths of a word; 1 where only all of them count."""
+    bulk = np.concatenate([[0.0], np.cumsum(weights.bulk)])
+    eighths = np.rint(8 * (bulk[firsts + SEED] - bulk[firsts])).astype(np.int32)
+    return np.where(exact, np.int32(1), np.maximum(eighths, 1))
 
 
 def _needed(

@@ -35,7 +35,7 @@ class Tables(NamedTuple):
     holders: NDArray[np.int32]
     """The different needles that are found by each seed: needles of the pairs, by seed."""
     holder_weights: NDArray[np.int32]
-    """Weight of the seed for each of ``holders``, in quarters of a word."""
+    """Weight of the seed for each of ``holders``, in eighths of a word."""
     needle_seeds: NDArray[np.int64]
     """Shape [needles + 1]: first pair of each needle."""
     seeds_of_needle: NDArray[np.int32]

@@ -19,7 +19,12 @@ COMMON_TEXTS = 10
 COMMON_SHARE, FEWEST_COMMON = 0.5, 3
 """... and in a small benchmark a run in this share of them, and in no fewer than so many."""
 
-LEAST_INFORMATION, GREATEST_INFORMATION, INFORMATION_A_WORD = 2.5, 5.0, 0.16
+LEAST_BULK = 0.5
+"""What a word that tells nothing, such as a letter of a formula, weighs where it is missing."""
+FEW_TEXTS = 100
+"""Texts below which a benchmark hardly tells a rare word."""
+
+LEAST_INFORMATION, GREATEST_INFORMATION, INFORMATION_A_WORD = 2.25, 5.0, 0.16
 """Weight of different words that makes a text of ``n`` words evidence: ``INFORMATION_A_WORD * n`` between these."""
 TERSE, TERSE_INFORMATION = 8, 4.0
 """Texts of fewer words are stock phrases more often than not: they need this much."""
@@ -33,6 +38,9 @@ class Weights:
     """Shape [words]: by `generic` alone, in [0, 1]."""
     own: NDArray[np.float64]
     """Shape [words]: the same, 0 within boilerplate of the benchmark."""
+    bulk: NDArray[np.float64]
+    """Shape [words]: what a word weighs that is missing, 0 within boilerplate: the more, the fewer texts of the benchmark
+    hold it; letters of a formula and the wording of tests too, which tell nothing where they stand."""
     boilerplate: NDArray[np.bool_]
     """Shape [seeds]: whether the run of five words is boilerplate."""
 
@@ -59,7 +67,9 @@ def weigh(
     within = np.zeros(len(hashes), np.bool_)
     for k in range(seed_words):
         within[starts + k] = True
-    return Weights(plain, np.where(within, 0.0, plain), boilerplate)
+    own = np.where(within, 0.0, plain)
+    bulk = np.where(within, 0.0, np.where(plain == 0, LEAST_BULK, plain))
+    return Weights(plain, own, bulk * _rarity(hashes, offsets, parts), boilerplate)
 
 
 def information(hashes: NDArray[np.uint64], weights: NDArray[np.float64]) -> float:
@@ -74,6 +84,20 @@ def needed_information(words: int) -> float:
     if words < TERSE:
         return TERSE_INFORMATION
     return min(GREATEST_INFORMATION, max(LEAST_INFORMATION, INFORMATION_A_WORD * words))
+
+
+def _rarity(hashes: NDArray[np.uint64], offsets: NDArray[np.int64], parts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return for each word 1 less the logarithm of the texts that hold it, to the base of all texts; in (0, 1].
+
+    Two texts by one template differ in their rare words, a text and its edited copy in any.
+    """
+    needles = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    counted = parts[needles] >= 0
+    words, ids = np.unique(hashes, return_inverse=True)
+    pairs = np.unique(np.stack([ids[counted], needles[counted]]), axis=1)
+    held = np.bincount(pairs[0], minlength=len(words)).clip(min=1)
+    texts = int((parts >= 0).sum())
+    return (1 - np.log(held) / np.log(max(texts + 1, FEW_TEXTS)))[ids]
 
 
 def _boilerplate(
