@@ -11,7 +11,6 @@ import pytest
 
 import memaudit
 from memaudit.audit.contamination.evidence import Judgement
-from memaudit.audit.contamination.matching import Matcher
 from memaudit.audit.contamination.run import Contamination, contamination, merge
 from memaudit.errors import InputError, RunError
 from memaudit.report.formats import FORMATS
@@ -140,27 +139,20 @@ def test_boilerplate_convicts_nobody_and_moves_no_verdict(folder: Path) -> None:
     after = run(write_jsonl(folder / "b2.jsonl", rows), write_corpus(folder / "c2.jsonl", documents))
     assert [f["number"] for f in before.report["findings"]] == [6]
     assert [f["number"] for f in after.report["findings"]] == [6]
-    assert after.items[6].verdict == "common"
-    assert after.report["common_count"] == 2
-    assert after.report["common"][0]["documents"] == 100
+    assert {item.verdict for item in after.items if item.number != 6} == {"clean"}
+    assert after.report["spared_count"] == 2
+    assert after.report["spared"][0]["source"].endswith("b2.jsonl:7")
 
 
 @pytest.mark.parametrize("disguise", [str, str.upper])
 @pytest.mark.parametrize("part", ["both", "question"])
-def test_a_whole_item_in_every_document_leaves_the_gate_undecided(folder: Path, part: str, disguise) -> None:
-    """A sentence of it there is boilerplate; all of it may be, or the corpus is full of the benchmark."""
+def test_an_item_in_every_document_is_found_as_in_one(folder: Path, part: str, disguise) -> None:
     rows, documents = items(20), clean_documents(60)
     held = rows[3]["question"] + (f"\n{rows[3]['answer']}" if part == "both" else "")
     documents = [f"{text}\n{disguise(held)}\n{sentence(f'after{i}')}" for i, text in enumerate(documents)]
     result = run(write_jsonl(folder / "b.jsonl", rows), write_corpus(folder / "c.jsonl", documents))
-    assert result.items[3].verdict == "common"
-    if part == "question":
-        assert (result.verdict, result.exit_code) == ("clean", 0)
-        return
-    assert (result.verdict, result.exit_code) == ("inconclusive", 3)
-    [reason] = result.report["reasons"]
-    assert reason.startswith("1 item stands whole in so many documents")
-    assert reason.endswith("b.jsonl:4: 60")
+    assert (result.verdict, result.exit_code) == ("found", 1)
+    assert [(f["number"], f["documents"]) for f in result.report["findings"]] == [(4, 60)]
 
 
 PIECES = {
@@ -186,9 +178,7 @@ def test_no_number_of_pieces_hides_a_copy(pieces: str, edits: int) -> None:
         for place in (0, count // 2, count):
             texts = [*decoys[:place], planted(" ".join(copy)), *decoys[place:], *clean_documents(10 * count)]
             scan = scan_texts(texts, patterns, [f"c:{line}" for line in range(len(texts))])
-            matcher = Matcher(patterns, scan)
-            found = [match for match in map(matcher.match, scan.candidates) if match.found]
-            assert f"c:{place}" in {match.candidate.source for match in found}
+            assert f"c:{place}" in {match.candidate.source for match in scan.matches if match.found}
 
 
 def test_items_too_short_are_not_judged_and_said_so(folder: Path) -> None:
@@ -251,7 +241,7 @@ def test_one_file_or_many_give_the_same_findings(folder: Path, sharded: tuple[st
         for finding in report["findings"]:
             for evidence in finding["evidence"]:
                 evidence["source"] = place(evidence["source"])
-    for part in ("findings", "common", "estimates", "parts", "verdict", "reasons", "groups"):
+    for part in ("findings", "spared", "estimates", "parts", "verdict", "reasons", "groups"):
         assert one[part] == many[part]
 
 
@@ -334,7 +324,7 @@ def test_an_index_gives_the_verdict_of_its_corpus(folder: Path) -> None:
     build_index([corpus], folder / "index")
     streamed = run(benchmark, corpus).report
     indexed = contamination(benchmark, index=folder / "index", formats=()).report
-    for part in ("findings", "common", "estimates", "parts", "verdict"):
+    for part in ("findings", "spared", "estimates", "parts", "verdict"):
         assert indexed[part] == streamed[part]
     assert indexed["corpus"] == streamed["corpus"] | {"index": str(folder / "index")}
     with (folder / "c.jsonl").open("a") as file:
@@ -506,5 +496,5 @@ def test_one_is_singular(folder: Path) -> None:
     result = run(write_jsonl(folder / "b.jsonl", rows), str(corpus), skip_bad=True)
     assert result.report["headline"] == f"1 of 1 item stands in {corpus} (1 document)"
     assert any(reason.startswith("1 record of the corpus was skipped, first") for reason in result.report["reasons"])
-    assert "1 item of fewer than 5 words was not judged." in result.report["limits"]
+    assert "1 item was not judged: fewer than 5 words in every part." in result.report["limits"]
     assert not re.search(r"\b1 (items|records|documents|texts)\b", json.dumps(result.report))

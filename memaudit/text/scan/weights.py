@@ -39,7 +39,7 @@ class Weights:
     own: NDArray[np.float64]
     """Shape [words]: the same, 0 within boilerplate of the benchmark."""
     bulk: NDArray[np.float64]
-    """Shape [words]: what a word weighs that is missing, 0 within boilerplate: the more, the fewer texts of the benchmark
+    """Shape [words]: what a word weighs that is missing, 0 within boilerplate: more where fewer texts of a benchmark
     hold it; letters of a formula and the wording of tests too, which tell nothing where they stand."""
     boilerplate: NDArray[np.bool_]
     """Shape [seeds]: whether the run of five words is boilerplate."""

@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from memaudit.errors import RunError
 from memaudit.text.read import FileDigest
 from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
-from memaudit.text.scan.result import Candidate, Scan, natural_key
+from memaudit.text.scan.matching import Match
+from memaudit.text.scan.result import Scan, natural_key
 from memaudit.text.scan.stream import scan_texts
 from memaudit.text.scan.tally import KEPT
 
 NEEDLES = [
-    "one two three four five six seven eight nine ten eleven twelve",
-    "six seven eight nine ten alpha beta gamma delta epsilon",
-    "one two three four five",
+    "amber basin cedar delta ember fjord grove haven inlet jetty knoll ledge marsh north",
+    "fjord grove haven inlet jetty alpha beta gamma delta epsilon",
+    "amber basin cedar delta ember",
     "too short",
 ]
 
@@ -46,17 +47,15 @@ def comparable(scan: Scan) -> dict[str, Any]:
     return scan.to_record()
 
 
-def naive_kept(candidates: list[Candidate]) -> list[Candidate]:
-    """A candidate stays if it is one of the ten first of its needle for one of its seeds, or of those with most."""
+def naive_kept(matches: list[Match]) -> list[Match]:
+    """Of every needle the ten strongest documents that convict, the first of equals, or the strongest one."""
     kept = []
-    for candidate in candidates:
-        same = [c for c in candidates if c.needle == candidate.needle]
-        ranks = [sum(c.order < candidate.order for c in same if seed in c.seeds) for seed in candidate.seeds]
-        size = len(candidate.seeds)
-        better = sum(len(c.seeds) > size or (len(c.seeds) == size and c.order < candidate.order) for c in same)
-        if min(min(ranks), better) < KEPT:
-            kept.append(candidate)
-    return sorted(kept, key=lambda c: (c.needle, c.order))
+    for needle in sorted({match.candidate.needle for match in matches}):
+        same = [match for match in matches if match.candidate.needle == needle]
+        same.sort(key=lambda m: natural_key(m.candidate.source))
+        same.sort(key=lambda m: m.strength, reverse=True)
+        kept += [match for match in same if match.found][:KEPT] or same[:1]
+    return kept
 
 
 @settings(deadline=None, max_examples=40)
@@ -78,19 +77,19 @@ def test_any_split_and_order_of_merges_gives_the_same_bytes(seed: int, count: in
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**32), st.integers(1, 120))
-def test_kept_candidates_are_the_first_ten_of_some_seed_and_those_with_most_seeds(seed: int, count: int) -> None:
+def test_kept_are_the_ten_strongest_that_convict_or_the_strongest(seed: int, count: int) -> None:
     patterns = build_patterns([Needle(i, "question", text) for i, text in enumerate(NEEDLES)])
     texts, names = documents(seed, count)
     alone = [scan_texts([text], patterns, [name]) for text, name in zip(texts, names, strict=True)]
-    every = [candidate for scan in alone for candidate in scan.candidates]
-    kept = scan_texts(texts, patterns, names).candidates
-    assert kept == naive_kept(every)
+    every = [match for scan in alone for match in scan.matches]
+    assert scan_texts(texts, patterns, names).matches == naive_kept(every)
 
 
-def test_candidates_of_one_needle_do_not_add_up_without_end(patterns: Patterns) -> None:
+def test_matches_of_one_needle_do_not_add_up_without_end(patterns: Patterns) -> None:
     texts = [NEEDLES[0]] * (KEPT + 5)
     scan = scan_texts(texts, patterns, [f"c.jsonl:{line}" for line in range(len(texts))])
-    assert [c.source for c in scan.candidates if c.needle == 0] == [f"c.jsonl:{line}" for line in range(KEPT)]
+    kept = [m.candidate.source for m in scan.matches if m.candidate.needle == 0]
+    assert kept == [f"c.jsonl:{line}" for line in range(KEPT)]
 
 
 def test_records_are_strict_json_and_give_everything_back(patterns: Patterns) -> None:
@@ -98,12 +97,13 @@ def test_records_are_strict_json_and_give_everything_back(patterns: Patterns) ->
     scan = scan_texts([*texts, " \n"], patterns, [*names, "blank:1"])
     back = Scan.from_record(json.loads(json.dumps(scan.to_record(), allow_nan=False)))
     assert (back.documents, back.words, back.bytes_, back.empty) == (30, scan.words, scan.bytes_, 1)
-    for name in ("seed_documents", "longest", "covered", "substrings"):
+    for name in ("seed_documents", "longest", "covered", "substrings", "scripts"):
         one, other = getattr(scan, name), getattr(back, name)
         assert one.dtype == other.dtype
         assert np.array_equal(one, other)
     assert back.gram_documents.keys() == scan.gram_documents.keys()
-    assert back.candidates == scan.candidates
+    assert back.matches == scan.matches
+    assert scan.matches
 
 
 def test_files_and_rejected_records_are_ordered_by_name_and_line(patterns: Patterns) -> None:
