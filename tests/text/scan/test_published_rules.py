@@ -28,19 +28,21 @@ def sentence(rng: random.Random, vocabulary: list[str], words: int) -> str:
 
 
 def damaged(rng: random.Random, text: str, vocabulary: list[str]) -> str:
-    """Some other words in place of some of the text's, one for one, or in place of, between or instead of them."""
-    edits = rng.choice((0, 0, 1, 2, 3, 4, 5, 8))
-    if rng.random() < 0.5:
-        pieces = re.split(r"(\w+)", text)
-        for place in rng.sample(range(1, len(pieces), 2), min(edits, len(pieces) // 2)):
-            pieces[place] = rng.choice(vocabulary)
-        return "".join(pieces)
+    """Some other words in place of, between or instead of some of the text's."""
     words = text.split(" ")
-    for _ in range(edits):
+    for _ in range(rng.choice((0, 0, 1, 2, 3, 4, 5, 8))):
         place = rng.randrange(len(words))
         words[place : place + rng.choice((0, 1, 1, 1))] = rng.choice(([], [rng.choice(vocabulary)]))
         words = words or ["x"]
     return " ".join(words)
+
+
+def substituted(rng: random.Random, text: str, vocabulary: list[str]) -> str:
+    """Other words in place of three to eight of the text's, one for one."""
+    pieces = re.split(r"(\w+)", text)
+    for place in rng.sample(range(1, len(pieces), 2), rng.randint(3, 8)):
+        pieces[place] = rng.choice(vocabulary)
+    return "".join(pieces)
 
 
 def texts_and_needles(seed: int, documents: int = DOCUMENTS) -> tuple[list[str], list[Needle]]:
@@ -60,6 +62,9 @@ def texts_and_needles(seed: int, documents: int = DOCUMENTS) -> tuple[list[str],
             first = rng.randrange(len(words)) if rng.random() < 0.4 else 0
             place = rng.randrange(documents)
             texts[place] += rng.choice(" \n") + " ".join(words[first : first + rng.choice((7, 12, 20, 99))])
+    for item in range(160, 200):
+        needles.append(Needle(item, "answer", sentence(rng, rare, 40)))
+        texts[rng.randrange(documents)] += "\n" + substituted(rng, needles[-1].text, rare)
     return texts, needles
 
 
