@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import random
 import re
+from pathlib import Path
 
 import pytest
 
@@ -100,6 +103,17 @@ def test_llama2_counts_its_four_classes(outcomes: dict[str, tuple[list[Outcome],
     expected = {name: sum(name in own for own in classes) for name in names}
     assert RULES["llama2"].count_classes(scores) == expected
     assert all(expected.values())
+
+
+@pytest.mark.parametrize(("kind", "dirty"), [("numerical substitution", 129), ("digit expansion", 185)])
+def test_other_numbers_in_a_question_break_most_spans_of_llama2(shared_data: Path, kind: str, dirty: int) -> None:
+    file = shared_data / "contamination" / "gsm-plus-testmini" / "gsmplus_testmini.jsonl.gz"
+    every = map(json.loads, gzip.decompress(file.read_bytes()).splitlines())
+    rows = [row for row in every if row["perturbation_type"] == kind]
+    patterns = build_patterns([Needle(number, "text", row["seed_question"]) for number, row in enumerate(rows)])
+    scan = scanned([row["question"] for row in rows], patterns)
+    found = [RULES["llama2"].verdict(patterns, scan, number)[0] for number in range(len(rows))]
+    assert (sum(map(bool, found)), len(rows)) == (dirty, 300)
 
 
 def test_drawn_substrings_are_those_of_the_definition() -> None:
