@@ -67,11 +67,11 @@ COPIES = {"ngram": (0, 1), "rnn": (0, 1, 4), "gpt": (0, 1, 4), "bert": (0, 4)}
 GOALS = {
     ("ngram", 1): {"loss": 0.99},
     ("rnn", 4): {"min-k": 0.62},
-    ("gpt", 4): {"loss": 0.75, "min-k": 0.80, "calibration": 0.88},
-    ("bert", 4): {"min-k": 0.64, "calibration": 0.70},
+    ("gpt", 4): {"loss": 0.75, "min-k": 0.80, "reference": 0.88},
+    ("bert", 4): {"min-k": 0.64, "reference": 0.70},
 }
 """Least AUC."""
-RATE_GOALS = {("gpt", 4): {"calibration": 0.15}}
+RATE_GOALS = {("gpt", 4): {"reference": 0.15}}
 """Least true positive rate at 1% of false ones, which takes 1,000 held-out documents."""
 LOTS = 9999
 """Ways to call other documents members, for what no model has seen."""

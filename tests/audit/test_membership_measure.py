@@ -159,7 +159,7 @@ def test_the_primary_score_is_named_by_the_family_and_the_references() -> None:
         return primary({"membership": {"references": references}, "model": {"family": family}})
 
     assert [named(family) for family in ("ngram", "rnn", "gpt", "bert", "llama")] == ["loss", *["min-k"] * 4]
-    assert named("ngram", [{}]) == named("gpt", [{}]) == "calibration"
+    assert named("ngram", [{}]) == named("gpt", [{}]) == "reference"
 
 
 def test_sides_that_differ_without_any_model_are_confounded() -> None:

@@ -72,11 +72,11 @@ BY_REFERENCE = ("reference", "calibration", "lira")
 def primary(plan: Mapping[str, Any]) -> str:
     """Return the detection that is named primary before anything is measured.
 
-    Calibrated by references where there are some: the strongest move for every neural family. Else Min-K%, and for
+    Beside a reference where there is one: the strongest move for every family, by its ratio. Else Min-K%, and for
     n-grams, which know a seen document as a whole, the loss.
     """
     if plan["membership"]["references"]:
-        return "calibration"
+        return "reference"
     return "loss" if plan["model"]["family"] == "ngram" else "min-k"
 
 
