@@ -8,7 +8,6 @@ tool runs in a process of its own. Peers run on the slice of the corpus, as far 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import subprocess
@@ -21,7 +20,6 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import islice
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from common import Report
@@ -102,16 +100,7 @@ def documents_named(report: dict[str, Any]) -> set[tuple[int, int]]:
         (finding["number"], line_of(evidence["source"]))
         for finding in report["findings"]
         for evidence in finding["evidence"]
-        if evidence["match"] != "edited" or _is_edited_copy(evidence)
     }
-
-
-def _is_edited_copy(evidence: dict[str, Any]) -> bool:
-    from memaudit.audit.contamination.matching import FEWEST_FUZZY_WORDS, MIN_SIMILARITY
-    from memaudit.text.words import words_of
-
-    length = len(words_of("".join(text for text, _ in evidence["item_pieces"])).texts)
-    return length >= FEWEST_FUZZY_WORDS and evidence["score"] >= MIN_SIMILARITY
 
 
 def head(source: Path, target: Path, megabytes: float) -> None:
@@ -242,45 +231,33 @@ def measure_boilerplate(table: Report, gate: Gate, plain: dict[str, Any]) -> Non
 
 
 def measure_rules(table: Report, fixture: Path) -> None:
-    """Every published rule against its naive implementation, on real documents and all items."""
+    """Every published rule against the oracle that was written from the papers, on real documents and all items."""
     from memaudit.text.scan.patterns import Needle, build_patterns
     from memaudit.text.scan.rules import RULES
     from memaudit.text.scan.stream import scan_texts
-    from memaudit.text.words import words_of as normal_words
 
-    naive = load(HERE.parent / "tests" / "text" / "scan" / "naive_rules.py")
+    sys.path.append(str(HERE.parent))
+    from tests.text.scan.papers import Documents, by_the_papers
+
     texts = [row["text"] for row in islice(read(fixture / "slice.jsonl"), RULE_DOCUMENTS)]
     items = [row["text"] for row in rows(fixture / "benchmark.jsonl")]
-    patterns = build_patterns([Needle(number, "text", text) for number, text in enumerate(items)])
+    needles = [Needle(number, "text", text) for number, text in enumerate(items)]
+    patterns = build_patterns(needles)
     scan = scan_texts(texts, patterns, [f"corpus:{number}" for number in range(1, len(texts) + 1)])
-    expected = naive.verdicts(
-        texts,
-        [normal_words(text).texts for text in texts],
-        items,
-        [normal_words(text).texts for text in items],
-        [[patterns.substrings.pieces[piece] for piece in patterns.substrings.of(k)] for k in range(len(items))],
-    )
+    expected = by_the_papers(Documents(texts), needles, patterns)
     truth = rows(fixture / "truth.jsonl")
     for name, rule in RULES.items():
         ours = [rule.verdict(patterns, scan, k)[0] for k in range(len(items))]
         same = sum(a is b for a, (b, _) in zip(ours, expected[name], strict=True))
         counts = by_class({k for k, fired in enumerate(ours, 1) if fired}, truth)
         note = ", ".join(f"{kind} {hits}/{size}" for kind, (hits, size) in sorted(counts.items()))
-        what = f"rule {name}: as its naive implementation on {len(texts):,} documents"
+        what = f"rule {name}: as the papers say on {len(texts):,} documents"
         table.add(what, same / len(items), unit="of items", goal=1.0, note=f"fires: {note}")
 
 
 def read(file: Path) -> Iterator[dict[str, Any]]:
     with file.open(encoding="utf-8") as lines:
         yield from map(json.loads, lines)
-
-
-def load(file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def interpreter(name: str, folder: Path | None) -> str | None:

@@ -105,7 +105,9 @@ def add_rates(report: Report, name: str, rule: str, judged: list[Judged], goal: 
     for what, n in (("precision", len(fired)), ("recall", leaks)):
         limits = clopper_pearson(hits, n)
         within = f" [{limits.low:.3f}, {limits.high:.3f}]" if limits else ""
-        report.add(f"{name}: {rule}, {what}", hits / n if n else 0.0, unit="of 1", goal=goal, note=f"{hits} of {n}{within}")
+        report.add(
+            f"{name}: {rule}, {what}", hits / n if n else 0.0, unit="of 1", goal=goal, note=f"{hits} of {n}{within}"
+        )
 
 
 def main() -> None:
@@ -131,7 +133,11 @@ def main() -> None:
         for j in judged:
             if j.fired["memaudit"] != j.leak:
                 shown = j.best and (j.best.kind, j.best.why, round(j.best.similarity, 2), round(j.best.coverage, 2))
-                print(*(j.pair[k] for k in ("set", "benchmark", "item", "document", "label")), shown, j.pair.get("note", ""))
+                print(
+                    *(j.pair[k] for k in ("set", "benchmark", "item", "document", "label")),
+                    shown,
+                    j.pair.get("note", ""),
+                )
 
 
 if __name__ == "__main__":

@@ -143,11 +143,12 @@ def scored(family: str, asked: Asked) -> tuple[LanguageModel, dict[str, FloatArr
     loss = np.array([part.log_prob.mean() for part in parts])
     scores = {
         "loss": loss,
-        "zlib": np.array([part.log_prob.sum() for part in parts]) / sizes,
+        "zlib": loss / sizes,
         "min-k": np.array([least(part.log_prob) for part in parts]),
         "min-k++": np.array([least((part.log_prob - part.mean) / np.maximum(part.std, 1e-6)) for part in parts]),
-        "reference": loss - outside[0],
-        "lira": (loss - outside.mean(axis=0)) / outside.std(axis=0, ddof=1),
+        "reference": outside[0] / loss,
+        "calibration": loss - outside[0],
+        "lira": (loss - outside.mean(axis=0)) / outside.std(axis=0),
     }
     return model, scores, outside[0]
 
@@ -161,7 +162,7 @@ def halves(asked: Asked) -> list[list[TokenIds]]:
 
 def least(values: FloatArray) -> float:
     """Return the mean of the lowest fifth."""
-    return float(np.sort(values)[: math.ceil(0.2 * len(values))].mean())
+    return float(np.sort(values)[: max(1, math.floor(0.2 * len(values)))].mean())
 
 
 def of_scores(table: Table, family: str, scores: dict[str, FloatArray], replicates: int) -> None:

@@ -132,7 +132,9 @@ REPORTS: Mapping[str, Shape] = {
             "not_judged": [{"reason": str, "count": int}],
         },
         "corpus": _READ | {"documents": int, "words": int, "bytes": int, "index": (str,)},
-        "estimates": [_RATE | _ESTIMATE | {"source": (str,), "undefined": int}],
+        "estimates": [
+            _RATE | _ESTIMATE | {"source": (str,), "undefined": int, "classes": [{"name": str, "count": int}]}
+        ],
         "parts": [{"part": str, "hits": int, "n": int}],
         "findings": [_ITEM],
         "spared": [{"item": str, "source": str, "rules": [str], "reason": str}],

@@ -88,9 +88,7 @@ SOURCES: dict[str, tuple[str, Callable[[Row], Parts]]] = {
         f"{_BENCHMARKS}/oren-injected/piqa.jsonl.gz",
         lambda r: _parts(r["goal"], f"{r['sol1']}\n{r['sol2']}"),
     ),
-    **{
-        f"mmlu_{part}": (f"{_BENCHMARKS}/mmlu/mmlu_{part}.jsonl.gz", _mmlu) for part in ("test", "validation", "dev")
-    },
+    **{f"mmlu_{part}": (f"{_BENCHMARKS}/mmlu/mmlu_{part}.jsonl.gz", _mmlu) for part in ("test", "validation", "dev")},
     "licences": (f"{_CORPORA}/licence-boilerplate/licences.jsonl.gz", _text),
     "github": (f"{_CORPORA}/pile-domains-mimir/github.jsonl.gz", _text),
 }

@@ -21,8 +21,10 @@ LEAST_DEVIATION = 1e-6
 """Least standard deviation that a score of membership is divided by."""
 LOWEST = 0.2
 """Share of the tokens, the least probable ones, that Min-K% looks at."""
-FEWEST_REFERENCES = 4
-"""References from which on their deviation is estimated."""
+LEAST_LOSS = 1e-6
+"""Least loss of a token, in nats, that a ratio of losses is divided by."""
+FEWEST_REFERENCES = 32
+"""References from which on the deviation of each document's own scores is estimated; with fewer it is mostly noise."""
 
 
 def bits_per_byte(log_prob: float | None, text: str) -> float | None:
@@ -118,33 +120,51 @@ def loss_score(log_probs: ArrayLike) -> float | None:
 
 
 def zlib_score(log_probs: ArrayLike, text: str) -> float | None:
-    """Return log p(text) / bytes of the text as zlib compresses it, at its own level (Carlini et al. 2021)."""
-    values = _floored(log_probs)
-    return float(values.sum()) / len(zlib.compress(text.encode("utf-8", "surrogatepass"))) if len(values) else None
+    """Return the mean of log p / bytes of the text as zlib compresses it, at its own level (Carlini et al. 2021, 6.1).
+
+    The ratio of log-perplexity and zlib entropy, its sign turned.
+    """
+    mean = loss_score(log_probs)
+    return None if mean is None else mean / len(zlib.compress(text.encode("utf-8", "surrogatepass")))
 
 
 def min_k(log_probs: ArrayLike, share: float = LOWEST) -> float | None:
-    """Return the mean of the lowest ``share`` of the log-probabilities, rounded up (Min-K%, Shi et al. 2024)."""
+    """Return the mean of the lowest ``share`` of the log-probabilities (Min-K%, Shi et al. 2024, section 3).
+
+    Their number is rounded down as in the released code, and 1 at least.
+    """
     return _mean_of_lowest(_floored(log_probs), share)
 
 
 def min_k_plus_plus(log_probs: ArrayLike, mean: ArrayLike, std: ArrayLike, share: float = LOWEST) -> float | None:
-    """Return the mean of the lowest ``share`` of (log p - mean) / std, rounded up (Min-K%++, Zhang et al. 2024).
+    """Return the mean of the lowest ``share`` of (log p - mean) / std (Min-K%++, Zhang et al. 2024, section 4).
 
     Args:
         log_probs: Natural log p of every token, shape [tokens].
         mean: Expectation of log p under the model's own distribution at every place, shape [tokens].
         std: Its standard deviation; less than `LEAST_DEVIATION` counts as that.
-        share: In (0, 1].
+        share: In (0, 1]; their number is rounded as by `min_k`.
     """
     deviation = np.maximum(np.asarray(std, np.float64), LEAST_DEVIATION)
     return _mean_of_lowest((_floored(log_probs) - _floored(mean)) / deviation, share)
 
 
-def reference_difference(log_probs: ArrayLike, references: Sequence[ArrayLike]) -> float | None:
-    """Return (log p(document) - mean of log p by references) / tokens of the model (Carlini et al. 2021).
+def reference_ratio(log_probs: ArrayLike, references: Sequence[ArrayLike]) -> float | None:
+    """Return the mean of log p by references / log p(document) (Carlini et al. 2021, section 6.1).
 
-    References may have tokenizers of their own: what is compared is the probability of the whole document.
+    The ratio of log-perplexities, as the released code has it: that of the reference over that of the model. A model
+    that loses less than `LEAST_LOSS` a token counts as losing that. Arguments as of `calibrated_difference`.
+    """
+    ours, theirs = _beside_references(log_probs, references)
+    return None if ours is None else float(theirs.mean()) / min(ours, -LEAST_LOSS)
+
+
+def calibrated_difference(log_probs: ArrayLike, references: Sequence[ArrayLike]) -> float | None:
+    """Return (log p(document) - mean of log p by references) / tokens of the model.
+
+    Difficulty calibration (Watson et al. 2022). It is also what offline LiRA ranks by with few references, where one
+    deviation is shared by all documents (Carlini et al. 2022, figure 17). References may have tokenizers of their own:
+    what is compared is the probability of the whole document.
 
     Args:
         log_probs: Of the model, shape [tokens].
@@ -158,15 +178,17 @@ def reference_difference(log_probs: ArrayLike, references: Sequence[ArrayLike]) 
 
 
 def offline_lira(log_probs: ArrayLike, references: Sequence[ArrayLike]) -> float | None:
-    """Return how many deviations of the references the model lies above their mean (LiRA offline, Carlini et al. 2022).
+    """Return how many deviations of the references the model lies above their mean.
 
-    Arguments as of `reference_difference`; the deviation is that of a sample, `LEAST_DEVIATION` at least. None with
-    fewer than `FEWEST_REFERENCES` too.
+    LiRA offline (Carlini et al. 2022, section IV-C), of log p per token in place of the logit of a class, and with the
+    variance of the document's own references: None with fewer than `FEWEST_REFERENCES`, where
+    `calibrated_difference` has the order that a shared variance gives. Arguments as there; a deviation counts as
+    `LEAST_DEVIATION` at least.
     """
     ours, theirs = _beside_references(log_probs, references)
     if ours is None or len(theirs) < FEWEST_REFERENCES:
         return None
-    return (ours - float(theirs.mean())) / max(float(theirs.std(ddof=1)), LEAST_DEVIATION)
+    return (ours - float(theirs.mean())) / max(float(theirs.std()), LEAST_DEVIATION)
 
 
 def _beside_references(log_probs: ArrayLike, references: Sequence[ArrayLike]) -> tuple[float | None, FloatArray]:
@@ -180,8 +202,8 @@ def _beside_references(log_probs: ArrayLike, references: Sequence[ArrayLike]) ->
 def _mean_of_lowest(values: FloatArray, share: float) -> float | None:
     if not len(values):
         return None
-    # Nine digits: .2 of 5 tokens is one token, whatever the product is in floats.
-    count = max(1, math.ceil(round(share * len(values), 9)))
+    # Nine digits: .29 of 100 tokens are 29, whatever the product is in floats.
+    count = max(1, math.floor(round(share * len(values), 9)))
     return float(np.sort(values)[:count].mean())
 
 

@@ -67,10 +67,11 @@ def _rules(estimates: Sequence[Mapping[str, Any]], encoding: str) -> Table:
 
 
 def _asides(report: Mapping[str, Any]) -> list[str]:
-    """Return what was left out of the count, and why."""
+    """Return the classes of rules that have more than two, what was left out of the count, and why."""
     benchmark, corpus, baseline = report["benchmark"], report["corpus"], report["baseline"]
     counted = wording.counted
-    lines = [f"not judged: {counted(entry['count'], 'item')}, {entry['reason']}" for entry in benchmark["not_judged"]]
+    lines = [f"{e['label']}: {wording.classes(e)}" for e in report["estimates"] if e["classes"]]
+    lines += [f"not judged: {counted(entry['count'], 'item')}, {entry['reason']}" for entry in benchmark["not_judged"]]
     for name, side in (("benchmark", benchmark), ("corpus", corpus)):
         if side.get("empty"):
             lines.append(f"empty in the {name}: {counted(side['empty'], 'record')} without text")

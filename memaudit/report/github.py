@@ -122,6 +122,7 @@ def _rules(report: Mapping[str, Any]) -> list[str]:
         for e in report["estimates"]
     ]
     parts = [_table(["Rule", "Contaminated items", "Rate", "95% interval", "Undefined"], rows)]
+    parts += [f"<p>{_text(e['label'])}: {_text(wording.classes(e))}</p>" for e in report["estimates"] if e["classes"]]
     if baseline := report["baseline"]:
         accepted = wording.counted(baseline["accepted"], "finding")
         stale = wording.counted(baseline["stale"], "entry matches", "entries match")

@@ -74,6 +74,7 @@ def environment() -> jinja2.Environment:
         p_value=wording.p_value,
         number=wording.number,
         hits=wording.hits,
+        classes=wording.classes,
         counted=wording.counted,
         plain=lambda text: Markup.escape(wording.visible(text)),  # where no markup may stand
         family=wording.family,

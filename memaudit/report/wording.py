@@ -112,6 +112,11 @@ def hits(rate: Mapping[str, Any]) -> str:
     return f"{rate['hits']:,} of {rate['n']:,}"
 
 
+def classes(estimate: Mapping[str, Any]) -> str:
+    """Return ``7 clean, 5 not clean``, the items in each class of a rule that has more than two; or nothing."""
+    return ", ".join(f"{entry['count']:,} {entry['name']}" for entry in estimate["classes"])
+
+
 def between(least: int, most: int | None) -> str:
     """Return a range of counts as ``2``, ``3–4`` or ``257 or more``."""
     if most is None:

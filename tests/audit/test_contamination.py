@@ -191,6 +191,20 @@ def test_items_too_short_are_not_judged_and_said_so(folder: Path) -> None:
     assert run(mostly, str(folder / "c.jsonl")).exit_code == 3
 
 
+def test_the_report_counts_the_four_classes_of_llama2(folder: Path) -> None:
+    """One item stands whole in the corpus, one to a half, one not at all; the fourth is too short to be asked about."""
+    rows = [{"text": sentence(f"item {i}", 40)} for i in range(3)]
+    rows.append({"text": "Why is that not so?"})
+    half = " ".join(rows[1]["text"].split(" ")[:20])
+    corpus = write_corpus(folder / "c.jsonl", [*clean_documents(5), planted(rows[0]["text"]), planted(half)])
+    report = run(write_jsonl(folder / "b.jsonl", rows), corpus).report
+    estimates = {row["metric"]: row for row in report["estimates"]}
+    counts = {entry["name"]: entry["count"] for entry in estimates["llama2"]["classes"]}
+    assert counts == {"clean": 1, "not clean": 2, "not dirty": 2, "dirty": 1}
+    assert (estimates["llama2"]["hits"], estimates["llama2"]["n"], estimates["llama2"]["undefined"]) == (1, 3, 1)
+    assert all(row["classes"] == [] for name, row in estimates.items() if name != "llama2")
+
+
 def outputs(folder: Path) -> dict[str, bytes]:
     names = ("report.json", "report.html", "junit.xml", "results.sarif", "items.jsonl")
     return {name: (folder / name).read_bytes() for name in names}

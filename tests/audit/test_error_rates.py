@@ -57,7 +57,7 @@ def scores(unseen, losses):
     parts = list(models[0].score([Window(EMPTY, ids) for ids in pool]))
     return {
         "loss": losses[0],
-        "reference": losses[0] - losses[1],
+        "calibration": losses[0] - losses[1],
         "least": np.array([np.sort(part.log_prob)[:8].mean() for part in parts]),
         "standardised": np.array([((part.log_prob - part.mean) / part.std).mean() for part in parts]),
         "last": np.array([part.log_prob[-10:].mean() for part in parts]),

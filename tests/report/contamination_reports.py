@@ -22,9 +22,10 @@ WORDS = " ".join(" ".join(topics[name].split()) for name in sorted(topics)).spli
 MATCHES = ("raw", "normalised", "edited")
 RULES = [
     ("memaudit", "memaudit", "IDF-weighted seeds of 5 words, then a similarity of at least 80%", None),
-    ("gpt3", "GPT-3 n-gram", "any n-gram of 8 to 13 words that at most 10 documents hold", "Brown et al. 2020"),
+    ("gpt3", "GPT-3 n-gram", "any n-gram of 8 to 13 words", "Brown et al. 2020"),
     ("pile13", "Pile 13-gram", "any 13-gram", "Gao et al. 2020"),
     ("palm", "PaLM 8-gram 70%", "at least 70% of the 8-grams", "Chowdhery et al. 2022"),
+    ("llama2", "Llama 2, dirty", "at least 80% of the words in spans of more than 10", "Touvron et al. 2023"),
     ("gpt4", "GPT-4 substrings", "any of three substrings of 50 characters", "OpenAI 2023"),
 ]
 _FIXED = ("verdict", "kind", "metric", "match", "rules", "part", "id", "sha256", "identity")
@@ -139,7 +140,13 @@ def _estimate(rule: tuple[str, str, str, str | None], lot: random.Random, found:
         "low": hits / n * 0.8,
         "high": min(1.0, hits / n * 1.2 + 0.003),
         "undefined": undefined,
+        "classes": _classes(n, hits) if metric == "llama2" else [],
     }
+
+
+def _classes(n: int, dirty: int) -> list[dict[str, Any]]:
+    counts = {"clean": n - 1000, "not clean": 1000, "not dirty": n - dirty, "dirty": dirty}
+    return [{"name": name, "count": count} for name, count in counts.items()]
 
 
 def _finding(number: int, lot: random.Random, accepted: bool) -> dict[str, Any]:

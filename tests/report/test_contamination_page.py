@@ -89,6 +89,7 @@ def test_every_rule_shows_count_rate_and_interval() -> None:
         assert f"{e['hits']} of {e['n']:,} {e['rate']:.1%} [{e['low']:.1%}, {e['high']:.1%}] {e['undefined']}" in text
         assert e["definition"] in text
     assert "memaudit decides" in text
+    assert "Llama 2, dirty 305 clean, 1,000 not clean, " in text
     assert "question 7 of 1,312 0.5%" in text
 
 

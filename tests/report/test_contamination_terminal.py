@@ -37,7 +37,9 @@ def test_verdict_rules_and_items(verdict: str, word: str) -> None:
         assert f"{e['hits']} of {e['n']:,}" in row
         assert f"[{e['low']:.1%}, {e['high']:.1%}]" in row
     assert len(lines) <= 40
+    dirty = next(e["hits"] for e in report["estimates"] if e["metric"] == "llama2")
     for part in (
+        f"Llama 2, dirty: 305 clean, 1,000 not clean, {1305 - dirty:,} not dirty, {dirty} dirty",
         "controls passed: finds items that were planted",
         "not judged: 7 items, fewer than 5 words in every part",
         "skipped in the benchmark: 2 records, first data/test.jsonl:14: not valid JSON",

@@ -124,6 +124,7 @@ def test_the_summary_says_what_the_report_says() -> None:
     for e in report["estimates"]:
         assert f"<td>{e['hits']} of {e['n']:,}</td><td>{e['rate']:.1%}</td>" in summary
     assert "<td><strong>memaudit</strong></td>" in summary
+    assert "<p>Llama 2, dirty: 305 clean, 1,000 not clean, " in summary
     assert summary.count("<td>error</td>") == 50
     assert "10 more findings are in the report of the run." in summary
     assert "2 findings accepted, 1 entries match nothing" not in summary

@@ -116,7 +116,7 @@ def conclude(
         "policy": dataclasses.asdict(policy),
         "benchmark": _describe_benchmark(benchmark, items),
         "corpus": _describe_corpus(plan, scan),
-        "estimates": _estimates(items),
+        "estimates": _estimates(items, patterns, scan),
         "parts": _parts(items, patterns),
         "findings": findings,
         "spared": [_spared(item, patterns, scan) for item in spared[:SHOWN_SPARED]],
@@ -173,8 +173,9 @@ def _describe_corpus(plan: Mapping[str, Any], scan: Scan) -> dict[str, Any]:
     }
 
 
-def _estimates(items: Sequence[JudgedItem]) -> list[dict[str, Any]]:
+def _estimates(items: Sequence[JudgedItem], patterns: Patterns, scan: Scan) -> list[dict[str, Any]]:
     """Count items by our rule and by every published one, each over the items that it can judge."""
+    whole = {needle.item: place for place, needle in enumerate(patterns.needles)}.values()
     ours: list[bool | None] = [
         None if item.verdict == "not judged" else item.verdict == "contaminated" for item in items
     ]
@@ -185,7 +186,11 @@ def _estimates(items: Sequence[JudgedItem]) -> list[dict[str, Any]]:
     )
     rows = [_estimate("memaudit", "memaudit", definition, None, ours)]
     for name, rule in RULES.items():
-        rows.append(_estimate(name, rule.label, rule.definition, rule.source, [item.rules[name] for item in items]))
+        row = _estimate(name, rule.label, rule.definition, rule.source, [item.rules[name] for item in items])
+        if rule.classes:
+            counts = rule.count_classes(rule.verdict(patterns, scan, place)[1] for place in whole)
+            row["classes"] = [{"name": name, "count": count} for name, count in counts.items()]
+        rows.append(row)
     return rows
 
 
@@ -207,6 +212,7 @@ def _estimate(
         "low": limits.low if limits else None,
         "high": limits.high if limits else None,
         "undefined": len(said) - n,
+        "classes": [],
     }
 
 

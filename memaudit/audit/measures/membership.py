@@ -15,11 +15,12 @@ from memaudit.audit.membership.scores import score_texts
 from memaudit.errors import InputError
 from memaudit.metrics.likelihood import (
     FEWEST_REFERENCES,
+    calibrated_difference,
     loss_score,
     min_k,
     min_k_plus_plus,
     offline_lira,
-    reference_difference,
+    reference_ratio,
     zlib_score,
 )
 from memaudit.records import FloatArray, TokenScores
@@ -38,29 +39,41 @@ class Score:
 
 
 SCORES = {
-    "loss": Score("Loss", "mean log p of the document's tokens (Yeom et al. 2018)"),
-    "zlib": Score("Zlib", "log p of the document / bytes of its text as zlib compresses it (Carlini et al. 2021)"),
-    "min-k": Score("Min-K%", "mean log p of the least probable 20% of the tokens (Shi et al. 2024)"),
+    "loss": Score("Loss", "mean log p of the document's tokens (Yeom et al. 2018, section 3)"),
+    "zlib": Score(
+        "Zlib",
+        "mean log p of the tokens / bytes of the text as zlib compresses it (Carlini et al. 2021, section 6.1)",
+    ),
+    "min-k": Score("Min-K%", "mean log p of the least probable 20% of the tokens (Shi et al. 2024, section 3)"),
     "min-k++": Score(
         "Min-K%++",
-        "mean of the lowest 20% of (log p - its expectation) / its deviation under the model (Zhang et al. 2024)",
+        "mean of the lowest 20% of (log p - its expectation) / its deviation under the model (Zhang et al. 2024,"
+        " section 4)",
     ),
     "reference": Score(
-        "Reference", "(log p of the document - mean of log p by the references) / tokens (Carlini et al. 2021)"
+        "Reference",
+        "mean of log p of the document by the references / log p by the model (Carlini et al. 2021, section 6.1)",
+    ),
+    "calibration": Score(
+        "Difficulty calibration",
+        "(log p of the document - mean of log p by the references) / tokens (Watson et al. 2022); with few references"
+        " also the order of offline LiRA, whose deviation is then one for all documents (Carlini et al. 2022)",
     ),
     "lira": Score(
-        "LiRA, offline", "the same difference in standard deviations of the references (Carlini et al. 2022)"
+        "LiRA, offline",
+        "the same difference in standard deviations of the document's references (Carlini et al. 2022, section IV-C;"
+        " the statistic, log p per token, is ours)",
     ),
 }
 """Every score by the name of its detection."""
-BY_REFERENCE = ("reference", "lira")
+BY_REFERENCE = ("reference", "calibration", "lira")
 
 
 def primary(plan: Mapping[str, Any]) -> str:
     """Return the detection that is named primary before anything is measured.
 
-    Beside a reference where there is one: the strongest move for every neural family. Else Min-K%, and for n-grams,
-    which know a seen document as a whole, the loss.
+    Beside a reference where there is one: the strongest move for every family, by its ratio. Else Min-K%, and for
+    n-grams, which know a seen document as a whole, the loss.
     """
     if plan["membership"]["references"]:
         return "reference"
@@ -93,7 +106,7 @@ class Membership:
     def declared(self, plan: Mapping[str, Any]) -> list[str]:
         """Return the scores that there will be: those beside references only where there are enough of them."""
         references = len(plan["membership"]["references"])
-        left_out = BY_REFERENCE if not references else BY_REFERENCE[1:] if references < FEWEST_REFERENCES else ()
+        left_out = BY_REFERENCE if not references else BY_REFERENCE[2:] if references < FEWEST_REFERENCES else ()
         return [name for name in SCORES if name not in left_out]
 
     def detections(self, records: Sequence[Record], plan: Mapping[str, Any]) -> list[Detection]:
@@ -185,7 +198,8 @@ def _scores(tokens: TokenScores, text: str, references: Sequence[TokenScores]) -
     }
     others = [reference.log_prob for reference in references]
     if others:
-        found["reference"] = reference_difference(log_probs, others)
+        found["reference"] = reference_ratio(log_probs, others)
+        found["calibration"] = calibrated_difference(log_probs, others)
     if len(others) >= FEWEST_REFERENCES:
         found["lira"] = offline_lira(log_probs, others)
     return found

@@ -10,8 +10,8 @@ from memaudit.text.scan.tables import lookup, passes
 from memaudit.text.scan.tally import WINDOW_BITS, Tables, Tally
 
 _SEED = 5
-MIN_SPAN, MIN_RUN, MAX_MISSES = 11, 5, 4
-"""Words of a span that Llama 2's rule calls contaminated; of the run that it holds; mismatches in it."""
+MIN_SPAN, MIN_RUN, MAX_MISSES = 11, 10, 4
+"""Words of a span that Llama 2's rule calls contaminated; of the run that it begins with; mismatches after it."""
 
 SLIPS = 2
 """Words of a short needle that a candidate may lack."""
@@ -182,7 +182,6 @@ def _follow_matches(
     """Follow every match of five words or more between one document and a needle to where it ends."""
     words, offsets, needle_of, before = tables.words, tables.offsets, tables.needle_of, tables.before
     posting_first, postings, longest, covered = tables.posting_first, tables.postings, tally.longest, tally.covered
-    left, right = np.empty(MAX_MISSES + 1, np.int64), np.empty(MAX_MISSES + 1, np.int64)
     repeats = np.zeros(len(places), np.bool_)
     if len(places) > _MANY and _DENSE * len(places) > end - start:
         _find_repeats(hashes[start:end], places - start, tables.reach, tally.windows, repeats)
@@ -195,15 +194,12 @@ def _follow_matches(
                 continue  # the match began earlier
             word = postings[k]
             needle = needle_of[word]
-            first, last = offsets[needle], offsets[needle + 1]
-            room, length = min(last - word, end - place), _SEED
+            room, length = min(offsets[needle + 1] - word, end - place), _SEED
             while length < room and words[word + length] == hashes[place + length]:
                 length += 1
             longest[needle] = max(longest[needle], length)
-            if last - first >= MIN_SPAN:
-                _reach(words, hashes, word - 1, place - 1, -1, min(word - first, place - start), left)
-                _reach(words, hashes, word + length, place + length, 1, room - length, right)
-                _cover(words, hashes, word, place, length, left, right, covered)
+            if length >= MIN_RUN:
+                _cover(words, hashes, word, place, length, room, covered)
 
 
 @njit(cache=True, nogil=True)
@@ -234,49 +230,31 @@ def _find_repeats(
 
 
 @njit(cache=True, nogil=True, forceinline=True)
-def _reach(
-    words: NDArray[np.uint64],
-    hashes: NDArray[np.uint64],
-    word: int,
-    place: int,
-    step: int,
-    room: int,
-    reach: NDArray[np.int64],
-) -> None:
-    """Fill how many words a span can grow with at most 0, 1, ... mismatches and a match at its end."""
-    misses, grown = 0, 0
-    for k in range(room):
-        if words[word + k * step] == hashes[place + k * step]:
-            grown = k + 1
-        else:
-            reach[misses] = grown
-            misses += 1
-            if misses > MAX_MISSES:
-                return
-    for k in range(misses, MAX_MISSES + 1):
-        reach[k] = grown
-
-
-@njit(cache=True, nogil=True, forceinline=True)
 def _cover(
     words: NDArray[np.uint64],
     hashes: NDArray[np.uint64],
     word: int,
     place: int,
     length: int,
-    left: NDArray[np.int64],
-    right: NDArray[np.int64],
+    room: int,
     covered: NDArray[np.bool_],
 ) -> None:
-    """Mark the words that match in spans around a run, however its mismatches fall to its two sides."""
-    back, forth = 0, 0
-    for misses in range(MAX_MISSES + 1):
-        reached = length + right[MAX_MISSES - misses]
-        if left[misses] + reached >= MIN_SPAN:
-            back, forth = max(back, left[misses]), max(forth, reached)
-    for k in range(-back, forth):
+    """Mark the words that match in the span which a run begins; it goes on over few mismatches and ends with a match.
+
+    Spans that begin later in the run end no later, so this one holds them all.
+    """
+    span, misses = length, 0
+    for k in range(length, room):
         if words[word + k] == hashes[place + k]:
-            covered[word + k] = True
+            span = k + 1
+        else:
+            misses += 1
+            if misses > MAX_MISSES:
+                break
+    if span >= MIN_SPAN:
+        for k in range(span):
+            if words[word + k] == hashes[place + k]:
+                covered[word + k] = True
 
 
 @njit(cache=True, nogil=True)

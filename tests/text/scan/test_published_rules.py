@@ -1,32 +1,24 @@
-"""Every published rule gives the verdict that a naive implementation of its definition gives."""
+"""Every published rule gives the verdict of the oracle, which was written from the words of the papers."""
 
 from __future__ import annotations
 
-import importlib.util
+import gzip
+import json
 import random
+import re
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
-from memaudit.text.scan.rules import RULES
+from memaudit.text.scan.rules import RULES, Outcome
 from memaudit.text.scan.stream import Scan, scan_texts
-from memaudit.text.words import words_of
+from tests.text.scan import published_oracle as oracle
+from tests.text.scan.papers import FEWEST_CHARACTERS, Documents, by_the_papers, drawn
 
 DOCUMENTS = 5000
+PARTS = "question", "answer"
 SYLLABLES = "ba de fi go hu ka le mi no pu ra se ti vo wu 7 x² ça ñe ﬁn öl Åm".split()  # noqa: SIM905
-
-
-def _naive() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("naive_rules", Path(__file__).with_name("naive_rules.py"))
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-naive = _naive()
 
 
 def sentence(rng: random.Random, vocabulary: list[str], words: int) -> str:
@@ -48,6 +40,14 @@ def damaged(rng: random.Random, text: str, vocabulary: list[str]) -> str:
     return " ".join(words)
 
 
+def substituted(rng: random.Random, text: str, vocabulary: list[str]) -> str:
+    """Other words in place of three to eight of the text's, one for one."""
+    pieces = re.split(r"(\w+)", text)
+    for place in rng.sample(range(1, len(pieces), 2), rng.randint(3, 8)):
+        pieces[place] = rng.choice(vocabulary)
+    return "".join(pieces)
+
+
 def texts_and_needles(seed: int, documents: int = DOCUMENTS) -> tuple[list[str], list[Needle]]:
     """Short documents of few words, so that runs recur by chance, with pieces of needles planted in many."""
     rng = random.Random(seed)
@@ -56,7 +56,7 @@ def texts_and_needles(seed: int, documents: int = DOCUMENTS) -> tuple[list[str],
     texts = [sentence(rng, common if rng.random() < 0.5 else rare, rng.randint(0, 60)) for _ in range(documents)]
     needles = []
     for item in range(160):
-        part = rng.choice(("question", "answer"))
+        part = rng.choice(PARTS)
         lengths = (3, 6, 8, 9, 10, 12, 13, 15, 17, 20, 30, 60) if part == "question" else (9, 11, 12, 14, 25, 40)
         text = sentence(rng, rng.choice((common, rare)), rng.choice(lengths))
         needles.append(Needle(item, part, text))
@@ -65,18 +65,10 @@ def texts_and_needles(seed: int, documents: int = DOCUMENTS) -> tuple[list[str],
             first = rng.randrange(len(words)) if rng.random() < 0.4 else 0
             place = rng.randrange(documents)
             texts[place] += rng.choice(" \n") + " ".join(words[first : first + rng.choice((7, 12, 20, 99))])
+    for item in range(160, 200):
+        needles.append(Needle(item, "answer", sentence(rng, rare, 40)))
+        texts[rng.randrange(documents)] += "\n" + substituted(rng, needles[-1].text, rare)
     return texts, needles
-
-
-def expected(texts: list[str], needles: list[Needle], patterns: Patterns) -> dict[str, list[tuple]]:
-    return naive.verdicts(
-        texts,
-        [words_of(text).texts for text in texts],
-        [needle.text for needle in needles],
-        [words_of(needle.text).texts for needle in needles],
-        [drawn(patterns, k) for k in range(len(needles))],
-        [needle.part for needle in needles],
-    )
 
 
 def scanned(texts: list[str], patterns: Patterns) -> Scan:
@@ -84,33 +76,51 @@ def scanned(texts: list[str], patterns: Patterns) -> Scan:
 
 
 @pytest.fixture(scope="module")
-def verdicts() -> dict[str, tuple[list, list]]:
+def outcomes() -> dict[str, tuple[list[Outcome], list[Outcome]]]:
     texts, needles = texts_and_needles(seed=1)
     patterns = build_patterns(needles)
     scan = scanned(texts, patterns)
-    naively = expected(texts, needles, patterns)
+    papers = by_the_papers(Documents(texts), needles, patterns)
     return {
-        name: ([rule.verdict(patterns, scan, k) for k in range(len(needles))], naively[name])
+        name: ([rule.verdict(patterns, scan, k) for k in range(len(needles))], papers[name])
         for name, rule in RULES.items()
     }
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_verdicts_are_those_of_the_definition(name: str, verdicts: dict[str, tuple[list, list]]) -> None:
-    ours, naively = verdicts[name]
-    assert ours == naively
+def test_verdicts_and_scores_are_those_of_the_papers(
+    name: str, outcomes: dict[str, tuple[list[Outcome], list[Outcome]]]
+) -> None:
+    ours, papers = outcomes[name]
+    assert ours == papers
     assert {fired for fired, _ in ours} == {True, False, None}
 
 
-def drawn(patterns: Patterns, needle: int) -> list[str]:
-    return [patterns.substrings.pieces[number] for number in patterns.substrings.of(needle)]
+def test_llama2_counts_its_four_classes(outcomes: dict[str, tuple[list[Outcome], list[Outcome]]]) -> None:
+    scores = [score for _, score in outcomes["llama2"][0]]
+    classes = [oracle.llama2_classes(score) for score in scores if score is not None]
+    names = ("clean", "not clean", "not dirty", "dirty")
+    expected = {name: sum(name in own for own in classes) for name in names}
+    assert RULES["llama2"].count_classes(scores) == expected
+    assert all(expected.values())
+
+
+@pytest.mark.parametrize(("kind", "dirty"), [("numerical substitution", 129), ("digit expansion", 185)])
+def test_other_numbers_in_a_question_break_most_spans_of_llama2(shared_data: Path, kind: str, dirty: int) -> None:
+    file = shared_data / "contamination" / "gsm-plus-testmini" / "gsmplus_testmini.jsonl.gz"
+    every = map(json.loads, gzip.decompress(file.read_bytes()).splitlines())
+    rows = [row for row in every if row["perturbation_type"] == kind]
+    patterns = build_patterns([Needle(number, "text", row["seed_question"]) for number, row in enumerate(rows)])
+    scan = scanned([row["question"] for row in rows], patterns)
+    found = [RULES["llama2"].verdict(patterns, scan, number)[0] for number in range(len(rows))]
+    assert (sum(map(bool, found)), len(rows)) == (dirty, 300)
 
 
 def test_drawn_substrings_are_those_of_the_definition() -> None:
     _, needles = texts_and_needles(seed=2, documents=10)
     patterns, backwards = build_patterns(needles), build_patterns(needles[::-1])
     for k, needle in enumerate(needles):
-        pieces, text = drawn(patterns, k), naive.stripped(needle.text)
+        pieces, text = drawn(patterns, k), oracle.gpt4_characters(needle.text)
         assert all(piece in text for piece in pieces)
-        assert {len(piece) for piece in pieces} == (set() if len(text) < 20 else {min(50, len(text))})
+        assert {len(piece) for piece in pieces} == (set() if len(text) < FEWEST_CHARACTERS else {min(50, len(text))})
         assert sorted(pieces) == sorted(drawn(backwards, len(needles) - 1 - k))

@@ -1,141 +1,115 @@
+"""Laws that the published rules keep, whatever stands in the corpus, and cases of them worked out by hand."""
+
 from __future__ import annotations
 
 import random
 
-import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
-from memaudit.text.scan.result import Scan
-from memaudit.text.scan.rules import RULES
+from memaudit.text.scan.rules import RULES, Outcome
 from memaudit.text.scan.stream import scan_texts
 
-VOCABULARY = [f"{a}{b}" for a in "bcdfghklmnprstvz" for b in "aeiou"]
+THIRTY = [f"w{number}" for number in range(30)]
+WORDS = st.sampled_from([f"w{number}" for number in range(8)])
+OTHERS = st.lists(st.sampled_from([f"v{number}" for number in range(8)]), max_size=40)
+"""Documents that share no word with an item."""
 
 
-def passage(rng: random.Random, count: int) -> list[str]:
-    return rng.choices(VOCABULARY, k=count)
-
-
-def fixture(seed: int) -> tuple[list[list[str]], list[list[str]]]:
-    """Needles of all lengths, and documents that hold pieces of them, some edited, some over and over."""
-    rng = random.Random(seed)
-    needles = [passage(rng, rng.choice([3, 7, 9, 12, 20, 40])) for _ in range(30)]
+@st.composite
+def items_and_documents(draw: st.DrawFn) -> tuple[list[list[str]], list[list[str]]]:
+    """Items, and documents of which most hold pieces of them with a few other words."""
+    items = draw(st.lists(st.lists(WORDS, min_size=1, max_size=40), min_size=1, max_size=4))
     documents = []
-    for _ in range(60):
-        document = passage(rng, rng.randrange(30))
-        for needle in rng.choices(needles, k=2):
-            first = rng.randrange(len(needle))
-            piece = needle[first : first + rng.randrange(1, 41)]
-            for place in range(len(piece)):
-                if rng.random() < 0.06:
-                    piece[place] = rng.choice(VOCABULARY)
-            document += piece
-        documents.append(document)
-    documents += [needles[0][:13] + passage(rng, 5) for _ in range(11)]
-    return needles, documents
+    for _ in range(draw(st.integers(0, 4))):
+        piece = list(draw(st.sampled_from(items)))[draw(st.integers(0, 12)) :]
+        for place in draw(st.lists(st.integers(0, 39), max_size=5)):
+            piece[place : place + 1] = draw(st.lists(WORDS, max_size=2))
+        documents.append([*draw(OTHERS), *piece, *draw(st.lists(WORDS, max_size=5))])
+    return items, documents
 
 
-def grams(words: list[str], n: int) -> list[tuple[str, ...]]:
-    return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+def outcomes(items: list[list[str]], documents: list[list[str]]) -> dict[str, list[Outcome]]:
+    patterns = build_patterns([Needle(number, "both", " ".join(words)) for number, words in enumerate(items)])
+    return by_rule(patterns, [" ".join(words) for words in documents])
 
 
-def frequencies(needle: list[str], documents: list[list[str]], n: int) -> list[int]:
-    return [sum(gram in set(grams(document, n)) for document in documents) for gram in grams(needle, n)]
+def by_rule(patterns: Patterns, texts: list[str]) -> dict[str, list[Outcome]]:
+    scan = scan_texts(texts, patterns, [f"c:{number}" for number in range(len(texts))])
+    return {
+        name: [rule.verdict(patterns, scan, k) for k in range(len(patterns.needles))] for name, rule in RULES.items()
+    }
 
 
-@pytest.fixture(scope="module", params=[1, 2])
-def case(request: pytest.FixtureRequest) -> tuple[list[list[str]], list[list[str]], Patterns, Scan]:
-    needles, documents = fixture(request.param)
-    patterns = build_patterns([Needle(i, "both", " ".join(words)) for i, words in enumerate(needles)])
-    names = [f"c:{i}" for i in range(len(documents))]
-    return needles, documents, patterns, scan_texts([" ".join(words) for words in documents], patterns, names)
+@settings(deadline=None, max_examples=60)
+@given(items_and_documents(), st.integers(1, 30))
+def test_gpt3_convicts_whatever_the_pile_convicts(case: tuple[list[list[str]], list[list[str]]], copies: int) -> None:
+    found = outcomes(case[0], case[1] * copies)
+    for gpt3, pile in zip(found["gpt3"], found["pile13"], strict=True):
+        assert gpt3[0] or not pile[0]
 
 
-Case = tuple[list[list[str]], list[list[str]], Patterns, Scan]
+@settings(deadline=None, max_examples=60)
+@given(items_and_documents(), st.integers(1, 30), st.lists(OTHERS, max_size=30))
+def test_more_documents_never_acquit(
+    case: tuple[list[list[str]], list[list[str]]], copies: int, unrelated: list[list[str]]
+) -> None:
+    """Neither copies of the corpus, nor copies of an item, nor documents that have nothing to do with either."""
+    items, documents = case
+    before = outcomes(items, documents)
+    assert outcomes(items, documents * copies + unrelated) == before
+    for name, after in outcomes(items, documents + items[:1] * copies).items():
+        for (fired, score), (fires, scores) in zip(before[name], after, strict=True):
+            assert (fires, scores) == (fired, score) == (None, None) or (fires >= fired and scores >= score), name
 
 
-def outcomes(case: Case, name: str) -> list[tuple[bool | None, float | None]]:
-    needles, _, patterns, scan = case
-    return [RULES[name].verdict(patterns, scan, number) for number in range(len(needles))]
+@pytest.mark.parametrize("copies", [1, 10, 11, 300])
+def test_an_item_that_stands_there_is_convicted_by_every_rule(copies: int) -> None:
+    found = outcomes([THIRTY], [THIRTY] * copies)
+    assert all(said == [(True, 1.0)] for said in found.values())
 
 
-def naive_share(hits: list[bool], least: float) -> tuple[bool | None, float | None]:
-    if not hits:
-        return None, None
-    return any(hits) and sum(hits) / len(hits) >= least, sum(hits) / len(hits)
+@pytest.mark.parametrize(
+    ("changed", "share"),
+    [
+        ([10, 12, 14, 16], 26),  # four mismatches behind the first ten words
+        ([10, 12, 14, 16, 18, 20], 14),  # with a fifth the span ends, and behind the sixth no ten words are left
+        ([9], 20),  # a mismatch among the first ten: the nine before it lie in no span
+        ([29], 29),  # a mismatch at the end belongs to none
+        ([*range(10, 14)], 26),
+        ([*range(10, 15)], 15),  # the ten before it are not more than ten; behind it are fifteen
+        ([4, 10, 16, 22, 28], 0),  # five words in a row are not ten
+    ],
+)
+def test_llama2_spans(changed: list[int], share: int) -> None:
+    document = ["other" if place in changed else word for place, word in enumerate(THIRTY)]
+    [(fired, score)] = outcomes([THIRTY], [document])["llama2"]
+    assert score == share / 30
+    assert fired == (share >= 24)
 
 
-def test_gpt3(case: Case) -> None:
-    needles, documents, _, _ = case
-    n = max(8, min(13, sorted(map(len, needles))[int(0.05 * (len(needles) - 1))]))
-    expected = [naive_share([1 <= f <= 10 for f in frequencies(needle, documents, n)], 0) for needle in needles]
-    assert outcomes(case, "gpt3") == expected
-    assert {fired for fired, _ in expected} == {True, False, None}
-
-
-def test_pile(case: Case) -> None:
-    needles, documents, _, _ = case
-    expected = [naive_share([f > 0 for f in frequencies(needle, documents, 13)], 0) for needle in needles]
-    assert outcomes(case, "pile13") == expected
-
-
-def test_palm(case: Case) -> None:
-    needles, documents, _, _ = case
-    expected = [naive_share([f > 0 for f in frequencies(needle, documents, 8)], 0.7) for needle in needles]
-    assert outcomes(case, "palm") == expected
-    assert {fired for fired, _ in expected} == {True, False, None}
-
-
-def test_contam(case: Case) -> None:
-    needles, documents, _, _ = case
-    expected: list[tuple[bool | None, float | None]] = []
-    for needle in needles:
-        longest = max((n for n in range(8, 41) if any(frequencies(needle, documents, n))), default=0)
-        score = longest / len(needle)
-        expected.append((score >= 0.5, score) if len(needle) >= 8 else (None, None))
-    assert outcomes(case, "contam") == expected
-
-
-def test_llama2_bounds(case: Case) -> None:
-    needles, documents, _, _ = case
-    for needle, (fired, score) in zip(needles, outcomes(case, "llama2"), strict=True):
-        if len(needle) < 11:
-            assert (fired, score) == (None, None)
-            continue
-        assert score is not None
-        assert fired == (score >= 0.8)
-        copied = [any(gram in set(grams(document, 11)) for document in documents) for gram in grams(needle, 11)]
-        sure = np.zeros(len(needle), bool)
-        for first in np.flatnonzero(copied):
-            sure[first : first + 11] = True
-        assert score >= sure.mean()
-
-
-def test_gpt4(case: Case) -> None:
-    needles, documents, patterns, _ = case
-    joined = ["".join(document) for document in documents]
-    for number, (needle, (fired, score)) in enumerate(zip(needles, outcomes(case, "gpt4"), strict=True)):
-        pieces = [patterns.substrings.pieces[k] for k in patterns.substrings.of(number)]
-        assert (fired is None) == (len("".join(needle)) < 20) == (not pieces)
-        if pieces:
-            found = [any(piece in document for document in joined) for piece in pieces]
-            assert (fired, score) == (any(found), sum(found) / len(found))
-
-
-def test_llama2_forgives_four_mismatches_but_not_five() -> None:
-    words = passage(random.Random(3), 30)
-    patterns = build_patterns([Needle(0, "both", " ".join(words))])
-
-    def verdict(changed: list[int]) -> tuple[bool | None, float | None]:
-        document = ["other" if i in changed else word for i, word in enumerate(words)]
-        return RULES["llama2"].verdict(patterns, scan_texts([" ".join(document)], patterns, ["d"]), 0)
-
-    assert verdict([1, 3, 5, 7]) == (True, 26 / 30)
-    assert verdict([1, 3, 5, 7, 9]) == (True, 24 / 30)
-    assert verdict([1, 3, 5, 7, 9, 11]) == (False, 22 / 30)
+def test_llama2_adds_up_documents() -> None:
+    assert outcomes([THIRTY], [THIRTY[:12], THIRTY[12:25]])["llama2"] == [(True, 25 / 30)]
 
 
 def test_every_rule_says_where_it_comes_from() -> None:
-    assert list(RULES) == ["gpt3", "pile13", "palm", "llama2", "gpt4", "contam"]
-    assert all(rule.label and rule.source and rule.definition for rule in RULES.values())
+    assert list(RULES) == ["gpt3", "pile13", "palm", "llama2", "gpt4", "longest-match"]
+    for rule in RULES.values():
+        assert rule.label and rule.definition
+        assert "section" in rule.source or "appendix" in rule.source
+    assert "ours" in RULES["longest-match"].source
+
+
+def test_only_llama2_has_more_than_two_classes() -> None:
+    rng = random.Random(1)
+    scores = [None, 0.0, 0.2, 0.8, 1.0, *(rng.random() for _ in range(20))]
+    for name, rule in RULES.items():
+        assert bool(rule.count_classes(scores)) == (name == "llama2")
+    assert RULES["llama2"].count_classes([None, 0.0, 0.19, 0.2, 0.79, 0.8, 1.0]) == {
+        "clean": 2,
+        "not clean": 4,
+        "not dirty": 4,
+        "dirty": 2,
+    }

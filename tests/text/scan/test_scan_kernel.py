@@ -13,6 +13,7 @@ from memaudit.text.scan.result import Scan
 from memaudit.text.scan.stream import scan_texts
 from memaudit.text.scan.tally import new_tally
 from memaudit.text.words import encode_texts, hash_words
+from tests.text.scan.published_oracle import llama2_contaminated
 
 Words = tuple[str, ...]
 
@@ -51,23 +52,6 @@ def naive_longest(needle: list[str], documents: list[list[str]]) -> int:
     return max(found, default=0)
 
 
-def naive_covered(needle: list[str], documents: list[list[str]]) -> list[bool]:
-    """Try every shift and every span of it."""
-    covered = [False] * len(needle)
-    for document in documents:
-        for shift in range(-len(needle), len(document)):
-            first, last = max(0, -shift), min(len(needle), len(document) - shift)
-            match = {i: needle[i] == document[i + shift] for i in range(first, last)}
-            for a, b in product(range(first, last), repeat=2):
-                if b - a + 1 < 11 or not (match[a] and match[b]):
-                    continue
-                span = [match[i] for i in range(a, b + 1)]
-                if span.count(False) <= 4 and any(all(span[i : i + 5]) for i in range(len(span) - 4)):
-                    for i in range(a, b + 1):
-                        covered[i] |= match[i]
-    return covered
-
-
 @settings(deadline=None, max_examples=80)
 @given(needles_and_documents())
 def test_document_frequencies_are_those_of_sets_of_n_grams(case: tuple[list[list[str]], list[list[str]]]) -> None:
@@ -92,7 +76,7 @@ def test_longest_run_and_covered_words(case: tuple[list[list[str]], list[list[st
     assert scan.longest.tolist() == [naive_longest(needle, documents) for needle in needles]
     for number, needle in enumerate(needles):
         covered = scan.covered[patterns.offsets[number] : patterns.offsets[number + 1]]
-        assert covered.tolist() == naive_covered(needle, documents)
+        assert covered.tolist() == llama2_contaminated(needle, documents)
 
 
 def candidates(patterns: Patterns, documents: list[list[str]]) -> dict[tuple[int, int], set[int]]:
@@ -153,5 +137,5 @@ def test_text_that_repeats_itself_is_no_exception(period: str) -> None:
     document = list(period * 200 + "".join(rng.choices("abc", k=60)) + period * 100)
     _, scan = scanned(needles, [document, document[::-1]])
     assert scan.longest.tolist() == [naive_longest(needle, [document, document[::-1]]) for needle in needles]
-    expected = [word for needle in needles for word in naive_covered(needle, [document, document[::-1]])]
+    expected = [word for needle in needles for word in llama2_contaminated(needle, [document, document[::-1]])]
     assert scan.covered.tolist() == expected

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from memaudit.errors import RunError
 from memaudit.text.read import FileDigest
-from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
 from memaudit.text.scan.matching import Match
+from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
 from memaudit.text.scan.result import Scan, natural_key
 from memaudit.text.scan.stream import scan_texts
 from memaudit.text.scan.tally import KEPT

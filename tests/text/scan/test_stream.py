@@ -120,7 +120,10 @@ def test_documents_of_an_index_are_scanned_as_those_of_its_files(patterns: Patte
     scan = scan_words(hashes, offsets, patterns, texts.__getitem__, source_of)
     assert same(scan, scan_texts(texts, patterns, names))
     assert len(scan.matches) == KEPT
-    assert {m.candidate.source for m in scan.matches} == {"a.jsonl:1"[:7], *(f"b.jsonl:{line}" for line in range(1, 10))}
+    assert {m.candidate.source for m in scan.matches} == {
+        "a.jsonl:1"[:7],
+        *(f"b.jsonl:{line}" for line in range(1, 10)),
+    }
     assert same(scan_words(np.zeros(0, np.uint64), np.zeros(1, np.int64), patterns, str, str), Scan.nothing(patterns))
 
 
