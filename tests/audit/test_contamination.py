@@ -140,8 +140,6 @@ def test_boilerplate_convicts_nobody_and_moves_no_verdict(folder: Path) -> None:
     assert [f["number"] for f in before.report["findings"]] == [6]
     assert [f["number"] for f in after.report["findings"]] == [6]
     assert {item.verdict for item in after.items if item.number != 6} == {"clean"}
-    assert after.report["spared_count"] == 2
-    assert after.report["spared"][0]["source"].endswith("b2.jsonl:7")
 
 
 @pytest.mark.parametrize("disguise", [str, str.upper])
@@ -391,6 +389,7 @@ def test_long_boilerplate_hides_neither_a_short_nor_an_edited_item(folder: Path)
     documents[51] = planted(" ".join(edited))
     rows[3]["question"] = f"{short} {boilerplate}"
     rows[9]["question"] += " " + boilerplate
+    rows[20]["question"] += " " + boilerplate  # what a few texts share is the benchmark's, what two share may be theirs
     documents = [f"{text}\n{boilerplate}" if i % 2 else text for i, text in enumerate(documents)]
     result = run(write_jsonl(folder / "b.jsonl", rows), write_corpus(folder / "c.jsonl", documents))
     assert {(f["number"], f["evidence"][0]["source"].rpartition(":")[2]) for f in result.report["findings"]} == {

@@ -31,8 +31,9 @@ FEW_WORDS = 6.3
 """Of a text whose own words weigh ``w``, the cube of ``FEW_WORDS / w`` more: of few words hardly one may be another."""
 SUBJECT = 3.0
 """How often a word counts that the item repeats and the document never has: it is what the item is about."""
-FORM, FORM_SIMILARITY = 0.5, 0.9
-"""A text that has less than this share of words of its own is a form: all of its words must stand there, up to this."""
+FORM, FORM_WORDS, FORM_SIMILARITY = 0.5, 6.0, 0.9
+"""A text of which less than this share, and less than so many words, is its own is a form: of all of its words, this
+share must stand there."""
 AMPLE_COVERAGE = 0.6
 """Least share of its runs of five words, by weight, that is enough in any order: sentences moved, or put between."""
 SHORT_SIMILARITY = 0.97
@@ -153,10 +154,10 @@ class Matcher:
         known = information(words.hashes, own * laid.credit)
         if kind == "edited":
             more = min(1.0, FEW_WORDS / max(FEW_WORDS, float(own.sum()))) ** 3
-            alike = similarity - GAP * _largest_gap(laid.credit, bulk) >= MIN_SIMILARITY + more
+            alike = similarity - GAP * _largest_gap(laid.credit, bulk) >= min(1 - 1e-9, MIN_SIMILARITY + more)
             whole = _share(laid.credit, plain)
-            form = own.sum() < FORM * plain.sum() and whole < FORM_SIMILARITY
-            held = not form and (alike or coverage >= AMPLE_COVERAGE + more)
+            form = own.sum() < min(FORM_WORDS, FORM * plain.sum())
+            held = (alike or coverage >= AMPLE_COVERAGE + more) and not (form and whole < FORM_SIMILARITY)
             why = _why_edited(len(words), held, whole, known)
         else:
             why = self._why_whole(needle, known)

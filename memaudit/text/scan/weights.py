@@ -16,7 +16,7 @@ from memaudit.text.scan.generic import weights_of
 
 COMMON_TEXTS = 10
 """A run in so many different texts of one part (questions, answers ...) is boilerplate ..."""
-COMMON_SHARE, FEWEST_COMMON = 0.5, 3
+COMMON_SHARE, FEWEST_COMMON = 0.05, 3
 """... and in a small benchmark a run in this share of them, and in no fewer than so many."""
 
 LEAST_BULK = 0.5
@@ -63,7 +63,8 @@ def weigh(
     """
     boilerplate = _boilerplate(hashes, offsets, seed_ids, parts)
     plain = weights_of(hashes)
-    starts = np.flatnonzero((seed_ids >= 0) & boilerplate[seed_ids])
+    starts = np.flatnonzero(seed_ids >= 0)
+    starts = starts[boilerplate[seed_ids[starts]]]
     within = np.zeros(len(hashes), np.bool_)
     for k in range(seed_words):
         within[starts + k] = True
