@@ -83,11 +83,8 @@ def _finding(finding: Mapping[str, Any], record: WindowRecord | None, shown: Sho
 
 
 def _contamination(report: Mapping[str, Any], shown: Shown) -> Report:
-    changed = {
-        name: [{**f, "evidence": [_evidence(e, shown) for e in f["evidence"]]} for f in report[name]]
-        for name in ("findings", "common")
-    }
-    return {**(report if shown.text else _without_reasons(report)), **changed}
+    findings = [{**f, "evidence": [_evidence(e, shown) for e in f["evidence"]]} for f in report["findings"]]
+    return {**(report if shown.text else _without_reasons(report)), "findings": findings}
 
 
 def _evidence(evidence: Mapping[str, Any], shown: Shown) -> Report:
