@@ -30,23 +30,28 @@ LEGEND = (
 )
 ABOUT = (
     "Items by the similarity of the likest document, a row a rule: above the line those that memaudit found, below it"
-    " the others. Heights grow with the logarithm of the count. From the broken line on, a text is alike enough to be"
-    " a copy."
+    " the others, at ‘none’ those that no document is like. Heights grow with the logarithm of the count. From the"
+    " broken line on, a text is alike enough to be a copy."
 )
 SIZE = 12
+NAMES = 232
+"""Room for the names of rules beside their rows, in pixels."""
 MARKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Similarities that the axis names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A rule, with items counted in bins of similarity; the first bin is of those that no document is like."""
+    """A rule and the items that it convicts, or ours and all items, counted in bins of similarity.
+
+    The first bin is of the items that no document is like.
+    """
 
     label: str
     found: list[int]
-    """Items that memaudit found and that this rule convicts."""
+    """Those that memaudit found."""
     others: list[int]
-    """Items that memaudit did not find and that this rule convicts."""
+    """Those that it did not find."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,34 +66,33 @@ class Layout:
     """Height of a row above its line, and below it."""
 
     @property
+    def bin(self) -> int:
+        """Width of a bin, in whole pixels so that bars meet; one more sets apart what no document is like."""
+        return (self.width - (NAMES if self.beside else 0)) // (self.bins + 2)
+
+    @property
     def left(self) -> int:
-        return 232 if self.beside else 0
+        """Where the first bin begins."""
+        return self.width - self.bin * (self.bins + 2)
 
     @property
     def head(self) -> int:
         """Height of the legend and of the name of the line of least similarity."""
         return 78 if self.beside else 112
 
-    @property
-    def pitch(self) -> int:
-        return 2 * self.side + (18 if self.beside else 54)
-
-    @property
-    def bin(self) -> float:
-        """Width of a bin; one more sets apart the items that no document is like."""
-        return (self.width - self.left) / (self.bins + 2)
-
     def x(self, similarity: float) -> float:
+        """Return where a similarity is."""
         return self.width - self.bin * self.bins * (1 - similarity)
 
-    def edge(self, bin: int) -> float:
+    def edge(self, bin: int) -> int:
         """Return the left edge of a bin; bin 0 is of the items that no document is like."""
-        return float(self.left) if bin == 0 else self.x((bin - 1) / self.bins)
+        return self.left + self.bin * (bin + (bin > 0))
 
     def line(self, row: int) -> float:
         """Return where the line of a row is."""
+        pitch = 2 * self.side + (18 if self.beside else 54)
         counts = 14 if row else 0  # under the first row stand its counts
-        return self.head + self.pitch * row + counts + (self.side if self.beside else self.side + 36) + 12
+        return self.head + pitch * row + counts + (self.side if self.beside else self.side + 36) + 12
 
     def foot(self, rows: int) -> float:
         """Return where the axis under so many rows is."""
@@ -120,7 +124,7 @@ def likeness_chart(likeness: Mapping[str, Any], labels: Mapping[str, str], id: s
 
 
 def _rows(likeness: Mapping[str, Any], labels: Mapping[str, str]) -> list[Row]:
-    """Return our rule, which convicts all that it found and nothing else, then the published ones."""
+    """Return our rule, with all items, then the published ones with those that they convict."""
     names = ["memaudit", *likeness["rules"]]
     rows = [Row(visible(labels.get(name, name)), *([0] * (likeness["bins"] + 1) for _ in range(2))) for name in names]
     for entry in likeness["counts"]:
@@ -178,20 +182,16 @@ def _picture(rows: Sequence[Row], least: float, width: int) -> Any:
     def of(values: Iterable[Mapping[str, Any]]) -> Any:
         return alt.Chart(alt.Data(values=list(values)))
 
-    areas = of(_areas(shown, layout)).mark_area(interpolate="step-after")
-    swatches = of(_swatches(layout)).mark_rect()
-    stroke = {"stroke": alt.Stroke("stroke:N", scale=None), "strokeDash": alt.StrokeDash("dash:N", scale=None)}
-    lines = of(_lines(len(shown), layout)).mark_rule(strokeWidth=1)
-    least_line = of([_vertical(layout.x(least), layout.head, layout.foot(len(shown)))])
+    stroke = alt.Stroke("stroke:N", scale=None)
+    broken = of([_vertical(layout.x(least), layout.head, layout.foot(len(shown)))])
     texts = [*_legend(layout), *_names(shown, layout), *_counts(shown[0], layout), *_axis(len(shown), least, layout)]
     return alt.layer(
-        areas.encode(x=x, y=y, y2="y2:Q", detail="area:Q", **colours),
-        lines.encode(**box, stroke=stroke["stroke"]),
-        least_line.mark_rule(strokeWidth=1, strokeDash=[4, 3]).encode(**box, stroke=stroke["stroke"]),
-        swatches.encode(**box, **colours),
+        of([*_bars(shown, layout), *_swatches(layout)]).mark_rect().encode(**box, **colours),
+        of(_lines(len(shown), layout)).mark_rule().encode(**box, stroke=stroke),
+        broken.mark_rule(strokeDash=[4, 3]).encode(**box, stroke=stroke),
         *(
             of(text for text in texts if text["align"] == align)
-            .mark_text(align=align, baseline="middle", fontSize=SIZE, limit=layout.left or width)
+            .mark_text(align=align, baseline="middle", fontSize=SIZE, limit=NAMES if wide else width)
             .encode(x=x, y=y, text="text:N", fill=alt.Fill("fill:N", scale=None))
             for align in ("left", "center")
         ),
@@ -204,35 +204,24 @@ def _coarser(row: Row) -> Row:
     return Row(row.label, found, others)
 
 
-def _areas(rows: Sequence[Row], layout: Layout) -> Iterator[dict[str, Any]]:
-    """Yield the corners of every outline: what all rows have, pale, and over it what the row's rule convicts."""
+def _bars(rows: Sequence[Row], layout: Layout) -> Iterator[dict[str, Any]]:
+    """Yield the bars of every row: what all rows have, pale, and over it what the row's rule convicts."""
     whole = rows[0]
-    top = math.log1p(max(LEAST_TOP, *whole.found, *whole.others))
     for number, row in enumerate(rows):
-        line = layout.line(number)
-        others = row.others if number else []
-        outlines = (
-            (-1, FOUND, FAINT, whole.found),
-            (1, OTHERS, FAINT, whole.others),
-            (-1, FOUND, 1.0, row.found),
-            (1, OTHERS, 1.0, others),
-        )
-        for part, (sign, fill, opacity, counts) in enumerate(outlines):
-            if not any(counts):
-                continue
-            for place, count in _steps(counts, layout):
-                height = sign * layout.side * math.log1p(count) / top
-                corner = {"x": place, "y": line + height, "y2": line, "area": 4 * number + part}
-                yield corner | {"fill": fill, "opacity": opacity}
+        drawn = [(FOUND, FAINT, whole.found, -1), (OTHERS, FAINT, whole.others, 1), (FOUND, 1.0, row.found, -1)]
+        drawn += [(OTHERS, 1.0, row.others, 1)] * (row is not whole)
+        for fill, opacity, counts, side in drawn:
+            for bin, height in enumerate(_heights(counts, whole, layout)):
+                if height:
+                    x, y = layout.edge(bin), layout.line(number)
+                    ends = {"x": x, "x2": x + layout.bin, "y": y, "y2": y + side * height}
+                    yield ends | {"fill": fill, "opacity": opacity}
 
 
-def _steps(counts: Sequence[int], layout: Layout) -> Iterator[tuple[float, int]]:
-    """Yield the place and the count of each step of an outline."""
-    yield layout.edge(0), counts[0]
-    yield layout.edge(0) + layout.bin, 0
-    for bin, count in enumerate(counts[1:], 1):
-        yield layout.edge(bin), count
-    yield float(layout.width), counts[-1]
+def _heights(counts: Sequence[int], whole: Row, layout: Layout) -> list[float]:
+    """Return how high counts are: the most items of a bin, on either side, fill a row."""
+    top = math.log1p(max(LEAST_TOP, *whole.found, *whole.others))
+    return [layout.side * math.log1p(count) / top for count in counts]
 
 
 def _lines(rows: int, layout: Layout) -> Iterator[dict[str, Any]]:
@@ -263,7 +252,7 @@ def _legend(layout: Layout) -> Iterator[dict[str, Any]]:
 
 def _legend_place(number: int, layout: Layout) -> tuple[float, float]:
     if layout.beside:
-        return layout.left * (1 + number % 2 * 1.25), 8 + number // 2 * 22
+        return layout.left + number % 2 * 290, 8 + number // 2 * 22
     return 0, 8 + number * 20
 
 
@@ -280,16 +269,13 @@ def _names(rows: Sequence[Row], layout: Layout) -> Iterator[dict[str, Any]]:
         yield _text(0, y + 17, ", ".join(said))
 
 
-def _counts(row: Row, layout: Layout) -> Iterator[dict[str, Any]]:
+def _counts(whole: Row, layout: Layout) -> Iterator[dict[str, Any]]:
     """Yield how many items stand in each bin, above and below the first row."""
-    top = math.log1p(max(LEAST_TOP, *row.found, *row.others))
-    for sign, counts in ((-1, row.found), (1, row.others)):
-        for bin, count in enumerate(counts):
-            if count:
-                height = layout.side * math.log1p(count) / top + 8
-                yield _text(
-                    layout.edge(bin) + layout.bin / 2, layout.line(0) + sign * height, _short(count), align="center"
-                )
+    for side, counts in ((-1, whole.found), (1, whole.others)):
+        for bin, height in enumerate(_heights(counts, whole, layout)):
+            if height:
+                x, y = layout.edge(bin) + layout.bin / 2, layout.line(0) + side * (height + 8)
+                yield _text(x, y, _short(counts[bin]), align="center")
 
 
 def _axis(rows: int, least: float, layout: Layout) -> Iterator[dict[str, Any]]:
@@ -307,7 +293,7 @@ def _text(x: float, y: float, text: str, fill: str = MUTED, align: str = "left")
 
 def _short(count: int) -> str:
     """Return a count in four characters or fewer, for a narrow bar; the table has it in full."""
-    if count < 1000:
-        return str(count)
-    thousands, millions = count / 1000, count / 1e6
-    return f"{thousands:.1f}k" if thousands < 9.95 else f"{thousands:.0f}k" if millions < 1 else f"{millions:.0f}M"
+    for unit, name in ((1_000_000, "M"), (1_000, "k")):
+        if count >= unit * 0.9995:
+            return f"{count / unit:.1f}{name}" if count < unit * 9.95 else f"{count / unit:.0f}{name}"
+    return str(count)

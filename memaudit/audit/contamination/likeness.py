@@ -31,8 +31,9 @@ def count_likeness(items: Sequence[JudgedItem]) -> dict[str, Any]:
         place = (_bin(item), item.verdict)
         totals[place] += 1
         convicted.update((*place, name) for name, fired in item.rules.items() if fired)
-    found = [_similarity(item) for item in items if item.verdict == "contaminated"]
-    others = [_similarity(item) for item in items if item.verdict in ("clean", "undecided") and item.matches]
+    matched = [item for item in items if item.matches]
+    found = [_similarity(item) for item in matched if item.verdict == "contaminated"]
+    others = [_similarity(item) for item in matched if item.verdict in ("clean", "undecided")]
     return {
         "bins": BINS,
         "least": MIN_SIMILARITY,
