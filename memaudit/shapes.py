@@ -95,6 +95,21 @@ _SCORES = {
     "scores_not_used": int,
 }
 _READ = {"files": [_FILE], "empty": int, "rejected": int, "first_rejected": [str]}
+_LIKENESS = {
+    "bins": {20},
+    "least": float,
+    "lowest_found": (float,),
+    "highest_other": (float,),
+    "rules": [str],
+    "counts": [
+        {
+            "bin": (set(range(20)),),
+            "verdict": {"contaminated", "clean", "undecided", "not judged"},
+            "items": int,
+            "convicted": [int],
+        }
+    ],
+}
 _POLICY = {"max_items": (int,), "max_rate": (float,)}
 
 REPORTS: Mapping[str, Shape] = {
@@ -136,6 +151,7 @@ REPORTS: Mapping[str, Shape] = {
             _RATE | _ESTIMATE | {"source": (str,), "undefined": int, "classes": [{"name": str, "count": int}]}
         ],
         "parts": [{"part": str, "hits": int, "n": int}],
+        "likeness": _LIKENESS,
         "findings": [_ITEM],
         "spared": [{"item": str, "source": str, "rules": [str], "reason": str}],
         "spared_count": int,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from memaudit.report.alignment import Piece, number_edits
+from memaudit.report.likeness_chart import likeness_chart
 from memaudit.report.page import render_page
 from memaudit.report.problems import MATCHES, and_others, policy_words, worst_first
 from memaudit.report.wording import counted
@@ -77,7 +78,8 @@ def render_run(run: FinishedRun) -> bytes:
         tolerated=policy_words(report["policy"]),
         matches=MATCHES,
         and_others=and_others,
-        rarest=_rarest_span,
+        labels=labels,
+        chart=likeness_chart(report["likeness"], labels, "likeness"),
     )
     return page.encode("utf-8")
 
@@ -122,9 +124,3 @@ def shorten(pieces: Sequence[Piece], context: int) -> list[Piece]:
             ends = piece._replace(text=text[:head]), gap, piece._replace(text=text[head + hidden :])
             shown += [end for end in ends if end.text]
     return shown
-
-
-def _rarest_span(finding: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the rarest span of an item that only shares common text."""
-    spans = [span for evidence in finding["evidence"] for span in evidence["spans"]]
-    return min(spans, key=lambda span: span["documents"], default=None)

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from memaudit.errors import one_line
 from memaudit.report import wording
-from memaudit.report.problems import MATCHES, and_others, worst_first
+from memaudit.report.problems import MATCHES, and_others, spared_words, worst_first
 from memaudit.report.terminal import EXCERPT, STYLES, controls_line, escape, heading
 
 WORST = 10
@@ -31,6 +31,8 @@ def print_contamination(report: Mapping[str, Any], console: Console) -> None:
 
     for parts in heading(report, console, "only a share of the corpus was read"):
         line(*parts)
+    for text in report["limits"][:1]:
+        line((f"  {one_line(text)}", "" if report["verdict"] == "clean" else "dim"))
     console.print()
     console.print(_rules(report["estimates"], console.encoding))
     console.print()
@@ -79,9 +81,9 @@ def _asides(report: Mapping[str, Any]) -> list[str]:
             lines.append(
                 f"skipped in the {name}: {counted(side['rejected'], 'record')}, first {side['first_rejected'][0]}"
             )
-    if report["common_count"]:
-        shares = counted(report["common_count"], "item that shares", "items that share")
-        lines.append(f"not counted: {shares} only text of many documents")
+    if spared := spared_words(report):
+        first = report["spared"][0]
+        lines.append(f"not counted: {spared}, first {first['source']}: {first['reason']}")
     if baseline:
         stale = counted(baseline["stale"], "of its entries matches", "of its entries match")
         accepted = f"{counted(baseline['accepted'], 'finding')} accepted"

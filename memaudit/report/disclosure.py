@@ -22,6 +22,9 @@ of 8 tokens has whose tokens are words or pieces of words."""
 WITHHELD = ("characters", "sha256")
 """What a finding says of its text instead of it."""
 
+REJECTING = ("train", "heldout", "benchmark", "corpus")
+"""Texts of a run, some of whose records may be rejected."""
+
 Report = dict[str, Any]
 
 
@@ -83,11 +86,8 @@ def _finding(finding: Mapping[str, Any], record: WindowRecord | None, shown: Sho
 
 
 def _contamination(report: Mapping[str, Any], shown: Shown) -> Report:
-    changed = {
-        name: [{**f, "evidence": [_evidence(e, shown) for e in f["evidence"]]} for f in report[name]]
-        for name in ("findings", "common")
-    }
-    return {**(report if shown.text else _without_reasons(report)), **changed}
+    findings = [{**f, "evidence": [_evidence(e, shown) for e in f["evidence"]]} for f in report["findings"]]
+    return {**(report if shown.text else _without_reasons(report)), "findings": findings}
 
 
 def _evidence(evidence: Mapping[str, Any], shown: Shown) -> Report:
@@ -109,13 +109,13 @@ def _masked(pieces: Sequence[Sequence[Any]]) -> list[list[Any]]:
 
 def _without_reasons(report: Mapping[str, Any]) -> Report:
     """Return a report that names rejected records by their place alone: why they were rejected may quote them."""
-    changed = {
-        name: {**side, "first_rejected": [entry.partition(": ")[0] for entry in side["first_rejected"]]}
-        for name in ("train", "heldout", "benchmark", "corpus")
-        for side in [report.get(name, {})]
-        if "first_rejected" in side
-    }
-    return {**report, **changed}
+    sides = [(name, report[name]) for name in REJECTING if "first_rejected" in report.get(name, {})]
+    places = {entry: entry.partition(": ")[0] for _, side in sides for entry in side["first_rejected"]}
+    changed = {name: {**side, "first_rejected": [places[e] for e in side["first_rejected"]]} for name, side in sides}
+    reasons = list(report.get("reasons", ()))
+    for entry in sorted(places, key=len, reverse=True):
+        reasons = [reason.replace(entry, places[entry]) for reason in reasons]
+    return {**report, **changed, **({"reasons": reasons} if "reasons" in report else {})}
 
 
 class _Names:

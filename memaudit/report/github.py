@@ -14,7 +14,7 @@ from typing import Any
 
 from memaudit.errors import one_line
 from memaudit.report import wording
-from memaudit.report.problems import Problem, problems
+from memaudit.report.problems import Problem, problems, spared_words
 from memaudit.report.sections import shown_table
 
 MAX_ANNOTATIONS = 10
@@ -116,13 +116,17 @@ def _property(text: str) -> str:
 
 
 def _rules(report: Mapping[str, Any]) -> list[str]:
-    """Return the table of our rule and the published ones, and what a baseline says."""
+    """Return what was not looked for, the table of our rule and the published ones, what is spared or accepted."""
     rows = [
         [_label(e), wording.hits(e), wording.percent(e["rate"]), wording.interval(e), f"{e['undefined']:,}"]
         for e in report["estimates"]
     ]
-    parts = [_table(["Rule", "Contaminated items", "Rate", "95% interval", "Undefined"], rows)]
+    parts = [f"<p>{_text(limit)}</p>" for limit in report["limits"][:1]]
+    parts.append(_table(["Rule", "Contaminated items", "Rate", "95% interval", "Undefined"], rows))
     parts += [f"<p>{_text(e['label'])}: {_text(wording.classes(e))}</p>" for e in report["estimates"] if e["classes"]]
+    if spared := spared_words(report):
+        first = report["spared"][0]
+        parts.append(f"<p>Not counted: {spared}, first {_code(first['source'])}: {_text(first['reason'])}</p>")
     if baseline := report["baseline"]:
         accepted = wording.counted(baseline["accepted"], "finding")
         stale = wording.counted(baseline["stale"], "entry matches", "entries match")

@@ -100,6 +100,11 @@ def policy_words(policy: Mapping[str, Any]) -> str:
     return " and ".join(limits) or "any number of items"
 
 
+def spared_words(report: Mapping[str, Any]) -> str:
+    """Return how many items most published rules convict and ours does not; empty where there is none."""
+    return f"{counted(report['spared_count'], 'item')} that most published rules convict" if report["spared"] else ""
+
+
 def _contaminated(report: Mapping[str, Any]) -> list[Problem]:
     """Return the contaminated items of a benchmark."""
     benchmark, corpus = ({file["path"] for file in report[side]["files"]} for side in ("benchmark", "corpus"))

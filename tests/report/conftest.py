@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pydoc_data.topics import topics
 from typing import Any
@@ -304,14 +304,14 @@ def mean(values: list[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def poison(value: Any, lot: random.Random) -> Any:
+def poison(value: Any, lot: random.Random, texts: Sequence[str] = HOSTILE) -> Any:
     """Put hostile text into every string of a report but the words that the contract fixes."""
     if isinstance(value, dict):
         fixed = ("verdict", "kind", "primary_metric", "metric", "objective", "family", "side", "unit")
-        return {k: v if k in fixed else poison(v, lot) for k, v in value.items()}
+        return {k: v if k in fixed else poison(v, lot, texts) for k, v in value.items()}
     if isinstance(value, list):
-        return [poison(v, lot) for v in value]
-    return f"{lot.choice(HOSTILE)} {value}" if isinstance(value, str) else value
+        return [poison(v, lot, texts) for v in value]
+    return f"{lot.choice(texts)} {value}" if isinstance(value, str) else value
 
 
 def poison_record(clean: WindowRecord, lot: random.Random) -> WindowRecord:

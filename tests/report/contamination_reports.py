@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Sequence
 from pydoc_data.topics import topics
 from typing import Any
 
@@ -80,8 +81,9 @@ def contamination_report(
         "estimates": [_estimate(rule, lot, found) for rule in RULES],
         "parts": [{"part": name, "hits": found // k, "n": 1312} for k, name in enumerate(("question", "answer"), 1)],
         "findings": findings,
-        "common": [_common(900 + i, lot) for i in range(3)],
-        "common_count": 5,
+        "likeness": likeness(found, lot),
+        "spared": [_spared(900 + i) for i in range(3)],
+        "spared_count": 5,
         "groups": max(0, found - 1),
         "scores": None,
         "baseline": {"path": "accepted.json", "entries": accepted + 1, "accepted": accepted, "stale": 1},
@@ -100,7 +102,7 @@ def contamination_report(
         },
     }
     report |= changes
-    return _poison(report, random.Random(seed)) if hostile else report
+    return poison(report, random.Random(seed)) if hostile else report
 
 
 def scores(model: str = "gpt-x") -> dict[str, Any]:
@@ -195,18 +197,38 @@ def _evidence(match: str, lot: random.Random, documents: int) -> dict[str, Any]:
     }
 
 
-def _common(number: int, lot: random.Random) -> dict[str, Any]:
-    return _finding(number, lot, False) | {
-        "documents": 19_000 + number,
-        "evidence": [_evidence("raw", lot, 19_000 + number)],
-        "more_documents": 18_999 + number,
+def likeness(found: int, lot: random.Random) -> dict[str, Any]:
+    """Return counts by likeness: all found items alike, most of the others like nothing, a few in between."""
+    counts = [_count(None, "clean", 1200, lot), _count(None, "not judged", 7, lot), _count(6, "clean", 100, lot)]
+    counts += [_count(13, "clean", max(0, 12 - found), lot)] * (found < 12)
+    counts += [_count(19, "contaminated", found, lot)] * bool(found)
+    return {
+        "bins": 20,
+        "least": 0.7,
+        "lowest_found": 0.96 if found else None,
+        "highest_other": 0.68 if found < 12 else 0.34,
+        "rules": [name for name, *_ in RULES[1:]],
+        "counts": counts,
     }
 
 
-def _poison(value: Any, lot: random.Random) -> Any:
+def _count(bin: int | None, verdict: str, items: int, lot: random.Random) -> dict[str, Any]:
+    return {"bin": bin, "verdict": verdict, "items": items, "convicted": [lot.randint(0, items) for _ in RULES[1:]]}
+
+
+def _spared(number: int) -> dict[str, Any]:
+    return {
+        "item": f"gsm8k/test/{number}",
+        "source": f"data/test.jsonl:{number}",
+        "rules": ["gpt3", "palm"],
+        "reason": f"the likest document holds {number % 70}.0% of its own words",
+    }
+
+
+def poison(value: Any, lot: random.Random, texts: Sequence[str] = HOSTILE) -> Any:
     """Put hostile text into every string but those that the format fixes."""
     if isinstance(value, dict):
-        return {key: entry if key in _FIXED else _poison(entry, lot) for key, entry in value.items()}
+        return {key: entry if key in _FIXED else poison(entry, lot, texts) for key, entry in value.items()}
     if isinstance(value, list):
-        return [_poison(entry, lot) for entry in value]
-    return f"{lot.choice(HOSTILE)} {value}" if isinstance(value, str) else value
+        return [poison(entry, lot, texts) for entry in value]
+    return f"{lot.choice(texts)} {value}" if isinstance(value, str) else value

@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 from memaudit.report.formats import FORMATS, writers
 from memaudit.report.wording import VERDICTS
 from tests.report.pages import Page
+from tests.report.schemas import junit_errors, sarif_errors
 
 
 def plain(name: str, text: str) -> str:
@@ -24,6 +25,8 @@ def plain(name: str, text: str) -> str:
 
 def differing(folder: Path, printed: str) -> list[str]:
     """Return which renderers of a finished run tell another verdict, headline or number of findings than its report.
+
+    What the schemas of JUnit XML and SARIF refuse is returned too.
 
     Args:
         folder: The run directory.
@@ -51,7 +54,7 @@ def _machines(report: dict[str, Any], texts: dict[str, str]) -> list[str]:
     failing = sum(control["passed"] is False for control in report["controls"])
     if said != [outcome] * bool(outcome) or sum(case.find("error") is not None for case in suite) != failing:
         wrong.append("junit")
-    return wrong
+    return [*wrong, *junit_errors(texts["junit"].encode()), *sarif_errors(texts["sarif"].encode())]
 
 
 def quoted(folder: Path, texts: Iterable[str], words: int = 8) -> list[str]:

@@ -152,7 +152,7 @@ def test_new_and_accepted_items_stand_apart_the_likest_first() -> None:
     shown = page(report)
     text = "".join(shown.text)
     new, accepted = text[text.index("Marked are") : text.index("Findings that the baseline lists")], text
-    accepted = text[text.index("Findings that the baseline lists") : text.index("items share with")]
+    accepted = text[text.index("Findings that the baseline lists") : text.index("What most published rules convict")]
     for finding in report["findings"]:
         assert (finding["id"] in new, finding["id"] in accepted) == (not finding["accepted"], finding["accepted"])
     by_score = sorted((f for f in report["findings"] if not f["accepted"]), key=lambda f: -f["score"])
@@ -161,20 +161,42 @@ def test_new_and_accepted_items_stand_apart_the_likest_first() -> None:
     assert sum(id.startswith("accepted-") for id in shown.ids) == 4
 
 
-def test_common_text_shows_how_common_it_is() -> None:
+def test_items_that_do_not_count_say_why() -> None:
     report = contamination_report()
     text = text_of(page(report))
-    assert "5 items share with the corpus only text that stands in many of its documents" in text
+    assert "5 items are convicted by most of the published rules" in text
     assert "The first 3:" in text
-    for finding in report["common"]:
-        assert f"{finding['documents']:,}" in text
+    for item in report["spared"]:
+        assert f"{item['item']} {item['source']} GPT-3 n-gram, PaLM 8-gram 70% {item['reason']}" in text
 
 
 def test_clean_pages_have_no_findings() -> None:
-    text = text_of(page(verdict="clean", found=0, accepted=0, common=[], common_count=0, baseline=None))
+    report = contamination_report("clean", found=0, accepted=0, spared=[], spared_count=0, baseline=None)
+    text = text_of(page(report))
     assert "Contaminated items" not in text
     assert "Accepted" not in text
-    assert "Common text" not in text
+    assert "Not counted" not in text
+
+
+@pytest.mark.parametrize("verdict", ["found", "clean", "inconclusive"])
+def test_what_was_not_looked_for_stands_beside_the_verdict(verdict: str) -> None:
+    report = contamination_report(verdict)
+    text = text_of(page(report))
+    head, _, listed = text.partition("What this does not show")
+    assert head.index(report["headline"]) < head.index(report["limits"][0]) < head.index("Asked")
+    assert report["limits"][1] not in head
+    assert all(limit in listed for limit in report["limits"])
+    assert page(report | {"limits": []}).tags["h1"] == 1
+
+
+def test_the_picture_and_its_numbers() -> None:
+    shown = page()
+    assert shown.tags["svg"] == 2
+    assert "How like a document each item is" in text_of(shown)
+    assert "70% to 75%" not in text_of(shown)  # no item lies there
+    for line in ("95% to 100% memaudit 7 of 7 –", "no document is like it memaudit – 0 of 1,207"):
+        assert line in text_of(shown)
+    assert page(likeness=contamination_report()["likeness"] | {"counts": []}).tags["svg"] == 0
 
 
 def test_long_lists_are_cut_and_say_so() -> None:
@@ -194,7 +216,7 @@ def test_scores_of_clean_and_contaminated_items() -> None:
 
 def test_texts_that_are_left_out_and_undefined_rates() -> None:
     report = contamination_report()
-    for finding in [*report["findings"], *report["common"]]:
+    for finding in report["findings"]:
         for evidence in finding["evidence"]:
             evidence |= {"item_pieces": None, "corpus_pieces": None}
             evidence["spans"] = [span | {"text": None} for span in evidence["spans"]]

@@ -32,6 +32,7 @@ def test_verdict_rules_and_items(verdict: str, word: str) -> None:
     lines = text.splitlines()
     assert lines[0] == f"{word}  {report['headline']}"
     assert lines[1] == f"  {report['reasons'][0]}"
+    assert lines[2] == f"  {report['limits'][0]}"
     for e in report["estimates"]:
         row = next(line for line in lines if line.startswith(e["label"]))
         assert f"{e['hits']} of {e['n']:,}" in row
@@ -44,7 +45,8 @@ def test_verdict_rules_and_items(verdict: str, word: str) -> None:
         "not judged: 7 items, fewer than 5 words in every part",
         "skipped in the benchmark: 2 records, first data/test.jsonl:14: not valid JSON",
         "skipped in the corpus: 1 record, first web/part-3.jsonl:99: not valid JSON",
-        "not counted: 5 items that share only text of many documents",
+        "not counted: 5 items that most published rules convict, first data/test.jsonl:900: the likest document holds "
+        "60.0% of its own words",
         "baseline accepted.json: 2 findings accepted; 1 of its entries matches nothing",
     ):
         assert part in lines
@@ -86,6 +88,18 @@ def test_texts_that_are_left_out_and_incomplete_runs() -> None:
     assert "INCOMPLETE: only a share of the corpus was read" in text
     assert "    > " not in text
     assert "baseline" not in text
+
+
+def test_only_a_clean_screen_says_plainly_what_was_not_looked_for() -> None:
+    for verdict, styled in (("clean", "  "), ("found", "\x1b[2m  ")):
+        report = contamination_report(verdict)
+        lines = printed(report, terminal=True).splitlines()
+        assert f"{styled}{report['limits'][0]}" in [line.removesuffix("\x1b[0m") for line in lines]
+    assert "Words are compared" not in printed(contamination_report(limits=[]))
+
+
+def test_nothing_is_spared_where_no_rule_says_more() -> None:
+    assert "not counted" not in printed(contamination_report(spared=[], spared_count=0))
 
 
 @pytest.mark.parametrize("seed", range(5))

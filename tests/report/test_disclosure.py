@@ -169,6 +169,20 @@ def test_items_of_a_contaminated_benchmark_are_withheld_too(tmp_path: Path, name
     assert not [span for span in spans if span and span[:40] in output]
 
 
+@pytest.mark.parametrize("name", ["html", "json", "md", "sarif", "junit"])
+@pytest.mark.parametrize("side", ["benchmark", "corpus"])
+def test_why_a_record_was_rejected_is_withheld_where_it_is_a_reason_too(tmp_path: Path, name: str, side: str) -> None:
+    report = contamination_report("inconclusive")
+    why = "data/test.jsonl:3: field 'text' is 17, not a text: the quick brown fox"
+    report[side]["first_rejected"] = [why, "data/test.jsonl:33: not UTF-8"]
+    report["reasons"] = [f"1 record of the {side} was skipped, first {why}"]
+    folder = written(tmp_path / "run", report, [])
+    output = html.unescape(writers([name], shown=WITHHELD)[0](folder).read_text(encoding="utf-8"))
+    assert "quick brown" not in output
+    assert f"1 record of the {side} was skipped, first data/test.jsonl:3" in output
+    assert report["spared"][0]["reason"] in output or name in ("sarif", "junit")
+
+
 def test_pieces_of_contamination_are_masked_whole() -> None:
     report = contamination_report()
     evidence = report["findings"][0]["evidence"][0]

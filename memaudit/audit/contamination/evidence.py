@@ -15,6 +15,7 @@ import memaudit.stats as stats
 from memaudit.audit.contamination.benchmark import Benchmark
 from memaudit.audit.contamination.doubts import UNJUDGED, benchmark_gaps, limits_of, search_gaps, why_spared
 from memaudit.audit.contamination.judgement import JudgedItem, check_own_items, judge
+from memaudit.audit.contamination.likeness import count_likeness
 from memaudit.audit.contamination.marking import mark_copied
 from memaudit.audit.contamination.scores import compare_scores, read_scores
 from memaudit.baseline import read_baseline
@@ -118,6 +119,7 @@ def conclude(
         "corpus": _describe_corpus(plan, scan),
         "estimates": _estimates(items, patterns, scan),
         "parts": _parts(items, patterns),
+        "likeness": count_likeness(items),
         "findings": findings,
         "spared": [_spared(item, patterns, scan) for item in spared[:SHOWN_SPARED]],
         "spared_count": len(spared),
