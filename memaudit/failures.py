@@ -83,8 +83,12 @@ def _not_imported(error: BaseException) -> str:
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     packages = [str(frame.f_globals.get("__name__", "")).partition(".")[0] for frame in frames]
     ours = max((place for place, package in enumerate(packages) if package == "memaudit"), default=-1)
-    for frame, package in zip(frames[ours + 1 :], packages[ours + 1 :], strict=True):
-        if frame.f_code.co_name == "<module>":
-            return package
+    imported = [
+        package
+        for frame, package in zip(frames[ours + 1 :], packages[ours + 1 :], strict=True)
+        if frame.f_code.co_name == "<module>"
+    ]
+    if imported:
+        return imported[-1]
     name = (error.name or "a library").partition(".")[0] if isinstance(error, ImportError) else ""
     return "" if name == "memaudit" else name
