@@ -15,10 +15,10 @@ Names are loaded when they are first used, so importing memaudit imports neither
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as type checkers know it: nothing is imported before the command's guard stands
 if TYPE_CHECKING:
+    from typing import Any
+
     from memaudit.audit.contamination.run import Contamination, contamination
     from memaudit.audit.extraction.options import AuditOptions
     from memaudit.audit.extraction.result import Audit
@@ -87,6 +87,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'memaudit' has no attribute {name!r}")
+    from importlib import import_module
+
     home = import_module(f"memaudit.{_HOMES[name]}")
     value = home if name == "audit" else getattr(home, name)
     globals()[name] = value

@@ -202,7 +202,7 @@ def ask_model(params: Mapping[str, Any]) -> None:
 
     announce_compilation()
     load = partial(load_model, **{name: params[name] for name in ("device", "dtype", "allow_download")})
-    with progress_bar("documents") as progress:
+    with progress_bar("pieces of text") as progress:
         done = membership(
             params["benchmark"],
             params["model"],

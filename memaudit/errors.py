@@ -46,6 +46,20 @@ class Verdict(SystemExit):
         self.exit_code = exit_code
 
 
+OUT_OF_MEMORY = (
+    "out of memory", "can't allocate memory", "not enough memory", "alloc_failed", "cannot allocate memory",
+    "failed to map segment", "can't start new thread", "bad_alloc",
+)  # fmt: skip
+"""What allocators, loaders and threads say, in lower case; only some of them raise an error of a type of its own."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory ran out, on the machine or on an accelerator."""
+    said = isinstance(error, RuntimeError | ImportError | OSError)
+    told = said and any(words in str(error).lower() for words in OUT_OF_MEMORY)
+    return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
 def one_line(text: str, limit: int = 300) -> str:
     r"""Return ``text`` as one harmless terminal line: control characters as ``\x1b``, at most ``limit`` long.
 

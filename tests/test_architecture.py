@@ -14,7 +14,8 @@ PACKAGE = Path(memaudit.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [
-    {"errors", "provenance"},
+    {"errors", "provenance", "signals"},
+    {"failures"},
     {"files"},
     {"records"},
     {"shapes"},
@@ -36,6 +37,7 @@ FLOORS = [
     {"cli_compare", "cli_contamination", "cli_exploitation", "cli_gap", "cli_index", "cli_laws", "cli_plant"},
     {"cli"},
     {"__init__"},
+    {"command"},
     {"__main__"},
 ]
 """A module imports from its own unit and from floors below, never from above."""

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from memaudit.__main__ import _describe
 from memaudit.cli import app
 from memaudit.errors import one_line
+from memaudit.failures import describe
 
 ENVIRONMENT = os.environ | {"NO_COLOR": "1", "COLUMNS": "120", "TERM": "dumb"}
 
@@ -326,7 +326,7 @@ def test_one_line_shows_controls_and_stays_short() -> None:
 
 
 def test_system_errors_name_the_file() -> None:
-    assert _describe(FileNotFoundError(2, "No such file or directory", "x.txt")) == "x.txt: No such file or directory"
+    assert describe(FileNotFoundError(2, "No such file or directory", "x.txt")) == "x.txt: No such file or directory"
 
 
 @pytest.mark.parametrize(

@@ -6,19 +6,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from memaudit.errors import ModelError
+from memaudit.errors import ModelError, is_out_of_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-WORDS = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed", "cannot allocate memory")
-"""What allocators say, in lower case; only some of them raise an error of a type of its own."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out, on the machine or on an accelerator."""
-    told = isinstance(error, RuntimeError) and any(words in str(error).lower() for words in WORDS)
-    return told or isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def in_halves(work: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item]) -> tuple[list[Result], int]:

@@ -11,9 +11,9 @@ import re
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
+from memaudit.report.drawing import drawn, get_ready
 from memaudit.report.wording import between, interval, percent, visible
 
 INK, MUTED, RULE, PAPER = "#1d1b18", "#5d5850", "#e2dccf", "#fbf9f4"
@@ -40,7 +40,7 @@ class Chart:
     title: str
     description: str
     svgs: list[tuple[str, str]]
-    """(width class, SVG element); the SVG holds no text from data other than escaped labels."""
+    """(width class, SVG element); the SVG holds no text from data other than escaped labels. None: not drawn here."""
     columns: list[str]
     rows: list[list[str]]
     """The numbers drawn, in words."""
@@ -214,25 +214,20 @@ def altair() -> Any:
 
 
 def draw(layers: Callable[[int], Any], id: str) -> list[tuple[str, str]]:
-    """Return the pictures of a chart in all widths, as (width class, SVG).
+    """Return the pictures of a chart in all widths, as (width class, SVG); none where they cannot be drawn.
 
     Args:
         layers: Width of the plot -> altair chart.
         id: Of the figure; ids within the SVG begin with it.
     """
+    get_ready()
     pictures = []
     for name, width in WIDTHS:
-        svg = _svg(layers(width - 60).configure(**_config(width)).to_json(indent=None))
+        svg = drawn(layers(width - 60).configure(**_config(width)).to_json(indent=None))
+        if svg is None:
+            return []
         pictures.append((name, _embed(svg, id, f"{id}-{name}-")))
     return pictures
-
-
-@lru_cache(maxsize=128)
-def _svg(specification: str) -> str:
-    """Return the picture of a chart, drawn once however often a page is made of it."""
-    import vl_convert
-
-    return str(vl_convert.vegalite_to_svg(specification))
 
 
 def _config(width: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
+from time import monotonic
 from typing import Any
 
 from rich.console import Console
@@ -34,7 +35,7 @@ EXCERPT = 72
 PLAIN_WIDTH = 110
 """Columns where the output is no terminal."""
 NARROWEST_COLUMN = 34
-PLAIN_STEPS = 10
+PLAIN_STEPS, PLAIN_SECONDS = 10, 30
 """Lines of progress where the output is no terminal."""
 
 
@@ -192,7 +193,10 @@ def announce_compilation() -> None:
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function of (done, total) that shows progress on stderr: a bar, or a line every tenth."""
+    """Yield a function of (done, total) that shows progress on stderr: a bar, or a line every tenth or half minute.
+
+    Work may come in several parts, each counted from its own beginning.
+    """
     screen = console(stderr=True)
     if screen.is_terminal:
         columns = TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
@@ -200,13 +204,16 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
             task = bar.add_task(label)
             yield lambda done, total: bar.update(task, completed=done, total=total)
         return
-    shown = 0
+    shown, before, told = 0, (0, 0), monotonic()
 
     def plain(done: int, total: int) -> None:
-        nonlocal shown
+        nonlocal shown, before, told
+        if total != before[1] or done <= before[0]:
+            shown = 0  # another part
+        before = done, total
         tenth = PLAIN_STEPS * done // max(total, 1)
-        if tenth > shown:
-            shown = tenth
+        if tenth > shown or monotonic() - told > PLAIN_SECONDS:
+            shown, told = tenth, monotonic()
             with suppress(OSError):  # progress is a courtesy
                 print(f"{label}: {done:,} of {total:,}", file=sys.stderr, flush=True)  # noqa: T201
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from memaudit.audit.extraction.run import audit, measure
-from memaudit.errors import ModelError
+from memaudit.errors import ModelError, is_out_of_memory
 from memaudit.models.load import load_model
-from memaudit.models.memory import in_halves, is_out_of_memory
+from memaudit.models.memory import in_halves
 from memaudit.models.transformer import CausalTransformer
 from memaudit.records import GREEDY, Decoding, TokenScores, Window
 from tests.faults.families import TOLERANCE, disagreement, new_model, some_windows

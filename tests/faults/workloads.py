@@ -5,13 +5,13 @@ Each is the command a user would type, run in a fork of this process: imports ar
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,9 +24,10 @@ import memaudit.report.machine
 import memaudit.report.sarif
 import memaudit.training.loop
 import memaudit.training.train  # noqa: F401  all of them are here so that no child has to import them
-from memaudit.__main__ import STOPPING, main
+from memaudit.__main__ import main
 from memaudit.files import compact_json
 from memaudit.models.ngram import NgramModel
+from memaudit.signals import STOPPING
 from memaudit.text.tokenize import train_tokenizer
 from memaudit.training.options import DEFAULTS
 
@@ -122,7 +123,6 @@ def warm_up(folder: Path) -> dict[str, dict[str, bytes]]:
 
 def _run(arguments: tuple[str, ...], folder: Path, before: Callable[[], None]) -> None:
     """Be the command; never return to what the parent was doing."""
-    code: Any = 99
     try:
         for number in STOPPING:
             signal.signal(number, signal.SIG_DFL)
@@ -133,11 +133,10 @@ def _run(arguments: tuple[str, ...], folder: Path, before: Callable[[], None]) -
         sys.argv = ["memaudit", *arguments]
         DEFAULTS["rnn"]["checkpoint_seconds"] = 0.0
         before()
+        atexit._clear()  # what the parent does at its end is not the child's to do
         main()
-    except SystemExit as leaving:
-        code = leaving.code
     finally:
-        os._exit(code)
+        os._exit(99)
 
 
 def _texts(count: int, seed: int) -> list[str]:

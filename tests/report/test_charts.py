@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import pytest
+
+from memaudit.report import drawing
 from memaudit.report.charts import MAX_SERIES, Chart, dose_chart, interval_chart
 
 Factory = Callable[..., tuple[dict[str, Any], list[Any]]]
@@ -96,3 +102,41 @@ def test_interval_chart_leaves_out_what_is_undefined(factory: Factory) -> None:
     assert chart is not None
     assert chart.rows[1][2] == "– –"
     assert estimates[1]["label"] in " ".join(texts(chart).split())
+
+
+@pytest.mark.parametrize(
+    "engine",
+    ["import os; os.abort()", "raise ImportError('gone')", "def vegalite_to_svg(spec): import os; os._exit(0)"],
+)
+def test_a_chart_that_cannot_be_drawn_keeps_its_numbers(
+    engine: str, factory: Factory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vl_convert.py").write_text(f"{engine}\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(drawing, "_PROCESS", drawing._Process())
+    drawing.drawn.cache_clear()
+    chart = dose_chart(four(factory), "doses")
+    drawing.drawn.cache_clear()
+    assert chart is not None
+    assert chart.svgs == []
+    assert len(chart.rows) == 4 * 8
+
+
+def test_the_process_that_draws_is_started_once_and_again_when_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = drawing._Process()
+    monkeypatch.setattr(drawing, "_PROCESS", process)
+    drawing.drawn.cache_clear()
+    specification = '{"data":{"values":[{"a":%d}]},"mark":"point","encoding":{"x":{"field":"a","type":"quantitative"}}}'
+    assert drawing.drawn(specification % 1)
+    first = process._process
+    assert drawing.drawn(specification % 2)
+    assert process._process is first
+    assert first is not None
+    os.kill(first.pid, 9)
+    first.wait()
+    assert drawing.drawn(specification % 3)
+    assert process._process is not first
+    with pytest.raises(ValueError, match="not drawn"):
+        drawing.drawn("{")
+    process.end()
+    drawing.drawn.cache_clear()

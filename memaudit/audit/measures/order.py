@@ -65,7 +65,8 @@ class Order:
     """
 
     name = "order"
-    block = 4
+    block = 1
+    """A chunk is thousands of windows, a shard 48 texts: each is saved, and told, as soon as it is done."""
 
     def items(self, subject: Subject) -> list[Piece]:
         """Return chunks or shards for the model and chunks for the control; one item that says why, if none can be."""
