@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [
     {"errors", "provenance"},
-    {"files"},
+    {"files", "inputs"},
     {"records"},
     {"shapes"},
     {"config", "stats"},

@@ -73,6 +73,10 @@ def print_verdict(report: Mapping[str, Any], console: Console) -> None:
     console.print(_estimates(report["estimates"], console.encoding))
     console.print()
     line((controls_line(report["controls"]), ""))
+    ended = report.get("ended", {})
+    if any(side["hits"] for side in ended.values()):
+        counts = f"{wording.hits(ended['train'])} training, {wording.hits(ended['heldout'])} held-out windows"
+        line((f"ended by the model before the end of the window: {counts}", ""))
     elsewhere = report.get("copies", {}).get("elsewhere", {}).get("train", {})
     if elsewhere.get("hits"):
         line((f"other continuations that stand elsewhere in training: {wording.hits(elsewhere)}", ""))

@@ -237,6 +237,17 @@ def character_tokenizer(vocabulary: Mapping[str, int], unknown: str | None = Non
     return TrainedTokenizer(pipeline)
 
 
+def special_ids(tokenizer: Tokenizer) -> frozenset[int]:
+    """Return the tokens that no text is encoded as, of the tokenizers that are known here; none of others."""
+    if isinstance(tokenizer, TrainedTokenizer):
+        added, named = tokenizer.pipeline.get_added_tokens_decoder(), []
+    elif isinstance(tokenizer, HuggingFaceTokenizer):
+        added, named = tokenizer.tokenizer.added_tokens_decoder, tokenizer.tokenizer.all_special_ids
+    else:
+        return frozenset()
+    return frozenset(named) | {index for index, token in added.items() if token.special}
+
+
 def as_encoding(ids: Sequence[int], offsets: Sequence[tuple[int, int]]) -> Encoding:
     """Pack lists of ids and (start, end) character offsets into arrays."""
     spans = np.asarray(offsets, dtype=np.int32).reshape(-1, 2)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import memaudit.stats as stats
-from memaudit.audit.extraction.controls import check_against_unigram, check_recital, check_unseen
+from memaudit.audit.extraction.controls import check_against_unigram, check_ended, check_recital, check_unseen
 from memaudit.audit.extraction.distributions import composition, counted_doses, distributions, growth
 from memaudit.errors import one_line
 from memaudit.findings import Control, Decision, Finding, Policy, decide, fingerprint
@@ -50,6 +50,7 @@ def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
     policy = Policy(options["max_rate"], options["alpha"])
     controls = [Control(**control) for control in plan["controls"]] + [check_against_unigram(records)]
     controls += [check(records, policy.max_rate) for check in (check_recital, check_unseen)]
+    controls.append(check_ended(records))
     estimates = _estimates(records, options["seed"])
     primary = next(e for e in estimates if e["primary"])
     train_rate = stats.Rate(**primary["train"])
@@ -67,6 +68,7 @@ def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
         **{part: plan[part] for part in ("model", "train", "heldout", "options", "windows")},
         "estimates": estimates,
         "means": _means(records),
+        "ended": _ended(records),
         "copies": _copies(plan["copies"], records),
         "doses": _doses(records),
         "counted_doses": counted_doses(records),
@@ -161,6 +163,16 @@ def _mean(value: Callable[[WindowRecord], float | None], records: Iterable[Windo
     return float(np.mean(defined)) if values and len(defined) == len(values) else None
 
 
+def _ended(records: Records) -> dict[str, Any]:
+    """Return how many windows of each side the model ended, of those that were asked."""
+    asked = [record for record in records if record.ended is not None]
+    return {
+        name: dataclasses.asdict(stats.document_rate([bool(r.ended) for r in side], [r.document for r in side]))
+        for name, member in (("train", True), ("heldout", False))
+        for side in [[record for record in asked if record.member == member]]
+    }
+
+
 def _doses(records: Records) -> list[dict[str, Any]]:
     """Return the rate per number of copies in training, twins that were never inserted as dose 0."""
     groups: dict[int, list[WindowRecord]] = defaultdict(list)
@@ -243,6 +255,14 @@ def _limits(plan: Mapping[str, Any], records: Records, decision: Decision) -> li
         limits.append("How often ordinary use would bring the text out was not measured: these prompts are an attack.")
     if plan["model"]["objective"] == "masked":
         limits.append("A masked model fills in its suffix from left to right, which it was not trained to do.")
+    sides = {"training": True, "held-out": False}
+    ended = {name: sum(bool(r.ended) for r in records if r.member == member) for name, member in sides.items()}
+    if any(ended.values()):
+        counts = " and ".join(f"{count:,} {name}" for name, count in ended.items())
+        limits.append(
+            f"The model ended the text in {counts} windows: what it was made to write behind an end token is not"
+            " counted, and what it would have gone on with is not known."
+        )
     if not windows["heldout"]:
         limits.append("No held-out text was given: nothing says how often guessing alone would hit.")
     elif windows["matching"].startswith("not matched"):
