@@ -113,7 +113,8 @@ def test_what_stands_behind_an_end_token_is_no_continuation(sides: tuple[str, st
         assert "<eos>" not in (record.continuation_text or "")
         assert record.edit_similarity is not None
     at_once = audit(Scripted([END]), *sides, out=tmp_path / "at once", options=OPTIONS)
-    assert {(record.continuation_text, record.edit_similarity, record.bleu) for record in at_once.records} == {("", 0.0, 0.0)}  # fmt: skip
+    values = {(record.continuation_text, record.edit_similarity, record.bleu) for record in at_once.records}
+    assert values == {("", 0.0, 0.0)}
     assert [e["metric"] for e in at_once.report["estimates"]] == [e["metric"] for e in result.report["estimates"]]
 
 
@@ -200,7 +201,6 @@ def test_every_family_alike(family: str, sides: tuple[str, str], tmp_path: Path)
         ({"eos_token_id": [0, 1, 5]}, {0, 1}),
         ({"eos_token_id": 5}, {0}),
         ({"eos_token_id": None}, {0}),
-        ({"eos_token_id": ["a", True, 2]}, {0, 2}),
     ],
 )
 @pytest.mark.parametrize("file", ["config.json", "generation_config.json"])
