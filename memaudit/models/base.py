@@ -47,6 +47,10 @@ class LanguageModel(ABC):
     """Settings that the model's folder tried to make and that were not followed."""
     named_ends: tuple[int, ...] = ()
     """End tokens that the model's folder names beside the tokenizer's own."""
+    missing_start: int | None = None
+    """The start token that the model's configuration names and its tokenizer does not put before a text."""
+    notes: tuple[str, ...] = ()
+    """What a reader of its report should know of how it was made."""
     sha256: str = ""
     """Identity of the weights and settings; set by `load_model`. Another model, another run."""
     files: tuple[Mapping[str, Any], ...] = ()
@@ -79,6 +83,11 @@ class LanguageModel(ABC):
 
         Sampling of row i depends on ``decoding.seed`` and the prompt's ids alone, not on its batch.
         """
+
+    @property
+    def frame(self) -> tuple[list[int], list[int]]:
+        """Tokens that the model is given before and behind every text."""
+        return [], []
 
     def next_log_probs(self, prefixes: Sequence[TokenIds]) -> FloatArray:
         """Return log p(next token | prefix) in float64, shape [prefixes, vocabulary]; each row sums to 1 in p."""

@@ -88,6 +88,8 @@ def load_pretrained(
         model = MaskedTransformer(module, tokenizer, family=name, ignored=ignored, closing_id=closing_id)
     model.device, model.dtype = device, dtype
     model.named_ends = _named_ends(folder, raw, tokenizer)
+    if tokenizer.bos_id is None and type(raw.get("bos_token_id")) is int:
+        model.missing_start = raw["bos_token_id"]
     return model
 
 

@@ -21,10 +21,9 @@ from memaudit.records import TokenIds, Window
 from memaudit.text.overlap import OVERLAP_SPAN, Overlap, Spans
 from memaudit.text.read import FileDigest
 from memaudit.text.tokenize import Tokenizer
-from memaudit.text.windows import OVERLAPPING, SetAside, WindowOptions, WindowSet, overlap_error
+from memaudit.text.windows import NOT_DRAWN, OVERLAPPING, SetAside, WindowOptions, WindowSet, overlap_error
 
 COPY = "a copy of another window"
-NOT_DRAWN = "not drawn: beyond --limit"
 
 
 @dataclass(frozen=True, slots=True)

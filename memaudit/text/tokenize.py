@@ -237,6 +237,14 @@ def character_tokenizer(vocabulary: Mapping[str, int], unknown: str | None = Non
     return TrainedTokenizer(pipeline)
 
 
+def unknown_parts(text: str, encoding: Encoding, unknown: int | None) -> list[str]:
+    """Return the parts of a text that the vocabulary lacks, each once, in the order of the text."""
+    if unknown is None:
+        return []
+    places = np.flatnonzero(encoding.ids == unknown)
+    return list(dict.fromkeys(text[encoding.starts[i] : encoding.ends[i]] for i in places))
+
+
 def special_ids(tokenizer: Tokenizer) -> frozenset[int]:
     """Return the tokens that no text is encoded as, of the tokenizers that are known here; none of others."""
     if isinstance(tokenizer, TrainedTokenizer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -131,9 +132,8 @@ def test_it_is_shown_everywhere(sides: tuple[str, str], tmp_path: Path) -> None:
     assert f"ended the text in {count:,} training and" in files["report.html"]
     assert "Here the model ended the text." in files["report.html"]
     assert f"ended the text in {count:,} training and" in files["report.md"]
-    console = Console(width=200, record=True, file=(tmp_path / "screen").open("w"))
+    console = Console(width=200, record=True, file=io.StringIO())
     print_verdict(result.report, console)
-    console.file.close()
     assert f"ended by the model before the end of the window: {count} of {count} training" in console.export_text()
     assert pd.read_parquet(result.folder / "records.parquet")["ended"].all()
     assert json.loads((result.folder / "report.json").read_bytes())["ended"]["train"]["hits"] == count

@@ -30,6 +30,7 @@ SAME_IDS = 0.9
 EXACT = ("float32", "float64")
 PRECISION_WINDOWS = 32
 """Windows that a model of less precision reads twice, to count those that its batch changes."""
+BEATS_UNIGRAM = "beats a unigram model"
 RECITAL = "recites what it knows"
 UNSEEN = "held-out text was not learnt"
 ENDED = "goes on with the text"
@@ -180,7 +181,7 @@ def check_against_unigram(records: Sequence[WindowRecord]) -> Control:
         model = -sum(value for value in log_probs if value is not None) / len(tokens)
         passed |= model < unigram
         details.append(f"{name} text {model:.2f} nats a token, unigram {unigram:.2f}")
-    return Control("beats a unigram model", passed, "; ".join(details))
+    return Control(BEATS_UNIGRAM, passed, "; ".join(details))
 
 
 def check_recital(records: Sequence[WindowRecord], max_rate: float) -> Control:

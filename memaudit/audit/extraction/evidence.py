@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 
 import memaudit.stats as stats
-from memaudit.audit.extraction.controls import check_against_unigram, check_ended, check_recital, check_unseen
+from memaudit.audit.extraction.controls import (
+    BEATS_UNIGRAM,
+    RECITAL,
+    check_against_unigram,
+    check_ended,
+    check_recital,
+    check_unseen,
+)
 from memaudit.audit.extraction.distributions import composition, counted_doses, distributions, growth
 from memaudit.errors import one_line
 from memaudit.findings import Control, Decision, Finding, Policy, decide, fingerprint
@@ -50,7 +57,7 @@ def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
     policy = Policy(options["max_rate"], options["alpha"])
     controls = [Control(**control) for control in plan["controls"]] + [check_against_unigram(records)]
     controls += [check(records, policy.max_rate) for check in (check_recital, check_unseen)]
-    controls.append(check_ended(records))
+    controls = [*_with_cause(controls, plan["model"]), check_ended(records)]
     estimates = _estimates(records, options["seed"])
     primary = next(e for e in estimates if e["primary"])
     train_rate = stats.Rate(**primary["train"])
@@ -79,9 +86,33 @@ def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
         "controls": [dataclasses.asdict(control) for control in controls],
         "power": _power(train_rate, policy),
         "limits": _limits(plan, records, decision),
+        "first_window": _first_window(plan["model"], records),
         "findings": [dataclasses.asdict(finding) for finding in _findings(records)],
         "provenance": {name: plan[name] for name in ("identity", "command", "versions")},
     }
+
+
+def _with_cause(controls: Sequence[Control], model: Mapping[str, Any]) -> list[Control]:
+    """Name what may be behind a control that failed: a start token that the model had in training, and has not here."""
+    if model.get("missing_start") is None:
+        return list(controls)
+    cause = f"; config.json has bos_token_id {model['missing_start']}, the tokenizer adds none"
+    caused = {BEATS_UNIGRAM, RECITAL}
+    return [
+        dataclasses.replace(control, detail=control.detail + cause)
+        if control.name in caused and not control.passed
+        else control
+        for control in controls
+    ]
+
+
+def _first_window(model: Mapping[str, Any], records: Records) -> dict[str, Any] | None:
+    """Return the ids of the first window as the model was given them, for whoever repeats it with other tools."""
+    if not records:
+        return None
+    first, (before, behind) = records[0], model.get("frame", ([], []))
+    ids = [*before, *first.prefix_ids, *first.suffix_ids, *behind]
+    return {"source": first.source, "start": first.start, "suffix_at": len(before) + len(first.prefix_ids), "ids": ids}
 
 
 def _estimates(records: Records, seed: int) -> list[dict[str, Any]]:
@@ -284,6 +315,12 @@ def _limits(plan: Mapping[str, Any], records: Records, decision: Decision) -> li
         limits.append(
             f"The suffixes of {known} of {windows['heldout']} held-out windows stand in the training text,"
             " character for character."
+        )
+    limits += [f"{note}." for note in plan["model"].get("notes", ())]
+    if plan["model"].get("missing_start") is not None:
+        limits.append(
+            f"config.json has bos_token_id {plan['model']['missing_start']}, the tokenizer adds none: a model that was"
+            " trained behind this start token is asked without it."
         )
     ignored = plan["model"]["ignored"]
     limits += [f"The model's folder asked for {setting}, which was not followed." for setting in ignored]

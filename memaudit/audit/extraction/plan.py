@@ -92,7 +92,10 @@ def describe_model(model: LanguageModel, name: str) -> dict[str, Any]:
         "dtype": model.dtype,
         "attention": model.attention,
         "start_token": model.tokenizer.bos_id,
+        "missing_start": model.missing_start,
         "end_tokens": sorted(model.end_ids),
+        "frame": model.frame,
+        "notes": list(model.notes),
         "files": [dict(file) for file in model.files],
         "ignored": list(model.ignored),
     }
