@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from memaudit.errors import InputError, RunError, one_line
 from memaudit.files import strict_json, write_atomic
+from memaudit.inputs import read_file
 
 SCHEMA_VERSION = 1
 _FINGERPRINT = re.compile(r"v1:[0-9a-f]{32}")
@@ -113,7 +114,7 @@ def _load(path: Path) -> Any:
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise InputError(f"{path}: is no regular file", "name the file that `memaudit baseline` wrote")
     try:
-        return json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=_unique)
+        return json.loads(read_file(path)[0].decode("utf-8"), object_pairs_hook=_unique)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}", "name the file that `memaudit baseline` wrote") from error
     except json.JSONDecodeError as error:

@@ -19,7 +19,7 @@ from memaudit.cli_index import index_app, trace
 from memaudit.cli_laws import counterfactual, laws
 from memaudit.cli_membership import Reference, ReferenceCorpus, asked_membership
 from memaudit.cli_plant import plant
-from memaudit.cli_shown import Redact, ShowPersonal, shown_texts, tell, tell_verdict
+from memaudit.cli_shown import Redact, ShowPersonal, say, shown_texts, tell, tell_verdict
 from memaudit.cli_train import MaxExpand, Seed, Split, TextField, train_app
 
 if TYPE_CHECKING:
@@ -190,13 +190,16 @@ def sample(
       memaudit sample models/gpt --prompt "def main(" --temperature 0
     """
     from memaudit.models.load import load_model
-    from memaudit.models.sampling import continue_text
+    from memaudit.models.sampling import continue_text, not_in_vocabulary
     from memaudit.records import Decoding
     from memaudit.report.terminal import console, print_continuations
 
     decoding = Decoding(temperature, top_k, top_p, seed)
     loaded = [load_model(m, device=device, dtype=dtype, allow_download=allow_download) for m in models]
     texts = [continue_text(model, prompt, length, decoding) for model in loaded]
+    for name, model in zip(models, loaded, strict=True):
+        if lacking := not_in_vocabulary(model, prompt):
+            say(f"{name}: its vocabulary lacks {', '.join(map(repr, lacking))}, which it reads as an unknown token")
     print_continuations(prompt, list(zip(models, texts, strict=True)), console())
 
 

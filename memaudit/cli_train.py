@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from memaudit.cli_shown import tell
+from memaudit.cli_shown import say, tell
 
 if TYPE_CHECKING:
     from memaudit.training.loop import TrainingReport
@@ -110,6 +110,8 @@ def train_ngram(
     model = train_ngram(index or source, out, order=order, smoothing=smoothing)
     counted = "tokens, n-grams of every order" if order == "infinity" else f"n-grams up to order {order}"
     tell(f"{out}: {model.parameters:,} {counted}")
+    for note in model.notes:
+        say(note)
 
 
 @train_app.command("rnn")

@@ -40,13 +40,18 @@ class Registry:
         return import_object(targets[name])
 
 
+def search_working_directory() -> None:
+    """Let modules be found in the working directory, last: a file in it must never stand in for an installed one."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
+
+
 def import_object(target: str) -> Any:
     """Return what ``package.module:attribute`` names; the working directory is searched last."""
     module_name, _, attribute = target.partition(":")
     if not module_name or not attribute:
         raise InputError(f"'{target}' does not name an object", "write package.module:attribute")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))  # last: a file in it must never stand in for an installed module
+    search_working_directory()
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # a script without a main guard must not end the audit

@@ -156,6 +156,7 @@ class WindowRecord:
     """Share of the suffix that follows greedily once enough of it is given (0: not even its last token);
     None for masked models, which have no such left-to-right pass."""
     continuation_ids: list[int] | None = None
+    """As many tokens as the suffix has; of a text that the model ended, those before the end token."""
     continuation_text: str | None = None
     longest_common: int | None = None
     """Longest run of tokens shared by continuation and suffix, at any place in each."""
@@ -180,6 +181,9 @@ class WindowRecord:
     `MOST_NAMED`, those that hold it character for character before others. None where copies were not counted."""
     elsewhere_in: list[str] | None = None
     """Documents of the training text that hold the continuation which is not the suffix, named likewise."""
+    ended: bool | None = None
+    """Whether greedy decoding gives an end token where the suffix has another token: the model ended the text, and what
+    follows is no continuation. None where that was not asked, of masked models, and where no end token is known."""
 
 
 @dataclass(frozen=True, slots=True)

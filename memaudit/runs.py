@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 from memaudit.errors import RunError
 from memaudit.files import compact_json, read_json, strict_json, sync_folder, write_atomic, write_error
+from memaudit.inputs import current
 from memaudit.provenance import machine
 from memaudit.records import SHOWN, Shown, WindowRecord
 from memaudit.shapes import REPORT_OF_ANY_KIND, REPORTS, WINDOW_RECORD, misfit
@@ -66,6 +67,7 @@ class RunDirectory:
         self.plan = plan
         self.times: dict[str, float] = {}
         self._lock = lock
+        self._inputs = current()
         self._started = perf_counter(), strftime("%Y-%m-%dT%H:%M:%SZ", gmtime())
         path = folder / LOG
         self._log = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -136,8 +138,10 @@ class RunDirectory:
 
         Raises:
             RunError: If they cannot be written; the log then ends where it ended before.
+            InputError: If a file that is read on has changed: what was measured of it is not logged.
             ValueError: For NaN and infinities.
         """
+        self._inputs.check_stamps(live=True)
         new = [dict(record) for record in records if record["index"] not in self.records]
         lines = b"".join(_line(record) for record in new)
         try:
@@ -153,7 +157,12 @@ class RunDirectory:
         self.records.update((record["index"], record) for record in new)
 
     def finish(self, report: Mapping[str, Any]) -> None:
-        """Write ``report.json``, atomically and byte-stable; what else is derived must stand there already."""
+        """Write ``report.json``, atomically and byte-stable; what else is derived must stand there already.
+
+        Raises:
+            InputError: If a file is no longer what this run read: there is no report about another.
+        """
+        self._inputs.check()
         write_atomic(self.folder / REPORT, strict_json(report))
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {"errors", "provenance", "signals"},
     {"failures"},
-    {"files"},
+    {"files", "inputs"},
     {"records"},
     {"shapes"},
     {"config", "stats"},

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.errors import ModelError
+from memaudit.inputs import Inputs
 from memaudit.metrics.verbatim import matched_tokens
 from memaudit.models.decoding import checked_log_probs, continue_prompts, score_log_probs
 from memaudit.records import GREEDY, Decoding, FloatArray, Objective, TokenIds, TokenScores, Window
@@ -44,14 +45,33 @@ class LanguageModel(ABC):
     """Number of trained values (for an n-gram: of stored n-grams)."""
     ignored: tuple[str, ...] = ()
     """Settings that the model's folder tried to make and that were not followed."""
+    named_ends: tuple[int, ...] = ()
+    """End tokens that the model's folder names beside the tokenizer's own."""
+    missing_start: int | None = None
+    """The start token that the model's configuration names and its tokenizer does not put before a text."""
+    notes: tuple[str, ...] = ()
+    """What a reader of its report should know of how it was made."""
     sha256: str = ""
     """Identity of the weights and settings; set by `load_model`. Another model, another run."""
     files: tuple[Mapping[str, Any], ...] = ()
     """``path``, ``sha256`` and ``bytes`` of the files that make up its identity, where it has a folder."""
+    inputs: Inputs | None = None
+    """These files as they were when the model was read from them: a run ends in an error if they are others then."""
     attention: str | None = None
     """Which of torch's or our own kernels computes attention; chosen here, never by the model's folder."""
     device: str = "cpu"
     dtype: str = "float32"
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Tokens that end a text; none where none is known, and of a masked model, which fills in what it is told to.
+
+        They end nothing while tokens are chosen: `continuations` are as long as was asked.
+        """
+        own = self.tokenizer.eos_id
+        if self.objective == "masked":
+            return frozenset()
+        return frozenset(self.named_ends if own is None else (own, *self.named_ends))
 
     @abstractmethod
     def score(self, windows: Sequence[Window], decoding: Decoding = GREEDY) -> TokenScores:
@@ -63,6 +83,11 @@ class LanguageModel(ABC):
 
         Sampling of row i depends on ``decoding.seed`` and the prompt's ids alone, not on its batch.
         """
+
+    @property
+    def frame(self) -> tuple[list[int], list[int]]:
+        """Tokens that the model is given before and behind every text."""
+        return [], []
 
     def next_log_probs(self, prefixes: Sequence[TokenIds]) -> FloatArray:
         """Return log p(next token | prefix) in float64, shape [prefixes, vocabulary]; each row sums to 1 in p."""

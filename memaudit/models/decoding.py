@@ -6,7 +6,7 @@ Nothing here reads a model's folder. numpy only; models that live on a device ha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,6 +149,21 @@ def continue_prompts(
         columns.append(chosen)
         texts = [np.append(text, token) for text, token in zip(texts, chosen, strict=True)]
     return list(np.stack(columns, axis=1))
+
+
+def before_end(continuation: TokenIds, ends: Collection[int], suffix: TokenIds | None = None) -> TokenIds:
+    """Return what a model wrote before it ended the text; all of it where it did not.
+
+    Args:
+        continuation: What it was made to write.
+        ends: Its end tokens.
+        suffix: The true tokens in these places. One that is an end token itself is text of a row of several
+            documents: a model that gives it there ends nothing.
+    """
+    ended = np.isin(continuation, list(ends))
+    if suffix is not None:
+        ended &= continuation != suffix
+    return continuation[: int(np.argmax(ended))] if ended.any() else continuation
 
 
 def _scaled(log_probs: FloatArray, decoding: Decoding) -> FloatArray:

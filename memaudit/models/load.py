@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from memaudit.errors import MemauditError, ModelError, one_line
+from memaudit.inputs import AT_ONCE, Inputs, Stamp, changed, current, digest_of, held_still, stamp_of
 from memaudit.models.base import LanguageModel
 from memaudit.models.stranger import Stranger
-from memaudit.plugins import import_object
+from memaudit.plugins import import_object, search_working_directory
 
 PYTHON = "python:"
 
@@ -47,9 +48,37 @@ def load_model(
 
 
 def _from_folder(folder: Path, device: str, dtype: str) -> LanguageModel:
-    from memaudit.models.weights import check_files, files_sha256, folder_files, read_json
+    """Read a model folder that holds still meanwhile: what is measured is what its digest names."""
+    from memaudit.models.weights import IDENTITY_SUFFIXES, check_files, files_sha256, folder_files, identity_files
 
-    check_files(folder)
+    inputs = Inputs()
+
+    def digests() -> list[dict[str, Any]]:
+        files = folder_files(folder)
+        for file in files:
+            inputs.add(folder / file["path"], file["sha256"], stamps[file["path"]])
+        return files
+
+    try:
+        with held_still(folder):
+            check_files(folder)
+            stamps = {file.name: Stamp.of(file) for file in identity_files(folder)}
+            if sum(stamp.size for stamp in stamps.values()) <= AT_ONCE:
+                digests()  # before it is read too, where that takes no longer than reading it
+            model = _read_folder(folder, device, dtype)
+            model.files = tuple(digests())
+            inputs.check_stamps()
+    except (FileNotFoundError, KeyError) as error:  # of a file that is gone, of one that was not there
+        raise changed(folder) from error
+    inputs.add_folder(folder, IDENTITY_SUFFIXES)
+    model.sha256, model.inputs = files_sha256(model.files), inputs
+    current().include(inputs)
+    return model
+
+
+def _read_folder(folder: Path, device: str, dtype: str) -> LanguageModel:
+    from memaudit.models.weights import read_json
+
     about = read_json(folder / "memaudit.json") if (folder / "memaudit.json").is_file() else {}
     family = about.get("family", "")
     model: LanguageModel
@@ -70,8 +99,6 @@ def _from_folder(folder: Path, device: str, dtype: str) -> LanguageModel:
         model.training = about.get("training", {})
     else:
         raise ModelError(f"{folder / 'memaudit.json'}: unknown family {one_line(repr(family), 60)}")
-    model.files = tuple(folder_files(folder))
-    model.sha256 = files_sha256(model.files)
     return model
 
 
@@ -89,6 +116,8 @@ def _ngram(about: dict[str, Any]) -> type[LanguageModel]:
 def _from_python(spec: str) -> LanguageModel:
     """Call the factory; its model's identity defaults to that of its source file."""
     path = spec.removeprefix(PYTHON)
+    inputs, source = Inputs(), _source_of(path)
+    stamp, digest = source and stamp_of(source), source and digest_of(source)
     factory = import_object(path)
     if not callable(factory):
         raise ModelError(f"{spec}: not callable", "name a function that returns the model")
@@ -99,6 +128,20 @@ def _from_python(spec: str) -> LanguageModel:
     except (Exception, SystemExit) as error:
         reason = one_line(f"{type(error).__name__}: {error}", 150)
         raise ModelError(f"{spec}: the factory failed: {reason}") from error
-    module = util.find_spec(path.split(":")[0])
-    source = Path(module.origin).read_bytes() if module and module.origin else b""
-    return Stranger(spec, model, hashlib.sha256(path.encode() + b"\0" + source).hexdigest())
+    if source and stamp and digest:
+        inputs.add(source, digest, stamp)
+        inputs.check_stamps()
+    stranger = Stranger(spec, model, hashlib.sha256(f"{path}\0{digest or ''}".encode()).hexdigest())
+    stranger.inputs = inputs
+    current().include(inputs)
+    return stranger
+
+
+def _source_of(path: str) -> str | None:
+    """Return the file of the module that a factory stands in, looked up as it will be imported."""
+    search_working_directory()
+    try:
+        module = util.find_spec(path.partition(":")[0])
+    except (ImportError, ValueError):  # told when it is imported
+        return None
+    return module.origin if module and module.has_location else None

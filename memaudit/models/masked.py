@@ -62,6 +62,11 @@ class MaskedTransformer(TransformerModel):
         self._closing = np.array([] if closing_id is None else [closing_id], np.int32)
         self._rows = masked_rows(self._body, module.config, self._mask_id)
 
+    @property
+    def frame(self) -> tuple[list[int], list[int]]:
+        """Tokens that the model is given before and behind every text."""
+        return self._with_bos().tolist(), self._closing.tolist()
+
     def framed(self, ids: TokenIds) -> TokenIds:
         """Return a text as the model reads it: between the tokens that its tokenizer puts around one."""
         return self._with_bos(ids, self._closing)

@@ -19,7 +19,14 @@ from memaudit.errors import InputError, ModelError
 from memaudit.models.base import NextTokenModel
 from memaudit.models.decoding import choose, decoded_targets, generators_for
 from memaudit.models.ngram_counts import Counts, Trie, check_ids, count_ngrams
-from memaudit.models.ngram_rows import continue_greedily, modified_discounts, next_row, score_suffix, smooth
+from memaudit.models.ngram_rows import (
+    FALLBACK_DISCOUNTS,
+    continue_greedily,
+    modified_discounts,
+    next_row,
+    score_suffix,
+    smooth,
+)
 from memaudit.records import GREEDY, Decoding, FloatArray, TokenIds, TokenScores, Window
 from memaudit.text.tokenize import Tokenizer, TrainedTokenizer
 
@@ -57,6 +64,8 @@ class NgramModel(NextTokenModel):
         discounts = modified_discounts(counts.counts_of_counts)
         if smoothing == "mle":
             discounts = np.zeros_like(discounts)
+        elif made_up := (np.flatnonzero((discounts[:, 1:] == FALLBACK_DISCOUNTS).all(axis=1)) + 1).tolist():
+            self.notes = (_made_up(made_up, self.order),)
         self._model = smooth(counts, discounts, tokenizer.vocab_size)
 
     @classmethod
@@ -158,7 +167,7 @@ class NgramModel(NextTokenModel):
                 "smoothing": self.smoothing,
                 "vocab_size": self.tokenizer.vocab_size,
             },
-            "training": {"ngrams": self._counts.ngrams.tolist()},
+            "training": {"ngrams": self._counts.ngrams.tolist(), "notes": list(self.notes)},
         }
         self.tokenizer.save(folder)
         (folder / "memaudit.json").write_bytes(orjson.dumps(description, option=orjson.OPT_INDENT_2))
@@ -183,6 +192,15 @@ class NgramModel(NextTokenModel):
         if max(counts.trie.tokens.max(), counts.trie.text.max()) >= tokenizer.vocab_size:
             raise ModelError(f"{folder}: counts hold ids that tokenizer.json does not have")
         return cls(tokenizer, config["smoothing"], counts)
+
+
+def _made_up(orders: list[int], order: int) -> str:
+    which = "every order" if len(orders) == order else f"order {', '.join(map(str, orders))}"
+    values = ", ".join(f"{value:g}" for value in FALLBACK_DISCOUNTS)
+    return (
+        f"Kneser-Ney discounts of {which} are made up ({values}): the text has too few repeated n-grams to estimate"
+        " them from"
+    )
 
 
 def _read_config(file: Path) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from memaudit.models.torch_scores import check_finite
 from memaudit.models.transformer import CausalTransformer, MaskedTransformer
 from memaudit.models.weights import check_values, one_name, read_headers, read_json, read_weights
 from memaudit.records import Objective
-from memaudit.text.tokenize import HuggingFaceTokenizer, Tokenizer, TrainedTokenizer
+from memaudit.text.tokenize import HuggingFaceTokenizer, Tokenizer, TrainedTokenizer, special_ids
 
 DTYPES = {
     "float32": torch.float32,
@@ -87,6 +87,9 @@ def load_pretrained(
     else:
         model = MaskedTransformer(module, tokenizer, family=name, ignored=ignored, closing_id=closing_id)
     model.device, model.dtype = device, dtype
+    model.named_ends = _named_ends(folder, raw, tokenizer)
+    if tokenizer.bos_id is None and type(raw.get("bos_token_id")) is int:
+        model.missing_start = raw["bos_token_id"]
     return model
 
 
@@ -202,6 +205,18 @@ def _generation_settings(folder: Path, raw: dict[str, Any]) -> list[str]:
         if key in names and value is not None and not (key in NAMES_OF_TOKENS and isinstance(value, int))
     ]
     return [one_line(f"{where}: {key}={value}", 120) for where, key, value in settings if value is not False]
+
+
+def _named_ends(folder: Path, raw: dict[str, Any], tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Return the end tokens that the folder's settings name: special tokens alone, an ordinary word ends no text.
+
+    They tell what an end token that the model writes means; nothing is decoded otherwise for them.
+    """
+    named = [raw.get("eos_token_id")]
+    if (file := folder / "generation_config.json").is_file():
+        named.append(read_json(file).get("eos_token_id"))
+    ids = {each for some in named for each in (some if isinstance(some, list) else [some]) if type(each) is int}
+    return tuple(sorted(ids & special_ids(tokenizer)))
 
 
 def _module_class(folder: Path, config: Any, raw: dict[str, Any]) -> tuple[Objective, Any]:

@@ -212,6 +212,12 @@ class RnnModel(LanguageModel):
         module.load_state_dict(tensors, assign=True)
         return cls(tokenizer, module, config, training)
 
+    @property
+    def frame(self) -> tuple[list[int], list[int]]:
+        """Tokens that the model is given before and behind every text."""
+        start = self.tokenizer.bos_id
+        return [] if start is None else [start], []
+
     def _started(self, text: TokenIds, prefix: int) -> TokenIds:
         """Return the text behind the start token; without one the first token has nothing before it."""
         if self.tokenizer.bos_id is not None:

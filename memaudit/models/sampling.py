@@ -7,7 +7,7 @@ import numpy as np
 from memaudit.errors import InputError, one_line
 from memaudit.models.base import LanguageModel
 from memaudit.records import GREEDY, Decoding, TokenIds
-from memaudit.text.tokenize import Tokenizer
+from memaudit.text.tokenize import Tokenizer, unknown_parts
 
 
 def continue_text(model: LanguageModel, prompt: str, length: int, decoding: Decoding = GREEDY) -> str:
@@ -19,6 +19,12 @@ def continue_text(model: LanguageModel, prompt: str, length: int, decoding: Deco
     ids = model.tokenizer.encode_batch([prompt])[0].ids
     [continuation] = model.continuations([ids], length, decoding)
     return continuation_text(model.tokenizer, ids, continuation)
+
+
+def not_in_vocabulary(model: LanguageModel, prompt: str) -> list[str]:
+    """Return the parts of a prompt that the model reads as its unknown token."""
+    [encoding] = model.tokenizer.encode_batch([prompt])
+    return unknown_parts(prompt, encoding, model.tokenizer.unknown_id)
 
 
 def continuation_text(tokenizer: Tokenizer, prefix: TokenIds, continuation: TokenIds) -> str:

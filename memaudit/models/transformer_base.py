@@ -56,6 +56,11 @@ class TransformerModel(LanguageModel):
             }
             (folder / "memaudit.json").write_bytes(orjson.dumps(description, option=orjson.OPT_INDENT_2))
 
+    @property
+    def frame(self) -> tuple[list[int], list[int]]:
+        """Tokens that the model is given before and behind every text."""
+        return self._with_bos().tolist(), []
+
     def _with_bos(self, *parts: TokenIds) -> TokenIds:
         bos = self.tokenizer.bos_id
         return np.concatenate([np.array([] if bos is None else [bos], np.int32), *parts]).astype(np.int32)

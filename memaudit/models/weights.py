@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from memaudit.errors import ModelError, one_line
+from memaudit.inputs import digest_of
 
 UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".gguf")
 IDENTITY_SUFFIXES = (".json", ".safetensors", ".model", ".txt", ".jinja")
@@ -113,13 +114,13 @@ def check_values(tensors: Mapping[str, Tensor]) -> None:
 
 def folder_files(folder: Path) -> list[dict[str, Any]]:
     """Return the name, SHA-256 and size of every file of a model folder that decides what the model is."""
-    found = []
-    for file in sorted(folder.iterdir()):
-        if file.is_file() and file.suffix in IDENTITY_SUFFIXES:
-            with file.open("rb") as stream:
-                content = hashlib.file_digest(stream, "sha256").hexdigest()
-            found.append({"path": file.name, "sha256": content, "bytes": file.stat().st_size})
-    return found
+    files = identity_files(folder)
+    return [{"path": file.name, "sha256": digest_of(file), "bytes": file.stat().st_size} for file in files]
+
+
+def identity_files(folder: Path) -> list[Path]:
+    """Return the files of a model folder that decide what the model is, in the order of their names."""
+    return [file for file in sorted(folder.iterdir()) if file.is_file() and file.suffix in IDENTITY_SUFFIXES]
 
 
 def files_sha256(files: Iterable[Mapping[str, Any]]) -> str:

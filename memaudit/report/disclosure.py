@@ -38,6 +38,8 @@ def disclosed(run: FinishedRun, shown: Shown) -> FinishedRun:
     report = {**run.report, "findings": _findings(run, shown)}
     if shown.text:
         return FinishedRun(report, run.records, run.measured, shown)
+    if report.get("first_window"):
+        report["first_window"] = {**report["first_window"], "ids": None}
     unsafe = _Names(_names(report, run.records), run.records)
     records = [_safe_record(record, unsafe) for record in run.records]
     measured = [_safe_measured(item, unsafe) for item in run.measured]

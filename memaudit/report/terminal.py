@@ -74,6 +74,14 @@ def print_verdict(report: Mapping[str, Any], console: Console) -> None:
     console.print(_estimates(report["estimates"], console.encoding))
     console.print()
     line((controls_line(report["controls"]), ""))
+    if unasked := [entry for entry in report["windows"]["set_aside"] if entry["reason"] != wording.BEYOND_LIMIT]:
+        sides = {"train": "training", "heldout": "held-out"}
+        told = (f"{entry['count']:,} {sides[entry['side']]} ({entry['reason']})" for entry in unasked)
+        line((f"documents that were not asked: {'; '.join(told)}", ""))
+    ended = report.get("ended", {})
+    if any(side["hits"] for side in ended.values()):
+        counts = f"{wording.hits(ended['train'])} training, {wording.hits(ended['heldout'])} held-out windows"
+        line((f"ended by the model before the end of the window: {counts}", ""))
     elsewhere = report.get("copies", {}).get("elsewhere", {}).get("train", {})
     if elsewhere.get("hits"):
         line((f"other continuations that stand elsewhere in training: {wording.hits(elsewhere)}", ""))

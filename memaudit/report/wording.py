@@ -19,6 +19,8 @@ _HIDDEN = re.compile(
     "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
 )
 
+BEYOND_LIMIT = "not drawn: beyond --limit"
+"""Why a document gave no window that says nothing of it: more were there than were to be asked."""
 NONE = "–"
 """What stands where a value is undefined."""
 FAMILIES = {"ngram": "n-gram", "rnn": "RNN", "gpt": "GPT", "bert": "BERT"}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from memaudit.errors import InputError
+from memaudit.inputs import Stamp, current
 
 CHUNK = 1 << 20
 MAX_RECORD = 256 << 20
@@ -65,6 +66,7 @@ class ByteStream:
     def raw(self) -> Iterator[bytes]:
         """Yield the bytes as they lie on disk."""
         try:
+            stamp = Stamp.of(self.name)
             with Path(self.name).open("rb", buffering=0) as file:
                 while chunk := file.read(CHUNK):
                     self._hash.update(chunk)
@@ -72,6 +74,7 @@ class ByteStream:
                     yield chunk
         except OSError as error:
             raise InputError(f"{self.name}: {error.strerror}") from error
+        current().add(self.name, self.sha256, stamp)
 
     def __iter__(self) -> Iterator[bytes]:
         kind = COMPRESSED.get(Path(self.name).suffix.lower())

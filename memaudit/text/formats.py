@@ -16,6 +16,7 @@ from itertools import chain
 from typing import Any, Literal, NoReturn
 
 from memaudit.errors import InputError
+from memaudit.inputs import held_still
 from memaudit.text.containers import MAX_RECORD, ByteStream, split_lines
 from memaudit.text.split import Cut, split_text
 
@@ -316,17 +317,18 @@ def _read_parquet(stream: ByteStream, columns: Collection[str] | None) -> Iterat
     from pyarrow import parquet
 
     try:
-        table = parquet.ParquetFile(stream.name)  # first: what is no Parquet is not read to its end
-        for _ in stream.raw():
-            pass  # hashes the bytes
-        if twice := [name for name, count in Counter(table.schema_arrow.names).items() if count > 1]:
-            raise InputError(f'{stream.name}: column "{twice[0]}" stands twice', "rename one of them")
-        present = [name for name in table.schema_arrow.names if columns is None or name in columns]
-        row = 0
-        for batch in table.iter_batches(batch_size=1024, columns=present or table.schema_arrow.names):
-            for fields in _batch_rows(batch):
-                row += 1
-                yield str(row), fields
+        with held_still(stream.name):
+            table = parquet.ParquetFile(stream.name)  # first: what is no Parquet is not read to its end
+            for _ in stream.raw():
+                pass  # hashes the bytes
+            if twice := [name for name, count in Counter(table.schema_arrow.names).items() if count > 1]:
+                raise InputError(f'{stream.name}: column "{twice[0]}" stands twice', "rename one of them")
+            present = [name for name in table.schema_arrow.names if columns is None or name in columns]
+            row = 0
+            for batch in table.iter_batches(batch_size=1024, columns=present or table.schema_arrow.names):
+                for fields in _batch_rows(batch):
+                    row += 1
+                    yield str(row), fields
     except pyarrow.ArrowException as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{stream.name}: not a readable Parquet file", reason) from error

@@ -6,7 +6,7 @@ an example, whose tokens are those of the audited model.
 
 from __future__ import annotations
 
-import hashlib
+import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.errors import InputError
+from memaudit.inputs import read_file
 from memaudit.records import TokenIds, Window
 from memaudit.text.overlap import OVERLAP_SPAN, Overlap, Spans
 from memaudit.text.read import FileDigest
 from memaudit.text.tokenize import Tokenizer
-from memaudit.text.windows import OVERLAPPING, SetAside, WindowOptions, WindowSet, overlap_error
+from memaudit.text.windows import NOT_DRAWN, OVERLAPPING, SetAside, WindowOptions, WindowSet, overlap_error
 
 COPY = "a copy of another window"
-NOT_DRAWN = "not drawn: beyond --limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class TokenArrays:
     """One side: files of prefixes and suffixes, row by row."""
 
     files: tuple[Path, Path]
+    digests: tuple[FileDigest, FileDigest]
     prefixes: TokenIds
     """Shape [windows, prefix tokens]."""
     suffixes: TokenIds
@@ -45,7 +46,7 @@ class TokenArrays:
         """Return what a plan says of this side, in the form in which it speaks of a corpus."""
         return {
             "specs": [str(path) for path in self.files],
-            "files": [_digest(path) for path in self.files],
+            "files": list(self.digests),
             "documents": len(self.prefixes),
             "empty": 0,
             "units": f"{len(self.prefixes):,} windows of {self.lengths[0]} + {self.lengths[1]} token ids, each its own"
@@ -76,7 +77,8 @@ def read_token_arrays(prefixes: Path, suffixes: Path, vocabulary: int) -> TokenA
     Raises:
         InputError: A file is no such array, their rows differ in number, or an id is outside the vocabulary.
     """
-    arrays = _read_ids(prefixes, vocabulary), _read_ids(suffixes, vocabulary)
+    (before, one), (after, other) = (_read_ids(path, vocabulary) for path in (prefixes, suffixes))
+    arrays = before, after
     if len(arrays[0]) != len(arrays[1]):
         raise InputError(
             f"{prefixes} has {len(arrays[0]):,} rows, {suffixes} {len(arrays[1]):,}",
@@ -84,7 +86,7 @@ def read_token_arrays(prefixes: Path, suffixes: Path, vocabulary: int) -> TokenA
         )
     if not arrays[1].size:
         raise InputError(f"{suffixes}: no suffix tokens")
-    return TokenArrays((prefixes, suffixes), *arrays)
+    return TokenArrays((prefixes, suffixes), (one, other), *arrays)
 
 
 def token_windows(
@@ -132,14 +134,10 @@ def _overlaps(train: TokenArrays, heldout: TokenArrays, tokenizer: Tokenizer) ->
     return dict(sorted(found.items()))
 
 
-def _digest(path: Path) -> FileDigest:
-    content = path.read_bytes()
-    return FileDigest(path=str(path), sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
-
-
-def _read_ids(path: Path, vocabulary: int) -> TokenIds:
+def _read_ids(path: Path, vocabulary: int) -> tuple[TokenIds, FileDigest]:
     try:
-        array = np.load(path, allow_pickle=False)
+        content, digest = read_file(path)
+        array = np.load(io.BytesIO(content), allow_pickle=False)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, ValueError, EOFError) as error:
@@ -154,7 +152,7 @@ def _read_ids(path: Path, vocabulary: int) -> TokenIds:
             f"{path}: row {row + 1} holds the id {array[row, column]}, the model's tokenizer has {vocabulary:,}",
             "are these the tokens of this model?",
         )
-    return array.astype(np.int32)
+    return array.astype(np.int32), FileDigest(path=str(path), sha256=digest, bytes=len(content))
 
 
 def _drawn(

@@ -237,6 +237,25 @@ def character_tokenizer(vocabulary: Mapping[str, int], unknown: str | None = Non
     return TrainedTokenizer(pipeline)
 
 
+def unknown_parts(text: str, encoding: Encoding, unknown: int | None) -> list[str]:
+    """Return the parts of a text that the vocabulary lacks, each once, in the order of the text."""
+    if unknown is None:
+        return []
+    places = np.flatnonzero(encoding.ids == unknown)
+    return list(dict.fromkeys(text[encoding.starts[i] : encoding.ends[i]] for i in places))
+
+
+def special_ids(tokenizer: Tokenizer) -> frozenset[int]:
+    """Return the tokens that no text is encoded as, of the tokenizers that are known here; none of others."""
+    if isinstance(tokenizer, TrainedTokenizer):
+        added, named = tokenizer.pipeline.get_added_tokens_decoder(), []
+    elif isinstance(tokenizer, HuggingFaceTokenizer):
+        added, named = tokenizer.tokenizer.added_tokens_decoder, tokenizer.tokenizer.all_special_ids
+    else:
+        return frozenset()
+    return frozenset(named) | {index for index, token in added.items() if token.special}
+
+
 def as_encoding(ids: Sequence[int], offsets: Sequence[tuple[int, int]]) -> Encoding:
     """Pack lists of ids and (start, end) character offsets into arrays."""
     spans = np.asarray(offsets, dtype=np.int32).reshape(-1, 2)

@@ -17,17 +17,23 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from memaudit.errors import InputError
+from memaudit.errors import InputError, one_line
 from memaudit.records import Document, Window
 from memaudit.text.overlap import OVERLAP_SPAN, Overlap, OverlapGuard
-from memaudit.text.tokenize import Encoding, Tokenizer
+from memaudit.text.tokenize import Encoding, Tokenizer, unknown_parts
 
 BATCH = 256
 """Documents encoded at a time."""
 MOST_WINDOWS_PER_DOCUMENT = 50
 RESERVE = 4
 """Times the limit of held-out documents kept where those that overlap are to be replaced."""
-NOT_DRAWN = "not drawn: enough others, or no counterpart of its domain and length"
+NOT_DRAWN = "not drawn: beyond --limit"
+NO_COUNTERPART = "not drawn: no counterpart of its domain and length on the other side"
+UNKNOWN = "holds text that the tokenizer does not know"
+NAMED_PARTS = 3
+"""Parts of such text that a message names, the most frequent first."""
+LONGEST_PART = 12
+"""Characters of such a part that are shown."""
 OVERLAPPING = "shares a span with the training text"
 FEWEST_MATCHED = 20
 """Fewer documents with a counterpart than this, or fewer than half, and the sides count as not matched."""
@@ -96,6 +102,8 @@ class _Side:
     eligible: Counter[Stratum] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     kept: dict[Stratum, list[tuple[int, str, _Candidate]]] = field(default_factory=dict)
+    unknown: Counter[str] = field(default_factory=Counter)
+    """What the vocabulary lacks: in how many of the documents that give no window for it."""
 
     def keep(self, stratum: Stratum, draw: int, candidate: _Candidate, limit: int) -> None:
         """Count a document, and keep it if its draw is among the ``limit`` lowest of its stratum."""
@@ -112,15 +120,35 @@ class _Side:
         entries = sorted(self.kept.get(stratum, []), key=lambda entry: (-entry[0], entry[1]))
         return [candidate for _, _, candidate in entries[:count]]
 
-    def draw(self, quotas: Mapping[Stratum, int]) -> list[_Candidate]:
-        """Return the documents drawn of every stratum and count those that were not."""
+    def draw(self, quotas: Mapping[Stratum, int], limit: int) -> list[_Candidate]:
+        """Return the documents drawn of every stratum and count those that were not, by what kept them out."""
         drawn = [candidate for stratum, count in quotas.items() for candidate in self.lowest(stratum, count)]
-        self.reasons[NOT_DRAWN] += self.eligible.total() - len(drawn)
+        unmatched = min(limit, self.eligible.total())
+        self.reasons[NOT_DRAWN] += self.eligible.total() - unmatched
+        self.reasons[NO_COUNTERPART] += unmatched - len(drawn)
         return drawn
+
+    def account(self) -> list[tuple[str, int]]:
+        """Return (reason, documents) of all that gave no window; of unknown text its commonest parts are named."""
+        named = self.lacking()
+        return [
+            (f"{reason}: {named}" if reason == UNKNOWN and named else reason, count)
+            for reason, count in sorted(self.reasons.items())
+            if count
+        ]
+
+    def lacking(self) -> str:
+        """Return what the vocabulary lacks, escaped: ``'\\r' (in 100 documents)``."""
+        shown = [
+            f"{one_line(repr(part), LONGEST_PART + 2)} (in {count:,} {'document' if count == 1 else 'documents'})"
+            for part, count in self.unknown.most_common(NAMED_PARTS)
+        ]
+        more = len(self.unknown) - len(shown)
+        return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
     def without_domains(self) -> _Side:
         """Return the side with strata of length alone."""
-        merged = _Side(self.name, reasons=self.reasons)
+        merged = _Side(self.name, reasons=self.reasons, unknown=self.unknown)
         for (domain, octave), entries in self.kept.items():
             merged.eligible[None, octave] += self.eligible[domain, octave]
             merged.kept.setdefault((None, octave), []).extend(entries)
@@ -174,7 +202,7 @@ def _match(
             " of the same domain and length on the other side"
         )
     drawn = {
-        side.name: side.draw(_quotas(common if matched else side.eligible, side.eligible, options.limit))
+        side.name: side.draw(_quotas(common if matched else side.eligible, side.eligible, options.limit), options.limit)
         for side in (train, heldout)
     }
     per_document = options.limit // max(len(candidates) for candidates in drawn.values())
@@ -187,12 +215,7 @@ def _match(
             candidate.document, candidate.encoding, options, per_document, side.name == "train", unknown
         )
     ]
-    set_aside = [
-        SetAside(side.name, reason, count)
-        for side in (train, heldout)
-        for reason, count in sorted(side.reasons.items())
-        if count
-    ]
+    set_aside = [SetAside(side.name, *entry) for side in (train, heldout) for entry in side.account()]
     dates = {name: [c.document.date for c in some if c.document.date] for name, some in drawn.items()}
     return WindowSet(windows, set_aside, overlaps, matched, matching, dates)
 
@@ -284,7 +307,8 @@ def _collect(candidates: Iterable[_Candidate], name: str, options: WindowOptions
         elif digest in seen:  # the same text twice is no second observation
             side.reasons["a copy of another document"] += 1
         elif not len(_readable_tiles(candidate.encoding, options.length, unknown)):
-            side.reasons["holds text that the tokenizer does not know"] += 1
+            side.reasons[UNKNOWN] += 1
+            side.unknown.update(unknown_parts(document.text, candidate.encoding, unknown))
         else:
             seen.add(digest)
             stratum = (document.domain, windows.bit_length() - 1)
@@ -301,11 +325,15 @@ def _draw(seed: int, purpose: str, document: str) -> int:
 def _require_documents(side: _Side, options: WindowOptions) -> None:
     if side.eligible.total():
         return
-    counted = ", ".join(f"{count} {reason}" for reason, count in side.reasons.items()) or "no documents"
-    raise InputError(
-        f"no {side.name} document gives a window of {options.prefix}+{options.suffix} tokens: {counted}",
-        "use a shorter --prefix and --suffix, or longer documents",
-    )
+    account = side.account()
+    counted = ", ".join(f"{count} {reason}" for reason, count in account) or "no documents"
+    hints = []
+    if side.reasons.total() > side.reasons[UNKNOWN] or not account:
+        hints.append("use a shorter --prefix and --suffix, or longer documents")
+    if side.reasons[UNKNOWN]:
+        hints.append("the model's vocabulary lacks these characters: take them out of the text")
+    asked = f"a window of {options.prefix}+{options.suffix} tokens"
+    raise InputError(f"no {side.name} document gives {asked}: {counted}", "; ".join(hints))
 
 
 def overlap_error(overlaps: Sequence[Overlap], asked: str, length: int) -> InputError:

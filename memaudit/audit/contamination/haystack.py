@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from memaudit.errors import InputError
+from memaudit.inputs import Stamp, changed, current, digest_of, stamp_of
 from memaudit.text.index.corpus_index import CorpusIndex
-from memaudit.text.read import EMPTY_FILE, Corpus, Split, Summary, read_corpus
+from memaudit.text.read import EMPTY_FILE, Corpus, FileDigest, Split, Summary, read_corpus
 from memaudit.text.scan.patterns import Patterns
 from memaudit.text.scan.result import Scan
 from memaudit.text.scan.stream import scan_source, scan_words
@@ -52,6 +52,10 @@ class Haystack(Protocol):
         """Return the digest of a unit as it is now; None where it cannot have changed or cannot be told."""
         ...
 
+    def note(self, unit: int, read: Sequence[FileDigest]) -> None:
+        """Add what was read of a unit, by any process, to the inputs of the run."""
+        ...
+
 
 def open_haystack(corpus: Sequence[str], index: str | Path | None, options: CorpusOptions) -> Haystack:
     """Look every name up; nothing is read yet.
@@ -86,7 +90,7 @@ class FileHaystack:
 
     def describe(self) -> dict[str, Any]:
         """Return the specs, and of every file its name, its size and the spec that stands for it."""
-        units = [[str(file.source), _size(file.source), file.spec] for file in self._files]
+        units = [[str(file.source), file.stamp and file.stamp.size, file.spec] for file in self._files]
         return {"specs": self._specs, "units": units, "index": None}
 
     def files(self) -> list[str]:
@@ -111,11 +115,16 @@ class FileHaystack:
 
     def sha256(self, unit: int) -> str | None:
         """Return the digest of a file."""
-        source = self._files[unit].source
-        if not isinstance(source, CorpusFile):
-            return None
-        with Path(source.name).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        file = self._files[unit]
+        return digest_of(str(file.source)) if file.stamp and file.stamp.regular else None
+
+    def note(self, unit: int, read: Sequence[FileDigest]) -> None:
+        """Hold a file to the size that the plan says and to the digest of what was read, until the run ends."""
+        file = self._files[unit]
+        if file.stamp and file.stamp.regular:
+            if read[0]["bytes"] != file.stamp.size:
+                raise changed(self.units[unit])
+            current().add(self.units[unit], read[0]["sha256"], file.stamp)
 
 
 class IndexHaystack:
@@ -139,7 +148,8 @@ class IndexHaystack:
         return [file["path"] for file in self._index.manifest["corpus"]["files"]]
 
     def scan(self, unit: int, patterns: Patterns) -> Scan:
-        """Go over the words of one shard."""
+        """Go over the words of one shard, once its files are known to be what was written."""
+        self._index.verify(unit)
         blocks = self._index.word_hashes([unit])
         scans = [scan_words(b.hashes, b.offsets, patterns, b.text_of, b.source_of) for b in blocks]
         scan = Scan.joined(scans, patterns)
@@ -147,6 +157,9 @@ class IndexHaystack:
 
     def sha256(self, unit: int) -> str | None:
         """Return nothing: the digest of the whole index stands in the plan."""
+
+    def note(self, unit: int, read: Sequence[FileDigest]) -> None:
+        """Do nothing: the files of the index are among the inputs since it was opened."""
 
     def _with_reading(self, scan: Scan) -> Scan:
         """Add what was counted when the corpus was indexed: a record skipped then is not searched now."""
@@ -180,11 +193,13 @@ class _File:
     source: Source
     cut: Cut
     spec: str
+    stamp: Stamp | None
+    """Before anything of it was read; None for what is no file."""
 
 
 def _files(corpus: Corpus) -> list[_File]:
-    return [_File(source, corpus.splits[part.domain], part.spec) for part in corpus.parts for source in part.sources]
-
-
-def _size(source: Source) -> int | None:
-    return Path(source.name).stat().st_size if isinstance(source, CorpusFile) else None
+    return [
+        _File(source, corpus.splits[part.domain], part.spec, stamp_of(str(source)))
+        for part in corpus.parts
+        for source in part.sources
+    ]

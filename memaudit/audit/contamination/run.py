@@ -29,6 +29,7 @@ from memaudit.audit.contamination.workers import Work, in_workers
 from memaudit.baseline import read_baseline
 from memaudit.errors import InputError, RunError
 from memaudit.files import compact_json, strict_json, write_atomic
+from memaudit.inputs import reads_files
 from memaudit.provenance import versions
 from memaudit.records import Shown
 from memaudit.report.contamination_page import render_run
@@ -66,6 +67,7 @@ class Contamination(JudgedRun):
         return framed(render_run(self._disclosed()).decode("utf-8"))
 
 
+@reads_files
 def contamination(
     benchmark: str | Sequence[str],
     corpus: str | Sequence[str] = (),
@@ -130,6 +132,7 @@ def contamination(
     return Contamination(folder, report, files, run.notice, shown, records)
 
 
+@reads_files
 def merge(runs: Sequence[Path], out: Path, formats: Sequence[str] = ("html",)) -> Contamination:
     """Join runs that each did a share of one plan; all shares together give the bytes of one run.
 
@@ -239,8 +242,11 @@ def _scan_all(
     mine = range(number - 1, len(haystack.units), shares)
     pending = [unit for unit in mine if unit not in run.records]
     refuse_change(haystack, run)
+    for unit, logged in run.records.items():
+        haystack.note(unit, logged["scan"]["files"])
     with closing(_scanned(haystack, patterns, pending, processes)) as scanned:
         for done, (unit, record) in enumerate(scanned, 1):
+            haystack.note(unit, record["files"])
             run.append([{"index": unit, "scan": record}])
             if progress:
                 progress(len(mine) - len(pending) + done, len(mine))

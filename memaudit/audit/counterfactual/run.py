@@ -26,6 +26,7 @@ from memaudit.audit.measures.document_scores import score_documents
 from memaudit.audit.small_models import MODELS, Family, check_sizes, train_small
 from memaudit.errors import InputError
 from memaudit.files import strict_json
+from memaudit.inputs import reads_files
 from memaudit.metrics.counterfactual import assign
 from memaudit.models.base import LanguageModel
 from memaudit.provenance import versions
@@ -96,6 +97,7 @@ class _Text:
     about: dict[str, Any]
 
 
+@reads_files
 def counterfactual(
     corpus: Sequence[str],
     out: str | Path,

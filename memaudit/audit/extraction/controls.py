@@ -30,8 +30,10 @@ SAME_IDS = 0.9
 EXACT = ("float32", "float64")
 PRECISION_WINDOWS = 32
 """Windows that a model of less precision reads twice, to count those that its batch changes."""
+BEATS_UNIGRAM = "beats a unigram model"
 RECITAL = "recites what it knows"
 UNSEEN = "held-out text was not learnt"
+ENDED = "goes on with the text"
 FEWEST_DATED = 20
 APART = 0.2
 """Share of documents by which the sides may differ before or after any day."""
@@ -179,7 +181,7 @@ def check_against_unigram(records: Sequence[WindowRecord]) -> Control:
         model = -sum(value for value in log_probs if value is not None) / len(tokens)
         passed |= model < unigram
         details.append(f"{name} text {model:.2f} nats a token, unigram {unigram:.2f}")
-    return Control("beats a unigram model", passed, "; ".join(details))
+    return Control(BEATS_UNIGRAM, passed, "; ".join(details))
 
 
 def check_recital(records: Sequence[WindowRecord], max_rate: float) -> Control:
@@ -215,6 +217,21 @@ def check_unseen(records: Sequence[WindowRecord], max_rate: float) -> Control:
         detail += f"; they are likelier than training text by {gap:.2f} nats a token"
     failed = recited or gap >= KNOWN
     return Control(UNSEEN, not failed, detail + (": was it trained on, are the sides swapped?" if failed else ""))
+
+
+def check_ended(records: Sequence[WindowRecord]) -> Control:
+    """Check that the model goes on with most training windows: one that ends the text shows nothing of what it knows.
+
+    Counted are the windows that were asked, ended at any token: more than half of them, and there is no *clean*.
+    """
+    asked = [record for record in records if record.member and record.ended is not None]
+    if not asked:
+        return Control(ENDED, True, "not asked: a masked model ends no text, and neither does one without an end token")
+    ended = sum(bool(record.ended) for record in asked)
+    tokens = len(asked[0].suffix_ids)
+    detail = f"the model ends the text within {tokens} tokens in {ended} of {len(asked)} training windows"
+    failed = 2 * ended > len(asked)
+    return Control(ENDED, not failed, detail + (": nothing shows what it would go on with" if failed else ""))
 
 
 def _round_trip(tokenizer: Tokenizer, window: Window) -> tuple[str, str]:

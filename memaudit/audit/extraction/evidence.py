@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 
 import memaudit.stats as stats
-from memaudit.audit.extraction.controls import check_against_unigram, check_recital, check_unseen
+from memaudit.audit.extraction.controls import (
+    BEATS_UNIGRAM,
+    RECITAL,
+    check_against_unigram,
+    check_ended,
+    check_recital,
+    check_unseen,
+)
 from memaudit.audit.extraction.distributions import composition, counted_doses, distributions, growth
 from memaudit.errors import one_line
 from memaudit.findings import Control, Decision, Finding, Policy, decide, fingerprint
@@ -50,6 +57,7 @@ def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
     policy = Policy(options["max_rate"], options["alpha"])
     controls = [Control(**control) for control in plan["controls"]] + [check_against_unigram(records)]
     controls += [check(records, policy.max_rate) for check in (check_recital, check_unseen)]
+    controls = [*_with_cause(controls, plan["model"]), check_ended(records)]
     estimates = _estimates(records, options["seed"])
     primary = next(e for e in estimates if e["primary"])
     train_rate = stats.Rate(**primary["train"])
@@ -67,6 +75,7 @@ def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
         **{part: plan[part] for part in ("model", "train", "heldout", "options", "windows")},
         "estimates": estimates,
         "means": _means(records),
+        "ended": _ended(records),
         "copies": _copies(plan["copies"], records),
         "doses": _doses(records),
         "counted_doses": counted_doses(records),
@@ -77,9 +86,33 @@ def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
         "controls": [dataclasses.asdict(control) for control in controls],
         "power": _power(train_rate, policy),
         "limits": _limits(plan, records, decision),
+        "first_window": _first_window(plan["model"], records),
         "findings": [dataclasses.asdict(finding) for finding in _findings(records)],
         "provenance": {name: plan[name] for name in ("identity", "command", "versions")},
     }
+
+
+def _with_cause(controls: Sequence[Control], model: Mapping[str, Any]) -> list[Control]:
+    """Name what may be behind a control that failed: a start token that the model had in training, and has not here."""
+    if model.get("missing_start") is None:
+        return list(controls)
+    cause = f"; config.json has bos_token_id {model['missing_start']}, the tokenizer adds none"
+    caused = {BEATS_UNIGRAM, RECITAL}
+    return [
+        dataclasses.replace(control, detail=control.detail + cause)
+        if control.name in caused and not control.passed
+        else control
+        for control in controls
+    ]
+
+
+def _first_window(model: Mapping[str, Any], records: Records) -> dict[str, Any] | None:
+    """Return the ids of the first window as the model was given them, for whoever repeats it with other tools."""
+    if not records:
+        return None
+    first, (before, behind) = records[0], model.get("frame", ([], []))
+    ids = [*before, *first.prefix_ids, *first.suffix_ids, *behind]
+    return {"source": first.source, "start": first.start, "suffix_at": len(before) + len(first.prefix_ids), "ids": ids}
 
 
 def _estimates(records: Records, seed: int) -> list[dict[str, Any]]:
@@ -159,6 +192,16 @@ def _mean(value: Callable[[WindowRecord], float | None], records: Iterable[Windo
     values = [value(record) for record in records]
     defined = [v for v in values if v is not None]
     return float(np.mean(defined)) if values and len(defined) == len(values) else None
+
+
+def _ended(records: Records) -> dict[str, Any]:
+    """Return how many windows of each side the model ended, of those that were asked."""
+    asked = [record for record in records if record.ended is not None]
+    return {
+        name: dataclasses.asdict(stats.document_rate([bool(r.ended) for r in side], [r.document for r in side]))
+        for name, member in (("train", True), ("heldout", False))
+        for side in [[record for record in asked if record.member == member]]
+    }
 
 
 def _doses(records: Records) -> list[dict[str, Any]]:
@@ -243,6 +286,14 @@ def _limits(plan: Mapping[str, Any], records: Records, decision: Decision) -> li
         limits.append("How often ordinary use would bring the text out was not measured: these prompts are an attack.")
     if plan["model"]["objective"] == "masked":
         limits.append("A masked model fills in its suffix from left to right, which it was not trained to do.")
+    sides = {"training": True, "held-out": False}
+    ended = {name: sum(bool(r.ended) for r in records if r.member == member) for name, member in sides.items()}
+    if any(ended.values()):
+        counts = " and ".join(f"{count:,} {name}" for name, count in ended.items())
+        limits.append(
+            f"The model ended the text in {counts} windows: what it was made to write behind an end token is not"
+            " counted, and what it would have gone on with is not known."
+        )
     if not windows["heldout"]:
         limits.append("No held-out text was given: nothing says how often guessing alone would hit.")
     elif windows["matching"].startswith("not matched"):
@@ -264,6 +315,12 @@ def _limits(plan: Mapping[str, Any], records: Records, decision: Decision) -> li
         limits.append(
             f"The suffixes of {known} of {windows['heldout']} held-out windows stand in the training text,"
             " character for character."
+        )
+    limits += [f"{note}." for note in plan["model"].get("notes", ())]
+    if plan["model"].get("missing_start") is not None:
+        limits.append(
+            f"config.json has bos_token_id {plan['model']['missing_start']}, the tokenizer adds none: a model that was"
+            " trained behind this start token is asked without it."
         )
     ignored = plan["model"]["ignored"]
     limits += [f"The model's folder asked for {setting}, which was not followed." for setting in ignored]

@@ -20,6 +20,7 @@ from memaudit.audit.extraction.controls import (
 from memaudit.audit.measures.base import Measure
 from memaudit.audit.measures.logged import describe_measures
 from memaudit.files import strict_json
+from memaudit.inputs import current
 from memaudit.models.base import LanguageModel
 from memaudit.provenance import versions
 from memaudit.runs import identity
@@ -75,7 +76,9 @@ def make_plan(
 
 
 def describe_model(model: LanguageModel, name: str) -> dict[str, Any]:
-    """Return what a plan says of a model."""
+    """Return what a plan says of a model, whose files are among the inputs of the run from now on."""
+    if model.inputs is not None:
+        current().include(model.inputs)
     return {
         "name": name,
         "family": model.family,
@@ -89,6 +92,10 @@ def describe_model(model: LanguageModel, name: str) -> dict[str, Any]:
         "dtype": model.dtype,
         "attention": model.attention,
         "start_token": model.tokenizer.bos_id,
+        "missing_start": model.missing_start,
+        "end_tokens": sorted(model.end_ids),
+        "frame": model.frame,
+        "notes": list(model.notes),
         "files": [dict(file) for file in model.files],
         "ignored": list(model.ignored),
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -26,8 +26,10 @@ from memaudit.audit.measures.logged import check_measures, measure_all
 from memaudit.audit.measures.membership import MEMBERSHIP
 from memaudit.audit.measures.text_alone import TEXT_ALONE
 from memaudit.errors import ModelError
+from memaudit.inputs import reads_files
 from memaudit.metrics import fuzzy, verbatim
 from memaudit.models.base import LanguageModel
+from memaudit.models.decoding import before_end
 from memaudit.models.load import load_model
 from memaudit.models.memory import in_halves
 from memaudit.models.sampling import continuation_text
@@ -41,13 +43,18 @@ from memaudit.text.index.corpus_index import CorpusIndex
 RUNS = Path("runs")
 """Where a run goes that was given no folder: ``runs/MODEL-IDENTITY``, so the same command finds it again."""
 
+LOOKED_AT = 64
+"""Training windows that are continued to see whether the model ends them, where nothing else asks for that."""
 ROUNDING = 1e-3
 """Nats by which a sum of log-probabilities may exceed 0."""
 
+Place = tuple[str, int]
+"""Document and first token of a window of training text."""
 Progress = Callable[[int, int], None]
 """Called with (windows done, windows in all)."""
 
 
+@reads_files
 def audit(
     model: str | Path | LanguageModel,
     train: str | Sequence[str] = (),
@@ -97,6 +104,8 @@ def audit(
     loaded = load_model(str(model)) if isinstance(model, str | Path) else model
     name = name or (str(model) if isinstance(model, str | Path) else loaded.family)
     opened = None if index is None else CorpusIndex.open(index)
+    if opened is not None:
+        opened.verify()
     asked, chosen = ask(loaded, (train, heldout), (windows, heldout_windows), chosen, opened)
     training = asked.training_index(needed=True) if taken else None
     subject = asked.subject(loaded, training, chosen) if taken else None
@@ -131,7 +140,13 @@ def _write(run: RunDirectory, report: dict[str, Any], records: Sequence[WindowRe
     run.finish(disclosed(finished, Shown(shown.text, personal=True)).report)
 
 
-def measure(model: LanguageModel, windows: Sequence[Window], first: int, fuzzy: bool) -> list[WindowRecord]:
+def measure(
+    model: LanguageModel,
+    windows: Sequence[Window],
+    first: int,
+    fuzzy: bool,
+    looked_at: Collection[Place] = (),
+) -> list[WindowRecord]:
     """Score a block of windows in one pass and continue those that need it.
 
     For next-token models the pass decides what greedy decoding would emit: it reproduces the suffix
@@ -142,20 +157,24 @@ def measure(model: LanguageModel, windows: Sequence[Window], first: int, fuzzy: 
         windows: Windows whose suffixes are equally long.
         first: Index in the plan of the first of them.
         fuzzy: Whether windows that are not verbatim are continued too.
+        looked_at: Windows that are continued in any case, to see whether the model ends them.
     """
     scores = list(model.score(windows))
     masked = model.objective == "masked"
     known = [not masked and verbatim.is_extractable(s.rank) for s in scores]
-    asked = [i for i, verbatim_already in enumerate(known) if masked or (fuzzy and not verbatim_already)]
+    kept = [masked or fuzzy or sure for sure in known]
+    asked = [i for i, w in enumerate(windows) if not known[i] and (kept[i] or (w.member and _place(w) in looked_at))]
     continuations: dict[int, TokenIds] = {i: windows[i].suffix for i, sure in enumerate(known) if sure}
     if asked:
         produced = model.greedy_continuations([windows[i] for i in asked])
         continuations |= dict(zip(asked, produced, strict=True))
-    return [_record(model, first + i, window, scores[i], continuations.get(i)) for i, window in enumerate(windows)]
+    return [
+        _record(model, first + i, window, scores[i], continuations.get(i), kept[i]) for i, window in enumerate(windows)
+    ]
 
 
 def _record(
-    model: LanguageModel, index: int, window: Window, scores: TokenScores, continuation: TokenIds | None
+    model: LanguageModel, index: int, window: Window, scores: TokenScores, continuation: TokenIds | None, kept: bool
 ) -> WindowRecord:
     ranks = scores.rank
     if model.objective == "masked" and continuation is not None:
@@ -184,8 +203,18 @@ def _record(
         matched=verbatim.matched_tokens(ranks),
         extractable=verbatim.is_extractable(ranks),
         extraction_strength=None if model.objective == "masked" else verbatim.extraction_strength(ranks),
-        **({} if continuation is None else _overlap(model, window, continuation)),
+        **({} if continuation is None else _continued(model, window, continuation, kept)),
     )
+
+
+def _continued(model: LanguageModel, window: Window, continuation: TokenIds, kept: bool) -> dict[str, Any]:
+    """Return whether the model ended the text and, where that is to be kept, what it wrote before."""
+    written = before_end(continuation, model.end_ids, window.suffix)
+    ended = len(written) < len(continuation)
+    values = _overlap(model, window, written) if kept else {}
+    if ended:  # what was not written is like nothing, where a measure of it is defined
+        values = {name: 0.0 if value is None else value for name, value in values.items()}
+    return values | {"ended": ended if model.end_ids else None}
 
 
 def _overlap(model: LanguageModel, window: Window, continuation: TokenIds) -> dict[str, Any]:
@@ -218,10 +247,12 @@ def _measure_all(
     progress: Progress | None,
 ) -> None:
     """Measure and log all blocks that the run lacks; copies are counted in ``training``, if there is any."""
+    members = [_place(window) for window in windows if window.member]
+    looked_at = frozenset(members[:: -(-len(members) // LOOKED_AT) or 1] if model.end_ids else ())
     done = 0
     for block in _blocks(len(windows)):
         if run.pending([block]):
-            records = _measured(model, [windows[i] for i in block], block[0], fuzzy, run)
+            records = _measured(model, [windows[i] for i in block], block[0], fuzzy, looked_at, run)
             if training is not None:
                 records = count_copies(records, training)
             run.append([dataclasses.asdict(record) for record in records])
@@ -231,14 +262,23 @@ def _measure_all(
 
 
 def _measured(
-    model: LanguageModel, windows: list[Window], first: int, fuzzy: bool, run: RunDirectory
+    model: LanguageModel,
+    windows: list[Window],
+    first: int,
+    fuzzy: bool,
+    looked_at: Collection[Place],
+    run: RunDirectory,
 ) -> list[WindowRecord]:
     """Measure a block; where memory runs out, in halves, which the user is told."""
-    records, size = in_halves(lambda some: measure(model, some, first, fuzzy), windows)
+    records, size = in_halves(lambda some: measure(model, some, first, fuzzy, looked_at), windows)
     if size < len(windows):
         told = f"memory ran out: from window {first} on, {size} were read at a time"
         run.notice = "; ".join(filter(None, (run.notice, told)))
     return [dataclasses.replace(record, index=first + place) for place, record in enumerate(records)]
+
+
+def _place(window: Window) -> Place:
+    return window.document, window.start
 
 
 def _file_name(family: str) -> str:

@@ -20,6 +20,7 @@ from memaudit.audit.gap.report import conclude
 from memaudit.audit.gap.results import read_results
 from memaudit.errors import InputError
 from memaudit.files import strict_json
+from memaudit.inputs import reads_files
 from memaudit.provenance import versions
 from memaudit.report.formats import writers
 from memaudit.runs import RunDirectory, identity
@@ -70,6 +71,7 @@ class GapRun(JudgedRun):
     """A finished comparison and the run directory it lies in."""
 
 
+@reads_files
 def gap(
     results: str | Sequence[str],
     *,

@@ -24,6 +24,7 @@ from memaudit.audit.laws.report import conclude
 from memaudit.audit.small_models import MODELS, Family, check_sizes, train_small
 from memaudit.errors import InputError
 from memaudit.files import strict_json
+from memaudit.inputs import reads_files
 from memaudit.models.base import LanguageModel
 from memaudit.provenance import versions
 from memaudit.records import Document, TokenIds, Window
@@ -105,6 +106,7 @@ class Text:
     about: dict[str, Any]
 
 
+@reads_files
 def laws(
     out: str | Path,
     corpus: Sequence[str] = (),

@@ -76,11 +76,11 @@ class Protocol:
 
     @staticmethod
     def _guesses(subject: Subject, items: Sequence[int]) -> list[TokenIds]:
-        """Return the greedy continuations, those that the audit did not need to know asked for now."""
+        """Return the greedy continuations, end tokens or not; those that the audit does not know asked for now."""
         known: dict[int, TokenIds] = {}
         for i in items:
             record = subject.records[i]
-            if record.continuation_ids is not None:
+            if record.continuation_ids is not None and len(record.continuation_ids) == len(record.suffix_ids):
                 known[i] = np.array(record.continuation_ids, np.int32)
         missing = [i for i in items if i not in known]
         if missing:

@@ -29,6 +29,7 @@ from memaudit.audit.membership.report import conclude
 from memaudit.audit.membership.sides import Side, read_sides
 from memaudit.errors import InputError, one_line
 from memaudit.files import strict_json
+from memaudit.inputs import reads_files
 from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
 from memaudit.plugins import Registry
@@ -64,6 +65,7 @@ class MembershipRun(JudgedRun):
     """A finished run and the run directory it lies in."""
 
 
+@reads_files
 def membership(
     benchmark: str | Sequence[str],
     model: str | Path | LanguageModel,

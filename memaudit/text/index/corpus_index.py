@@ -103,6 +103,7 @@ class CorpusIndex:
         manifests.refuse_other_rule(folder, found, unit)
         folders = [folder / manifests.shard_name(number) for number in range(len(found["shards"]))]
         manifests.check_sizes(folder, found)
+        manifests.note_files(folder, found)
         shards = [open_shard(path) for path in folders]
         for path, shard in zip(folders, shards, strict=True):
             if not -1 <= shard.domains.min(initial=-1) <= shard.domains.max(initial=-1) < len(found["domains"]):
@@ -151,14 +152,15 @@ class CorpusIndex:
         """Number of documents."""
         return sum(map(len, self.shards))
 
-    def verify(self) -> None:
-        """Read every file and compare it with its SHA-256.
+    def verify(self, shard: int | None = None) -> None:
+        """Read every file, or those of one shard, and compare it with its SHA-256.
 
         Raises:
             InputError: If one differs.
         """
         if self.folder is not None:
-            manifests.check_digests(self.folder, self.manifest)
+            for number in range(len(self.shards)) if shard is None else [shard]:
+                manifests.check_digests(self.folder, self.manifest, number)
 
     def keys(self, text: str) -> Keys:
         """Return the symbols of a text as all shards share them: see `memaudit.text.index.units`."""

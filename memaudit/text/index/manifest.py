@@ -20,7 +20,8 @@ from typing import Any
 
 from memaudit.errors import InputError
 from memaudit.files import compact_json, strict_json, sync_folder
-from memaudit.text.index.shard import AGAIN, check_files, file_digests
+from memaudit.inputs import Stamp, current, read_file
+from memaudit.text.index.shard import AGAIN, FILES, check_files, file_digests
 from memaudit.text.index.units import TokenUnit, Unit
 from memaudit.text.tokenize import HuggingFaceTokenizer, Tokenizer, TrainedTokenizer
 
@@ -48,7 +49,7 @@ def read(folder: Path) -> tuple[dict[str, Any], bytes]:
         if (folder / LOCK).is_file():
             raise InputError(f"{folder}: the build of this index was interrupted", "run memaudit index build again")
         raise InputError(f"{folder}: not an index: no {MANIFEST}", "memaudit index build writes an index")
-    data = path.read_bytes()
+    data, _ = read_file(path)
     try:
         found = json.loads(data)
         digest = _digest(found) if isinstance(found, dict) else None
@@ -93,13 +94,20 @@ def check_sizes(folder: Path, manifest: Mapping[str, Any]) -> None:
         check_files(folder / shard_name(number), stated["files"])
 
 
-def check_digests(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Refuse an index with a file that is not what was written."""
+def check_digests(folder: Path, manifest: Mapping[str, Any], number: int) -> None:
+    """Refuse a shard with a file that is not what was written."""
+    place = folder / shard_name(number)
+    for name, digest in file_digests(place).items():
+        if manifest["shards"][number]["files"].get(name) != digest:
+            raise InputError(f"{place / name}: not the bytes that were written", AGAIN)
+
+
+def note_files(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Add the files of all shards to the inputs of the run: they are mapped, so it reads them until it ends."""
     for number, stated in enumerate(manifest["shards"]):
-        place = folder / shard_name(number)
-        for name, digest in file_digests(place).items():
-            if stated["files"].get(name) != digest:
-                raise InputError(f"{place / name}: not the bytes that were written", AGAIN)
+        for name in FILES:
+            path = folder / shard_name(number) / name
+            current().add(path, stated["files"][name]["sha256"], Stamp.of(path), live=True)
 
 
 def store_tokenizer(folder: Path, unit: Unit) -> str | None:

@@ -49,6 +49,8 @@ ARRAYS: dict[str, type[np.generic]] = {
     "sources": np.int64,
 }
 STORES = ("texts", "sources")
+FILES = (*(f"{name}.npy" for name in ARRAYS), *(f"{name}.zst" for name in STORES))
+"""What a shard consists of."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -245,7 +247,7 @@ def file_digests(folder: Path) -> dict[str, dict[str, Any]]:
 
 def check_files(folder: Path, stated: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuse a shard of which a file is missing or of another size than its manifest says."""
-    for name in (*(f"{name}.npy" for name in ARRAYS), *(f"{name}.zst" for name in STORES)):
+    for name in FILES:
         path = folder / name
         try:
             size = path.stat().st_size
