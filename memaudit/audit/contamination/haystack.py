@@ -83,11 +83,16 @@ class FileHaystack:
         )
         self._files = sorted(_files(corpus), key=lambda file: str(file.source))
         self.units = [str(file.source) for file in self._files]
+        self._read_as = corpus.read_as()
 
     def describe(self) -> dict[str, Any]:
-        """Return the specs, and of every file its name, its size and the spec that stands for it."""
+        """Return the specs, and of every file its name, its size and the spec that stands for it.
+
+        Also what a file is read as, where its name stands for another format.
+        """
         units = [[str(file.source), _size(file.source), file.spec] for file in self._files]
-        return {"specs": self._specs, "units": units, "index": None}
+        about = {"specs": self._specs, "units": units, "index": None}
+        return about | ({"read_as": self._read_as} if self._read_as else {})
 
     def files(self) -> list[str]:
         """Return the files of the corpus."""
@@ -114,7 +119,7 @@ class FileHaystack:
         source = self._files[unit].source
         if not isinstance(source, CorpusFile):
             return None
-        with Path(source.name).open("rb") as file:
+        with Path(source.path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -187,4 +192,4 @@ def _files(corpus: Corpus) -> list[_File]:
 
 
 def _size(source: Source) -> int | None:
-    return Path(source.name).stat().st_size if isinstance(source, CorpusFile) else None
+    return Path(source.path).stat().st_size if isinstance(source, CorpusFile) else None

@@ -1,0 +1,226 @@
+"""Rows of Parquet and Arrow files, whose columns are looked at only where somebody asks for them.
+
+What is not wanted stops nothing, of whatever type it is. What is wanted must not grow beyond reason: one text in
+a dictionary stands for any number of rows.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from memaudit.errors import InputError
+from memaudit.text.containers import ByteStream
+from memaudit.text.rows import RecordError, Row, not_utf8
+
+ROWS = 1024
+"""Rows that are unpacked at once, at most."""
+ROOM = 128 << 20
+"""Bytes that they may take, as far as the file says what its values take; but never fewer than `FEWEST` rows."""
+FEWEST = 4
+
+
+def read_parquet(stream: ByteStream, wanted: Collection[str] | None) -> Iterator[Row]:
+    """Yield the rows of a Parquet file.
+
+    Args:
+        stream: The file; its digest is complete after the last row.
+        wanted: Columns whose values may be asked for; None: all.
+
+    Raises:
+        InputError: The file is none, two columns share a name, or it expands too far.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        file = parquet.ParquetFile(stream.path)  # first: what is no Parquet is not read to its end
+        for _ in stream.raw():
+            pass  # hashes the bytes
+        columns = _Columns(stream, file.schema_arrow, wanted)
+        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        sizes = [sum(_uncompressed(group, columns.read)) for group in groups]
+        stream.refuse_expansion(sum(sizes))
+        # No value is larger than what its column takes, but a dictionary may give it in every row.
+        step = max(FEWEST, min(ROWS, ROOM // max([1, *sizes])))
+        yield from columns.rows(file.iter_batches(batch_size=step, columns=columns.read))
+    except pyarrow.ArrowException as error:
+        raise _unreadable(stream, "Parquet", error) from error
+    except OSError as error:
+        raise InputError(f"{stream.name}: {error.strerror or error}") from error
+
+
+def read_arrow(stream: ByteStream, wanted: Collection[str] | None) -> Iterator[Row]:
+    """Yield the rows of an Arrow file or stream; arguments and errors are those of `read_parquet`."""
+    import pyarrow
+    from pyarrow import ipc
+
+    try:
+        for _ in stream.raw():
+            pass
+        with pyarrow.memory_map(stream.path) as source:
+            random_access = source.read(6) == b"ARROW1"
+            source.seek(8 if random_access else 0)
+            stream.refuse_expansion(_expanded(ipc.MessageReader.open_stream(source)))
+            source.seek(0)
+            opened = ipc.open_file(source) if random_access else ipc.open_stream(source)
+            columns = _Columns(stream, opened.schema, wanted)
+            batches = map(opened.get_batch, range(opened.num_record_batches)) if random_access else iter(opened)
+            yield from columns.rows(_validated(batch.select(columns.read)) for batch in batches)
+    except pyarrow.ArrowException as error:
+        raise _unreadable(stream, "Arrow", error) from error
+    except OSError as error:
+        raise InputError(f"{stream.name}: {error.strerror or error}") from error
+
+
+class _Columns:
+    """The columns of a file: which are read, and what is wrong with those that are wanted and are not."""
+
+    def __init__(self, stream: ByteStream, schema: Any, wanted: Collection[str] | None) -> None:
+        if twice := [name for name, count in Counter(schema.names).items() if count > 1]:
+            raise InputError(f'{stream.name}: column "{twice[0]}" stands twice', "rename one of them")
+        self.names: list[str] = schema.names
+        self.wrong: dict[str, RecordError] = {}
+        """Columns that should be text and hold lists or objects: they are not even unpacked."""
+        if wanted is not None:
+            nested = [field for field in schema if field.name in wanted and _is_nested(field.type)]
+            self.wrong = {field.name: RecordError(f'"{field.name}" is a {field.type}, expected string')
+                          for field in nested}  # fmt: skip
+        self.read = [name for name in self.names if (wanted is None or name in wanted) and name not in self.wrong]
+        self._stream = stream
+        self._given = 0
+
+    def rows(self, batches: Iterator[Any]) -> Iterator[Row]:
+        """Yield the rows of batches of the columns that are read."""
+        number = 0
+        for batch in batches:
+            arrays = dict(zip(self.read, batch.columns, strict=True))
+            for index in range(batch.num_rows):
+                number += 1
+                self.give(1)
+                yield str(number), _Record(self, arrays, index)
+
+    def give(self, size: int) -> None:
+        """Count what a row or a text takes."""
+        self._given += size
+        self._stream.refuse_expansion(self._given)
+
+
+class _Record(Mapping[str, Any]):
+    """The fields of one row; a value is made when it is asked for."""
+
+    def __init__(self, columns: _Columns, arrays: Mapping[str, Any], index: int) -> None:
+        self._columns = columns
+        self._arrays = arrays
+        self._index = index
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._columns.wrong:
+            raise self._columns.wrong[name]
+        value = _value(self._arrays[name][self._index])
+        if isinstance(value, str):
+            self._columns.give(len(value))
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns.names)
+
+    def __len__(self) -> int:
+        return len(self._columns.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns.names
+
+
+def _value(scalar: Any) -> Any:
+    """Return a cell as Python has it, or as text where Python has none: a date of the year 33658."""
+    import pyarrow
+
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError as error:
+        raise not_utf8(error) from error
+    except Exception:  # whatever dates, time zones and extensions raise
+        try:
+            return str(scalar.cast(pyarrow.string()).as_py())
+        except (pyarrow.ArrowException, ValueError, OverflowError):
+            return f"{getattr(scalar, 'value', 'a value')} as {scalar.type}"
+
+
+def _is_nested(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_nested(kind) and not types.is_run_end_encoded(kind))
+
+
+def _uncompressed(group: Any, names: Sequence[str]) -> Iterator[int]:
+    """Yield the bytes of the columns of a row group, before any dictionary is applied."""
+    inside = tuple(f"{name}." for name in names)
+    for chunk in map(group.column, range(group.num_columns)):
+        if chunk.path_in_schema in names or chunk.path_in_schema.startswith(inside):
+            yield chunk.total_uncompressed_size
+
+
+def _validated(batch: Any) -> Any:
+    batch.validate(full=True)  # offsets that point anywhere are read in good faith otherwise
+    return batch
+
+
+def _expanded(messages: Any) -> int:
+    """Return the bytes of all messages, each as large as it says it is when it is unpacked."""
+    size = 0
+    for message in iter(lambda: _next(messages), None):
+        body = memoryview(message.body) if message.body is not None else memoryview(b"")
+        size += sum(_unpacked(body[start : start + length]) for start, length in _packed(bytes(message.metadata)))
+    return size
+
+
+def _next(messages: Any) -> Any:
+    try:
+        return messages.read_next_message()
+    except StopIteration:
+        return None
+
+
+def _unpacked(buffer: memoryview) -> int:
+    """Return the size of a compressed buffer, which stands before it; -1: it is not compressed."""
+    size: int = struct.unpack_from("<q", buffer)[0] if len(buffer) >= 8 else 0
+    return len(buffer) if size < 0 else size
+
+
+def _packed(metadata: bytes) -> Iterator[tuple[int, int]]:
+    """Yield start and length of the compressed buffers of a message.
+
+    The fields are those of Message.fbs of the Arrow format, laid out as a FlatBuffer: a table begins with the
+    distance back to its list of where its fields stand, 0 for those that are absent.
+    """
+
+    def field(table: int, number: int) -> int:
+        at = table - struct.unpack_from("<i", metadata, table)[0]
+        size = struct.unpack_from("<H", metadata, at)[0]
+        place = 4 + 2 * number
+        offset: int = struct.unpack_from("<H", metadata, at + place)[0] if place < size else 0
+        return table + offset if offset else 0
+
+    def follow(at: int) -> int:
+        return at + int(struct.unpack_from("<I", metadata, at)[0])
+
+    try:
+        message = follow(0)
+        kind, header = field(message, 1), field(message, 2)
+        table = follow(header) if kind and header and metadata[kind] in (2, 3) else 0
+        if table and metadata[kind] == 2:  # a dictionary: its values are a record batch within
+            table = follow(field(table, 1))
+        if not table or not field(table, 3) or not field(table, 2):
+            return
+        buffers = follow(field(table, 2))
+        for number in range(struct.unpack_from("<I", metadata, buffers)[0]):
+            yield struct.unpack_from("<qq", metadata, buffers + 4 + 16 * number)
+    except struct.error:
+        return  # what is damaged so is refused when it is read
+
+
+def _unreadable(stream: ByteStream, kind: str, error: Exception) -> InputError:
+    return InputError(f"{stream.name}: not a readable {kind} file", (str(error) or kind).splitlines()[0])
