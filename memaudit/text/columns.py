@@ -42,14 +42,16 @@ def read_parquet(stream: ByteStream, wanted: Collection[str] | None) -> Iterator
         columns = _Columns(stream, file.schema_arrow, wanted)
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         sizes = [sum(_uncompressed(group, columns.read)) for group in groups]
-        stream.refuse_expansion(sum(sizes))
+        stream.refuse_expansion(max(sum(sizes), file.metadata.num_rows))
         # No value is larger than what its column takes, but a dictionary may give it in every row.
         step = max(FEWEST, min(ROWS, ROOM // max([1, *sizes])))
         yield from columns.rows(file.iter_batches(batch_size=step, columns=columns.read))
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise _unreadable(stream, "Parquet", error) from error
     except OSError as error:
-        raise InputError(f"{stream.name}: {error.strerror or error}") from error
+        if error.errno is None:
+            raise _unreadable(stream, "Parquet", error) from error
+        raise InputError(f"{stream.name}: {error.strerror}") from error
 
 
 def read_arrow(stream: ByteStream, wanted: Collection[str] | None) -> Iterator[Row]:
@@ -68,11 +70,13 @@ def read_arrow(stream: ByteStream, wanted: Collection[str] | None) -> Iterator[R
             opened = ipc.open_file(source) if random_access else ipc.open_stream(source)
             columns = _Columns(stream, opened.schema, wanted)
             batches = map(opened.get_batch, range(opened.num_record_batches)) if random_access else iter(opened)
-            yield from columns.rows(_validated(batch.select(columns.read)) for batch in batches)
-    except pyarrow.ArrowException as error:
+            yield from columns.rows((batch.select(columns.read) for batch in batches), checked=False)
+    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise _unreadable(stream, "Arrow", error) from error
     except OSError as error:
-        raise InputError(f"{stream.name}: {error.strerror or error}") from error
+        if error.errno is None:
+            raise _unreadable(stream, "Arrow", error) from error
+        raise InputError(f"{stream.name}: {error.strerror}") from error
 
 
 class _Columns:
@@ -92,14 +96,15 @@ class _Columns:
         self._stream = stream
         self._given = 0
 
-    def rows(self, batches: Iterator[Any]) -> Iterator[Row]:
-        """Yield the rows of batches of the columns that are read."""
+    def rows(self, batches: Iterator[Any], *, checked: bool = True) -> Iterator[Row]:
+        """Yield the rows of batches of the columns that are read; an offset that was not checked may lie."""
         number = 0
         for batch in batches:
-            arrays = dict(zip(self.read, batch.columns, strict=True))
+            self.give(batch.num_rows)
+            found = batch.columns if checked else map(_validated, batch.columns)
+            arrays = dict(zip(self.read, found, strict=True))
             for index in range(batch.num_rows):
                 number += 1
-                self.give(1)
                 yield str(number), _Record(self, arrays, index)
 
     def give(self, size: int) -> None:
@@ -117,9 +122,10 @@ class _Record(Mapping[str, Any]):
         self._index = index
 
     def __getitem__(self, name: str) -> Any:
-        if name in self._columns.wrong:
-            raise self._columns.wrong[name]
-        value = _value(self._arrays[name][self._index])
+        array = self._columns.wrong.get(name) or self._arrays[name]
+        if isinstance(array, RecordError):
+            raise array
+        value = _value(array[self._index])
         if isinstance(value, str):
             self._columns.give(len(value))
         return value
@@ -163,9 +169,15 @@ def _uncompressed(group: Any, names: Sequence[str]) -> Iterator[int]:
             yield chunk.total_uncompressed_size
 
 
-def _validated(batch: Any) -> Any:
-    batch.validate(full=True)  # offsets that point anywhere are read in good faith otherwise
-    return batch
+def _validated(array: Any) -> Any:
+    """Return a column, or what is wrong with it: offsets that point anywhere are read in good faith otherwise."""
+    import pyarrow
+
+    try:
+        array.validate(full=not pyarrow.types.is_primitive(array.type))
+    except pyarrow.ArrowException as error:
+        return RecordError(f"not valid Arrow data ({str(error).splitlines()[0]})")
+    return array
 
 
 def _expanded(messages: Any) -> int:

@@ -5,7 +5,7 @@ The rules, in their order (`memaudit.text.specs` says what a name stands for):
 1. Parquet, Arrow and WARC say so in their first bytes.
 2. JSON from the first character on, as far as the head goes, is JSON: an array is a document, and so are objects that
    span lines or share one (or are set apart as RFC 7464 has it); objects one to a line are JSON lines. So is a file
-   of which at least every fourth line is an object: the strict reader names the first that is none.
+   of which more than every fourth line is an object: the strict reader names the first that is none.
 3. Else the name decides, where it stands for a format.
 4. Else it is text, unless it is YAML, a Python literal, or holds bytes that no text holds.
 """
@@ -23,7 +23,7 @@ from memaudit.text.formats import Format
 HEAD = 64 << 10
 """Bytes that are looked at, once unpacked."""
 SHARE = 4
-"""One line in so many that is a JSON object makes a file one of JSON lines."""
+"""More than one line in so many that is a JSON object makes a file one of JSON lines."""
 NULS = 8
 """As many null bytes may stand in any text, and more where they are fewer than one in a hundred bytes."""
 
@@ -52,12 +52,10 @@ def sniff(stream: ByteStream, named: Format | None) -> Format:
     first = next(stream.raw(), b"")
     if columns := _columnar(first):
         return columns
-    if named in {"parquet", "arrow"} and compression(first):
-        raise InputError(f"{stream.name}: a compressed {str(named).title()} file is not read", "decompress it")
     try:
         head, whole = _head(stream)
     except InputError:
-        return named or "text"  # whoever reads it will say what is wrong
+        head, whole = b"", True  # whoever reads it will say what is wrong
     text = head.decode("utf-8", "replace")
     if _WARC.match(text):
         return "warc"
@@ -65,6 +63,8 @@ def sniff(stream: ByteStream, named: Format | None) -> Format:
         return found
     if head.count(0) > max(NULS, len(head) // 100):
         raise InputError(f"{stream.name}: binary data (null bytes), no text", "give plain UTF-8 text, .gz or .zst")
+    if named in {"parquet", "arrow"} and compression(first):
+        raise InputError(f"{stream.name}: a compressed {str(named).title()} file is not read", "decompress it")
     if named is None:
         _refuse_notation(text, stream.name)
     return named or "text"
@@ -160,7 +160,7 @@ def _are_objects(text: str, whole: bool) -> bool:
     lines = [line.strip() for line in (lines if whole or len(lines) == 1 else lines[:-1])]
     filled = sum(map(bool, lines))
     objects = sum(line.startswith("{") and line.endswith("}") and _is_object(line) for line in lines)
-    return objects > 0 and objects * SHARE >= filled
+    return objects * SHARE > filled
 
 
 def _is_object(line: str) -> bool:

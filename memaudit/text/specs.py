@@ -175,11 +175,10 @@ def _existing(pattern: str) -> list[str]:
     raise InputError(f"{pattern}: no such file", did_you_mean(Path(pattern).name, names))
 
 
-def _ending(path: Path) -> tuple[str, bool]:
-    """Return the ending of a name that says what the file holds, and whether it is compressed."""
+def _ending(path: Path) -> str:
+    """Return the ending of a name that says what the file holds."""
     suffixes = [suffix.lower() for suffix in Path(_BACKUP.sub("", path.name)).suffixes] or [""]
-    compressed = suffixes[-1] in COMPRESSED
-    return (["", *suffixes])[-2] if compressed else suffixes[-1], compressed
+    return (["", *suffixes])[-2] if suffixes[-1] in COMPRESSED else suffixes[-1]
 
 
 def _corpus_file(name: str, asked: Format | None = None) -> CorpusFile:
@@ -188,12 +187,10 @@ def _corpus_file(name: str, asked: Format | None = None) -> CorpusFile:
         kept = keep_stream(name)
     else:
         _refuse_place(name)
-    ending, compressed = _ending(Path(name))
+    ending = _ending(Path(name))
     if ending in ARCHIVES:
         raise InputError(f"{name}: {ending} files are not read", "unpack it and name the files in it")
     named = asked or _FORMATS.get(ending)
-    if named in {"parquet", "arrow"} and compressed:
-        raise InputError(f"{name}: a compressed {str(named).title()} file is not read", "decompress it")
     file_format = "text" if asked == "text" else sniff(ByteStream(name, path=kept), named)
     usual = {named or "text", "jsonl" if named == "json" else named}
     return CorpusFile(name, file_format, file_format not in usual, kept)
