@@ -6,10 +6,12 @@ a dictionary stands for any number of rows.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from memaudit.errors import InputError
 from memaudit.text.containers import ByteStream
@@ -18,7 +20,7 @@ from memaudit.text.rows import RecordError, Row, not_utf8
 ROWS = 1024
 """Rows that are unpacked at once, at most."""
 ROOM = 128 << 20
-"""Bytes that they may take, as far as the file says what its values take; but never fewer than `FEWEST` rows."""
+"""Bytes that they may take where one value stands for many rows; but never fewer than `FEWEST` rows."""
 FEWEST = 4
 
 
@@ -41,10 +43,12 @@ def read_parquet(stream: ByteStream, wanted: Collection[str] | None) -> Iterator
             pass  # hashes the bytes
         columns = _Columns(stream, file.schema_arrow, wanted)
         groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-        sizes = [sum(_uncompressed(group, columns.read)) for group in groups]
+        chunks = [list(_chunks(group, columns.read)) for group in groups]
+        sizes = [chunk.total_uncompressed_size for group in chunks for chunk in group]
         stream.refuse_expansion(max(sum(sizes), file.metadata.num_rows))
-        # No value is larger than what its column takes, but a dictionary may give it in every row.
-        step = max(FEWEST, min(ROWS, ROOM // max([1, *sizes])))
+        with Path(stream.path).open("rb") as raw:
+            repeated = [sum(_repeatable(chunk, raw) for chunk in group) for group in chunks]
+        step = max(FEWEST, min(ROWS, ROOM // max([1, *repeated])))
         yield from columns.rows(file.iter_batches(batch_size=step, columns=columns.read))
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise _unreadable(stream, "Parquet", error) from error
@@ -161,12 +165,28 @@ def _is_nested(kind: Any) -> bool:
     return bool(types.is_nested(kind) and not types.is_run_end_encoded(kind))
 
 
-def _uncompressed(group: Any, names: Sequence[str]) -> Iterator[int]:
-    """Yield the bytes of the columns of a row group, before any dictionary is applied."""
+def _chunks(group: Any, names: Sequence[str]) -> Iterator[Any]:
+    """Yield the columns of a row group, those within lists and objects too."""
     inside = tuple(f"{name}." for name in names)
     for chunk in map(group.column, range(group.num_columns)):
         if chunk.path_in_schema in names or chunk.path_in_schema.startswith(inside):
-            yield chunk.total_uncompressed_size
+            yield chunk
+
+
+def _repeatable(chunk: Any, raw: BinaryIO) -> int:
+    """Return the bytes of a column that may stand for any number of rows: a dictionary, or prefixes that values share.
+
+    How large a dictionary is stands before it: a page begins with its type and its size once unpacked, two numbers of
+    Thrift's compact protocol.
+    """
+    whole = int(chunk.total_uncompressed_size)
+    if "DELTA_BYTE_ARRAY" in chunk.encodings:
+        return whole
+    if not any("DICTIONARY" in encoding for encoding in chunk.encodings):
+        return 0
+    raw.seek(chunk.dictionary_page_offset or 0)
+    header = re.match(rb"\x15[\x80-\xff]*[\0-\x7f]\x15([\x80-\xff]*[\0-\x7f])", raw.read(24), re.DOTALL)
+    return sum((byte & 0x7F) << 7 * place for place, byte in enumerate(header[1])) >> 1 if header else whole
 
 
 def _validated(array: Any) -> Any:

@@ -107,7 +107,11 @@ class ByteStream:
     def __iter__(self) -> Iterator[bytes]:
         chunks = self.raw()
         first = next(chunks, b"")
-        kind = compression(first) or COMPRESSED.get(Path(self.name).suffix.lower())
+        named = COMPRESSED.get(Path(self.name).suffix.lower())
+        kind = compression(first) or named
+        if named and len(first) > 3 and not compression(first):
+            hint = f"it begins like no {named} data: if it is plain, take the ending off its name"
+            raise InputError(f"{self.name}: damaged {named} stream", hint)
         whole = chain([first], chunks)
         yield from _checked_head(whole if kind is None else self._expanded(kind, whole), self.name)
 

@@ -242,7 +242,7 @@ def _delimited(lines: Iterable[bytes], usual: str) -> tuple[Iterator[bytes], str
     The first line says it: as spreadsheets write it (``sep=;``), or by what it holds where it does not hold the usual.
     """
     lines = iter(lines)
-    blank = []
+    blank: list[bytes] = []
     for line in lines:
         said = re.fullmatch(rb"sep=([^\r\n\"\w])\r?", line)
         if said and not blank:
@@ -361,11 +361,20 @@ class HubStream:
         """Yield the rows, wanted columns only; InputError if the data set is not to be had."""
         table = self._load()
         present = [column for column in table.column_names if column in columns]
-        for row, fields in enumerate(table.select_columns(present or table.column_names), start=1):
+        for row, fields in enumerate(self._fields(table.select_columns(present or table.column_names)), start=1):
             data = json.dumps(fields, default=str, sort_keys=True).encode()
             self._hash.update(data)
             self.bytes += len(data)
             yield str(row), fields
+
+    def _fields(self, table: Any) -> Iterator[dict[str, Any]]:
+        try:
+            yield from table
+        except (ArithmeticError, ValueError) as error:  # a date that Python does not have
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise InputError(
+                f"{self.name}: a row cannot be read: {reason}", "save it as Parquet and name that"
+            ) from error
 
     def _load(self) -> Any:
         os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")

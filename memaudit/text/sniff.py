@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from memaudit.errors import InputError
-from memaudit.text.containers import ByteStream, compression
+from memaudit.text.containers import COMPRESSED, ByteStream, compression
 from memaudit.text.formats import Format
 
 HEAD = 64 << 10
@@ -63,7 +64,7 @@ def sniff(stream: ByteStream, named: Format | None) -> Format:
         return found
     if head.count(0) > max(NULS, len(head) // 100):
         raise InputError(f"{stream.name}: binary data (null bytes), no text", "give plain UTF-8 text, .gz or .zst")
-    if named in {"parquet", "arrow"} and compression(first):
+    if named in {"parquet", "arrow"} and (compression(first) or Path(stream.name).suffix.lower() in COMPRESSED):
         raise InputError(f"{stream.name}: a compressed {str(named).title()} file is not read", "decompress it")
     if named is None:
         _refuse_notation(text, stream.name)
@@ -105,7 +106,8 @@ def _json(text: str, whole: bool, named: Format | None) -> Format | None:
     found = _values(text, tables=named in {"csv", "tsv"})
     if found and (found.array or found.spans):
         return "json"
-    if (found and not found.shares and not found.torn) or _are_objects(text, whole):
+    objects, filled = _objects(text, whole)
+    if (found and not found.torn and (objects or not found.shares)) or objects * SHARE > filled:
         return "jsonl"
     if found is None or (found.torn and named is not None):
         return None
@@ -154,13 +156,12 @@ def _has_content(value: Any, written: str) -> bool:
     return "\\" in written if isinstance(value, str) else bool(value)
 
 
-def _are_objects(text: str, whole: bool) -> bool:
-    """Return whether so many lines are JSON objects that the others are errors."""
+def _objects(text: str, whole: bool) -> tuple[int, int]:
+    """Return how many lines are JSON objects, and how many are not blank."""
     lines = text.split("\n")
     lines = [line.strip() for line in (lines if whole or len(lines) == 1 else lines[:-1])]
-    filled = sum(map(bool, lines))
     objects = sum(line.startswith("{") and line.endswith("}") and _is_object(line) for line in lines)
-    return objects * SHARE > filled
+    return objects, sum(map(bool, lines))
 
 
 def _is_object(line: str) -> bool:

@@ -28,10 +28,12 @@ _FORMATS: dict[str, Format] = {
     ".parquet": "parquet",
     ".arrow": "arrow",
     ".feather": "arrow",
+    ".warc": "warc",
+    ".wet": "warc",
 }
 _BACKUP = re.compile(r"(\.(bak|old|orig|[0-9]{1,4})|~)+$", re.IGNORECASE)
 """What copies and rotated files have behind their ending."""
-_CALLED = {
+_CALLED: dict[Format, str] = {
     "jsonl": "JSON lines",
     "json": "a JSON document",
     "parquet": "Parquet",
@@ -121,7 +123,7 @@ def real_path(source: Source) -> Path:
 
 def _tell(sources: Iterable[Source]) -> None:
     """Say once which files are not read as what their names stand for."""
-    found: dict[str, list[str]] = {}
+    found: dict[Format, list[str]] = {}
     for name, file_format in contradicted(sources).items():
         found.setdefault(file_format, []).append(name)
     for file_format, names in found.items():

@@ -138,7 +138,8 @@ def plain(path: Path) -> None:
 
 
 def empty_rows(path: Path) -> None:
-    parquet.write_table(pa.table({"text": pa.array([""] * 80_000_000).dictionary_encode()}), path)
+    indices = pa.Array.from_buffers(pa.int8(), 80_000_000, [None, pa.py_buffer(bytes(80_000_000))])
+    parquet.write_table(pa.table({"text": pa.DictionaryArray.from_arrays(indices, [""])}), path)
 
 
 def packed(path: Path) -> None:
@@ -154,7 +155,7 @@ def run_ends(path: Path) -> None:
 
 
 def nothing(path: Path) -> None:
-    write(path, pa.table({"text": pa.Array.from_buffers(pa.null(), 1 << 40, [None])}))
+    write(path, pa.table({"text": pa.Array.from_buffers(pa.null(), 2**31 - 1, [None])}))
 
 
 @pytest.mark.parametrize(

@@ -298,6 +298,15 @@ def test_hub_data_set_is_read_through_the_library(monkeypatch):
     assert summary["units"] == "2 rows of 1 data set, each one document"
 
 
+def test_a_date_of_the_hub_that_python_does_not_have_is_one_sentence(monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    table = datasets.Dataset(pa.table({"text": ["a"], "date": pa.array([10**18], pa.timestamp("us"))}))
+    monkeypatch.setattr("memaudit.text.formats.HubStream._load", lambda self: table)
+    message = refusal("hf:some/thing::train")
+    assert message.startswith("hf:some/thing::train: a row cannot be read: ")
+    assert "\n" not in message
+
+
 def test_hub_data_set_that_is_not_cached_is_one_sentence_with_a_way_on():
     message = refusal("hf:nobody/never-cached:default:train")
     assert message.startswith("hf:nobody/never-cached:default:train: not in the local cache and not to be had: ")
