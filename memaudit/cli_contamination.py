@@ -23,7 +23,9 @@ Formats = Annotated[
 Out = Annotated[Path | None, typer.Option(metavar="RUN", help="Run directory; by default runs/contamination-IDENTITY.")]
 
 
-Benchmarks = Annotated[list[str], typer.Argument(metavar="BENCHMARK...", help="Files of items: .jsonl .csv .parquet")]
+Benchmarks = Annotated[
+    list[str], typer.Argument(metavar="BENCHMARK...", help="Files of items: JSON, CSV, Parquet; - is stdin")
+]
 Corpora = Annotated[
     list[str] | None,
     typer.Option(metavar="SPEC", help="Text to search: a path, a quoted glob, hf:NAME:CONFIG:SPLIT; repeat to add up."),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,35 +26,65 @@ MAX_RATIO = 200
 COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 ARCHIVES = (".tar", ".tgz", ".tbz2", ".txz", ".zip", ".7z", ".rar", ".xz", ".bz2", ".lz4", ".br")
 
+_MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    **{bytes([0x50 + i]) + b"\x2a\x4d\x18": "zstd" for i in range(16)},  # a frame that is to be skipped
+}
 _FOREIGN = {
-    b"\x1f\x8b": "gzip data without the ending .gz",
-    b"\x28\xb5\x2f\xfd": "zstd data without the ending .zst",
+    b"\x1f\x8b": "gzip data, compressed once more",
+    b"\x28\xb5\x2f\xfd": "zstd data, compressed once more",
     b"PK\x03\x04": "a zip archive",
     b"PK\x05\x06": "a zip archive",
-    b"BZh": "bzip2 data",
+    **{b"BZh%d1AY&SY" % level: "bzip2 data" for level in range(1, 10)},
     b"\xfd7zXZ": "xz data",
+    b"\x04\x22\x4d\x18": "lz4 data",
     b"7z\xbc\xaf": "a 7z archive",
-    b"PAR1": "a parquet file without the ending .parquet",
+    b"Rar!\x1a": "a rar archive",
+    b"PAR1\x15": "a Parquet file",
+    b"ARROW1\0": "an Arrow file",
+    b"\xff\xff\xff\xff": "an Arrow stream",
+    b"FEA1\0": "a Feather file of version 1",
+    b"Obj\x01": "an Avro file",
+    b"\x89HDF": "an HDF5 file",
+    b"\x93NUMPY": "a NumPy array",
+    b"SQLite format 3\0": "an SQLite database",
+    b"%PDF-": "a PDF document",
+    b"{\\rtf": "an RTF document",
+    b"\xd0\xcf\x11\xe0": "an Office document",
+    b"\x89PNG": "an image",
+    b"\xff\xd8\xff": "an image",
+    b"GIF87a": "an image",
+    b"GIF89a": "an image",
+    b"\x7fELF": "a program",
+    b"GGUF\2\0": "the weights of a model",
+    b"GGUF\3\0": "the weights of a model",
+    **{bytes([0x80, version]): "a pickle" for version in range(2, 6)},
     b"version https://git-lfs": "a git-LFS pointer, not the data",
     b"\xff\xfe": "UTF-16, not UTF-8 at byte 1",
     b"\xfe\xff": "UTF-16, not UTF-8 at byte 1",
 }
+"""How files begin that are no text; gzip and zstd only where one was unpacked already."""
 _BOM = b"\xef\xbb\xbf"
 
 
 class ByteStream:
     """The decompressed bytes of one file, in chunks; ``sha256`` and ``bytes`` are of the file itself.
 
+    Whether it is compressed, and how, its first bytes say; its name only where they do not.
+
     Args:
         name: Path as the user gave it, which all messages repeat.
         max_expand: Bytes that a compressed file may give; None: 64 MiB, and beyond that 200 times its size.
+        path: Where it lies, if not under that name: standard input is kept in a file.
 
     Raises:
         InputError: While iterating: the file is unreadable, truncated, damaged, no text, or expands too far.
     """
 
-    def __init__(self, name: str, max_expand: int | None = None) -> None:
+    def __init__(self, name: str, max_expand: int | None = None, path: str | None = None) -> None:
         self.name = name
+        self.path = path or name
         self.bytes = 0
         self._max_expand = max_expand
         self._hash = hashlib.sha256()
@@ -66,29 +97,38 @@ class ByteStream:
     def raw(self) -> Iterator[bytes]:
         """Yield the bytes as they lie on disk."""
         try:
-            stamp = Stamp.of(self.name)
-            with Path(self.name).open("rb", buffering=0) as file:
+            stamp = Stamp.of(self.path)
+            with Path(self.path).open("rb", buffering=0) as file:
                 while chunk := file.read(CHUNK):
                     self._hash.update(chunk)
                     self.bytes += len(chunk)
                     yield chunk
         except OSError as error:
             raise InputError(f"{self.name}: {error.strerror}") from error
-        current().add(self.name, self.sha256, stamp)
+        current().add(self.path, self.sha256, stamp)
 
     def __iter__(self) -> Iterator[bytes]:
-        kind = COMPRESSED.get(Path(self.name).suffix.lower())
-        chunks = self.raw() if kind is None else self._expanded(kind)
-        yield from _checked_head(chunks, self.name)
+        chunks = self.raw()
+        first = next(chunks, b"")
+        named = COMPRESSED.get(Path(self.name).suffix.lower())
+        kind = compression(first) or named
+        if named and len(first) > 3 and not compression(first):
+            hint = f"it begins like no {named} data: if it is plain, take the ending off its name"
+            raise InputError(f"{self.name}: damaged {named} stream", hint)
+        whole = chain([first], chunks)
+        yield from _checked_head(whole if kind is None else self._expanded(kind, whole), self.name)
 
-    def _expanded(self, kind: str) -> Iterator[bytes]:
+    def _expanded(self, kind: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
         new_decoder, step, failures = _decoder(kind)
         decoder, frames, size = new_decoder(), 0, 0
-        for chunk in self.raw():
+        for chunk in chunks:
             for start in range(0, len(chunk), step):
                 piece = chunk[start : start + step]
                 while piece:
                     if decoder.eof:
+                        piece = piece.lstrip(b"\0") if kind == "gzip" else piece  # padding, as gzip takes it
+                        if not piece:
+                            break
                         decoder, frames = new_decoder(), frames + 1
                     try:
                         out = decoder.decompress(piece)
@@ -97,19 +137,25 @@ class ByteStream:
                         raise InputError(f"{self.name}: {what} {kind} stream", str(error)) from error
                     piece = decoder.unused_data if decoder.eof else b""
                     size += len(out)
-                    self._refuse_expansion(size)
+                    self.refuse_expansion(size)
                     yield out
         if not decoder.eof:
             problem = f"{self.name}: truncated stream after {self.bytes:,} bytes"
             raise InputError(problem, "fetch the file again")
 
-    def _refuse_expansion(self, size: int) -> None:
+    def refuse_expansion(self, size: int) -> None:
+        """Refuse a file that has given, or would give, more bytes than it may; all that was read of it counts."""
         limit = self._max_expand
         if limit is None:
             limit = max(FREE_EXPANSION, MAX_RATIO * self.bytes)
         if size > limit:
             hint = f"more than {limit:,} bytes from {self.bytes:,}; use --max-expand if that is right"
             raise InputError(f"{self.name}: expands over limit", hint)
+
+
+def compression(first: bytes) -> str | None:
+    """Return how a file that begins so is compressed."""
+    return next((kind for magic, kind in _MAGIC.items() if first.startswith(magic)), None)
 
 
 def split_lines(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""Strict readers of JSON lines, JSON arrays, CSV, TSV, Parquet, text and Hugging Face data sets.
+"""Strict readers of JSON lines, JSON documents, CSV, TSV, Parquet, Arrow, WARC, text and Hugging Face data sets.
 
 Each yields one row per physical record: where it stands, and its fields as they are, or why it cannot
 be used. Nothing is converted: the cell ``NA`` is the text ``NA``.
@@ -10,34 +10,23 @@ import csv
 import hashlib
 import json
 import os
-from collections import Counter
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, Literal, NoReturn
 
 from memaudit.errors import InputError
-from memaudit.inputs import held_still
+from memaudit.text.columns import read_arrow, read_parquet
 from memaudit.text.containers import MAX_RECORD, ByteStream, split_lines
+from memaudit.text.rows import RecordError, Row, not_utf8
 from memaudit.text.split import Cut, split_text
+from memaudit.text.warc import read_warc
 
-Format = Literal["jsonl", "json", "csv", "tsv", "parquet", "text"]
-
+Format = Literal["jsonl", "json", "csv", "tsv", "parquet", "arrow", "warc", "text"]
 
 CELL_LINES = 1_000_000
 """Lines of a cell of a table; a quote that is closed nowhere would take the rest of any file for one."""
 
-
-class RecordError(Exception):
-    """Why one record cannot be used; the reader goes on after it where records may be skipped."""
-
-    def __init__(self, message: str, hint: str = "correct the record, or leave it out") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
-
-
-Row = tuple[str, Mapping[str, Any] | RecordError | None]
-"""Place in the file (line, ``line:column``, row; empty for the whole file) and fields; None: blank line."""
 
 NameColumns = Callable[[list[str]], list[str] | None]
 """The cells of a first row to the names of the columns, or None if the cells are the names."""
@@ -58,15 +47,18 @@ def read_rows(
         file_format: How its bytes are read.
         cut: How a text file is cut into documents.
         text_field: The field that holds the text; slices of a text file appear under this name.
-        labels: The other fields that are wanted; only Parquet files leave the rest unread. None: all fields.
+        labels: The other fields that are wanted; Parquet and Arrow files leave the rest unread. None: all fields.
         name_columns: Told the first row of a CSV or TSV file, returns the names of its columns if that row is
             a record already, or None if it is the header; by default it is the header.
 
     Raises:
         InputError: The file as a whole cannot be read, or what is lost in it cannot be told.
     """
-    if file_format == "parquet":
-        return _read_parquet(stream, None if labels is None else {text_field, *labels})
+    if file_format in {"parquet", "arrow"}:
+        read = read_parquet if file_format == "parquet" else read_arrow
+        return read(stream, None if labels is None else {text_field, *labels})
+    if file_format == "warc":
+        return read_warc(stream, text_field)
     if file_format == "text":
         return _read_text(stream, cut, text_field)
     if file_format == "json":
@@ -90,7 +82,7 @@ def parse_object(line: bytes) -> Mapping[str, Any]:
     try:
         value = _DECODER.decode(line.decode())
     except UnicodeDecodeError as error:
-        raise _not_utf8(error) from error
+        raise not_utf8(error) from error
     except json.JSONDecodeError as error:
         raise RecordError(f"not valid JSON ({error.msg} at column {error.colno})") from error
     except RecursionError as error:
@@ -138,74 +130,85 @@ def json_type(value: object) -> str:
 
 
 def _read_json(stream: ByteStream) -> Iterator[Row]:
-    """Read a JSON array of objects, or else JSON lines, whatever the file is called."""
-    chunks = iter(stream)
-    head = b""
-    while not head.strip() and (chunk := next(chunks, None)) is not None:
-        head += chunk
-    chunks = chain([head], chunks)
-    if head.lstrip().startswith(b"["):
-        return _read_array(_joined(chunks, stream.name), stream.name)
-    return _read_jsonl(split_lines(chunks, stream.name))
-
-
-def _read_array(data: bytes, name: str) -> Iterator[Row]:
+    """Read a JSON array of objects, or objects that follow each other, each on as many lines as it likes."""
+    data = _joined(stream, stream.name)
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        problem = _not_utf8(error)
-        raise InputError(f"{name}:{_line_of(error)}: {problem.message}", problem.hint) from error
+        problem = not_utf8(error)
+        raise InputError(f"{stream.name}:{_line_of(error)}: {problem.message}", problem.hint) from error
     surrogates = "\\ud" in text or "\\uD" in text
     line, line_start, last_line = 1, 0, 0
-    at = _skip_space(text, _skip_space(text, 0) + 1)
-    separator = text[at : at + 1]
-    while separator != "]":
+    for at, value in json_elements(text, stream.name):
         newlines = text.count("\n", line_start, at)
         if newlines:
             line, line_start = line + newlines, text.rindex("\n", 0, at) + 1
         place = f"{line}:{at - line_start + 1}" if line == last_line else str(line)
         last_line = line
-        value, at = _array_element(text, at, f"{name}:{place}")
         try:
             yield place, _checked_object(value, surrogates)
         except RecordError as problem:
             yield place, problem
+
+
+def json_elements(text: str, name: str) -> Iterator[tuple[int, Any]]:
+    """Yield where each element of a JSON array begins, and what it is; without an array, each value.
+
+    Values that follow each other may be set apart by white space and by the separator of RFC 7464.
+    """
+    at = _skip_space(text, 0)
+    is_array = text[at : at + 1] == "["
+    at = _skip_space(text, at + 1) if is_array else at
+    while at < len(text) and not (is_array and text[at] == "]"):
+        start = at
+        value, at = _element(text, at, name)
+        yield start, value
         at = _skip_space(text, at)
-        separator = text[at : at + 1]
-        if separator not in {",", "]"}:
-            raise InputError(f"{name}:{place}: not valid JSON (neither a comma nor ] after this record)")
-        at = _skip_space(text, at + 1) if separator == "," else at
-    if _skip_space(text, at + 1) != len(text):
+        if is_array:
+            if text[at : at + 1] not in {",", "]"}:
+                raise _broken(text, start, name, "neither a comma nor ] after this record")
+            comma = text[at] == ","
+            at = _skip_space(text, at + 1) if comma else at
+            if comma and text[at : at + 1] == "]":
+                raise _broken(text, at, name, "no record after the last comma")
+    if is_array and at == len(text):
+        raise _broken(text, at, name, "the array does not end")
+    if is_array and _skip_space(text, at + 1) != len(text):
         raise InputError(f"{name}: not valid JSON (text after the end of the array)")
 
 
-def _array_element(text: str, at: int, place: str) -> tuple[Any, int]:
+def _broken(text: str, at: int, name: str, reason: str) -> InputError:
+    return InputError(f"{name}:{text.count(chr(10), 0, at) + 1}: not valid JSON ({reason})")
+
+
+def _element(text: str, at: int, name: str) -> tuple[Any, int]:
     try:
         return _DECODER.raw_decode(text, at)
-    except RecordError as problem:
-        raise InputError(f"{place}: {problem.message}", problem.hint) from problem
+    except RecordError as error:
+        problem = InputError(f"{name}:{text.count(chr(10), 0, at) + 1}: {error.message}", error.hint)
+        raise problem from error
     except json.JSONDecodeError as error:
-        raise InputError(f"{place}: not valid JSON ({error.msg} in the record that starts here)") from error
+        raise _broken(text, at, name, f"{error.msg} in the record that starts here") from error
     except RecursionError as error:
-        raise InputError(f"{place}: JSON nested too deeply") from error
+        raise InputError(f"{name}:{text.count(chr(10), 0, at) + 1}: JSON nested too deeply") from error
     except ValueError as error:  # an integer of thousands of digits
-        raise InputError(f"{place}: not valid JSON ({error})") from error
+        raise _broken(text, at, name, str(error)) from error
 
 
 def _skip_space(text: str, at: int) -> int:
-    while text[at : at + 1] in _JSON_SPACE:
-        at += 1
-    return at
+    found = _JSON_SPACE.match(text, at)
+    return found.end() if found else at
 
 
-_JSON_SPACE = (" ", "\t", "\r", "\n")
+_JSON_SPACE = re.compile(r"[ \t\r\n\x1e]*")
 
 
 def _read_csv(
     lines: Iterable[bytes], name: str, delimiter: str, name_columns: NameColumns | None = None
 ) -> Iterator[Row]:
     csv.field_size_limit(MAX_RECORD)
-    source = _CsvLines(lines)
+    lines, delimiter, number = _delimited(lines, delimiter)
+    source = _CsvLines(lines, number)
     reader = csv.reader(source, delimiter=delimiter, strict=True)
     header: list[str] | None = None
     while True:
@@ -233,11 +236,30 @@ def _read_csv(
             yield str(first), dict(zip(header, cells, strict=True))
 
 
+def _delimited(lines: Iterable[bytes], usual: str) -> tuple[Iterator[bytes], str, int]:
+    """Return the lines of a table, what stands between its cells, and how many lines were taken off.
+
+    The first line says it: as spreadsheets write it (``sep=;``), or by what it holds where it does not hold the usual.
+    """
+    lines = iter(lines)
+    blank: list[bytes] = []
+    for line in lines:
+        said = re.fullmatch(rb"sep=([^\r\n\"\w])\r?", line)
+        if said and not blank:
+            return lines, said[1].decode("latin-1"), 1
+        blank.append(line)
+        if line.strip():
+            break
+    first = blank[-1].decode("utf-8", "replace") if blank else ""
+    found = usual if usual in first else next((mark for mark in ";\t|," if mark in first), usual)
+    return chain(blank, lines), found, 0
+
+
 class _CsvLines:
     """Lines for ``csv.reader``, which remembers where a quote was opened and which bytes were no UTF-8."""
 
-    def __init__(self, lines: Iterable[bytes]) -> None:
-        self.number = 0
+    def __init__(self, lines: Iterable[bytes], number: int = 0) -> None:
+        self.number = number
         self.opened = 0
         """Line on which the quote that is open now was opened; 0: none is."""
         self._lines = iter(lines)
@@ -254,7 +276,7 @@ class _CsvLines:
             try:
                 yield line.decode() + "\n"
             except UnicodeDecodeError as error:
-                self._problem = self._problem or _not_utf8(error)
+                self._problem = self._problem or not_utf8(error)
                 yield line.decode(errors="replace") + "\n"
         self._ended = True
 
@@ -268,6 +290,8 @@ class _CsvLines:
         if self._ended:
             return InputError(f"{name}:{self.opened or self.number}: quote opened here is never closed")
         hint = f"the quote was opened on line {self.opened}" if self.opened else ""
+        if reason.startswith("new-line"):
+            hint = "a line ends in CR alone: write CRLF or LF"
         return InputError(f"{name}:{self.number}: not valid CSV ({reason})", hint)
 
 
@@ -289,16 +313,20 @@ def _read_text(stream: ByteStream, cut: Cut, text_field: str) -> Iterator[Row]:
         try:
             yield "", {text_field: _joined(stream, stream.name).decode()}
         except UnicodeDecodeError as error:
-            yield str(_line_of(error)), _not_utf8(error)
+            yield str(_line_of(error)), not_utf8(error)
         return
     problems: dict[int, RecordError] = {}
+    chunks = iter(stream)
+    first = next(chunks, b"")
+    if cut != "block" and b"\n" not in first and first.count(b"\r") > 1:
+        raise InputError(f"{stream.name}: its lines end in CR alone", "write CRLF or LF, or take the file as a whole")
 
     def decoded() -> Iterator[str]:
-        for number, line in enumerate(split_lines(iter(stream), stream.name), start=1):
+        for number, line in enumerate(split_lines(chain([first], chunks), stream.name), start=1):
             try:
                 yield line.decode()
             except UnicodeDecodeError as error:
-                problems[number] = _not_utf8(error)
+                problems[number] = not_utf8(error)
                 yield line.decode(errors="replace")
 
     for piece in split_text(decoded(), cut, stream.name):
@@ -310,38 +338,6 @@ def _read_text(stream: ByteStream, cut: Cut, text_field: str) -> Iterator[Row]:
             yield str(bad), problems[bad]
             for number in [number for number in problems if number < piece.last]:
                 del problems[number]
-
-
-def _read_parquet(stream: ByteStream, columns: Collection[str] | None) -> Iterator[Row]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        with held_still(stream.name):
-            table = parquet.ParquetFile(stream.name)  # first: what is no Parquet is not read to its end
-            for _ in stream.raw():
-                pass  # hashes the bytes
-            if twice := [name for name, count in Counter(table.schema_arrow.names).items() if count > 1]:
-                raise InputError(f'{stream.name}: column "{twice[0]}" stands twice', "rename one of them")
-            present = [name for name in table.schema_arrow.names if columns is None or name in columns]
-            row = 0
-            for batch in table.iter_batches(batch_size=1024, columns=present or table.schema_arrow.names):
-                for fields in _batch_rows(batch):
-                    row += 1
-                    yield str(row), fields
-    except pyarrow.ArrowException as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{stream.name}: not a readable Parquet file", reason) from error
-    except OSError as error:
-        raise InputError(f"{stream.name}: {error.strerror or error}") from error
-
-
-def _batch_rows(batch: Any) -> Iterator[Mapping[str, Any] | RecordError]:
-    for index in range(batch.num_rows):
-        try:
-            yield {name: batch[name][index].as_py() for name in batch.schema.names}
-        except UnicodeDecodeError as error:
-            yield _not_utf8(error)
 
 
 class HubStream:
@@ -365,11 +361,20 @@ class HubStream:
         """Yield the rows, wanted columns only; InputError if the data set is not to be had."""
         table = self._load()
         present = [column for column in table.column_names if column in columns]
-        for row, fields in enumerate(table.select_columns(present or table.column_names), start=1):
+        for row, fields in enumerate(self._fields(table.select_columns(present or table.column_names)), start=1):
             data = json.dumps(fields, default=str, sort_keys=True).encode()
             self._hash.update(data)
             self.bytes += len(data)
             yield str(row), fields
+
+    def _fields(self, table: Any) -> Iterator[dict[str, Any]]:
+        try:
+            yield from table
+        except (ArithmeticError, ValueError) as error:  # a date that Python does not have
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise InputError(
+                f"{self.name}: a row cannot be read: {reason}", "save it as Parquet and name that"
+            ) from error
 
     def _load(self) -> Any:
         os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
@@ -392,12 +397,6 @@ def _joined(chunks: Iterable[bytes], name: str) -> bytes:
         if len(data) > MAX_RECORD:
             raise InputError(f"{name}: document over {MAX_RECORD:,} bytes", "cut it, or use JSON lines")
     return bytes(data)
-
-
-def _not_utf8(error: UnicodeDecodeError) -> RecordError:
-    byte = error.start - error.object.rfind(b"\n", 0, error.start)
-    hint = f"0x{error.object[error.start]:02x}, bytes of the line counted from 1; convert the file to UTF-8"
-    return RecordError(f"not UTF-8 at byte {byte}", hint)
 
 
 def _line_of(error: UnicodeDecodeError) -> int:

@@ -16,8 +16,9 @@ from memaudit.config import did_you_mean
 from memaudit.errors import InputError
 from memaudit.records import Document
 from memaudit.text.containers import ByteStream
-from memaudit.text.formats import HubStream, RecordError, Row, json_type, read_rows
-from memaudit.text.specs import CorpusFile, HubDataset, Part, Source, parse_spec
+from memaudit.text.formats import Format, HubStream, json_type, read_rows
+from memaudit.text.rows import RecordError, Row
+from memaudit.text.specs import CorpusFile, HubDataset, Part, Source, contradicted, parse_spec, real_path
 from memaudit.text.split import BLOCK, Cut
 
 Split = Literal["auto", "file", "paragraph", "block", "line"]
@@ -54,6 +55,8 @@ class Summary(TypedDict):
     """One sentence that says what one document is."""
     domains: dict[str, int]
     """Documents per named domain."""
+    read_as: NotRequired[dict[str, Format]]
+    """Files that are not read as what their names stand for, and as what they are; absent where there is none."""
 
 
 class Corpus:
@@ -96,6 +99,12 @@ class Corpus:
         if self._summary is not None:
             _refuse_change(self._summary["files"], tally.files)
         self._summary = tally.summary(specs, self.skip_bad, self.links)
+        if read_as := self.read_as():
+            self._summary["read_as"] = read_as
+
+    def read_as(self) -> dict[str, Format]:
+        """Return the files that are not read as what their names stand for, and as what they are."""
+        return contradicted(source for part in self.parts for source in part.sources)
 
     @property
     def in_blocks(self) -> bool:
@@ -198,9 +207,9 @@ def read_corpus(
     """Open a corpus; every name is looked up now, the files are read when it is iterated.
 
     Args:
-        specs: ``PATH``, ``GLOB``, ``json:PATH``, ``hf:NAME:CONFIG:SPLIT`` or ``DOMAIN=SPEC``; several add up.
-            The endings .jsonl .ndjson .json .csv .tsv .parquet hold records, any other file is text; all
-            but .parquet may be compressed (.gz .zst .zstd).
+        specs: ``PATH``, ``GLOB``, ``-``, ``json:PATH``, ``text:PATH``, ``hf:NAME:CONFIG:SPLIT`` or ``DOMAIN=SPEC``;
+            several add up. What a file holds decides how it is read: JSON lines and documents, Parquet, Arrow and
+            WET whatever it is called, CSV and TSV by their names, else text; gzip and zstd are unpacked.
         text_field: Field or column that holds the text of a record. ``id``, ``domain``, ``date`` and
             ``copies`` are read too where there are any.
         split: How a text file is cut: ``file``, ``paragraph``, ``block`` or ``line``; ``auto`` takes
@@ -248,7 +257,7 @@ def open_rows(
     if isinstance(source, HubDataset):
         hub = HubStream(source.name, source.config, source.split)
         return hub, hub.rows({text_field, *labels})
-    stream = ByteStream(source.name, max_expand)
+    stream = source.open(max_expand)
     return stream, read_rows(stream, source.format, cut, text_field, labels)
 
 
@@ -371,10 +380,10 @@ def _each_once(part: Part) -> tuple[Part, int]:
     """Return a part without the links to files that it holds under another name, and how many there were."""
     chosen: dict[Path, Source] = {}
     for source in part.sources:
-        real = Path(str(source)).resolve()
+        real = real_path(source)
         if real not in chosen or Path(str(source)).absolute() == real:
             chosen[real] = source
-    kept = tuple(source for source in part.sources if chosen[Path(str(source)).resolve()] is source)
+    kept = tuple(source for source in part.sources if chosen[real_path(source)] is source)
     return dataclasses.replace(part, sources=kept), len(part.sources) - len(kept)
 
 
@@ -382,7 +391,7 @@ def _refuse_twice(parts: Sequence[Part]) -> None:
     seen: dict[Path, Source] = {}
     for part in parts:
         for source in part.sources:
-            first = seen.setdefault(Path(str(source)).resolve(), source)
+            first = seen.setdefault(real_path(source), source)
             if first is not source:
                 raise InputError(f"{source}: named twice, first as {first}", "name it once")
 

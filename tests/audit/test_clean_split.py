@@ -143,7 +143,7 @@ def test_a_file_that_changed_since_it_was_checked_is_refused(tmp_path):
 
 
 def test_what_cannot_be_split_is_said_at_once(tmp_path):
-    with pytest.raises(InputError, match="only files can be split"):
+    with pytest.raises(InputError, match="only files of records can be split"):
         split_targets(["hf:gsm8k:main:test"], tmp_path)
     (tmp_path / "b.jsonl").write_bytes(LINES[0])
     with pytest.raises(ValueError, match="of 1 records, none has the number 2"):

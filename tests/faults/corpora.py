@@ -113,7 +113,8 @@ def jsonl(draw: st.DrawFn) -> FuzzedCorpus:
     """JSON lines, plain or compressed."""
     records = draw(_lines)
     content, fates, lines = _jsonl(records, draw(st.sampled_from([b"\n", b"\r\n"])), draw(st.booleans()))
-    if records[0][0].startswith((b"\xff\xfe", b"[")):  # what a whole file would be taken for, not a line
+    if records[0][0].startswith((b"\xff\xfe", b"[")) or any(b"} {" in line for line, _ in records):
+        # What a whole file would be taken for, not a line.
         content, fates, lines = b'{"text": "first"}\n' + content, ("read", *fates), (*lines, len(lines) + 1)
     packed = draw(st.sampled_from(["", ".gz", ".zst"]))
     if packed:

@@ -135,11 +135,10 @@ def zip_bytes() -> bytes:
         ("a.txt", tar_bytes(), "a tar archive"),
         ("a.txt.gz", gzip.compress(tar_bytes(), mtime=0), "a tar archive"),
         ("a.txt", zip_bytes(), "a zip archive"),
-        ("a.txt", gzip.compress(b"text", mtime=0), "gzip data without the ending .gz"),
-        ("a.txt", zstandard.compress(b"text"), "zstd data without the ending .zst"),
-        ("a.txt.gz", gzip.compress(gzip.compress(b"text", mtime=0), mtime=0), "gzip data without the ending .gz"),
+        ("a.txt.gz", gzip.compress(gzip.compress(b"text", mtime=0), mtime=0), "gzip data, compressed once more"),
+        ("a.txt", zstandard.compress(zstandard.compress(b"text")), "zstd data, compressed once more"),
         ("a.txt", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a git-LFS pointer"),
-        ("a.txt", b"PAR1rest", "a parquet file without the ending .parquet"),
+        ("a.gz", gzip.compress(b"PAR1\x15rest", mtime=0), "a Parquet file"),
         ("a.txt", "text".encode("utf-16"), "UTF-16, not UTF-8 at byte 1"),
         ("a.txt", "long text".encode("utf-16-le"), "UTF-16, not UTF-8 at byte 1"),
     ],
@@ -147,6 +146,28 @@ def zip_bytes() -> bytes:
 def test_what_is_no_text_is_named(tmp_path, name, content, problem):
     spec = write(tmp_path / name, content)
     assert refusal(spec).startswith(f"{spec}: {problem}")
+
+
+@pytest.mark.parametrize("name", ["a", "a.txt", "a.gz", "a.zst"])
+@pytest.mark.parametrize("pack", [lambda data: gzip.compress(data, mtime=0), ZSTD])
+def test_first_bytes_say_how_a_file_is_compressed(tmp_path, name, pack):
+    assert read(write(tmp_path / name, pack(TEXT))) == TEXT
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.tuples(st.binary(min_size=1, max_size=40), st.integers(0, 70_000)), min_size=1, max_size=4))
+def test_gzip_may_be_padded_with_zeros(tmp_path_factory, parts):
+    """As tapes and block devices leave it, and as ``gzip -t`` takes it."""
+    name = tmp_path_factory.mktemp("padded") / "a.gz"
+    name.write_bytes(b"".join(gzip.compress(b"x" + part) + bytes(zeros) for part, zeros in parts))
+    assert read(str(name)) == b"".join(b"x" + part for part, _ in parts)
+    name.write_bytes(name.read_bytes() + bytes(10) + b"garbage")
+    assert "bytes after the end of the gzip stream" in refusal(str(name))
+
+
+def test_zstd_frames_that_are_to_be_skipped_are(tmp_path):
+    skipped = b"\x50\x2a\x4d\x18" + (4).to_bytes(4, "little") + b"abcd"
+    assert read(write(tmp_path / "a.jsonl", skipped + ZSTD(TEXT) + skipped)) == TEXT
 
 
 def test_unreadable_file_is_one_sentence(tmp_path):

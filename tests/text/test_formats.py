@@ -75,7 +75,8 @@ def test_quoted_cells_keep_line_ends_quotes_and_unusual_characters(tmp_path):
         ('id,text\na,"one"x\n', 2, "not valid CSV"),
         ("id,text\na,one\rb,two\n", 2, "not valid CSV"),
         ("text,id,text\na,b,c\n", 1, 'column "text" stands twice in the header'),
-        ("id;text\na;one\n", 2, "no field 'text'; fields: id;text. Did you mean 'id;text'?"),
+        ("id;text\na;one;two\n", 2, "3 fields, the header has 2"),
+        ("id,text\ra,one\rb,two\r", 1, "not valid CSV (new-line character seen in unquoted field"),
         ("id,txt\na,one\n", 2, "no field 'text'; fields: id, txt. Did you mean 'txt'?"),
         (b"id,text\na,caf\xe9\n", 2, "not UTF-8 at byte 6 "),
         (b"id,t\xe9xt\na,one\n", 1, "not UTF-8 at byte 5 "),
@@ -85,6 +86,31 @@ def test_quoted_cells_keep_line_ends_quotes_and_unusual_characters(tmp_path):
 def test_bad_csv_is_refused_with_its_line(tmp_path, content, place, problem):
     spec = write(tmp_path / "train.csv", content)
     assert refusal(spec).startswith(f"{spec}:{place}: {problem}")
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        ("id;text\n1;one, two\n2;three\n", [2, 3]),
+        ("\nid|text\n1|one, two\n2|three\n", [3, 4]),
+        ("id\ttext\n1\tone, two\n2\tthree\n", [2, 3]),
+        ("sep=;\nid;text\n1;one, two\n2;three\n", [3, 4]),
+        ('sep=,\r\nid,text\r\n1,"one, two"\r\n2,three\r\n', [3, 4]),
+        ('"id;x",text\n1,"one, two"\n2,three\n', [2, 3]),
+    ],
+)
+def test_the_first_line_says_what_stands_between_cells(tmp_path, content, lines):
+    spec = write(tmp_path / "train.csv", content)
+    documents = list(read_corpus([spec]))
+    assert [document.text for document in documents] == ["one, two", "three"]
+    assert [document.source for document in documents] == [f"{spec}:{line}" for line in lines]
+
+
+@pytest.mark.parametrize("split", ["line", "paragraph"])
+def test_lines_that_end_in_cr_alone_are_no_lines(tmp_path, split):
+    spec = write(tmp_path / "a.txt", "one\rtwo\rthree\r")
+    assert refusal(spec, split=split).startswith(f"{spec}: its lines end in CR alone (write CRLF or LF")
+    assert texts(spec, split="file") == ["one\rtwo\rthree\r"]
 
 
 def test_quote_closed_far_from_where_it_opened_names_both_lines(tmp_path):
@@ -160,7 +186,9 @@ def test_json_spec_reads_lines_too_and_files_of_any_name(tmp_path):
         ("[" * 100_000, ":1", "JSON nested too deeply"),
         ('[{"text": "a"}] x', "", "not valid JSON (text after the end"),
         (b'[{"text": "a"},\n {"text": "\xff"}]', ":2", "not UTF-8 at byte 12 "),
-        ('{\n  "data": [{"text": "a"}]\n}', ":1", "not valid JSON"),
+        ('{\n  "data": [{"text": "a"}]\n}', ":1", "no field 'text'; fields: data."),
+        ('[{"text": "a"},\n', ":2", "not valid JSON (the array does not end)"),
+        ('{\n "text": "a"\n}\n{\n "text": "b"\n} x', ":6", "not valid JSON (Expecting value"),
     ],
 )
 def test_bad_json_array_is_refused(tmp_path, content, place, problem):
@@ -268,6 +296,15 @@ def test_hub_data_set_is_read_through_the_library(monkeypatch):
     assert summary["files"][0]["path"] == source
     assert len(summary["files"][0]["sha256"]) == 64
     assert summary["units"] == "2 rows of 1 data set, each one document"
+
+
+def test_a_date_of_the_hub_that_python_does_not_have_is_one_sentence(monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    table = datasets.Dataset(pa.table({"text": ["a"], "date": pa.array([10**18], pa.timestamp("us"))}))
+    monkeypatch.setattr("memaudit.text.formats.HubStream._load", lambda self: table)
+    message = refusal("hf:some/thing::train")
+    assert message.startswith("hf:some/thing::train: a row cannot be read: ")
+    assert "\n" not in message
 
 
 def test_hub_data_set_that_is_not_cached_is_one_sentence_with_a_way_on():

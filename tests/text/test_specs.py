@@ -74,6 +74,10 @@ def test_hub_specs(spec, dataset):
         ("x.txt.gz", "text"),
         ("x.gz", "text"),
         ("README", "text"),
+        ("x.csv.bak", "csv"),
+        ("x.tsv.gz.2", "tsv"),
+        ("x.csv~", "csv"),
+        ("x.feather", "arrow"),
         ("v1.2.rst", "text"),
     ],
 )

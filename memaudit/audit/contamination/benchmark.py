@@ -10,9 +10,10 @@ from typing import Any
 from memaudit.audit.contamination.layouts import ALL, BOTH, Fields, NamedFields, detect, name_columns, parts_of
 from memaudit.errors import InputError
 from memaudit.text.containers import ByteStream
-from memaudit.text.formats import HubStream, RecordError, Row, read_rows
+from memaudit.text.formats import HubStream, read_rows
 from memaudit.text.read import SHOWN_REJECTS, FileDigest
-from memaudit.text.specs import HubDataset, Source, parse_spec
+from memaudit.text.rows import RecordError, Row
+from memaudit.text.specs import HubDataset, Source, parse_spec, real_path
 
 ID_FIELDS = ("id", "task_id", "item_id", "question_id", "qid", "uid", "pairID", "ind")
 """Fields that may name an item; the first that tells all items apart does."""
@@ -77,8 +78,8 @@ def read_benchmark(
     """Read the items of a benchmark.
 
     Args:
-        paths: Files, globs, ``json:PATH`` or ``hf:NAME:CONFIG:SPLIT``. Beside .jsonl, .json, .csv, .tsv and
-            .parquet (all but the last also .gz and .zst), any other file is text with one item a line.
+        paths: Files, globs, ``-``, ``json:PATH``, ``text:PATH`` or ``hf:NAME:CONFIG:SPLIT``. What a file holds
+            decides how it is read, as for a corpus; text has one item a line.
         fields: Fields to check, each a part of its own; a dot reaches into an object. Lists of texts, and of
             objects with a ``text``, are joined by line ends. None or empty: detected by the columns, a file at
             a time, with the parts ``question``, ``answer`` (the text of the right choice where there are choices)
@@ -108,7 +109,7 @@ def benchmark_sources(paths: Sequence[str]) -> list[Source]:
         if part.domain is not None:
             raise InputError(f"{path}: no such file", "a benchmark has no domains: name the file alone")
         for source in part.sources:
-            key = Path(str(source)).resolve()
+            key = real_path(source)
             if key in found:
                 raise InputError(f"{source}: named twice", "name it once")
             found[key] = source
@@ -122,7 +123,7 @@ def open_records(source: Source, max_expand: int | None) -> tuple[ByteStream | H
     if isinstance(source, HubDataset):
         hub = HubStream(source.name, source.config, source.split)
         return hub, hub.rows(())
-    stream = ByteStream(source.name, max_expand)
+    stream = source.open(max_expand)
     rows = read_rows(stream, source.format, "line", "text", None, name_columns)
     return stream, _without_blank(rows) if source.format == "text" else rows
 

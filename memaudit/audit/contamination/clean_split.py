@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,12 @@ from typing import TypeVar
 from memaudit.audit.contamination.benchmark import benchmark_sources, open_records
 from memaudit.errors import InputError, RunError
 from memaudit.files import write_atomic
-from memaudit.text.containers import COMPRESSED, ByteStream, split_lines
+from memaudit.text.containers import COMPRESSED, split_lines
+from memaudit.text.formats import json_elements
 from memaudit.text.read import FileDigest
 from memaudit.text.specs import CorpusFile
 
 _Record = TypeVar("_Record", str, bytes)
-
-_BETWEEN = re.compile(r"[ \t\r\n,]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +54,8 @@ def write_clean_split(
     """Write the clean and the contaminated records of a benchmark as files of the format they came in.
 
     Lines of JSON or text and records of CSV and TSV keep their bytes (both files get the header), elements of a
-    JSON array theirs, Parquet files their schema. What was compressed is written plainly; blank lines are no
-    records. One file gives ``clean.jsonl`` and ``contaminated.jsonl``, each of several files
+    JSON document theirs, Parquet and Arrow files their schema. What was compressed is written plainly; blank lines
+    are no records. One file gives ``clean.jsonl`` and ``contaminated.jsonl``, each of several files
     ``clean-NAME.jsonl`` and ``contaminated-NAME.jsonl``.
 
     Args:
@@ -117,8 +115,8 @@ def split_targets(paths: Sequence[str], folder: Path, kept: Sequence[str] = ()) 
     targets: list[tuple[CorpusFile, Path, Path]] = []
     taken: set[str] = set()
     for source in sources:
-        if not isinstance(source, CorpusFile):
-            raise InputError(f"{source}: only files can be split", "save the data set to a file first")
+        if not isinstance(source, CorpusFile) or source.kept or source.format == "warc":
+            raise InputError(f"{source}: only files of records can be split", "save it to a file of records first")
         path = Path(source.name)
         path = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
         ending = f"-{path.stem}" if len(sources) > 1 else ""
@@ -145,12 +143,11 @@ def _halves(
         contaminated: For every record, whether it is.
         max_expand: As for `read_benchmark`.
     """
-    if source.format == "parquet":
-        return _parquet_halves(source.name, contaminated)
-    lines = list(split_lines(iter(ByteStream(source.name, max_expand)), source.name))
-    if source.format == "json" and _is_array(lines):
-        elements = _array_elements(b"\n".join(lines).decode())
-        return [_array(half) for half in _divided(elements, contaminated)]
+    if source.format in {"parquet", "arrow"}:
+        return _table_halves(source, contaminated)
+    lines = list(split_lines(iter(source.open(max_expand)), source.name))
+    if source.format == "json":
+        return _document_halves(b"\n".join(lines).decode(), source.name, contaminated)
     head, records = _line_records(lines, places)
     return [b"".join(line + b"\n" for line in [*head, *half]) for half in _divided(records, contaminated)]
 
@@ -173,41 +170,38 @@ def _line_records(lines: Sequence[bytes], places: Sequence[tuple[str, bool]]) ->
     return head, records
 
 
-def _is_array(lines: Sequence[bytes]) -> bool:
-    return next((line for line in lines if line.strip()), b"").lstrip().startswith(b"[")
-
-
-def _array_elements(text: str) -> list[str]:
-    """Return the elements of a JSON array, as they are written, which a strict reader has already accepted."""
+def _document_halves(text: str, name: str, contaminated: Sequence[bool]) -> list[bytes]:
+    """Return the elements of a JSON array, as they are written, as two arrays; without an array, as two sequences."""
+    starts = [start for start, _ in json_elements(text, name)]
+    is_array = text.lstrip().startswith("[")
     decoder = json.JSONDecoder(strict=False)
-    elements = []
-    at = _between(text, text.index("[") + 1)
-    while text[at] != "]":
-        _, end = decoder.raw_decode(text, at)
-        elements.append(text[at:end])
-        at = _between(text, end)
-    return elements
+    elements = [text[start : decoder.raw_decode(text, start)[1]] for start in starts]
+    halves = _divided(elements, contaminated)
+    if is_array:
+        return [("[\n" + ",\n".join(half) + "\n]\n").encode() for half in halves]
+    return ["".join(f"{element}\n" for element in half).encode() for half in halves]
 
 
-def _array(elements: Sequence[str]) -> bytes:
-    return ("[\n" + ",\n".join(elements) + "\n]\n").encode()
-
-
-def _between(text: str, at: int) -> int:
-    found = _BETWEEN.match(text, at)
-    return found.end() if found else at
-
-
-def _parquet_halves(name: str, contaminated: Sequence[bool]) -> list[bytes]:
+def _table_halves(source: CorpusFile, contaminated: Sequence[bool]) -> list[bytes]:
     import pyarrow
-    from pyarrow import compute, parquet
+    from pyarrow import compute, ipc, parquet
 
-    table = parquet.ParquetFile(name).read()
+    if source.format == "parquet":
+        table = parquet.ParquetFile(source.path).read()
+    else:
+        with pyarrow.memory_map(source.path) as file:
+            in_file = file.read(6) == b"ARROW1"
+            file.seek(0)
+            table = (ipc.open_file(file) if in_file else ipc.open_stream(file)).read_all()
     chosen = pyarrow.array(contaminated, pyarrow.bool_())
     halves = []
     for mask in (compute.invert(chosen), chosen):
         buffer = io.BytesIO()
-        parquet.write_table(table.filter(mask), buffer)
+        if source.format == "parquet":
+            parquet.write_table(table.filter(mask), buffer)
+        else:
+            with (ipc.new_file if in_file else ipc.new_stream)(buffer, table.schema) as writer:
+                writer.write_table(table.filter(mask))
         halves.append(buffer.getvalue())
     return halves
 

@@ -87,11 +87,16 @@ class FileHaystack:
         )
         self._files = sorted(_files(corpus), key=lambda file: str(file.source))
         self.units = [str(file.source) for file in self._files]
+        self._read_as = corpus.read_as()
 
     def describe(self) -> dict[str, Any]:
-        """Return the specs, and of every file its name, its size and the spec that stands for it."""
+        """Return the specs, and of every file its name, its size and the spec that stands for it.
+
+        Also what a file is read as, where its name stands for another format.
+        """
         units = [[str(file.source), file.stamp and file.stamp.size, file.spec] for file in self._files]
-        return {"specs": self._specs, "units": units, "index": None}
+        about = {"specs": self._specs, "units": units, "index": None}
+        return about | ({"read_as": self._read_as} if self._read_as else {})
 
     def files(self) -> list[str]:
         """Return the files of the corpus."""
@@ -116,7 +121,7 @@ class FileHaystack:
     def sha256(self, unit: int) -> str | None:
         """Return the digest of a file."""
         file = self._files[unit]
-        return digest_of(str(file.source)) if file.stamp and file.stamp.regular else None
+        return digest_of(_path(file.source)) if file.stamp and file.stamp.regular else None
 
     def note(self, unit: int, read: Sequence[FileDigest]) -> None:
         """Hold a file to the size that the plan says and to the digest of what was read, until the run ends."""
@@ -124,7 +129,7 @@ class FileHaystack:
         if file.stamp and file.stamp.regular:
             if read[0]["bytes"] != file.stamp.size:
                 raise changed(self.units[unit])
-            current().add(self.units[unit], read[0]["sha256"], file.stamp)
+            current().add(_path(file.source), read[0]["sha256"], file.stamp)
 
 
 class IndexHaystack:
@@ -199,7 +204,11 @@ class _File:
 
 def _files(corpus: Corpus) -> list[_File]:
     return [
-        _File(source, corpus.splits[part.domain], part.spec, stamp_of(str(source)))
+        _File(source, corpus.splits[part.domain], part.spec, stamp_of(_path(source)))
         for part in corpus.parts
         for source in part.sources
     ]
+
+
+def _path(source: Source) -> str:
+    return source.path if isinstance(source, CorpusFile) else str(source)

@@ -15,7 +15,8 @@ from typing import Any
 
 from memaudit.config import did_you_mean
 from memaudit.errors import InputError
-from memaudit.text.formats import RecordError, json_type
+from memaudit.text.formats import json_type
+from memaudit.text.rows import RecordError
 
 QUESTION, ANSWER, CONTEXT, BOTH, ALL = "question", "answer", "context", "both", "all"
 

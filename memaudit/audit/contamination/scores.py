@@ -12,8 +12,9 @@ import memaudit.stats as stats
 from memaudit.audit.contamination.benchmark import ID_FIELDS, Benchmark, benchmark_sources, item_names
 from memaudit.config import did_you_mean
 from memaudit.errors import InputError
-from memaudit.text.containers import COMPRESSED, ByteStream
-from memaudit.text.formats import RecordError, read_rows
+from memaudit.text.containers import COMPRESSED
+from memaudit.text.formats import read_rows
+from memaudit.text.rows import RecordError
 from memaudit.text.specs import CorpusFile
 
 CORRECT = "correct"
@@ -154,11 +155,11 @@ def _sentence(
 
 def _rows(source: CorpusFile) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     """Yield place, item id and model -> value of every record."""
-    if source.format == "json" and (pairs := _pairs(source.name)) is not None:
+    if source.format in {"json", "jsonl"} and (pairs := _pairs(source)) is not None:
         yield from pairs
         return
     columns: tuple[str, list[str]] | None = None
-    for at, row in read_rows(ByteStream(source.name), source.format, "line", "", None):
+    for at, row in read_rows(source.open(), source.format, "line", "", None):
         place = f"{source.name}:{at}"
         if isinstance(row, RecordError):
             raise InputError(f"{place}: {row.message}", row.hint)
@@ -183,17 +184,17 @@ def _columns(row: Mapping[str, Any], place: str) -> tuple[str, list[str]]:
     return id_field, models
 
 
-def _pairs(name: str) -> list[tuple[str, str, Mapping[str, Any]]] | None:
+def _pairs(source: CorpusFile) -> list[tuple[str, str, Mapping[str, Any]]] | None:
     """Return the entries of a JSON object ``{id: value}``, or None if the file is something else."""
-    data = b"".join(ByteStream(name))
+    data = b"".join(source.open())
     try:
         text = data.decode()
         found = json.loads(text, object_pairs_hook=tuple)
     except ValueError:
         return None
-    if not isinstance(found, tuple) or {key for key, _ in found} & set(ID_FIELDS):
+    if not isinstance(found, tuple) or {key for key, _ in found} & {*ID_FIELDS, CORRECT}:
         return None
-    return [(f"{name}:{_line_of(key, text)}", key, {CORRECT: value}) for key, value in found]
+    return [(f"{source}:{_line_of(key, text)}", key, {CORRECT: value}) for key, value in found]
 
 
 def _line_of(key: str, text: str) -> int:

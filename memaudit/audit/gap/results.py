@@ -15,8 +15,9 @@ from memaudit.config import did_you_mean
 from memaudit.errors import InputError
 from memaudit.text.containers import ByteStream
 from memaudit.text.dates import Period, parse_date
-from memaudit.text.formats import RecordError, read_rows
+from memaudit.text.formats import read_rows
 from memaudit.text.read import FileDigest
+from memaudit.text.rows import RecordError
 from memaudit.text.specs import CorpusFile
 
 DATE_FIELDS = ("date", "release_date", "contest_date", "publication_date", "published", "created_at", "created", "year")
@@ -62,7 +63,7 @@ def read_results(paths: Sequence[str], models: Sequence[str], date_field: str | 
     for source in benchmark_sources(paths):
         if not isinstance(source, CorpusFile) or source.format == "text":
             raise InputError(f"{source}: no file of results", "results are read from .jsonl, .json, .csv and .parquet")
-        stream = ByteStream(source.name)
+        stream = source.open()
         for place, row in _rows(stream, source):
             columns |= dict.fromkeys(row)
             _add(items, row, place, models, date_field)

@@ -14,6 +14,7 @@ from memaudit.text.index import manifest as manifests
 from memaudit.text.index.shard import MAX_SYMBOLS, ShardBuilder, file_digests
 from memaudit.text.index.units import Keys, Unit
 from memaudit.text.read import Corpus
+from memaudit.text.specs import CorpusFile
 
 BATCH = 1 << 20
 """Characters whose symbols are found at once."""
@@ -128,15 +129,18 @@ def _refuse_other_plan(out: Path, plan: dict[str, Any], corpus: Corpus) -> None:
     stored, _ = manifests.read(out)
     specs = [part.spec for part in corpus.parts]
     differing = [name for name in plan if stored[name] != plan[name]]
-    if stored["corpus"]["specs"] != specs:
+    if stored["corpus"]["specs"] != specs or stored["corpus"].get("read_as", {}) != corpus.read_as():
         differing.append("corpus")
     if differing:
         names = ", ".join(f"{name} differs" for name in differing)
         raise InputError(f"{out}: holds another index: {names}", "choose another --out or delete it")
+    kept = {str(source): source.path for part in corpus.parts for source in part.sources
+            if isinstance(source, CorpusFile)}  # fmt: skip
     for file in stored["corpus"]["files"]:
-        if not Path(file["path"]).is_file():
+        path = kept.get(file["path"], file["path"])
+        if not Path(path).is_file():
             continue  # a data set of the hub, which its revision identifies
-        stream = ByteStream(file["path"])
+        stream = ByteStream(file["path"], path=path)
         for _ in stream.raw():
             pass
         if stream.sha256 != file["sha256"]:

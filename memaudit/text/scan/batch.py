@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.text.containers import ByteStream
-from memaudit.text.formats import RecordError, parse_object
+from memaudit.text.formats import parse_object
 from memaudit.text.read import FileDigest, located, note_rejected, open_rows, text_of
+from memaudit.text.rows import RecordError
 from memaudit.text.scan.jsonl import parse_json_lines
 from memaudit.text.specs import CorpusFile, Source
 from memaudit.text.split import Cut
@@ -82,7 +83,7 @@ class BatchReader:
 
     def __iter__(self) -> Iterator[Batch]:
         if isinstance(self.source, CorpusFile) and self.source.format == "jsonl":
-            yield from self._read_json_lines(ByteStream(self.source.name, self.max_expand))
+            yield from self._read_json_lines(self.source.open(self.max_expand))
         else:
             yield from self._read_rows()
 
