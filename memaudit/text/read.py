@@ -12,10 +12,10 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 
-from memaudit.config import did_you_mean
 from memaudit.errors import InputError
 from memaudit.records import Document
 from memaudit.text.containers import ByteStream
+from memaudit.text.fields import TextField, columns_of, names_of, text_of
 from memaudit.text.formats import HubStream, RecordError, Row, json_type, read_rows
 from memaudit.text.specs import CorpusFile, HubDataset, Part, Source, parse_spec
 from memaudit.text.split import BLOCK, Cut
@@ -68,7 +68,7 @@ class Corpus:
         parts: Sequence[Part],
         splits: Mapping[str | None, Cut],
         *,
-        text_field: str,
+        text_field: TextField,
         max_expand: int | None,
         skip_bad: bool,
         links: int = 0,
@@ -82,7 +82,7 @@ class Corpus:
         self.links = links
         """Further names of the same files, which were not read again."""
         self._summary: Summary | None = None
-        self._labels = _LABELS - {text_field}
+        self._labels = _LABELS - set(names_of(text_field))
         self._one_source = sum(len(part.sources) for part in parts) == 1
 
     def __iter__(self) -> Iterator[Document]:
@@ -190,7 +190,7 @@ class Corpus:
 def read_corpus(
     specs: Sequence[str],
     *,
-    text_field: str = "text",
+    text_field: TextField = "text",
     split: Split = "auto",
     max_expand: int | None = None,
     skip_bad: bool = False,
@@ -201,8 +201,9 @@ def read_corpus(
         specs: ``PATH``, ``GLOB``, ``json:PATH``, ``hf:NAME:CONFIG:SPLIT`` or ``DOMAIN=SPEC``; several add up.
             The endings .jsonl .ndjson .json .csv .tsv .parquet hold records, any other file is text; all
             but .parquet may be compressed (.gz .zst .zstd).
-        text_field: Field or column that holds the text of a record. ``id``, ``domain``, ``date`` and
-            ``copies`` are read too where there are any.
+        text_field: Field or column that holds the text of a record, or several, whose texts are one document with
+            line ends between them; a dot reaches into an object. A record must have one of them. ``id``,
+            ``domain``, ``date`` and ``copies`` are read too where there are any.
         split: How a text file is cut: ``file``, ``paragraph``, ``block`` or ``line``; ``auto`` takes
             whole files where a domain has at least 20 of them, and blocks where it has fewer.
         max_expand: Bytes that one compressed file may give; None: 64 MiB, beyond that 200 times its size.
@@ -234,7 +235,7 @@ def read_corpus(
 
 
 def open_rows(
-    source: Source, cut: Cut, *, text_field: str, max_expand: int | None
+    source: Source, cut: Cut, *, text_field: TextField, max_expand: int | None
 ) -> tuple[ByteStream | HubStream, Iterator[Row]]:
     """Open one source; return the stream, which knows the digest when all is read, and its rows.
 
@@ -244,12 +245,12 @@ def open_rows(
         text_field: Field that holds the text; those of the labels (id, domain, date, copies) are read too.
         max_expand: Bytes that a compressed file may give; None: 64 MiB, beyond that 200 times its size.
     """
-    labels = _LABELS - {text_field}
+    columns = columns_of(text_field) | _LABELS
     if isinstance(source, HubDataset):
         hub = HubStream(source.name, source.config, source.split)
-        return hub, hub.rows({text_field, *labels})
+        return hub, hub.rows(columns)
     stream = ByteStream(source.name, max_expand)
-    return stream, read_rows(stream, source.format, cut, text_field, labels)
+    return stream, read_rows(stream, source.format, cut, names_of(text_field)[0], columns)
 
 
 class _Tally:
@@ -324,28 +325,6 @@ def _is_text(source: Source) -> bool:
 def located(name: str, place: str) -> str:
     """Return ``file:place``, or the file alone where it is one document."""
     return f"{name}:{place}" if place else name
-
-
-def text_of(row: Mapping[str, Any] | RecordError | None, field: str) -> str | None:
-    """Return the text of a row, None where there is none but white space; RecordError if it cannot be used."""
-    if row is None:
-        return None
-    if isinstance(row, RecordError):
-        raise row
-    text = row.get(field)
-    if not isinstance(text, str):
-        raise _no_text(row, field)
-    return None if not text or text.isspace() else text
-
-
-def _no_text(row: Mapping[str, Any], field: str) -> RecordError:
-    if field in row:
-        return RecordError(f'"{field}" is {json_type(row[field])}, expected string')
-    names = ", ".join(name[:20] for name in list(row)[:8]) or "none"
-    names += f" and {len(row) - 8} more" if len(row) > 8 else ""
-    suggestion = did_you_mean(field, row)
-    message = f"no field '{field}'; fields: {names}. {suggestion}".rstrip()
-    return RecordError(message, "--text-field names the field that holds the text")
 
 
 def _label(value: Any, field: str) -> str | None:

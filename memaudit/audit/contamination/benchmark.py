@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from memaudit.audit.contamination.layouts import Fields, NamedFields, detect, name_columns, parts_of
+from memaudit.audit.contamination.naming import Draft, item_names, name_records, named_by
 from memaudit.errors import InputError
 from memaudit.text.containers import ByteStream
 from memaudit.text.formats import HubStream, RecordError, Row, read_rows
 from memaudit.text.read import SHOWN_REJECTS, FileDigest
 from memaudit.text.specs import HubDataset, Source, parse_spec
-
-ID_FIELDS = ("id", "task_id", "item_id", "question_id", "qid", "uid", "pairID", "ind")
-"""Fields that may name an item; the first that tells all items apart does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +21,7 @@ class Item:
     """One question, task or text of a benchmark."""
 
     id: str
-    """From the first of `ID_FIELDS` that tells all items apart, or else its number."""
+    """Its name (`memaudit.audit.contamination.naming`), which no other item has; its number where no field names it."""
     number: int
     """Among the records of all files, from 1; empty and rejected ones count, blank lines do not."""
     source: str
@@ -52,8 +50,10 @@ class Benchmark:
     """Part -> fields that it was read from."""
     empty: int
     """Records without text in any part."""
-    empty_ids: frozenset[str] = frozenset()
-    """What those records are called."""
+    meant: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What the field of the ids says -> the records, empty ones too, that it may mean; several where it repeats."""
+    notice: str = ""
+    """Which ids repeat and were qualified; empty where they tell the items apart."""
     rejected: int = 0
     """Records that cannot be used; only where they may be skipped."""
     first_rejected: list[str] = field(default_factory=list)
@@ -64,6 +64,7 @@ def read_benchmark(
     paths: Sequence[str],
     fields: Sequence[str] | None = None,
     *,
+    id_field: str | None = None,
     skip_bad: bool = False,
     max_expand: int | None = None,
 ) -> Benchmark:
@@ -76,14 +77,16 @@ def read_benchmark(
             objects with a ``text``, are joined by line ends. None or empty: detected by the columns, a file at
             a time, with the parts ``question``, ``answer`` (the text of the right choice where there are choices)
             and ``both``, or the names of the texts where nothing is asked.
+        id_field: Field that names the items; a dot reaches into an object. None: the first of `ID_FIELDS` that tells
+            them apart. Items that share a name are told apart by their file, or else by their line.
         skip_bad: Count records that cannot be used instead of raising at the first.
         max_expand: Bytes that one compressed file may give; None: 64 MiB, beyond that 200 times its size.
 
     Raises:
-        InputError: A record cannot be used (``file:line: what``), a layout is not known, two items share an
-            id, a file is missing or named twice, or there is no item at all.
+        InputError: A record cannot be used (``file:line: what``), a layout is not known, an item lacks the field of
+            the ids that was named, a file is missing or named twice, or there is no item at all.
     """
-    reading = _Reading(fields, skip_bad)
+    reading = _Reading(fields, id_field, skip_bad)
     for source in benchmark_sources(paths):
         reading.read(source, max_expand)
     return reading.finished()
@@ -120,16 +123,6 @@ def open_records(source: Source, max_expand: int | None) -> tuple[ByteStream | H
     return stream, _without_blank(rows) if source.format == "text" else rows
 
 
-def item_names(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a record may be called, by the field of `ID_FIELDS` that says so."""
-    found = {name: record[name] for name in ID_FIELDS if name in record}
-    return {
-        name: str(value)
-        for name, value in found.items()
-        if isinstance(value, str | int) and not isinstance(value, bool) and value != ""
-    }
-
-
 def _without_blank(rows: Iterator[Row]) -> Iterator[Row]:
     for place, row in rows:
         blank = isinstance(row, Mapping) and not row["text"].strip()
@@ -139,13 +132,13 @@ def _without_blank(rows: Iterator[Row]) -> Iterator[Row]:
 class _Reading:
     """What was read so far."""
 
-    def __init__(self, fields: Sequence[str] | None, skip_bad: bool) -> None:
+    def __init__(self, fields: Sequence[str] | None, id_field: str | None, skip_bad: bool) -> None:
         self._named = NamedFields(fields) if fields else None
+        self._id_field = id_field
         self._skip_bad = skip_bad
         self._records = 0
-        self._drafts: list[tuple[int, str, dict[str, str], dict[str, str]]] = []
-        """Number, source, parts and candidate ids of every item."""
-        self._empty: list[tuple[int, dict[str, str]]] = []
+        self._drafts: list[Draft] = []
+        """Items, and records without text."""
         self._files: list[FileDigest] = []
         self._found: list[Fields] = []
         self._rejected = 0
@@ -164,18 +157,14 @@ class _Reading:
                     raise row
                 if fields is None:
                     fields = _detected(row, stream.name)
-                self._add(f"{stream.name}:{place}", parts_of(row, fields), item_names(row))
+                parts = parts_of(row, fields)
+                ids = named_by(row, self._id_field) if self._id_field and parts else item_names(row)
+                self._drafts.append(Draft(self._records, stream.name, f"{stream.name}:{place}", parts, ids))
             except RecordError as problem:
                 self._reject(f"{stream.name}:{place}", problem)
         if fields is not None and fields not in self._found:
             self._found.append(fields)
         self._files.append(FileDigest(path=stream.name, sha256=stream.sha256, bytes=stream.bytes))
-
-    def _add(self, source: str, parts: dict[str, str], ids: dict[str, str]) -> None:
-        if parts:
-            self._drafts.append((self._records, source, parts, ids))
-        else:
-            self._empty.append((self._records, ids))
 
     def _reject(self, place: str, problem: RecordError) -> None:
         if not self._skip_bad:
@@ -186,12 +175,14 @@ class _Reading:
 
     def finished(self) -> Benchmark:
         """Return the benchmark once all files were read."""
-        if not self._drafts:
-            counted = [f"{n:,} {what}" for what, n in (("empty", len(self._empty)), ("rejected", self._rejected)) if n]
+        empty = sum(not draft.parts for draft in self._drafts)
+        if empty == len(self._drafts):
+            counted = [f"{n:,} {what}" for what, n in (("empty", empty), ("rejected", self._rejected)) if n]
             counted += [f"first {place}" for place in self._first_rejected[:1]]
             raise InputError(f"no items in {', '.join(file['path'] for file in self._files)}", ", ".join(counted))
-        named_by = self._id_field()
-        items = [Item(ids.get(named_by, str(n)), n, source, parts) for n, source, parts, ids in self._drafts]
+        named = name_records(self._drafts, self._id_field)
+        pairs = zip(named.ids, self._drafts, strict=True)
+        items = [Item(id, draft.number, draft.source, draft.parts) for id, draft in pairs if draft.parts]
         fields: dict[str, list[str]] = {}
         for found in self._found:
             for part, names in found.fields.items():
@@ -201,30 +192,12 @@ class _Reading:
             files=self._files,
             layout=" + ".join(dict.fromkeys(found.layout for found in self._found if found.layout)) or None,
             fields=fields,
-            empty=len(self._empty),
-            empty_ids=frozenset(ids.get(named_by, str(n)) for n, ids in self._empty),
+            empty=empty,
+            meant=named.meant,
+            notice=named.notice,
             rejected=self._rejected,
             first_rejected=self._first_rejected,
         )
-
-    def _id_field(self) -> str:
-        """Return the field that names the items, or an empty string where only their numbers do."""
-        repeated = ""
-        for name in ID_FIELDS:
-            if any(name not in ids for *_, ids in self._drafts):
-                continue
-            places: dict[str, str] = {}
-            for _, source, _, ids in self._drafts:
-                value = ids[name]
-                if value in places:
-                    repeated = repeated or f'{source}: {name} "{value}" also stands at {places[value]}'
-                    break
-                places[value] = source
-            else:
-                return name
-        if repeated:
-            raise InputError(repeated, "items need ids of their own: correct one, or rename the field")
-        return ""
 
 
 def _detected(record: Mapping[str, Any], name: str) -> Fields:

@@ -28,6 +28,7 @@ from memaudit.audit.contamination.scores import compare_scores, read_scores
 from memaudit.baseline import read_baseline
 from memaudit.errors import InputError, one_line
 from memaudit.findings import EXIT_CODES, Control, Decision, ItemPolicy, decide_items, fingerprint
+from memaudit.provenance import provenance_of
 from memaudit.report.wording import counted
 from memaudit.text.scan.patterns import SEED, Patterns
 from memaudit.text.scan.result import Scan
@@ -131,12 +132,12 @@ def conclude(
         "common": [_finding(item, patterns, scan, set(), judgement.redact) for item in common[:SHOWN_COMMON]],
         "common_count": len(common),
         "groups": len({finding["evidence"][0]["source"] for finding in findings}),
-        "scores": _scores(judgement, benchmark, judged, contaminated),
+        "scores": _scores(judgement, benchmark, judged, contaminated, plan["options"]["id_field"]),
         "baseline": _baseline(judgement, findings, accepted),
         "controls": [dataclasses.asdict(control) for control in controls],
-        "limits": _limits(items, plan),
+        "limits": _limits(items, plan) + ([f"{benchmark.notice}."] if benchmark.notice else []),
         "options": plan["options"],
-        "provenance": {name: plan[name] for name in ("identity", "command", "versions")},
+        "provenance": provenance_of(plan),
     }
     return report, [_record(item, patterns) for item in items]
 
@@ -203,7 +204,7 @@ def _everywhere(items: Sequence[JudgedItem], patterns: Patterns, scan: Scan) -> 
 
 
 def _headline(plan: Mapping[str, Any], found: int, new: int, judged: int, documents: int) -> str:
-    where = plan["corpus"]["index"]["path"] if plan["corpus"]["index"] else ", ".join(plan["corpus"]["specs"])
+    where = ", ".join(plan["corpus"]["specs"] or [index["path"] for index in plan["corpus"]["indices"]])
     accepted = f", {found - new:,} of them accepted by the baseline" if found > new else ""
     stand = counted(judged, "item stands", "items stand")
     return f"{found:,} of {stand} in {one_line(where, 80)} ({counted(documents, 'document')}){accepted}"
@@ -226,7 +227,6 @@ def _describe_benchmark(benchmark: Benchmark, items: Sequence[JudgedItem]) -> di
 
 
 def _describe_corpus(plan: Mapping[str, Any], scan: Scan) -> dict[str, Any]:
-    index = plan["corpus"]["index"]
     return {
         "files": sorted(scan.files, key=lambda file: file["path"]),
         "documents": scan.documents,
@@ -235,7 +235,7 @@ def _describe_corpus(plan: Mapping[str, Any], scan: Scan) -> dict[str, Any]:
         "empty": scan.empty,
         "rejected": scan.rejected,
         "first_rejected": scan.first_rejected,
-        "index": index["path"] if index else None,
+        "index": ", ".join(index["path"] for index in plan["corpus"]["indices"]) or None,
     }
 
 
@@ -340,8 +340,9 @@ def _scores(
     benchmark: Benchmark,
     judged: Sequence[JudgedItem],
     contaminated: Sequence[JudgedItem],
+    id_field: str | None,
 ) -> list[dict[str, Any]]:
-    models = [model for path in judgement.scores for model in read_scores(path)]
+    models = [model for path in judgement.scores for model in read_scores(path, id_field)]
     return compare_scores(models, benchmark, {i.item.id for i in judged}, {i.item.id for i in contaminated})
 
 
@@ -378,7 +379,7 @@ def _limits(items: Sequence[JudgedItem], plan: Mapping[str, Any]) -> list[str]:
 def _cut_in_two(items: Sequence[JudgedItem], plan: Mapping[str, Any]) -> list[str]:
     """Say how many items can be missed because text files were not searched whole."""
     split = plan["options"]["split"]
-    if split not in _CUTS or plan["corpus"]["index"]:
+    if split not in _CUTS or plan["corpus"]["indices"]:
         return []
     apart = [[text.strip() for name, text in i.item.parts.items() if name not in (BOTH, ALL)] for i in items]
     count = sum(any(_CUTS[split].search(text) for text in texts) for texts in apart)

@@ -21,6 +21,7 @@ from memaudit.errors import one_line
 from memaudit.findings import Control, Decision, Finding, Policy, decide, fingerprint
 from memaudit.metrics import METRICS, PRIMARY, Metric
 from memaudit.metrics.likelihood import bits_per_byte
+from memaudit.provenance import provenance_of
 from memaudit.records import WindowRecord
 
 Records = Sequence[WindowRecord]
@@ -78,7 +79,7 @@ def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
         "power": _power(train_rate, policy),
         "limits": _limits(plan, records, decision),
         "findings": [dataclasses.asdict(finding) for finding in _findings(records)],
-        "provenance": {name: plan[name] for name in ("identity", "command", "versions")},
+        "provenance": provenance_of(plan),
     }
 
 
