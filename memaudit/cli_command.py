@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand
@@ -15,6 +15,7 @@ from memaudit.cli_shown import IN_CI, say
 if TYPE_CHECKING:
     from memaudit.invocation import Invocation
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 CONFIG = "memaudit.config"
 """Where the context keeps the name of the file of options, if there is one."""
 
@@ -40,8 +41,8 @@ class Command(TyperCommand):
         """Say which options nobody typed, then do it."""
         for line in set_elsewhere(ctx):
             say(line)
-        if ctx.params.get("allow_download"):  # the environment may say so too; nothing that reads this is imported yet
-            os.environ.pop("HF_HUB_OFFLINE", None)
+        if ctx.params.get("allow_download") and ctx.get_parameter_source("allow_download").name != "COMMANDLINE":
+            os.environ.pop("HF_HUB_OFFLINE", None)  # set where it was not typed; nothing that reads it is imported yet
         return super().invoke(ctx)
 
     def unused(self, ctx: Any) -> Collection[str]:  # noqa: ARG002 (what decides it, where it is overridden)
@@ -57,7 +58,8 @@ class Command(TyperCommand):
             if param.param_type_name == "option":
                 param.multiple = True
         given, _, _ = keeping_all.make_parser(ctx).parse_args(args=list(args))
-        for option in self.params:
+        options: list[Any] = list(self.params)
+        for option in options:
             if option.param_type_name != "option" or option.multiple:
                 continue
             first, *others = list(dict.fromkeys(given.get(option.name) or ())) or [None]
@@ -70,7 +72,9 @@ class Command(TyperCommand):
 class App(typer.Typer):
     """An app whose commands are of class `Command`, or of one derived from it."""
 
-    def command(self, name: str | None = None, *, cls: type[TyperCommand] | None = None, **settings: Any) -> Any:
+    def command(
+        self, name: str | None = None, *, cls: type[TyperCommand] | None = None, **settings: Any
+    ) -> Callable[[Function], Function]:
         """Return the decorator that adds a command."""
         return super().command(name, cls=cls or Command, **settings)
 

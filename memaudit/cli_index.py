@@ -112,7 +112,7 @@ def stats(
 
 def trace(
     text: Annotated[str, typer.Argument(metavar="TEXT_OR_FILE", help="A text, a file that holds it, or - for stdin.")],
-    index: Annotated[Path, typer.Option(metavar="DIR", help="Index of the corpus.")],
+    index: Annotated[list[Path], typer.Option(metavar="DIR", help="Index of the corpus; repeat to add up.")],
     min_words: Annotated[int, typer.Option(min=1, help="Fewest words of a span.")] = 8,
     limit: Annotated[int, typer.Option(min=1, help="Most spans to look up, the rarest first.")] = 50,
     shown: Shown = "text",
@@ -133,7 +133,8 @@ def trace(
     from memaudit.text.index.trace import trace
 
     announce_compilation()
-    opened, wanted = CorpusIndex.open(index), _text(text)
+    opened = [CorpusIndex.open(folder) for folder in dict.fromkeys(index)]
+    wanted = _text(text)
     if wanted is text and not any(map(str.isspace, text)):
         say(f"no file is called {one_line(text, 80)}: it is read as a text")
     found = trace(opened, wanted, min_words=min_words, limit=limit)

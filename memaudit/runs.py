@@ -24,12 +24,12 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from memaudit.errors import RunError
-from memaudit.files import compact_json, read_json, strict_json, sync_folder, write_atomic, write_error
+from memaudit.files import LOG, PLAN, compact_json, read_json, strict_json, sync_folder, write_atomic, write_error
 from memaudit.provenance import machine
 from memaudit.records import SHOWN, Shown, WindowRecord
 from memaudit.shapes import REPORT_OF_ANY_KIND, REPORTS, WINDOW_RECORD, misfit
 
-PLAN, LOG, REPORT, TIMES, LOCK = "plan.json", "items.log", "report.json", "times.json", "run.lock"
+REPORT, TIMES, LOCK = "report.json", "times.json", "run.lock"
 PARQUET = "records.parquet"
 ITEMS = "items.jsonl"
 _SHOWN = ("command", "set_elsewhere", "judgement")

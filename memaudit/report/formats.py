@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memaudit.errors import InputError, RunError
+from memaudit.errors import InputError, RunError, one_line
 from memaudit.files import write_atomic
 from memaudit.plugins import Registry, import_object
 from memaudit.records import SHOWN, Shown

@@ -13,6 +13,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 import numpy as np
 
 from memaudit.errors import InputError
+from memaudit.files import made_by_us
 from memaudit.records import Document
 from memaudit.text.containers import ByteStream
 from memaudit.text.fields import TextField, columns_of, names_of, text_of
@@ -222,6 +223,7 @@ def read_corpus(
     if not parts:
         raise InputError("no corpus given", "name a file, a glob or hf:NAME:CONFIG:SPLIT")
     _refuse_twice(parts)
+    _refuse_ours(parts)
     texts: Counter[str | None] = Counter()
     for part in parts:
         texts[part.domain] += sum(map(_is_text, part.sources))
@@ -364,6 +366,19 @@ def _refuse_twice(parts: Sequence[Part]) -> None:
             first = seen.setdefault(Path(str(source)).resolve(), source)
             if first is not source:
                 raise InputError(f"{source}: named twice, first as {first}", "name it once")
+
+
+def _refuse_ours(parts: Sequence[Part]) -> None:
+    """Refuse what memaudit wrote itself: a pattern that also matches the folders of runs would have it audited.
+
+    A half of a benchmark that was split may be named, not matched by chance.
+    """
+    for part in parts:
+        names = [source.name for source in part.sources if isinstance(source, CorpusFile)]
+        for name, what in made_by_us(names):
+            if what.startswith("the run") or not part.spec.endswith(name):
+                hint = f"leave it out of {part.spec}" if not part.spec.endswith(name) else "name the text itself"
+                raise InputError(f"{name}: memaudit wrote it, as a part of {what}", hint)
 
 
 def _refuse_change(old: list[FileDigest], new: list[FileDigest]) -> None:

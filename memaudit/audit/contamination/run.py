@@ -190,7 +190,11 @@ def _listed(given: str | Sequence[str]) -> list[str]:
 
 
 def _read_items(specs: Sequence[str], options: ContaminationOptions) -> Benchmark:
-    told = {"id_field": options.id_field, "skip_bad": options.skip_bad, "max_expand": options.max_expand}
+    told: dict[str, Any] = {
+        "id_field": options.id_field,
+        "skip_bad": options.skip_bad,
+        "max_expand": options.max_expand,
+    }
     return read_benchmark(specs, options.fields or None, **told)
 
 

@@ -77,7 +77,11 @@ def read_sides(benchmark: Sequence[str], heldout: Sequence[str], options: Member
 
 
 def _read(specs: Sequence[str], options: MembershipOptions) -> Side:
-    told = {"id_field": options.id_field, "skip_bad": options.skip_bad, "max_expand": options.max_expand}
+    told: dict[str, Any] = {
+        "id_field": options.id_field,
+        "skip_bad": options.skip_bad,
+        "max_expand": options.max_expand,
+    }
     read = read_benchmark(specs, options.fields or None, **told)
     everything = [Document(item.id, item.whole, item.source) for item in read.items]
     groups = same_words([document.text for document in everything])
