@@ -38,11 +38,17 @@ class Command(TyperCommand):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Say which options nobody typed, then do it."""
+        """Say which options nobody typed, then do it.
+
+        Raises:
+            InputError: Somebody else than who typed the command would let it download.
+        """
+        from memaudit.errors import InputError
+
         for line in set_elsewhere(ctx):
             say(line)
         if ctx.params.get("allow_download") and ctx.get_parameter_source("allow_download").name != "COMMANDLINE":
-            os.environ.pop("HF_HUB_OFFLINE", None)  # set where it was not typed; nothing that reads it is imported yet
+            raise InputError("a download is allowed on the command line alone", "type --allow-download")
         return super().invoke(ctx)
 
     def unused(self, ctx: Any) -> Collection[str]:  # noqa: ARG002 (what decides it, where it is overridden)

@@ -143,7 +143,7 @@ def test_arguments_that_look_like_options_are_shown_as_such() -> None:
     asked = parsed(("contamination",), ["--corpus", "c d.jsonl", "--out", "x", "--guided=-y", "--", "-b.jsonl", "e'f"])
     shown = invocation_of(asked).command
     assert shown == "memaudit contamination --corpus 'c d.jsonl' -- -b.jsonl 'e'\"'\"'f'"
-    assert parsed(("contamination",), shlex.split(shown)[2:]).params["benchmark"] == ["-b.jsonl", "e'f"]
+    assert list(parsed(("contamination",), shlex.split(shown)[2:]).params["benchmark"]) == ["-b.jsonl", "e'f"]
 
 
 @pytest.fixture
@@ -194,6 +194,12 @@ def test_a_typed_value_wins_over_one_of_the_environment(here: Path, monkeypatch:
     assert done.exception is not None
     assert "from the environment" not in done.stdout + done.stderr
     assert json.loads(Path("run/report.json").read_bytes())["policy"]["max_items"] == 0
+
+
+def test_only_who_types_the_command_lets_it_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMAUDIT_SAMPLE_ALLOW_DOWNLOAD", "1")
+    done = CliRunner().invoke(app, ["sample", "nowhere/nothing"])
+    assert "a download is allowed on the command line alone" in str(done.exception)
 
 
 def test_a_variable_that_sets_no_option_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
