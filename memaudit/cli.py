@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import click
 import typer
 
+from memaudit.cli_command import CONFIG, App, Formats, TextFields, as_listed, invocation_of
 from memaudit.cli_compare import compare
 from memaudit.cli_contamination import GateCommand, baseline, contamination, merge
 from memaudit.cli_exploitation import exploitation
@@ -20,12 +18,12 @@ from memaudit.cli_laws import counterfactual, laws
 from memaudit.cli_membership import Reference, ReferenceCorpus, asked_membership
 from memaudit.cli_plant import plant
 from memaudit.cli_shown import Redact, ShowPersonal, say, shown_texts, tell, tell_verdict
-from memaudit.cli_train import MaxExpand, Seed, Split, TextField, train_app
+from memaudit.cli_train import MaxExpand, Seed, Split, train_app
 
 if TYPE_CHECKING:
     from memaudit.audit.extraction.options import AuditOptions
 
-app = typer.Typer(
+app = App(
     name="memaudit",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -44,9 +42,6 @@ Dtype = Annotated[
 ]
 Download = Annotated[
     bool, typer.Option("--allow-download", help="Let a Hugging Face id be downloaded; nothing else is ever fetched.")
-]
-Formats = Annotated[
-    str, typer.Option("--format", metavar="LIST", help="html, junit, sarif, json, md; several with commas.")
 ]
 AuditOut = Annotated[Path | None, typer.Option(metavar="RUN", help="Run directory; by default runs/FAMILY-IDENTITY.")]
 Prefix = Annotated[int, typer.Option(min=0, help="Tokens of a document that the model is given.")]
@@ -68,7 +63,12 @@ TokenWindows = Annotated[
     typer.Option(metavar="PREFIX.npy SUFFIX.npy", help="Windows as token ids of this model, instead of text."),
 ]
 Measures = Annotated[
-    str, typer.Option(metavar="LIST", help="Measure more: surface, coverage, probability, ...; several with commas.")
+    list[str] | None,
+    typer.Option(
+        metavar="LIST",
+        help="Measure more: surface, coverage, probability, ...; several with commas, or repeat.",
+        callback=as_listed,
+    ),
 ]
 Membership = Annotated[
     bool,
@@ -110,8 +110,10 @@ def _root(
     Exit codes: 0 policy met, 1 memorization found, 2 bad input or refused, 3 inconclusive.
     """
     if context.invoked_subcommand:
-        from memaudit.config import load_config
+        from memaudit.config import config_file, load_config
 
+        file = config_file(Path.cwd())
+        context.meta[CONFIG] = file.name if file else ""
         context.default_map = load_config(
             Path.cwd(), known=_options(context, repeatable=False), lists=_options(context)
         )
@@ -119,7 +121,7 @@ def _root(
 
 def _options(context: typer.Context, repeatable: bool = True) -> dict[str, list[str]]:
     """Return the names of the options of every command, or of those alone that may be repeated."""
-    found: dict[str, click.Command] = {}
+    found: dict[str, Any] = {}
     for name, command in context.command.commands.items():  # type: ignore[attr-defined]
         inner = getattr(command, "commands", None)
         found |= {name: command} if inner is None else {f"{name}.{child}": inner[child] for child in inner}
@@ -127,21 +129,6 @@ def _options(context: typer.Context, repeatable: bool = True) -> dict[str, list[
         name: [p.name for p in command.params if not repeatable or getattr(p, "multiple", False)]
         for name, command in found.items()
     }
-
-
-def _names(listed: str) -> list[str]:
-    return [name.strip() for name in listed.split(",")]
-
-
-def _shown_command(arguments: list[str]) -> str:
-    """Return the command that repeats a run, wherever its results go: a report must not depend on its folder."""
-    kept = list(arguments)
-    for place in reversed(range(len(kept))):
-        if kept[place] == "--out":
-            del kept[place : place + 2]
-        elif kept[place].startswith("--out="):
-            del kept[place]
-    return shlex.join(["memaudit", *kept])
 
 
 @app.command()
@@ -219,7 +206,7 @@ def audit(
     fuzzy: Annotated[bool, typer.Option(help="Continue windows that are not verbatim, for fuzzy metrics.")] = True,
     index: AuditIndex = None,
     copies: Annotated[bool, typer.Option(help="Count what is found, and what is said instead, in training.")] = True,
-    measure: Measures = "",
+    measure: Measures = None,
     membership: Membership = False,
     reference: Reference = None,
     reference_corpus: ReferenceCorpus = None,
@@ -228,10 +215,10 @@ def audit(
     top_p: TopP = None,
     allow_overlap: AllowOverlap = False,
     skip_bad: SkipBad = False,
-    formats: Formats = "html",
+    formats: Formats = None,
     redact: Redact = None,
     show_personal: ShowPersonal = False,
-    text_field: TextField = "text",
+    text_field: TextFields = None,
     split: Split = "auto",
     max_expand: MaxExpand = None,
     seed: Seed = 0,
@@ -270,8 +257,8 @@ def audit(
             out=out,
             options=options,
             name=model,
-            command=_shown_command(sys.argv[1:]),
-            formats=_names(formats),
+            invocation=invocation_of(call),
+            formats=call.params["formats"],
             shown=shown_texts(redact, show_personal),
             progress=progress,
         )
@@ -285,7 +272,7 @@ def _audit_options(params: Mapping[str, Any]) -> AuditOptions:
 
     chosen = {field.name: params[field.name] for field in fields(AuditOptions) if field.name in params}
     chosen["membership"] = asked_membership(params)
-    return AuditOptions(**chosen, measures=tuple(_names(params["measure"])) if params["measure"] else ())
+    return AuditOptions(**chosen, measures=tuple(params["measure"]))
 
 
 app.command(cls=GateCommand)(contamination)
@@ -295,8 +282,9 @@ for command in (merge, baseline, compare, trace, plant, laws, counterfactual, ex
 
 @app.command()
 def report(
+    call: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
-    formats: Formats = "html",
+    formats: Formats = None,
     redact: Redact = None,
     show_personal: ShowPersonal = False,
 ) -> None:
@@ -314,7 +302,7 @@ def report(
     from memaudit.runs import read_finished
 
     shown = shown_texts(redact, show_personal)
-    pages = [write(run) for write in writers(_names(formats), shown=shown)]
+    pages = [write(run) for write in writers(call.params["formats"], shown=shown)]
     print_report(disclosed(read_finished(run), shown).report, console())
     for page in pages:
         tell(f"report: {page}")

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperOption
 
 import memaudit.cli_membership as asking
+from memaudit.cli_command import Command, Formats, TextFields, invocation_of
 from memaudit.cli_shown import Redact, ShowPersonal, shown_texts, tell, tell_verdict
-from memaudit.cli_train import MaxExpand, Split, TextField
+from memaudit.cli_train import MaxExpand, Split
 
-if TYPE_CHECKING:
-    pass
-
-Formats = Annotated[
-    str, typer.Option("--format", metavar="LIST", help="html, junit, sarif, json, md; several with commas.")
-]
 Out = Annotated[Path | None, typer.Option(metavar="RUN", help="Run directory; by default runs/contamination-IDENTITY.")]
 
 
@@ -30,10 +25,16 @@ Corpora = Annotated[
     list[str] | None,
     typer.Option(metavar="SPEC", help="Text to search: a path, a quoted glob, hf:NAME:CONFIG:SPLIT; repeat to add up."),
 ]
-Index = Annotated[Path | None, typer.Option(metavar="DIR", help="An index of the text, instead of --corpus.")]
+Index = Annotated[
+    list[Path] | None, typer.Option(metavar="DIR", help="An index of the text, instead of --corpus; repeat to add up.")
+]
 Fields = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME", help="Field of an item to check; repeat. Well-known layouts need none."),
+]
+IdField = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Field that names the items, a.b inside an object; by default id and such."),
 ]
 MaxItems = Annotated[
     int | None, typer.Option(min=0, help="Policy: contaminated items that are tolerated; by default none.")
@@ -56,7 +57,7 @@ Processes = Annotated[int, typer.Option(min=1, help="Files searched at the same 
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Count and list bad records, and go on.")]
 
 
-class GateCommand(TyperCommand):
+class GateCommand(Command):
     """The search: it does not take the files of a corpus for benchmarks because a shell expanded their pattern."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -65,6 +66,10 @@ class GateCommand(TyperCommand):
         _refuse_expanded(args, valued)
         return super().parse_args(ctx, args)
 
+    def unused(self, ctx: Any) -> Collection[str]:
+        """Return what a search has no use for, or else what asking a model has none for."""
+        return asking.FLAGS if ctx.params["model"] is None else asking.SEARCH_FLAGS
+
 
 def contamination(
     call: typer.Context,
@@ -72,6 +77,7 @@ def contamination(
     corpus: Corpora = None,
     index: Index = None,
     field: Fields = None,
+    id_field: IdField = None,
     out: Out = None,
     max_items: MaxItems = None,
     max_rate: MaxRate = None,
@@ -83,8 +89,8 @@ def contamination(
     redact: Redact = None,
     show_personal: ShowPersonal = False,
     skip_bad: SkipBad = False,
-    formats: Formats = "html",
-    text_field: TextField = "text",
+    formats: Formats = None,
+    text_field: TextFields = None,
     split: Split = "auto",
     max_expand: MaxExpand = None,
     model: asking.Model = None,
@@ -132,14 +138,15 @@ def contamination(
     """
     asking.refuse_mixture(call)
     if model is not None:
-        asking.ask_model(call.params)
-    _search(call.params)
+        asking.ask_model(call)
+    _search(call)
 
 
 def merge(
+    call: typer.Context,
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories, each a share of one plan.")],
     out: Annotated[Path, typer.Option(metavar="RUN", help="Run directory for the whole.")],
-    formats: Formats = "html",
+    formats: Formats = None,
 ) -> None:
     """Join contamination runs that each did a share of the files; the result is that of one run over all.
 
@@ -150,7 +157,7 @@ def merge(
     """
     from memaudit.audit.contamination.run import merge
 
-    tell_verdict(merge(runs, out, _names(formats)))
+    tell_verdict(merge(runs, out, call.params["formats"]))
 
 
 def baseline(
@@ -171,15 +178,16 @@ def baseline(
     tell(f"{out}: {counted(count, 'accepted finding')}")
 
 
-def _search(params: Mapping[str, Any]) -> None:
+def _search(call: typer.Context) -> None:
     """Search the corpus, print the outcome, and end with the exit code of the verdict."""
     from memaudit.audit.contamination.evidence import Judgement
     from memaudit.audit.contamination.run import ContaminationOptions, contamination
     from memaudit.report.terminal import announce_compilation, progress_bar
 
     announce_compilation()
+    params = call.params
     shown = shown_texts(params["redact"], params["show_personal"])
-    told = {name: params[name] for name in ("text_field", "split", "skip_bad", "max_expand")}
+    told = {name: params[name] for name in ("text_field", "id_field", "split", "skip_bad", "max_expand")}
     unlimited = params["max_items"] is None and params["max_rate"] is None
     judgement = Judgement(
         max_items=0 if unlimited else params["max_items"],
@@ -195,7 +203,8 @@ def _search(params: Mapping[str, Any]) -> None:
             options=ContaminationOptions(fields=tuple(params["field"] or ()), **told),
             judgement=judgement,
             shard=_share(params["shard"]),
-            formats=_names(params["formats"]),
+            formats=params["formats"],
+            invocation=invocation_of(call, corpus=sorted(params["corpus"] or ())),
             personal=shown.personal,
             progress=progress,
             **{name: params[name] for name in ("index", "out", "clean_split", "processes")},
@@ -232,10 +241,6 @@ def _positional(arguments: Sequence[str], valued: Collection[str]) -> Iterator[t
             behind |= argument == "--corpus"
         elif not argument.startswith("-"):
             yield argument, behind
-
-
-def _names(listed: str) -> list[str]:
-    return [name.strip() for name in listed.split(",")]
 
 
 def _share(given: str) -> tuple[int, int]:

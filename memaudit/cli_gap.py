@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from memaudit.cli_command import Formats, invocation_of
 from memaudit.cli_shown import tell_verdict
 from memaudit.cli_train import Seed
 
@@ -28,12 +29,10 @@ LeastGap = Annotated[
     float, typer.Option(help='Gap that must be detectable before "no evidence" is said, as a share: .15 is 15 points.')
 ]
 Permutations = Annotated[int, typer.Option(min=99, help="Of the items, in the test.")]
-Formats = Annotated[
-    str, typer.Option("--format", metavar="LIST", help="html, md, junit, sarif, json; several with commas.")
-]
 
 
 def gap(
+    call: typer.Context,
     results: Results,
     model: Model,
     control: Controls,
@@ -43,7 +42,7 @@ def gap(
     alpha: Alpha = 0.05,
     least_gap: LeastGap = 0.15,
     permutations: Permutations = 9999,
-    formats: Formats = "html",
+    formats: Formats = None,
     seed: Seed = 0,
 ) -> None:
     """Does a model lose more on items newer than its training data than models that saw neither?
@@ -63,7 +62,8 @@ def gap(
         controls=control,
         cutoff=cutoff,
         out=out,
-        formats=[name.strip() for name in formats.split(",")],
+        formats=call.params["formats"],
+        invocation=invocation_of(call),
         date_field=date_field,
         alpha=alpha,
         least_gap=least_gap,

@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 
 import typer
 
+from memaudit.cli_command import App, TextFields
 from memaudit.cli_shown import say, tell
-from memaudit.cli_train import MaxExpand, Split, TextField
+from memaudit.cli_train import MaxExpand, Split
 
-index_app = typer.Typer(
+index_app = App(
     no_args_is_help=True,
     help="""Index a corpus: suffix arrays that count, find and compare text.
 
@@ -29,6 +30,7 @@ Shown = Annotated[Literal["text", "json"], typer.Option("--format", help="For pe
 
 @index_app.command("build")
 def build(
+    call: typer.Context,
     corpus: Annotated[
         list[str],
         typer.Argument(metavar="SPEC...", help="A path, a glob, json:PATH, hf:NAME:CONFIG:SPLIT, or DOMAIN=SPEC."),
@@ -40,7 +42,7 @@ def build(
     tokenizer: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Model or tokenizer whose tokens are indexed.")
     ] = None,
-    text_field: TextField = "text",
+    text_field: TextFields = None,
     split: Split = "auto",
     max_expand: MaxExpand = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Count and list bad records, and go on.")] = False,
@@ -63,7 +65,7 @@ def build(
         out,
         unit=unit,
         tokenizer=None if tokenizer is None else load_tokenizer(tokenizer),
-        text_field=text_field,
+        text_field=call.params["text_field"],
         split=split,
         max_expand=max_expand,
         skip_bad=skip_bad,
@@ -110,7 +112,7 @@ def stats(
 
 def trace(
     text: Annotated[str, typer.Argument(metavar="TEXT_OR_FILE", help="A text, a file that holds it, or - for stdin.")],
-    index: Annotated[Path, typer.Option(metavar="DIR", help="Index of the corpus.")],
+    index: Annotated[list[Path], typer.Option(metavar="DIR", help="Index of the corpus; repeat to add up.")],
     min_words: Annotated[int, typer.Option(min=1, help="Fewest words of a span.")] = 8,
     limit: Annotated[int, typer.Option(min=1, help="Most spans to look up, the rarest first.")] = 50,
     shown: Shown = "text",
@@ -131,7 +133,8 @@ def trace(
     from memaudit.text.index.trace import trace
 
     announce_compilation()
-    opened, wanted = CorpusIndex.open(index), _text(text)
+    opened = [CorpusIndex.open(folder) for folder in dict.fromkeys(index)]
+    wanted = _text(text)
     if wanted is text and not any(map(str.isspace, text)):
         say(f"no file is called {one_line(text, 80)}: it is read as a text")
     found = trace(opened, wanted, min_words=min_words, limit=limit)

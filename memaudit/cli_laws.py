@@ -7,21 +7,33 @@ from typing import Annotated, Literal
 
 import typer
 
+from memaudit.cli_command import TextFields, as_formats, invocation_of
 from memaudit.cli_shown import say, tell_run
-from memaudit.cli_train import Corpus, Seed, Split, TextField, Threads, VocabSize
+from memaudit.cli_train import Corpus, Seed, Split, Threads, VocabSize
 
-RunOut = Annotated[Path, typer.Option(metavar="DIR", help="Run directory: models, log, report.json, report.html.")]
+RunOut = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Run directory, models in it; by default a new one in runs/.")
+]
 Passages = Annotated[
     list[str] | None,
     typer.Option(metavar="SPEC", help="Text to take passages from; by default that of the Python installation."),
 ]
 Family = Literal["gpt", "rnn", "ngram"]
-SectionFormats = Annotated[str, typer.Option("--format", metavar="LIST", help="html, json; several with commas.")]
+SectionFormats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        metavar="LIST",
+        help="html, json; several with commas, or repeat.",
+        show_default="html",
+        callback=as_formats,
+    ),
+]
 
 
 def laws(
     call: typer.Context,
-    out: RunOut,
+    out: RunOut = None,
     family: Annotated[Family, typer.Option(help="What is trained.")] = "gpt",
     corpus: Passages = None,
     sizes: Annotated[
@@ -36,7 +48,7 @@ def laws(
     epochs: Annotated[
         float | None, typer.Option(min=0.001, help="Passes over the training text; n-grams count it once.")
     ] = None,
-    formats: SectionFormats = "html",
+    formats: SectionFormats = None,
     seed: Seed = 0,
     threads: Threads = None,
 ) -> None:
@@ -55,14 +67,22 @@ def laws(
     flags = {name: call.params[name] for name in ("suffix", "seeds", "per_dose", "background", "epochs", "seed")}
     lists = {name: _numbers(call.params[name], name) for name in ("sizes", "doses", "contexts")}
     options = LawsOptions.for_family(family, **flags, **lists)
-    done = laws(out, corpus or (), options=options, threads=threads, formats=_names(formats), say=say)
+    done = laws(
+        out,
+        corpus or (),
+        options=options,
+        threads=threads,
+        formats=call.params["formats"],
+        say=say,
+        invocation=invocation_of(call),
+    )
     tell_run(done)
 
 
 def counterfactual(
     call: typer.Context,
     corpus: Corpus,
-    out: RunOut,
+    out: RunOut = None,
     family: Annotated[Family, typer.Option(help="What is trained; n-grams take seconds.")] = "ngram",
     models: Annotated[int, typer.Option(min=2, help="Models.")] = 8,
     share: Annotated[float, typer.Option(help="Share of the models that see a document.")] = 0.5,
@@ -72,8 +92,8 @@ def counterfactual(
     ] = None,
     vocab_size: VocabSize = None,
     tokens: Annotated[int | None, typer.Option(min=2, help="Tokens of a document that are scored.")] = None,
-    formats: SectionFormats = "html",
-    text_field: TextField = "text",
+    formats: SectionFormats = None,
+    text_field: TextFields = None,
     split: Split = "auto",
     seed: Seed = 0,
     threads: Threads = None,
@@ -91,12 +111,16 @@ def counterfactual(
 
     names = "models", "share", "size", "epochs", "vocab_size", "tokens", "text_field", "split", "seed"
     options = CounterfactualOptions.for_family(family, **{name: call.params[name] for name in names})
-    done = counterfactual(corpus, out, options=options, threads=threads, formats=_names(formats), say=say)
+    done = counterfactual(
+        corpus,
+        out,
+        options=options,
+        threads=threads,
+        formats=call.params["formats"],
+        say=say,
+        invocation=invocation_of(call),
+    )
     tell_run(done)
-
-
-def _names(listed: str) -> list[str]:
-    return [name.strip() for name in listed.split(",")]
 
 
 def _numbers(listed: str | None, name: str) -> tuple[int, ...] | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from memaudit.cli_command import invocation_of
 from memaudit.cli_shown import tell_verdict
 
 if TYPE_CHECKING:
@@ -149,6 +150,7 @@ SEARCH_FLAGS = {
 """Parameters that concern a search of text."""
 _OPTIONS = (
     *(name for name in FLAGS if name not in _NOT_OPTIONS),
+    "id_field",
     "skip_bad",
     "text_field",
     "split",
@@ -194,13 +196,14 @@ def asked_membership(params: Mapping[str, Any]) -> MembershipOptions | None:
     return MembershipOptions(references=tuple(references), reference_corpus=tuple(corpus), **told)
 
 
-def ask_model(params: Mapping[str, Any]) -> None:
+def ask_model(call: typer.Context) -> None:
     """Ask the model, print the outcome, and end with the exit code of the verdict."""
     from memaudit.audit.membership.run import membership
     from memaudit.models.load import load_model
     from memaudit.report.terminal import announce_compilation, progress_bar
 
     announce_compilation()
+    params = call.params
     load = partial(load_model, **{name: params[name] for name in ("device", "dtype", "allow_download")})
     with progress_bar("pieces of text") as progress:
         done = membership(
@@ -213,7 +216,8 @@ def ask_model(params: Mapping[str, Any]) -> None:
             fields=tuple(params["field"] or ()),
             **{name: params[name] for name in _OPTIONS},
             out=params["out"],
-            formats=[name.strip() for name in params["formats"].split(",")],
+            formats=params["formats"],
+            invocation=invocation_of(call),
             progress=progress,
             load=load,
         )

@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-from memaudit.cli_train import MaxExpand, Seed, Split, TextField
+from memaudit.cli_command import TextFields
+from memaudit.cli_train import MaxExpand, Seed, Split
 
 
 def plant(
+    call: typer.Context,
     background: Annotated[
         list[str],
         typer.Argument(metavar="BACKGROUND...", help="The training corpus: paths, globs, hf:..., or DOMAIN=SPEC."),
@@ -29,7 +31,7 @@ def plant(
     changed: Annotated[int, typer.Option(min=0, help="Words replaced in each fuzzy copy; 0: exact copies alone.")] = 4,
     digits: Annotated[int, typer.Option(min=1, help="Digits of a canary's secret.")] = 6,
     seed: Seed = 0,
-    text_field: TextField = "text",
+    text_field: TextFields = None,
     split: Split = "auto",
     max_expand: MaxExpand = None,
 ) -> None:
@@ -54,7 +56,7 @@ def plant(
         out,
         passages=passages or (),
         options=PlantOptions(_doses(doses), per_dose, canaries, words, changed, digits, seed),
-        text_field=text_field,
+        text_field=call.params["text_field"],
         split=split,
         max_expand=max_expand,
     )

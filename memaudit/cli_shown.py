@@ -11,14 +11,28 @@ if TYPE_CHECKING:
     from memaudit.audit.completed import CompletedRun, JudgedRun
     from memaudit.records import Shown
 
+IN_CI = "memaudit.ci"
+"""Where the context of a command keeps that a continuous integration runs it, if that decided anything."""
 LONGEST = 10_000
 """Characters of a line that is told: a path may have 4,096 bytes."""
+
+
+def in_ci_by_default(context: typer.Context, value: bool | None) -> bool | None:
+    """Return a value that is true where a continuous integration runs the command, unless somebody said otherwise."""
+    if value is not None or not in_ci():
+        return value
+    said = f"from the environment: CI={os.environ['CI']}"
+    context.meta[IN_CI] = f"{said}, so that texts are withheld (--show-text shows them)"
+    return True
+
+
 Redact = Annotated[
     bool | None,
     typer.Option(
         "--redact/--show-text",
         help="Hashes and lengths instead of text in every output; by default where CI is set.",
         show_default=False,
+        callback=in_ci_by_default,
     ),
 ]
 ShowPersonal = Annotated[

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from memaudit.cli_command import App, TextFields
 from memaudit.cli_shown import say, tell
 
 if TYPE_CHECKING:
     from memaudit.training.loop import TrainingReport
 
-train_app = typer.Typer(
+train_app = App(
     no_args_is_help=True,
     help="""Train a language model: n-gram, RNN, GPT or BERT.
 
@@ -29,7 +30,6 @@ Corpus = Annotated[
         metavar="SPEC", help="A path, a glob, json:PATH, hf:NAME:CONFIG:SPLIT, or DOMAIN=SPEC; repeat to add up."
     ),
 ]
-TextField = Annotated[str, typer.Option(help="Field that holds the text of a record.")]
 Split = Annotated[
     Literal["auto", "file", "paragraph", "block", "line"],
     typer.Option(help="What one document of a text file is; auto: blocks of paragraphs unless there are many files."),
@@ -66,6 +66,7 @@ def _order(value: str) -> int | str:
 
 @train_app.command("ngram")
 def train_ngram(
+    call: typer.Context,
     out: Out,
     corpus: Corpus | None = None,
     index: Annotated[
@@ -85,7 +86,7 @@ def train_ngram(
         typer.Option(help="Plain frequencies, or interpolated modified Kneser-Ney, the default of finite orders."),
     ] = None,
     vocab_size: VocabSize = None,
-    text_field: TextField = "text",
+    text_field: TextFields = None,
     split: Split = "file",
     max_expand: MaxExpand = None,
 ) -> None:
@@ -102,7 +103,7 @@ def train_ngram(
     from memaudit.training.train import CorpusOptions, train_ngram
 
     announce_compilation()
-    source = CorpusOptions(corpus or [], unit, vocab_size, text_field, split, max_expand)
+    source = CorpusOptions(corpus or [], unit, vocab_size, call.params["text_field"], split, max_expand)
     if (index is None) == (not corpus):
         raise InputError("an n-gram model counts in one text", "give either --corpus or --index")
     if index is not None and source != CorpusOptions([], "word"):
@@ -134,7 +135,7 @@ def train_rnn(
     optimizer: Optimizer = None,
     seed: Seed = 0,
     threads: Threads = None,
-    text_field: TextField = "text",
+    text_field: TextFields = None,
     split: Split = "file",
     max_expand: MaxExpand = None,
 ) -> None:
@@ -167,7 +168,7 @@ def train_gpt(
     optimizer: Optimizer = None,
     seed: Seed = 0,
     threads: Threads = None,
-    text_field: TextField = "text",
+    text_field: TextFields = None,
     split: Split = "file",
     max_expand: MaxExpand = None,
 ) -> None:
@@ -204,7 +205,7 @@ def train_bert(
     optimizer: Optimizer = None,
     seed: Seed = 0,
     threads: Threads = None,
-    text_field: TextField = "text",
+    text_field: TextFields = None,
     split: Split = "file",
     max_expand: MaxExpand = None,
 ) -> None:

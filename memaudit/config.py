@@ -34,17 +34,22 @@ def load_config(
     Raises:
         InputError: The file is not TOML, or names a command or an option that does not exist.
     """
-    file = folder / "memaudit.toml"
-    if file.is_file():
-        return _checked(_parse(file), known, lists or {}, str(file), "")
-    file = folder / "pyproject.toml"
-    if not file.is_file():
+    file = config_file(folder)
+    if file is None:
         return {}
+    if file.name != "pyproject.toml":
+        return _checked(_parse(file), known, lists or {}, str(file), "")
     tools = _parse(file).get("tool", {})
     table = tools.get("memaudit", {}) if isinstance(tools, dict) else {}
     if not isinstance(table, dict):
         raise InputError(f"{file}: tool.memaudit is not a table", "write [tool.memaudit.audit]")
     return _checked(table, known, lists or {}, f"{file} [tool.memaudit]", "")
+
+
+def config_file(folder: Path) -> Path | None:
+    """Return the file of a folder that may set options: ``memaudit.toml``, or else ``pyproject.toml``."""
+    files = (folder / name for name in ("memaudit.toml", "pyproject.toml"))
+    return next((file for file in files if file.is_file()), None)
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:

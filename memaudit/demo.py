@@ -18,6 +18,7 @@ from memaudit.audit.extraction.options import AuditOptions
 from memaudit.audit.extraction.run import audit
 from memaudit.errors import InputError
 from memaudit.files import write_atomic
+from memaudit.invocation import Invocation, command_line
 from memaudit.provenance import versions
 from memaudit.records import Document
 from memaudit.report.html import write_page
@@ -97,7 +98,7 @@ def run_demo(out: Path, *, seed: int = 0, say: Say = print) -> Demo:
             out=out / "runs" / family.name,
             options=AuditOptions(limit=family.limit, seed=seed, allow_overlap=True),
             name=family.name,
-            command=_command(out, family, seed),
+            invocation=_invocation(out, family, seed),
         )
         say(f"{family.name}: {result.report['headline']}  [{time.monotonic() - started:.0f} s]")
         audits.append(result)
@@ -125,13 +126,11 @@ def _train(family: Family, corpus: Path, folder: Path, seed: int) -> None:
         train_neural(family.name, source, folder, seed=seed, **family.options)
 
 
-def _command(out: Path, family: Family, seed: int) -> str:
-    corpus = out / "corpus"
-    return (
-        f"memaudit audit {out / 'models' / family.name} --train {corpus / 'planted.jsonl'}"
-        f" --heldout {corpus / 'twins.jsonl'} --index {out / 'index'} --limit {family.limit}"
-        f" --seed {seed} --allow-overlap"
-    )
+def _invocation(out: Path, family: Family, seed: int) -> Invocation:
+    flags: list[tuple[str, object]] = [("--train", out / "corpus" / "planted.jsonl")]
+    flags += [("--heldout", out / "corpus" / "twins.jsonl"), ("--index", out / "index"), ("--limit", family.limit)]
+    flags += [("--seed", seed), ("--allow-overlap", True)]
+    return Invocation(command_line(["memaudit", "audit"], [str(out / "models" / family.name)], flags))
 
 
 def build_corpus(folder: Path, seed: int) -> Planting:

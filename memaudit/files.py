@@ -6,11 +6,16 @@ import errno
 import json
 import os
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 from memaudit.errors import RunError
 
+RUN_FILES = PLAN, LOG = "plan.json", "items.log"
+"""What every run directory holds: what is to be done, and what was done."""
+SPLIT = "split.json"
+"""Stands beside the halves of a benchmark that was split, and names them."""
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -65,6 +70,36 @@ def write_atomic(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise write_error(path.name, error) from error
+
+
+def made_by_us(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the files that memaudit itself wrote, and as a part of what: of a run, or of a benchmark that was split.
+
+    A run has a folder of its own, so that whatever lies in there belongs to it.
+    """
+    known: dict[Path, str] = {}
+
+    def whose(folder: Path) -> str:
+        if folder not in known:
+            above = "" if folder == folder.parent else whose(folder.parent)
+            known[folder] = f"the run in {folder}" if all((folder / file).is_file() for file in RUN_FILES) else above
+        return known[folder]
+
+    for name in names:
+        path = Path(name).resolve()
+        if what := whose(path.parent):
+            yield name, what
+        elif (path.parent / SPLIT).is_file() and path.name in _split_files(path.parent / SPLIT):
+            yield name, f"the split in {path.parent}"
+
+
+def _split_files(path: Path) -> list[str]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return []
+    ours = isinstance(found, dict) and found.get("tool") == "memaudit" and isinstance(found.get("files"), list)
+    return found["files"] if ours else []
 
 
 def sync_folder(folder: Path) -> None:

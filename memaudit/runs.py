@@ -24,22 +24,24 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from memaudit.errors import RunError
-from memaudit.files import compact_json, read_json, strict_json, sync_folder, write_atomic, write_error
+from memaudit.files import LOG, PLAN, compact_json, read_json, strict_json, sync_folder, write_atomic, write_error
 from memaudit.inputs import current
 from memaudit.provenance import machine
 from memaudit.records import SHOWN, Shown, WindowRecord
 from memaudit.shapes import REPORT_OF_ANY_KIND, REPORTS, WINDOW_RECORD, misfit
 
-PLAN, LOG, REPORT, TIMES, LOCK = "plan.json", "items.log", "report.json", "times.json", "run.lock"
+REPORT, TIMES, LOCK = "report.json", "times.json", "run.lock"
 PARQUET = "records.parquet"
 ITEMS = "items.jsonl"
-_NOT_IDENTITY = ("identity", "command", "controls", "judgement")
+_SHOWN = ("command", "set_elsewhere", "judgement")
+"""How the run was asked for last, and what its measurements are judged by: a report shows these."""
+_NOT_IDENTITY = ("identity", "controls", *_SHOWN)
 """What is shown, follows from the rest, or only judges what was measured: a new policy needs no new run."""
 Block = TypeVar("Block", bound=Sequence[int])
 
 
 def identity(plan: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of what a plan is about: all of it but ``identity``, ``command``, ``controls``, ``judgement``.
+    """Return the SHA-256 of what a plan is about: all of it but how it was asked for, its controls and policy.
 
     The same flags in another order ask for the same run, controls follow from model and text, and the same
     measurements may be judged by another policy. Of the versions, the digest of the code is left out: a run goes on
@@ -49,6 +51,11 @@ def identity(plan: Mapping[str, Any]) -> str:
     if isinstance(body.get("versions"), Mapping):
         body["versions"] = {name: version for name, version in body["versions"].items() if name != "code"}
     return hashlib.sha256(compact_json(body)).hexdigest()
+
+
+def run_folder(out: str | Path | None, kind: str, plan: Mapping[str, Any]) -> Path:
+    """Return where a run goes: where it was told to, or ``runs/KIND-IDENTITY``: the same command finds it again."""
+    return Path(out) if out else Path("runs") / f"{kind}-{plan['identity'][:12]}"
 
 
 class RunDirectory:
@@ -323,10 +330,11 @@ def _settle_plan(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
         names = sorted(set(_differing(stored, wanted)))[:4] or ["identity"]
         which = ", ".join(f"{name} differs" for name in names)
         raise RunError(f"run belongs to another plan: {which}", f"choose another --out or delete {folder}")
-    if stored.get("judgement") != wanted.get("judgement"):
-        stored = {**stored, "judgement": wanted.get("judgement")}
-        write_atomic(path, strict_json(stored))
-    return stored
+    shown = {name: wanted[name] for name in _SHOWN if name in wanted}
+    settled = {name: value for name, value in stored.items() if name not in _SHOWN} | shown
+    if settled != stored:
+        write_atomic(path, strict_json(settled))
+    return settled
 
 
 def _gives_way(folder: Path, stored: dict[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -164,7 +164,7 @@ REPORTS: Mapping[str, Shape] = {
 
 CONTAMINATION_PLAN: Shape = {
     "benchmark": {"specs": [str], "files": [_FILE]},
-    "corpus": {"specs": [str], "units": [[str, (int,), str]], "index": ({"path": str},)},
+    "corpus": {"specs": [str], "units": [[str, (int,), str]], "indices": [{"path": str}]},
     "options": {"fields": [str]},
     "judgement": _POLICY | {"baseline": (str,), "scores": [str], "redact": bool},
     "command": str,

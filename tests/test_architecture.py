@@ -14,7 +14,7 @@ PACKAGE = Path(memaudit.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 FLOORS = [
-    {"errors", "provenance", "signals"},
+    {"errors", "provenance", "signals", "invocation"},
     {"failures"},
     {"files", "inputs"},
     {"records"},
@@ -32,6 +32,7 @@ FLOORS = [
     {"audit"},
     {"demo"},
     {"cli_shown"},
+    {"cli_command"},
     {"cli_train"},
     {"cli_membership"},
     {"cli_compare", "cli_contamination", "cli_exploitation", "cli_gap", "cli_index", "cli_laws", "cli_plant"},

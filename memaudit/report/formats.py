@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memaudit.errors import InputError, RunError
+from memaudit.errors import InputError, RunError, one_line
 from memaudit.files import write_atomic
 from memaudit.plugins import Registry, import_object
 from memaudit.records import SHOWN, Shown
@@ -32,6 +32,8 @@ FORMATS = Registry(
     },
 )
 
+LONGEST = 1000
+"""Characters of a line that is told."""
 Writer = Callable[[Path], Path]
 """Folder of a finished run -> the file that was written in it."""
 
@@ -120,8 +122,10 @@ def writers(names: Sequence[str], kind: str | None = None, shown: Shown = SHOWN)
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:
-    """Print the report of a run of any kind, the verdict first."""
+    """Print the report of a run of any kind, the verdict first, and last which options nobody typed."""
     _of_kind(PRINTERS, report)(report, console)
+    for told in report["provenance"].get("set_elsewhere", ()):
+        console.print(one_line(told, LONGEST), soft_wrap=True)
 
 
 def _of_kind(renderers: Mapping[str, str], report: Mapping[str, Any]) -> Any:

@@ -32,11 +32,12 @@ def comment(run: FinishedRun) -> bytes:
 
 def _tail(report: Mapping[str, Any]) -> str:
     provenance = report["provenance"]
+    asked = [provenance["command"], *provenance.get("set_elsewhere", ())]
     versions = ", ".join(f"{name} {version}" for name, version in sorted(provenance["versions"].items()))
     return "\n".join(
         [
             *_folded("What this does not show", report["limits"]),
-            *_folded("How to repeat it", [provenance["command"], f"run {provenance['identity']}", versions]),
+            *_folded("How to repeat it", [*asked, f"run {provenance['identity']}", versions]),
             "",
         ]
     )

@@ -15,6 +15,7 @@ from memaudit.files import strict_json, write_atomic
 from memaudit.provenance import versions
 from memaudit.records import Document
 from memaudit.text.canaries import CANARY
+from memaudit.text.fields import TextField
 from memaudit.text.planting import DoseKit, PlantOptions, about_planted, plant_doses
 from memaudit.text.read import Corpus, Split, read_corpus
 
@@ -38,7 +39,7 @@ def plant_corpus(
     *,
     passages: Sequence[str] = (),
     options: PlantOptions | None = None,
-    text_field: str = "text",
+    text_field: TextField = "text",
     split: Split = "auto",
     max_expand: int | None = None,
 ) -> PlantedCorpus:

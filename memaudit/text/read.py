@@ -12,10 +12,11 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 
-from memaudit.config import did_you_mean
 from memaudit.errors import InputError
+from memaudit.files import made_by_us
 from memaudit.records import Document
 from memaudit.text.containers import ByteStream
+from memaudit.text.fields import TextField, columns_of, names_of, text_of
 from memaudit.text.formats import Format, HubStream, json_type, read_rows
 from memaudit.text.rows import RecordError, Row
 from memaudit.text.specs import CorpusFile, HubDataset, Part, Source, contradicted, parse_spec, real_path
@@ -71,7 +72,7 @@ class Corpus:
         parts: Sequence[Part],
         splits: Mapping[str | None, Cut],
         *,
-        text_field: str,
+        text_field: TextField,
         max_expand: int | None,
         skip_bad: bool,
         links: int = 0,
@@ -85,7 +86,7 @@ class Corpus:
         self.links = links
         """Further names of the same files, which were not read again."""
         self._summary: Summary | None = None
-        self._labels = _LABELS - {text_field}
+        self._labels = _LABELS - set(names_of(text_field))
         self._one_source = sum(len(part.sources) for part in parts) == 1
 
     def __iter__(self) -> Iterator[Document]:
@@ -199,7 +200,7 @@ class Corpus:
 def read_corpus(
     specs: Sequence[str],
     *,
-    text_field: str = "text",
+    text_field: TextField = "text",
     split: Split = "auto",
     max_expand: int | None = None,
     skip_bad: bool = False,
@@ -210,8 +211,9 @@ def read_corpus(
         specs: ``PATH``, ``GLOB``, ``-``, ``json:PATH``, ``text:PATH``, ``hf:NAME:CONFIG:SPLIT`` or ``DOMAIN=SPEC``;
             several add up. What a file holds decides how it is read: JSON lines and documents, Parquet, Arrow and
             WET whatever it is called, CSV and TSV by their names, else text; gzip and zstd are unpacked.
-        text_field: Field or column that holds the text of a record. ``id``, ``domain``, ``date`` and
-            ``copies`` are read too where there are any.
+        text_field: Field or column that holds the text of a record, or several, whose texts are one document with
+            line ends between them; a dot reaches into an object. A record must have one of them. ``id``,
+            ``domain``, ``date`` and ``copies`` are read too where there are any.
         split: How a text file is cut: ``file``, ``paragraph``, ``block`` or ``line``; ``auto`` takes
             whole files where a domain has at least 20 of them, and blocks where it has fewer.
         max_expand: Bytes that one compressed file may give; None: 64 MiB, beyond that 200 times its size.
@@ -230,6 +232,7 @@ def read_corpus(
     if not parts:
         raise InputError("no corpus given", "name a file, a glob or hf:NAME:CONFIG:SPLIT")
     _refuse_twice(parts)
+    _refuse_ours(parts)
     texts: Counter[str | None] = Counter()
     for part in parts:
         texts[part.domain] += sum(map(_is_text, part.sources))
@@ -243,7 +246,7 @@ def read_corpus(
 
 
 def open_rows(
-    source: Source, cut: Cut, *, text_field: str, max_expand: int | None
+    source: Source, cut: Cut, *, text_field: TextField, max_expand: int | None
 ) -> tuple[ByteStream | HubStream, Iterator[Row]]:
     """Open one source; return the stream, which knows the digest when all is read, and its rows.
 
@@ -253,12 +256,12 @@ def open_rows(
         text_field: Field that holds the text; those of the labels (id, domain, date, copies) are read too.
         max_expand: Bytes that a compressed file may give; None: 64 MiB, beyond that 200 times its size.
     """
-    labels = _LABELS - {text_field}
+    columns = columns_of(text_field) | _LABELS
     if isinstance(source, HubDataset):
         hub = HubStream(source.name, source.config, source.split)
-        return hub, hub.rows({text_field, *labels})
+        return hub, hub.rows(columns)
     stream = source.open(max_expand)
-    return stream, read_rows(stream, source.format, cut, text_field, labels)
+    return stream, read_rows(stream, source.format, cut, names_of(text_field)[0], columns)
 
 
 class _Tally:
@@ -335,28 +338,6 @@ def located(name: str, place: str) -> str:
     return f"{name}:{place}" if place else name
 
 
-def text_of(row: Mapping[str, Any] | RecordError | None, field: str) -> str | None:
-    """Return the text of a row, None where there is none but white space; RecordError if it cannot be used."""
-    if row is None:
-        return None
-    if isinstance(row, RecordError):
-        raise row
-    text = row.get(field)
-    if not isinstance(text, str):
-        raise _no_text(row, field)
-    return None if not text or text.isspace() else text
-
-
-def _no_text(row: Mapping[str, Any], field: str) -> RecordError:
-    if field in row:
-        return RecordError(f'"{field}" is {json_type(row[field])}, expected string')
-    names = ", ".join(name[:20] for name in list(row)[:8]) or "none"
-    names += f" and {len(row) - 8} more" if len(row) > 8 else ""
-    suggestion = did_you_mean(field, row)
-    message = f"no field '{field}'; fields: {names}. {suggestion}".rstrip()
-    return RecordError(message, "--text-field names the field that holds the text")
-
-
 def _label(value: Any, field: str) -> str | None:
     """Return the value of an optional field as text; null and empty are as if it were absent."""
     if isinstance(value, str):
@@ -394,6 +375,19 @@ def _refuse_twice(parts: Sequence[Part]) -> None:
             first = seen.setdefault(real_path(source), source)
             if first is not source:
                 raise InputError(f"{source}: named twice, first as {first}", "name it once")
+
+
+def _refuse_ours(parts: Sequence[Part]) -> None:
+    """Refuse what memaudit wrote itself: a pattern that also matches the folders of runs would have it audited.
+
+    A half of a benchmark that was split may be named, not matched by chance.
+    """
+    for part in parts:
+        names = [source.name for source in part.sources if isinstance(source, CorpusFile)]
+        for name, what in made_by_us(names):
+            if what.startswith("the run") or not part.spec.endswith(name):
+                hint = f"leave it out of {part.spec}" if not part.spec.endswith(name) else "name the text itself"
+                raise InputError(f"{name}: memaudit wrote it, as a part of {what}", hint)
 
 
 def _refuse_change(old: list[FileDigest], new: list[FileDigest]) -> None:

@@ -15,6 +15,7 @@ from memaudit.files import read_json
 from memaudit.models.infinity import InfinityModel
 from memaudit.models.ngram import NgramModel, Order, Smoothing
 from memaudit.records import TokenIds
+from memaudit.text.fields import TextField
 from memaudit.text.index.corpus_index import CorpusIndex
 from memaudit.text.index.manifest import TOKENIZER
 from memaudit.text.read import Corpus, Split, read_corpus
@@ -42,7 +43,7 @@ class CorpusOptions:
     """Specs, as `memaudit.read_corpus` takes them."""
     unit: Unit = "bpe"
     vocab_size: int | None = None
-    text_field: str = "text"
+    text_field: TextField = "text"
     split: Split = "file"
     """How text files become documents; a whole file by default, so that no seam is learnt as an end."""
     max_expand: int | None = None

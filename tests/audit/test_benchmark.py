@@ -9,7 +9,7 @@ import json
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -196,7 +196,7 @@ def test_empty_parts_are_dropped_and_empty_items_counted(tmp_path):
     ]
     benchmark = read_benchmark([jsonl(tmp_path / "b.jsonl", rows)])
     assert [item.parts for item in benchmark.items] == [{"question": "Why?"}, {"answer": "So."}]
-    assert (benchmark.empty, benchmark.empty_ids) == (1, {"2"})
+    assert (benchmark.empty, [item.id for item in benchmark.items]) == (1, ["1", "3"])
 
 
 def test_numbers_count_records_over_all_files_and_blank_lines_not(tmp_path):
@@ -243,10 +243,57 @@ def test_a_field_that_some_items_lack_names_none(tmp_path):
     assert [item.id for item in read_benchmark([path]).items] == ["1", "2"]
 
 
-def test_ids_that_repeat_are_refused_with_both_places(tmp_path):
-    path = jsonl(tmp_path / "b.jsonl", [{"id": v, "text": "x"} for v in (1, 2, "1")])
-    message = refusal(path)
-    assert f'{path}:3: id "1" also stands at {path}:1' in message
+def test_ids_that_repeat_are_told_apart_by_file_and_then_by_line(tmp_path):
+    one = jsonl(tmp_path / "a.jsonl", [{"id": v, "text": "x"} for v in (0, 1, 7, "7")])
+    other = jsonl(tmp_path / "b.jsonl", [{"id": v, "text": "x"} for v in (0, 1, 2)])
+    benchmark = read_benchmark([one, other])
+    assert [item.id for item in benchmark.items] == [
+        *["a.jsonl#0", "a.jsonl#1", f"{one}:3#7", f"{one}:4#7"],
+        *["b.jsonl#0", "b.jsonl#1", "2"],
+    ]
+    assert benchmark.notice == (
+        f'6 of 7 items share their id with another ("0" stands at {one}:1 and {other}:1) and are named by file and line'
+    )
+    assert benchmark.meant["0"] == ("a.jsonl#0", "b.jsonl#0")
+    assert read_benchmark([jsonl(tmp_path / "c.jsonl", [{"id": 1, "text": "x"}])]).notice == ""
+
+
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    files=st.lists(st.lists(st.sampled_from(["0", "1", "a.jsonl#0", "b.jsonl#1"]), max_size=4), min_size=2, max_size=3)
+)
+def test_no_two_items_have_one_name(tmp_path, files):
+    assume(any(files))
+    folders = [tmp_path / name for name in ("one", "two", "three")]
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+    # two files of one name, and one of another
+    names = [folders[0] / "a.jsonl", folders[1] / "b.jsonl", folders[2] / "a.jsonl"]
+    paths = [jsonl(name, [{"id": v, "text": "x"} for v in ids]) for name, ids in zip(names, files, strict=False) if ids]
+    benchmark = read_benchmark(paths)
+    called = [item.id for item in benchmark.items]
+    assert len(set(called)) == len(called)
+    values = [value for ids in files for value in ids]
+    assert all(value == name or name.endswith(f"#{value}") for value, name in zip(values, called, strict=True))
+    assert bool(benchmark.notice) == (called != values)
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({"text": "y"}, "b.jsonl:2: no field 'meta.key'; fields: text."),
+        ({"text": "y", "meta": {"key": None}}, '"meta.key" is null, expected a text or a whole number'),
+        ({"text": "y", "meta": {"key": " "}}, '"meta.key" is blank, expected'),
+        ({"text": "y", "meta": {"key": 1.5}}, '"meta.key" is a number, expected'),
+    ],
+)
+def test_the_field_of_the_ids_is_what_the_user_says(tmp_path, record, said):
+    first = {"id": "no", "text": "x", "meta": {"key": "q1"}}
+    path = jsonl(tmp_path / "b.jsonl", [first, {"text": "y", "meta": {"key": 2}}])
+    assert [item.id for item in read_benchmark([path], id_field="meta.key").items] == ["q1", "2"]
+    path = jsonl(tmp_path / "b.jsonl", [first, record])
+    assert said in refusal(path, id_field="meta.key")
+    assert read_benchmark([path], id_field="meta.key", skip_bad=True).rejected == 1
 
 
 def test_an_unknown_layout_lists_the_columns(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +133,18 @@ def test_bad_input(corpus: str, tmp_path: Path) -> None:
 
 
 def test_the_command(corpus: str, tmp_path: Path, finished: tuple[Path, dict[str, Any]]) -> None:
-    command = finished[1]["provenance"]["command"].split()
-    assert command[:2] == ["memaudit", "counterfactual"]
-    done = CliRunner().invoke(app, [*command[1:], "--out", str(tmp_path / "run")])
+    asked = finished[1]["options"]
+    assert finished[1]["provenance"]["command"].startswith(
+        f"memaudit.audit.counterfactual.run.counterfactual(['{corpus}'], "
+    )
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in asked.items()]
+    done = CliRunner().invoke(app, ["counterfactual", "--corpus", corpus, *flags, "--out", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("Counterfactual memorization\nModels that saw a document predict ")
-    assert (tmp_path / "run" / "report.json").read_bytes() == (finished[0] / "report.json").read_bytes()
+    report = json.loads((tmp_path / "run" / "report.json").read_bytes())
+    assert report | {"provenance": finished[1]["provenance"]} == finished[1]
+    again = shlex.split(report["provenance"]["command"])
+    assert again[:4] == ["memaudit", "counterfactual", "--corpus", corpus]
 
 
 def test_no_report_quotes_the_text(corpus: str, finished: tuple[Path, dict[str, Any]]) -> None:

@@ -164,13 +164,18 @@ def test_bad_input(corpus: str, tmp_path: Path) -> None:
 
 
 def test_the_command(corpus: str, tmp_path: Path, finished: tuple[Path, dict[str, Any]]) -> None:
-    command = finished[1]["provenance"]["command"].split()
-    assert command[:2] == ["memaudit", "laws"]
-    done = CliRunner().invoke(app, [*command[1:], "--out", str(tmp_path / "run")])
+    command = finished[1]["provenance"]["command"]
+    changed = "family='ngram', sizes=(2, 4, 12), doses=(1, 4, 16), contexts=(4, 8, 16), suffix=12, seeds=2, per_dose=4"
+    assert command == f"memaudit.audit.laws.run.laws(corpus=['{corpus}'], {changed}, background=10)"
+    words = f"--family ngram --corpus {corpus} --sizes 2,4,12 --doses 1,4,16 --contexts 4,8,16 --suffix 12"
+    words = f"laws {words} --seeds 2 --per-dose 4 --background 10 --epochs 6.0"
+    done = CliRunner().invoke(app, [*words.split(), "--out", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("How memorization grows\nModel size: +")
     assert "ngram 12, seed 1:" in done.stderr
-    assert (tmp_path / "run" / "report.json").read_bytes() == (finished[0] / "report.json").read_bytes()
+    report = json.loads((tmp_path / "run" / "report.json").read_bytes())
+    assert report["provenance"]["command"] == f"memaudit {words}"
+    assert report | {"provenance": finished[1]["provenance"]} == finished[1]
     bad = CliRunner().invoke(app, ["laws", "--sizes", "1,b", "--out", str(tmp_path / "other")])
     assert str(bad.exception).startswith("--sizes: not a list of whole numbers: 1,b")
     shown = CliRunner().invoke(app, ["report", str(tmp_path / "run"), "--format", "json"])

@@ -242,10 +242,15 @@ def test_the_command_repeats_what_was_asked(files: tuple[str, str], tmp_path: Pa
         out=tmp_path / "run",
         formats=(),
     )
-    assert run.report["provenance"]["command"].split() == [
-        *["memaudit", "contamination", files[0], "--model", str(tmp_path / "model"), "--heldout", files[1]],
-        *["--reference", "train", "--reference", "train", "--detector", "membership", "--tokens", "8", "--randomised"],
-    ]
+    command = run.report["provenance"]["command"]
+    assert command == (
+        f"memaudit.membership('{files[0]}', '{tmp_path}/model', heldout='{files[1]}', references=['train', 'train'],"
+        " detectors=['membership'], randomised=True, tokens=8)"
+    )
+    import memaudit
+
+    again = eval(command.replace("tokens=8", f"tokens=8, formats=(), out='{tmp_path}/again'"), {"memaudit": memaudit})
+    assert again.report == run.report | {"provenance": again.report["provenance"]}
 
 
 CONTROLS = [Control("holds", True, "")]

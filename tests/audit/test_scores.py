@@ -177,7 +177,7 @@ def test_a_missing_side_is_undefined(dirty, correct, sentence):
 
 def test_items_without_a_score_and_scores_of_unjudged_items_are_counted():
     correct = {"1": True, "2": False, "5": True, "empty": False}
-    benchmark = items(5, empty_ids=frozenset({"empty"}))
+    benchmark = items(5, meant={"empty": ("empty",)})
     (row,) = compare_scores([scored(correct)], benchmark, ["1", "2", "3", "4"], {"2", "3"})
     assert (row["clean"]["n"], row["contaminated"]["n"]) == (1, 1)
     assert (row["items_without_score"], row["scores_not_used"]) == (2, 2)
@@ -187,6 +187,22 @@ def test_a_score_for_an_unknown_item_is_refused_with_its_place():
     with pytest.raises(InputError) as caught:
         compare_scores([scored({"1": True, "q9": True})], items(3), ["1"], set())
     assert str(caught.value) == "s.csv:3: the benchmark has no item \"q9\" (items are called '1' and so on)"
+
+
+def test_scores_by_an_id_that_several_items_have_are_refused_and_others_taken():
+    meant = {"0": ("a.jsonl#0", "b.jsonl#0"), "7": ("a.jsonl#7",)}
+    found = [Item(name, n, f"x:{n}", {"text": "x"}) for n, name in enumerate(["a.jsonl#0", "b.jsonl#0", "a.jsonl#7"])]
+    benchmark = Benchmark(found, [], "texts", {"text": ["text"]}, 0, meant=meant)
+    judged = [item.id for item in found]
+    with pytest.raises(InputError) as caught:
+        compare_scores([scored({"7": True, "0": True})], benchmark, judged, set())
+    assert str(caught.value) == (
+        's.csv:3: 2 items of the benchmark have the id "0" (write which is meant: "a.jsonl#0", "b.jsonl#0" and so on)'
+    )
+    (row,) = compare_scores([scored({"7": True, "b.jsonl#0": False})], benchmark, judged, set())
+    assert (row["clean"]["n"], row["items_without_score"], row["scores_not_used"]) == (2, 1, 0)
+    with pytest.raises(InputError, match=r'a score for "a\.jsonl#7" also stands at'):
+        compare_scores([scored({"7": True, "a.jsonl#7": False})], benchmark, judged, set())
 
 
 def test_where_records_were_rejected_it_may_be_theirs():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from memaudit.audit.contamination.layouts import ALL, BOTH, Fields, NamedFields, detect, name_columns, parts_of
+from memaudit.audit.contamination.naming import Draft, item_names, name_records, named_by
 from memaudit.errors import InputError
 from memaudit.text.containers import ByteStream
 from memaudit.text.formats import HubStream, read_rows
@@ -15,16 +16,13 @@ from memaudit.text.read import SHOWN_REJECTS, FileDigest
 from memaudit.text.rows import RecordError, Row
 from memaudit.text.specs import HubDataset, Source, parse_spec, real_path
 
-ID_FIELDS = ("id", "task_id", "item_id", "question_id", "qid", "uid", "pairID", "ind")
-"""Fields that may name an item; the first that tells all items apart does."""
-
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """One question, task or text of a benchmark."""
 
     id: str
-    """From the first of `ID_FIELDS` that tells all items apart, or else its number."""
+    """Its name (`memaudit.audit.contamination.naming`), which no other item has; its number where no field names it."""
     number: int
     """Among the records of all files, from 1; empty and rejected ones count, blank lines do not."""
     source: str
@@ -60,8 +58,10 @@ class Benchmark:
     """Part -> fields that it was read from."""
     empty: int
     """Records without text in any part."""
-    empty_ids: frozenset[str] = frozenset()
-    """What those records are called."""
+    meant: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What the field of the ids says -> the records, empty ones too, that it may mean; several where it repeats."""
+    notice: str = ""
+    """Which ids repeat and were qualified; empty where they tell the items apart."""
     rejected: int = 0
     """Records that cannot be used; only where they may be skipped."""
     first_rejected: list[str] = field(default_factory=list)
@@ -72,6 +72,7 @@ def read_benchmark(
     paths: Sequence[str],
     fields: Sequence[str] | None = None,
     *,
+    id_field: str | None = None,
     skip_bad: bool = False,
     max_expand: int | None = None,
 ) -> Benchmark:
@@ -84,14 +85,16 @@ def read_benchmark(
             objects with a ``text``, are joined by line ends. None or empty: detected by the columns, a file at
             a time, with the parts ``question``, ``answer`` (the text of the right choice where there are choices)
             and ``both``, or the names of the texts where nothing is asked.
+        id_field: Field that names the items; a dot reaches into an object. None: the first of `ID_FIELDS` that tells
+            them apart. Items that share a name are told apart by their file, or else by their line.
         skip_bad: Count records that cannot be used instead of raising at the first.
         max_expand: Bytes that one compressed file may give; None: 64 MiB, beyond that 200 times its size.
 
     Raises:
-        InputError: A record cannot be used (``file:line: what``), a layout is not known, two items share an
-            id, a file is missing or named twice, or there is no item at all.
+        InputError: A record cannot be used (``file:line: what``), a layout is not known, an item lacks the field of
+            the ids that was named, a file is missing or named twice, or there is no item at all.
     """
-    reading = _Reading(fields, skip_bad)
+    reading = _Reading(fields, id_field, skip_bad)
     for source in benchmark_sources(paths):
         reading.read(source, max_expand)
     return reading.finished()
@@ -128,16 +131,6 @@ def open_records(source: Source, max_expand: int | None) -> tuple[ByteStream | H
     return stream, _without_blank(rows) if source.format == "text" else rows
 
 
-def item_names(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a record may be called, by the field of `ID_FIELDS` that says so."""
-    found = {name: record[name] for name in ID_FIELDS if name in record}
-    return {
-        name: str(value)
-        for name, value in found.items()
-        if isinstance(value, str | int) and not isinstance(value, bool) and value != ""
-    }
-
-
 def _without_blank(rows: Iterator[Row]) -> Iterator[Row]:
     for place, row in rows:
         blank = isinstance(row, Mapping) and not row["text"].strip()
@@ -147,15 +140,15 @@ def _without_blank(rows: Iterator[Row]) -> Iterator[Row]:
 class _Reading:
     """What was read so far."""
 
-    def __init__(self, fields: Sequence[str] | None, skip_bad: bool) -> None:
+    def __init__(self, fields: Sequence[str] | None, id_field: str | None, skip_bad: bool) -> None:
         self._named = NamedFields(fields) if fields else None
+        self._id_field = id_field
         self._skip_bad = skip_bad
         self._records = 0
-        self._drafts: list[tuple[int, str, dict[str, str], dict[str, str]]] = []
-        """Number, source, parts and candidate ids of every item."""
+        self._drafts: list[Draft] = []
+        """Items, and records without text."""
         self._choices: set[int] = set()
         """Numbers of the items whose answer is one of several."""
-        self._empty: list[tuple[int, dict[str, str]]] = []
         self._files: list[FileDigest] = []
         self._found: list[Fields] = []
         self._rejected = 0
@@ -174,7 +167,9 @@ class _Reading:
                     raise row
                 if fields is None:
                     fields = _detected(row, stream.name)
-                self._add(f"{stream.name}:{place}", parts_of(row, fields), item_names(row))
+                parts = parts_of(row, fields)
+                ids = named_by(row, self._id_field) if self._id_field and parts else item_names(row)
+                self._drafts.append(Draft(self._records, stream.name, f"{stream.name}:{place}", parts, ids))
                 if fields.offers_choice:
                     self._choices.add(self._records)
             except RecordError as problem:
@@ -182,12 +177,6 @@ class _Reading:
         if fields is not None and fields not in self._found:
             self._found.append(fields)
         self._files.append(FileDigest(path=stream.name, sha256=stream.sha256, bytes=stream.bytes))
-
-    def _add(self, source: str, parts: dict[str, str], ids: dict[str, str]) -> None:
-        if parts:
-            self._drafts.append((self._records, source, parts, ids))
-        else:
-            self._empty.append((self._records, ids))
 
     def _reject(self, place: str, problem: RecordError) -> None:
         if not self._skip_bad:
@@ -198,14 +187,16 @@ class _Reading:
 
     def finished(self) -> Benchmark:
         """Return the benchmark once all files were read."""
-        if not self._drafts:
-            counted = [f"{n:,} {what}" for what, n in (("empty", len(self._empty)), ("rejected", self._rejected)) if n]
+        empty = sum(not draft.parts for draft in self._drafts)
+        if empty == len(self._drafts):
+            counted = [f"{n:,} {what}" for what, n in (("empty", empty), ("rejected", self._rejected)) if n]
             counted += [f"first {place}" for place in self._first_rejected[:1]]
             raise InputError(f"no items in {', '.join(file['path'] for file in self._files)}", ", ".join(counted))
-        named_by = self._id_field()
+        named = name_records(self._drafts, self._id_field)
         items = [
-            Item(ids.get(named_by, str(n)), n, source, parts, n in self._choices)
-            for n, source, parts, ids in self._drafts
+            Item(id, draft.number, draft.source, draft.parts, draft.number in self._choices)
+            for id, draft in zip(named.ids, self._drafts, strict=True)
+            if draft.parts
         ]
         fields: dict[str, list[str]] = {}
         for found in self._found:
@@ -216,30 +207,12 @@ class _Reading:
             files=self._files,
             layout=" + ".join(dict.fromkeys(found.layout for found in self._found if found.layout)) or None,
             fields=fields,
-            empty=len(self._empty),
-            empty_ids=frozenset(ids.get(named_by, str(n)) for n, ids in self._empty),
+            empty=empty,
+            meant=named.meant,
+            notice=named.notice,
             rejected=self._rejected,
             first_rejected=self._first_rejected,
         )
-
-    def _id_field(self) -> str:
-        """Return the field that names the items, or an empty string where only their numbers do."""
-        repeated = ""
-        for name in ID_FIELDS:
-            if any(name not in ids for *_, ids in self._drafts):
-                continue
-            places: dict[str, str] = {}
-            for _, source, _, ids in self._drafts:
-                value = ids[name]
-                if value in places:
-                    repeated = repeated or f'{source}: {name} "{value}" also stands at {places[value]}'
-                    break
-                places[value] = source
-            else:
-                return name
-        if repeated:
-            raise InputError(repeated, "items need ids of their own: correct one, or rename the field")
-        return ""
 
 
 def _detected(record: Mapping[str, Any], name: str) -> Fields:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from memaudit.audit.contamination.benchmark import benchmark_sources, open_records
 from memaudit.errors import InputError, RunError
-from memaudit.files import write_atomic
+from memaudit.files import SPLIT, strict_json, write_atomic
 from memaudit.text.containers import COMPRESSED, split_lines
 from memaudit.text.formats import json_elements
 from memaudit.text.read import FileDigest
@@ -56,7 +56,8 @@ def write_clean_split(
     Lines of JSON or text and records of CSV and TSV keep their bytes (both files get the header), elements of a
     JSON document theirs, Parquet and Arrow files their schema. What was compressed is written plainly; blank lines
     are no records. One file gives ``clean.jsonl`` and ``contaminated.jsonl``, each of several files
-    ``clean-NAME.jsonl`` and ``contaminated-NAME.jsonl``.
+    ``clean-NAME.jsonl`` and ``contaminated-NAME.jsonl``. Beside them ``split.json`` names them: a pattern of a corpus
+    that matches them by chance is refused.
 
     Args:
         paths: What `read_benchmark` was given.
@@ -211,5 +212,7 @@ def _write(folder: Path, files: Sequence[tuple[Path, bytes]]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"cannot create {folder}: {error.strerror}", "choose another folder") from error
+    names = sorted(path.name for path, _ in files)
+    write_atomic(folder / SPLIT, strict_json({"tool": "memaudit", "kind": "split", "files": names}))
     for path, data in files:
         write_atomic(path, data)

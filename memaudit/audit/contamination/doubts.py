@@ -116,7 +116,7 @@ def limits_of(items: Sequence[JudgedItem], plan: Mapping[str, Any]) -> list[str]
 def _cut_in_two(items: Sequence[JudgedItem], plan: Mapping[str, Any]) -> list[str]:
     """Say how many items can be missed because text files were not searched whole."""
     split = plan["options"]["split"]
-    if split not in _CUTS or plan["corpus"]["index"]:
+    if split not in _CUTS or plan["corpus"]["indices"]:
         return []
     apart = [[text.strip() for name, text in i.item.parts.items() if name not in (BOTH, ALL)] for i in items]
     count = sum(any(_CUTS[split].search(text) for text in texts) for texts in apart)

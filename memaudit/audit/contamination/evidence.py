@@ -21,6 +21,7 @@ from memaudit.audit.contamination.scores import compare_scores, read_scores
 from memaudit.baseline import read_baseline
 from memaudit.errors import InputError, one_line
 from memaudit.findings import ItemPolicy, decide_items, fingerprint
+from memaudit.provenance import provenance_of
 from memaudit.report.wording import counted
 from memaudit.text.scan.matching import AMPLE_COVERAGE, MIN_SIMILARITY, Match
 from memaudit.text.scan.patterns import SEED, Patterns
@@ -124,12 +125,12 @@ def conclude(
         "spared": [_spared(item, patterns, scan) for item in spared[:SHOWN_SPARED]],
         "spared_count": len(spared),
         "groups": len({finding["evidence"][0]["source"] for finding in findings}),
-        "scores": _scores(judgement, benchmark, judged, contaminated),
+        "scores": _scores(judgement, benchmark, judged, contaminated, plan["options"]["id_field"]),
         "baseline": _baseline(judgement, findings, accepted),
         "controls": [dataclasses.asdict(control) for control in controls],
-        "limits": limits_of(items, plan),
+        "limits": limits_of(items, plan) + ([f"{benchmark.notice}."] if benchmark.notice else []),
         "options": plan["options"],
-        "provenance": {name: plan[name] for name in ("identity", "command", "versions")},
+        "provenance": provenance_of(plan),
     }
     return report, [_record(item, patterns, scan) for item in items]
 
@@ -140,7 +141,7 @@ def _places(rejected: Sequence[str]) -> list[str]:
 
 
 def _headline(plan: Mapping[str, Any], found: int, new: int, judged: int, documents: int) -> str:
-    where = plan["corpus"]["index"]["path"] if plan["corpus"]["index"] else ", ".join(plan["corpus"]["specs"])
+    where = ", ".join(plan["corpus"]["specs"] or [index["path"] for index in plan["corpus"]["indices"]])
     accepted = f", {found - new:,} of them accepted by the baseline" if found > new else ""
     stand = counted(judged, "item stands", "items stand")
     return f"{found:,} of {stand} in {one_line(where, 80)} ({counted(documents, 'document')}){accepted}"
@@ -162,7 +163,6 @@ def _describe_benchmark(benchmark: Benchmark, items: Sequence[JudgedItem]) -> di
 
 
 def _describe_corpus(plan: Mapping[str, Any], scan: Scan) -> dict[str, Any]:
-    index = plan["corpus"]["index"]
     return {
         "files": sorted(scan.files, key=lambda file: file["path"]),
         "documents": scan.documents,
@@ -171,7 +171,7 @@ def _describe_corpus(plan: Mapping[str, Any], scan: Scan) -> dict[str, Any]:
         "empty": scan.empty,
         "rejected": scan.rejected,
         "first_rejected": scan.first_rejected,
-        "index": index["path"] if index else None,
+        "index": ", ".join(index["path"] for index in plan["corpus"]["indices"]) or None,
     }
 
 
@@ -300,8 +300,9 @@ def _scores(
     benchmark: Benchmark,
     judged: Sequence[JudgedItem],
     contaminated: Sequence[JudgedItem],
+    id_field: str | None,
 ) -> list[dict[str, Any]]:
-    models = [model for path in judgement.scores for model in read_scores(path)]
+    models = [model for path in judgement.scores for model in read_scores(path, id_field)]
     return compare_scores(models, benchmark, {i.item.id for i in judged}, {i.item.id for i in contaminated})
 
 

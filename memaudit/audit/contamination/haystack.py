@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from memaudit.errors import InputError
 from memaudit.inputs import Stamp, changed, current, digest_of, stamp_of
+from memaudit.text.fields import TextField
 from memaudit.text.index.corpus_index import CorpusIndex
 from memaudit.text.read import EMPTY_FILE, Corpus, FileDigest, Split, Summary, read_corpus
 from memaudit.text.scan.patterns import Patterns
@@ -24,7 +25,7 @@ from memaudit.text.split import Cut
 class CorpusOptions:
     """How the records of a corpus are read."""
 
-    text_field: str = "text"
+    text_field: TextField = "text"
     split: Split = "auto"
     skip_bad: bool = False
     max_expand: int | None = None
@@ -57,17 +58,22 @@ class Haystack(Protocol):
         ...
 
 
-def open_haystack(corpus: Sequence[str], index: str | Path | None, options: CorpusOptions) -> Haystack:
+def open_haystack(corpus: Sequence[str], indices: Sequence[str | Path], options: CorpusOptions) -> Haystack:
     """Look every name up; nothing is read yet.
+
+    Args:
+        corpus: Specs of the files to stream; or else
+        indices: Folders of indices of words, which add up.
+        options: How records are read.
 
     Raises:
         InputError: Neither corpus nor index was given, or both, or one that is not there.
     """
-    if bool(corpus) == (index is not None):
+    if bool(corpus) == bool(indices):
         problem = "both --corpus and --index were given" if corpus else "nothing to search"
         raise InputError(problem, "name a corpus to stream with --corpus, or an index of one with --index")
-    if index is not None:
-        return IndexHaystack(Path(index))
+    if indices:
+        return IndexHaystack([Path(index) for index in indices])
     return FileHaystack(corpus, options)
 
 
@@ -95,7 +101,7 @@ class FileHaystack:
         Also what a file is read as, where its name stands for another format.
         """
         units = [[str(file.source), file.stamp and file.stamp.size, file.spec] for file in self._files]
-        about = {"specs": self._specs, "units": units, "index": None}
+        about = {"specs": self._specs, "units": units, "indices": []}
         return about | ({"read_as": self._read_as} if self._read_as else {})
 
     def files(self) -> list[str]:
@@ -133,49 +139,97 @@ class FileHaystack:
 
 
 class IndexHaystack:
-    """The shards of an index."""
+    """The shards of one index or several, in the order of their folders' names."""
 
-    def __init__(self, folder: Path) -> None:
-        self._index = CorpusIndex.open(folder)
-        if self._index.unit != "word":
-            hint = "build one with --unit word, or stream the corpus with --corpus"
-            raise InputError(f"{folder}: an index of {self._index.unit}s", hint)
-        self._folder = folder
-        self.units = [f"{folder}#{number}" for number in range(len(self._index.shards))]
+    def __init__(self, folders: Sequence[Path]) -> None:
+        each = {folder.resolve(): folder for folder in folders}
+        self._indices = {folder: _index_of_words(folder) for folder in sorted(each.values())}
+        _refuse_twice(self._indices)
+        self._shards = [(folder, n) for folder, index in self._indices.items() for n in range(len(index.shards))]
+        self.units = [f"{folder}#{number}" for folder, number in self._shards]
 
     def describe(self) -> dict[str, Any]:
-        """Return the folder, and the digest of the index."""
-        units = [[name, None, str(self._folder)] for name in self.units]
-        return {"specs": [], "units": units, "index": {"path": str(self._folder), "sha256": self._index.sha256}}
+        """Return the folders, and the digest of each index."""
+        units = [[name, None, str(folder)] for name, (folder, _) in zip(self.units, self._shards, strict=True)]
+        indices = [{"path": str(folder), "sha256": index.sha256} for folder, index in self._indices.items()]
+        return {"specs": [], "units": units, "indices": indices}
 
     def files(self) -> list[str]:
         """Return the files that were indexed, wherever they still lie."""
-        return [file["path"] for file in self._index.manifest["corpus"]["files"]]
+        return [file["path"] for index in self._indices.values() for file in index.manifest["corpus"]["files"]]
 
     def scan(self, unit: int, patterns: Patterns) -> Scan:
         """Go over the words of one shard, once its files are known to be what was written."""
-        self._index.verify(unit)
-        blocks = self._index.word_hashes([unit])
+        folder, number = self._shards[unit]
+        index = self._indices[folder]
+        index.verify(number)
+        blocks = index.word_hashes([number])
         scans = [scan_words(b.hashes, b.offsets, patterns, b.text_of, b.source_of) for b in blocks]
         scan = Scan.joined(scans, patterns)
-        return self._with_reading(scan) if unit == 0 else scan
+        return scan if number else _with_reading(scan, index.manifest["corpus"])
 
     def sha256(self, unit: int) -> str | None:
         """Return nothing: the digest of the whole index stands in the plan."""
 
     def note(self, unit: int, read: Sequence[FileDigest]) -> None:
-        """Do nothing: the files of the index are among the inputs since it was opened."""
+        """Do nothing: the files of the indices are among the inputs since they were opened."""
 
-    def _with_reading(self, scan: Scan) -> Scan:
-        """Add what was counted when the corpus was indexed: a record skipped then is not searched now."""
-        read: Summary = self._index.manifest["corpus"]
-        return dataclasses.replace(
-            scan,
-            files=sorted(read["files"], key=lambda file: file["path"]),
-            empty=read["empty"],
-            rejected=read.get("rejected", 0),
-            first_rejected=read.get("first_rejected", []),
-        )
+
+def _index_of_words(folder: Path) -> CorpusIndex:
+    index = CorpusIndex.open(folder)
+    if index.unit != "word":
+        hint = "build one with --unit word, or stream the corpus with --corpus"
+        raise InputError(f"{folder}: an index of {index.unit}s", hint)
+    return index
+
+
+def _refuse_twice(indices: Mapping[Path, CorpusIndex]) -> None:
+    """Refuse indices of one file: its documents would count twice."""
+    seen: dict[tuple[str, str], Path] = {}
+    for folder, index in indices.items():
+        for file in index.manifest["corpus"]["files"]:
+            first = seen.setdefault((file["path"], file["sha256"]), folder)
+            if first != folder:
+                raise InputError(f"{folder}: an index of {file['path']}, as {first} is", "give one of them")
+
+
+def refuse_itself(haystack: Haystack, benchmark: Sequence[Source]) -> None:
+    """Refuse to search the benchmark for itself: every item would be found, whatever the model has read.
+
+    Args:
+        haystack: What is searched.
+        benchmark: The files of the items.
+
+    Raises:
+        InputError: One of them is searched too, under whatever name.
+    """
+    ours = {_identity(str(source)): str(source) for source in benchmark}
+    for name in [*haystack.files(), *haystack.units]:
+        if _identity(name) in ours:
+            raise InputError(
+                f"{name}: is the benchmark itself, every item of which would be found there",
+                "leave it out of what is searched; if a model was trained on it, no search is needed",
+            )
+
+
+def _identity(name: str) -> tuple[int, int] | str:
+    """Return what is the same for all names of one file."""
+    try:
+        found = Path(name).stat()
+    except OSError:  # a data set of the hub, or a file of an index that is gone
+        return name
+    return found.st_dev, found.st_ino
+
+
+def _with_reading(scan: Scan, read: Summary) -> Scan:
+    """Add what was counted when the corpus was indexed: a record skipped then is not searched now."""
+    return dataclasses.replace(
+        scan,
+        files=sorted(read["files"], key=lambda file: file["path"]),
+        empty=read["empty"],
+        rejected=read.get("rejected", 0),
+        first_rejected=read.get("first_rejected", []),
+    )
 
 
 def refuse_nothing(corpus: Mapping[str, Any], documents: Sequence[int]) -> None:

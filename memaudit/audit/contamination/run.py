@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shlex
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +17,10 @@ from time import perf_counter
 from typing import Any
 
 from memaudit.audit.completed import JudgedRun
-from memaudit.audit.contamination.benchmark import Benchmark, read_benchmark
+from memaudit.audit.contamination.benchmark import Benchmark, benchmark_sources, read_benchmark
 from memaudit.audit.contamination.clean_split import split_targets, write_clean_split
 from memaudit.audit.contamination.evidence import ItemRecord, Judgement, conclude
-from memaudit.audit.contamination.haystack import CorpusOptions, Haystack, open_haystack, refuse_nothing
+from memaudit.audit.contamination.haystack import CorpusOptions, Haystack, open_haystack, refuse_itself, refuse_nothing
 from memaudit.audit.contamination.judgement import needles_of
 from memaudit.audit.contamination.scan_log import check_scans, common_plan, refuse_change
 from memaudit.audit.contamination.scores import read_scores
@@ -30,18 +29,16 @@ from memaudit.baseline import read_baseline
 from memaudit.errors import InputError, RunError
 from memaudit.files import compact_json, strict_json, write_atomic
 from memaudit.inputs import reads_files
+from memaudit.invocation import Invocation, python_call
 from memaudit.provenance import versions
 from memaudit.records import Shown
 from memaudit.report.contamination_page import render_run
 from memaudit.report.formats import writers
 from memaudit.report.page import framed
-from memaudit.runs import ITEMS, RunDirectory, identity, read_items
+from memaudit.runs import ITEMS, RunDirectory, identity, read_items, run_folder
 from memaudit.text.index.units import unit_of
 from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
 from memaudit.text.scan.result import Scan
-
-RUNS = Path("runs")
-"""Where a run goes that was given no folder: ``runs/contamination-IDENTITY``."""
 
 Progress = Callable[[int, int], None]
 """Called with (files done, files in all)."""
@@ -53,6 +50,8 @@ class ContaminationOptions(CorpusOptions):
 
     fields: tuple[str, ...] = ()
     """Fields of an item to check; empty: those of its layout, where that is well known."""
+    id_field: str | None = None
+    """Field that names the items; None: the first well-known one that tells them apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ def contamination(
     benchmark: str | Sequence[str],
     corpus: str | Sequence[str] = (),
     *,
-    index: str | Path | None = None,
+    index: str | Path | Sequence[str | Path] | None = None,
     out: str | Path | None = None,
     options: ContaminationOptions | None = None,
     judgement: Judgement | None = None,
@@ -82,6 +81,7 @@ def contamination(
     formats: Sequence[str] = ("html",),
     personal: bool = False,
     progress: Progress | None = None,
+    invocation: Invocation | None = None,
     **fields: Any,
 ) -> Contamination:
     """Search a corpus for the items of a benchmark.
@@ -89,7 +89,7 @@ def contamination(
     Args:
         benchmark: Files of items.
         corpus: Specs of the corpus to stream; or else
-        index: Folder of an index of it.
+        index: Folder of an index of it, or of several, which add up.
         out: Run directory; the same call resumes what stands in it. By default ``runs/contamination-IDENTITY``.
         options: What to search for.
         judgement: The policy, the baseline, the scores: what the findings are judged by.
@@ -99,6 +99,7 @@ def contamination(
         formats: What to write beside report.json and items.jsonl.
         personal: Whether addresses, telephone numbers and keys stay legible in excerpts.
         progress: Told after every file.
+        invocation: What repeats the run; by default this call.
         **fields: Single options by name (``skip_bad=True``), over those in ``options``.
 
     Returns:
@@ -107,17 +108,20 @@ def contamination(
     Raises:
         MemauditError: Bad input, or a run directory that cannot be used.
     """
+    corpus = sorted(_listed(corpus))  # the same command, in whatever order it was typed
+    asked = invocation or python_call("memaudit.contamination", contamination, locals())
     chosen = dataclasses.replace(options or ContaminationOptions(), **fields)
     judged = judgement or Judgement()
     shown = Shown(not judged.redact, personal)
     chosen_writers = writers(formats, shown=shown)
-    _read_judgement(judged)
-    haystack = open_haystack(_listed(corpus), index, chosen)
+    _read_judgement(judged, chosen)
+    haystack = open_haystack(corpus, [index] if isinstance(index, str | Path) else index or (), chosen)
+    refuse_itself(haystack, benchmark_sources(_listed(benchmark)))
     if clean_split is not None:
         split_targets(_listed(benchmark), Path(clean_split), _read_beside(haystack, judged))
     items = _read_items(_listed(benchmark), chosen)
-    plan = _plan(items, _listed(benchmark), haystack, chosen, judged)
-    folder = Path(out) if out else RUNS / f"contamination-{plan['identity'][:12]}"
+    plan = _plan(items, _listed(benchmark), haystack, chosen, judged, asked)
+    folder = run_folder(out, "contamination", plan)
     patterns = build_patterns(needles_of(items))
     with RunDirectory.open(folder, plan) as run:
         started = perf_counter()
@@ -129,7 +133,7 @@ def contamination(
     if clean_split is not None:
         kept = _read_beside(haystack, judged)
         files += _split(items, _listed(benchmark), records, Path(clean_split), kept, chosen.max_expand)
-    return Contamination(folder, report, files, run.notice, shown, records)
+    return Contamination(folder, report, files, _notices(run, items), shown, records)
 
 
 @reads_files
@@ -164,15 +168,19 @@ def merge(runs: Sequence[Path], out: Path, formats: Sequence[str] = ("html",)) -
         report, records = _finish(run, items, patterns, judgement)
         shown = Shown(not judgement.redact)
         files = [write(out) for write in writers(formats, shown=shown)]
-    return Contamination(out, report, files, run.notice, shown, records)
+    return Contamination(out, report, files, _notices(run, items), shown, records)
 
 
-def _read_judgement(judgement: Judgement) -> None:
+def _notices(run: RunDirectory, items: Benchmark) -> str:
+    return "; ".join(filter(None, (run.notice, items.notice)))
+
+
+def _read_judgement(judgement: Judgement, options: ContaminationOptions) -> None:
     """Read what findings are judged by, so that a wrong file is named before a long search and not after it."""
     if judgement.baseline is not None:
         read_baseline(judgement.baseline)
     for path in judgement.scores:
-        read_scores(path)
+        read_scores(path, options.id_field)
 
 
 def _read_beside(haystack: Haystack, judgement: Judgement) -> list[str]:
@@ -185,7 +193,12 @@ def _listed(given: str | Sequence[str]) -> list[str]:
 
 
 def _read_items(specs: Sequence[str], options: ContaminationOptions) -> Benchmark:
-    return read_benchmark(specs, options.fields or None, skip_bad=options.skip_bad, max_expand=options.max_expand)
+    told: dict[str, Any] = {
+        "id_field": options.id_field,
+        "skip_bad": options.skip_bad,
+        "max_expand": options.max_expand,
+    }
+    return read_benchmark(specs, options.fields or None, **told)
 
 
 def _plan(
@@ -194,6 +207,7 @@ def _plan(
     haystack: Haystack,
     options: ContaminationOptions,
     judgement: Judgement,
+    invocation: Invocation,
 ) -> dict[str, Any]:
     body = {
         "schema_version": 1,
@@ -204,27 +218,9 @@ def _plan(
         "words": unit_of("word").version,
         "versions": versions(),
     }
-    shown = {"judgement": dataclasses.asdict(judgement), "command": _command(body, judgement)}
+    shown = {"judgement": dataclasses.asdict(judgement)} | invocation.in_plan()
     plan: dict[str, Any] = json.loads(strict_json(body | shown | {"identity": identity(body)}))
     return plan
-
-
-def _command(plan: Mapping[str, Any], judgement: Judgement) -> str:
-    """Return the command that repeats a run: the same for every share, order of flags and folder."""
-    corpus, options = plan["corpus"], plan["options"]
-    words = ["memaudit", "contamination", *plan["benchmark"]["specs"]]
-    flags: list[tuple[str, object]] = [("corpus", spec) for spec in corpus["specs"]]
-    flags += [("index", corpus["index"] and corpus["index"]["path"])]
-    flags += [("field", name) for name in options["fields"]]
-    flags += [("max-items", judgement.max_items), ("max-rate", judgement.max_rate), ("baseline", judgement.baseline)]
-    flags += [("scores", path) for path in judgement.scores]
-    defaults = dataclasses.asdict(ContaminationOptions())
-    changed = {name: options[name] for name in ("text_field", "split", "max_expand") if options[name] != defaults[name]}
-    flags += [(name.replace("_", "-"), value) for name, value in changed.items()]
-    for flag, value in flags:
-        words += [] if value is None else [f"--{flag}", str(value)]
-    words += ["--skip-bad"] * options["skip_bad"] + ["--redact"] * judgement.redact
-    return shlex.join(words)
 
 
 def _scan_all(

@@ -12,7 +12,8 @@ import numpy as np
 
 from memaudit.audit.contamination.haystack import CorpusOptions, Haystack
 from memaudit.errors import InputError, RunError
-from memaudit.runs import LOG, PLAN, RunDirectory, read_plan
+from memaudit.files import LOG, PLAN
+from memaudit.runs import RunDirectory, read_plan
 from memaudit.shapes import CONTAMINATION_PLAN, SCAN_RECORD, misfit
 from memaudit.text.scan.patterns import Patterns
 from memaudit.text.scan.result import Scan

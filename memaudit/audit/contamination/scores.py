@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import memaudit.stats as stats
-from memaudit.audit.contamination.benchmark import ID_FIELDS, Benchmark, benchmark_sources, item_names
+from memaudit.audit.contamination.benchmark import Benchmark, benchmark_sources
+from memaudit.audit.contamination.naming import ID_FIELDS, item_names, named_by
 from memaudit.config import did_you_mean
 from memaudit.errors import InputError
 from memaudit.text.containers import COMPRESSED
@@ -35,13 +36,15 @@ class Scores:
     """Item id -> ``file:line``."""
 
 
-def read_scores(path: str) -> list[Scores]:
+def read_scores(path: str, id_field: str | None = None) -> list[Scores]:
     """Read which items a model, or several, answer correctly.
 
     Args:
         path: .jsonl, .json, .csv, .tsv or .parquet (all but the last also .gz and .zst) with the id of an item
             (``id`` or whatever else may name items) and ``correct``; without that, every other column is one
             model. Or a JSON object ``{id: true or false}``. True and false may be written as yes and no, 1 and 0.
+        id_field: The field that names the items of the benchmark, where the user said so; it is used here too, if
+            the file has it.
 
     Returns:
         One record per model, named by its column, or by the file where the column is ``correct``.
@@ -53,7 +56,7 @@ def read_scores(path: str) -> list[Scores]:
     if not isinstance(source, CorpusFile) or source.format == "text":
         raise InputError(f"{path}: no file of scores", "scores are read from .jsonl, .json, .csv, .tsv and .parquet")
     models: dict[str, Scores] = {}
-    for place, name, values in _rows(source):
+    for place, name, values in _rows(source, id_field):
         for model, value in values.items():
             scores = models.setdefault(model, Scores(path, model, {}, {}))
             if name in scores.places:
@@ -92,17 +95,14 @@ def compare_scores(
         and how many scores belong to no judged item. Where a side has no item, its rate is None.
 
     Raises:
-        InputError: A score is for an item that the benchmark does not have (``file:line``). If records of the
-            benchmark were rejected, such scores may be theirs and are counted only.
+        InputError: A score is for an item that the benchmark does not have (``file:line``), or for one of several of
+            the same id. If records of the benchmark were rejected, scores of no item may be theirs and are counted.
     """
-    known = {item.id for item in benchmark.items} | benchmark.empty_ids
+    known = {item.id for item in benchmark.items}.union(*benchmark.meant.values())
     in_question, found = frozenset(judged), frozenset(contaminated)
     rows = []
-    for model in scores:
-        stranger = next((name for name in model.correct if name not in known), None)
-        if stranger is not None and not benchmark.rejected:
-            hint = did_you_mean(stranger, known) or f"items are called {benchmark.items[0].id!r} and so on"
-            raise InputError(f'{model.places[stranger]}: the benchmark has no item "{stranger}"', hint)
+    for given in scores:
+        model = _by_item(given, benchmark, known)
         names = [item.id for item in benchmark.items if item.id in in_question and item.id in model.correct]
         clean, dirty = ([name for name in names if (name in found) == wanted] for wanted in (False, True))
         rows.append(
@@ -115,6 +115,25 @@ def compare_scores(
             }
         )
     return rows
+
+
+def _by_item(given: Scores, benchmark: Benchmark, known: Collection[str]) -> Scores:
+    """Return scores by the names that the items have here, where the file may have the ids as the records say them."""
+    model = Scores(given.file, given.model, {}, {})
+    for name, value in given.correct.items():
+        place = given.places[name]
+        meant = (name,) if name in known else benchmark.meant.get(name, ())
+        if len(meant) > 1:
+            problem = f'{place}: {len(meant):,} items of the benchmark have the id "{name}"'
+            raise InputError(problem, f'write which is meant: "{meant[0]}", "{meant[1]}" and so on')
+        if not meant and not benchmark.rejected:
+            hint = did_you_mean(name, known) or f"items are called {benchmark.items[0].id!r} and so on"
+            raise InputError(f'{place}: the benchmark has no item "{name}"', hint)
+        id = next(iter(meant), name)
+        if id in model.places:
+            raise InputError(f'{place}: a score for "{id}" also stands at {model.places[id]}', "keep one")
+        model.correct[id], model.places[id] = value, place
+    return model
 
 
 def _compared(model: Scores, clean: Sequence[str], contaminated: Sequence[str], seed: int) -> dict[str, Any]:
@@ -153,7 +172,7 @@ def _sentence(
     )
 
 
-def _rows(source: CorpusFile) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+def _rows(source: CorpusFile, wanted: str | None) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
     """Yield place, item id and model -> value of every record."""
     if source.format in {"json", "jsonl"} and (pairs := _pairs(source)) is not None:
         yield from pairs
@@ -165,18 +184,25 @@ def _rows(source: CorpusFile) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
             raise InputError(f"{place}: {row.message}", row.hint)
         if row is None:
             continue
-        columns = columns or _columns(row, place)
+        columns = columns or _columns(row, place, wanted)
         id_field, models = columns
-        names = item_names(row)
+        names = _names(row, id_field, place) if id_field == wanted else item_names(row)
         missing = [name for name in (id_field, *models) if name not in row]
         if missing or id_field not in names:
             raise InputError(f"{place}: no {missing[0] if missing else id_field}")
         yield place, names[id_field], {model: row[model] for model in models}
 
 
-def _columns(row: Mapping[str, Any], place: str) -> tuple[str, list[str]]:
+def _names(row: Mapping[str, Any], id_field: str, place: str) -> dict[str, str]:
+    try:
+        return named_by(row, id_field)
+    except RecordError as problem:
+        raise InputError(f"{place}: {problem.message}", problem.hint) from problem
+
+
+def _columns(row: Mapping[str, Any], place: str, wanted: str | None) -> tuple[str, list[str]]:
     """Return the column of the ids and those of the models."""
-    id_field = next((name for name in ID_FIELDS if name in row), None)
+    id_field = next((name for name in (wanted, *ID_FIELDS) if name is not None and name in row), None)
     models = [CORRECT] if CORRECT in row else [name for name in row if name != id_field]
     if id_field is None or not models:
         shown = ", ".join(name[:30] for name in list(row)[:8])

@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 import memaudit.stats as stats
 from memaudit.files import strict_json
 from memaudit.metrics.counterfactual import Counterfactual, counterfactual, mean_interval, smallest_p
+from memaudit.provenance import provenance_of
 from memaudit.records import FloatArray
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
 
@@ -65,7 +66,7 @@ def conclude(
             for d, row in zip(documents, values, strict=True)
         ],
         "sections": [dataclasses.asdict(section)],
-        "provenance": {"identity": plan["identity"], "command": plan["command"], "versions": plan["versions"]},
+        "provenance": provenance_of(plan),
     }
     made: dict[str, Any] = json.loads(strict_json(report))
     return made

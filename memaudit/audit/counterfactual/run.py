@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,12 +26,14 @@ from memaudit.audit.small_models import MODELS, Family, check_sizes, train_small
 from memaudit.errors import InputError
 from memaudit.files import strict_json
 from memaudit.inputs import reads_files
+from memaudit.invocation import Invocation, python_call
 from memaudit.metrics.counterfactual import assign
 from memaudit.models.base import LanguageModel
 from memaudit.provenance import versions
 from memaudit.records import Document, TokenIds
 from memaudit.report.formats import writers
-from memaudit.runs import RunDirectory, identity
+from memaudit.runs import RunDirectory, identity, run_folder
+from memaudit.text.fields import TextField
 from memaudit.text.read import Split, read_corpus
 from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
 
@@ -65,7 +66,7 @@ class CounterfactualOptions:
     tokens: int = 512
     """Tokens of a document that are scored, from its start; models are trained on all of it."""
     seed: int = 0
-    text_field: str = "text"
+    text_field: TextField = "text"
     split: Split = "auto"
 
     def __post_init__(self) -> None:
@@ -100,28 +101,32 @@ class _Text:
 @reads_files
 def counterfactual(
     corpus: Sequence[str],
-    out: str | Path,
+    out: str | Path | None = None,
     *,
     options: CounterfactualOptions | None = None,
     threads: int | None = None,
     formats: Sequence[str] = ("html",),
     say: Say = lambda _: None,
+    invocation: Invocation | None = None,
     **fields: Any,
 ) -> CompletedRun:
     """Train the models, score every document by all of them; the same call goes on with what stands in the folder.
 
     Args:
         corpus: Specs of the text.
-        out: Run directory; the models are kept in it.
+        out: Run directory; the models are kept in it. By default ``runs/counterfactual-IDENTITY``.
         options: What to train.
         threads: Of torch; all cores by default.
         formats: What to write beside report.json.
         say: Told a line after every model.
+        invocation: What repeats the run; by default this call.
         **fields: Single options by name (``models=16``), over those in ``options``.
 
     Raises:
         MemauditError: Bad input, too little text, or a folder that cannot be used.
     """
+    name = "memaudit.audit.counterfactual.run.counterfactual"
+    asked = invocation or python_call(name, counterfactual, locals())
     chosen_writers = writers(formats, "counterfactual")
     chosen = dataclasses.replace(options or CounterfactualOptions(), **fields)
     text = _read(corpus, chosen)
@@ -131,8 +136,9 @@ def counterfactual(
             f"{len(text.documents):,} documents leave a model of {chosen.models} without any",
             "give more documents, or fewer --models",
         )
-    folder = Path(out)
-    with RunDirectory.open(folder, _plan(chosen, corpus, text)) as run:
+    plan = _plan(chosen, text, asked)
+    folder = run_folder(out, "counterfactual", plan)
+    with RunDirectory.open(folder, plan) as run:
         for (index,) in run.pending([(i,) for i in range(chosen.models)]):
             started = perf_counter()
             subset = [text.ids[i] for i in np.flatnonzero(member[index])]
@@ -172,7 +178,7 @@ def _read(specs: Sequence[str], options: CounterfactualOptions) -> _Text:
     return _Text(kept, copies, texts, [ids[i] for i in long_enough], tokenizer, about)
 
 
-def _plan(options: CounterfactualOptions, specs: Sequence[str], text: _Text) -> dict[str, Any]:
+def _plan(options: CounterfactualOptions, text: _Text, invocation: Invocation) -> dict[str, Any]:
     digest = hashlib.sha256("\0".join(d.text for d in text.documents).encode("utf-8", "surrogatepass"))
     body = {
         "schema_version": 1,
@@ -182,9 +188,7 @@ def _plan(options: CounterfactualOptions, specs: Sequence[str], text: _Text) -> 
         "tokenizer_sha256": text.tokenizer.sha256,
         "versions": versions(),
     }
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in dataclasses.asdict(options).items()]
-    words = ["memaudit", "counterfactual", *(word for spec in specs for word in ("--corpus", spec)), *flags]
-    plan: dict[str, Any] = json.loads(strict_json(body | {"command": shlex.join(words)}))
+    plan: dict[str, Any] = json.loads(strict_json(body | invocation.in_plan()))
     return plan | {"identity": identity(plan)}
 
 

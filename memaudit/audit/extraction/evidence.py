@@ -28,6 +28,7 @@ from memaudit.errors import one_line
 from memaudit.findings import Control, Decision, Finding, Policy, decide, fingerprint
 from memaudit.metrics import METRICS, PRIMARY, Metric
 from memaudit.metrics.likelihood import bits_per_byte
+from memaudit.provenance import provenance_of
 from memaudit.records import WindowRecord
 
 Records = Sequence[WindowRecord]
@@ -88,7 +89,7 @@ def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
         "limits": _limits(plan, records, decision),
         "first_window": _first_window(plan["model"], records),
         "findings": [dataclasses.asdict(finding) for finding in _findings(records)],
-        "provenance": {name: plan[name] for name in ("identity", "command", "versions")},
+        "provenance": provenance_of(plan),
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from memaudit.audit.membership.options import MembershipOptions
 from memaudit.errors import InputError
 from memaudit.records import Decoding
+from memaudit.text.fields import TextField
 from memaudit.text.read import Split
 from memaudit.text.windows import WindowOptions
 
@@ -30,7 +31,7 @@ class AuditOptions(WindowOptions):
     """With ``top_k`` and ``top_p``: how measures that sample do so. The verdict rests on greedy decoding."""
     top_k: int | None = None
     top_p: float | None = None
-    text_field: str = "text"
+    text_field: TextField = "text"
     split: Split = "auto"
     skip_bad: bool = False
     max_expand: int | None = None

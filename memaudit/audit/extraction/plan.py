@@ -21,6 +21,7 @@ from memaudit.audit.measures.base import Measure
 from memaudit.audit.measures.logged import describe_measures
 from memaudit.files import strict_json
 from memaudit.inputs import current
+from memaudit.invocation import Invocation
 from memaudit.models.base import LanguageModel
 from memaudit.provenance import versions
 from memaudit.runs import identity
@@ -36,7 +37,7 @@ def make_plan(
     asked: Asked,
     options: WindowOptions,
     measures: Sequence[Measure],
-    command: str,
+    invocation: Invocation,
     *,
     membership: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def make_plan(
         asked: The windows and the text behind them.
         options: Of the audit.
         measures: Taken after the windows.
-        command: The command line that repeats the run.
+        invocation: What repeats the run.
         membership: What the scores of whole documents are compared by, if they are.
     """
     drawn = asked.drawn
@@ -70,7 +71,7 @@ def make_plan(
     round_trip = check_ids if asked.corpora is None else check_round_trip
     controls = [round_trip(model, drawn.windows), batches, check_matching(drawn)]
     controls += [*check_dates(drawn), *check_precision(model, drawn.windows)]
-    shown = {"controls": [dataclasses.asdict(control) for control in controls], "command": command}
+    shown = {"controls": [dataclasses.asdict(control) for control in controls]} | invocation.in_plan()
     plan: dict[str, Any] = json.loads(strict_json(body | shown | {"identity": identity(body)}))
     return plan
 

@@ -27,6 +27,7 @@ from memaudit.audit.measures.membership import MEMBERSHIP
 from memaudit.audit.measures.text_alone import TEXT_ALONE
 from memaudit.errors import ModelError
 from memaudit.inputs import reads_files
+from memaudit.invocation import Invocation, python_call
 from memaudit.metrics import fuzzy, verbatim
 from memaudit.models.base import LanguageModel
 from memaudit.models.decoding import before_end
@@ -36,12 +37,9 @@ from memaudit.models.sampling import continuation_text
 from memaudit.records import SHOWN, Shown, TokenIds, TokenScores, Window, WindowRecord
 from memaudit.report.disclosure import disclosed, without_texts
 from memaudit.report.formats import writers
-from memaudit.runs import PARQUET, FinishedRun, RunDirectory
+from memaudit.runs import PARQUET, FinishedRun, RunDirectory, run_folder
 from memaudit.tables import write_parquet
 from memaudit.text.index.corpus_index import CorpusIndex
-
-RUNS = Path("runs")
-"""Where a run goes that was given no folder: ``runs/MODEL-IDENTITY``, so the same command finds it again."""
 
 LOOKED_AT = 64
 """Training windows that are continued to see whether the model ends them, where nothing else asks for that."""
@@ -66,7 +64,7 @@ def audit(
     out: str | Path | None = None,
     options: AuditOptions | None = None,
     name: str = "",
-    command: str = "",
+    invocation: Invocation | None = None,
     formats: Sequence[str] = ("html",),
     shown: Shown = SHOWN,
     progress: Progress | None = None,
@@ -85,7 +83,7 @@ def audit(
         out: Run directory; the same call resumes what stands in it. By default ``runs/MODEL-IDENTITY``.
         options: What to measure.
         name: How the report calls the model; by default the spec it was given as.
-        command: The command line that repeats the run, shown in the report.
+        invocation: What repeats the run; by default this call.
         formats: What to write beside report.json and records.parquet: ``html``, ``junit``, ``md``.
         shown: What of the texts may stand in these files. The log of the run keeps them: it goes on from there.
         progress: Told after every block.
@@ -97,6 +95,7 @@ def audit(
     Raises:
         MemauditError: Bad input, a refused model, or a run directory that cannot be used.
     """
+    repeated = invocation or python_call("memaudit.audit", audit, locals())
     chosen_writers = writers(formats, shown=shown)
     chosen = dataclasses.replace(options or AuditOptions(), **fields)
     compared: list[Measure] = [TEXT_ALONE, MEMBERSHIP] if chosen.membership else []
@@ -113,9 +112,9 @@ def audit(
         check_measures(taken, subject)
     peers = subject.peers if subject is not None else None
     plan = make_plan(
-        loaded, name, asked, chosen, taken, command, membership=None if peers is None else peers.describe()
+        loaded, name, asked, chosen, taken, repeated, membership=None if peers is None else peers.describe()
     )
-    folder = Path(out) if out else RUNS / f"{_file_name(loaded.family)}-{plan['identity'][:12]}"
+    folder = run_folder(out, _file_name(loaded.family), plan)
     with RunDirectory.open(folder, plan) as run:
         if peers is not None:
             peers.settle(folder)

@@ -28,6 +28,7 @@ from memaudit.metrics.gap import (
     minimum_detectable_gap,
     performance_gap,
 )
+from memaudit.provenance import provenance_of
 from memaudit.records import FloatArray
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
 
@@ -133,7 +134,7 @@ def conclude(plan: Mapping[str, Any], results: Results) -> dict[str, Any]:
         "p_value": p_value,
         "minimum_detectable_gap": least,
         "sections": [dataclasses.asdict(section)],
-        "provenance": {"identity": plan["identity"], "command": plan["command"], "versions": plan["versions"]},
+        "provenance": provenance_of(plan),
     }
     made: dict[str, Any] = json.loads(strict_json(report))
     return made

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from memaudit.audit.contamination.benchmark import ID_FIELDS, benchmark_sources, item_names
+from memaudit.audit.contamination.benchmark import benchmark_sources
+from memaudit.audit.contamination.naming import ID_FIELDS, item_names
 from memaudit.audit.contamination.scores import SPELLINGS
 from memaudit.config import did_you_mean
 from memaudit.errors import InputError

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +20,10 @@ from memaudit.audit.gap.results import read_results
 from memaudit.errors import InputError
 from memaudit.files import strict_json
 from memaudit.inputs import reads_files
+from memaudit.invocation import Invocation, python_call
 from memaudit.provenance import versions
 from memaudit.report.formats import writers
-from memaudit.runs import RunDirectory, identity
-
-RUNS = Path("runs")
-"""Where a run goes that was given no folder: ``runs/gap-IDENTITY``."""
+from memaudit.runs import RunDirectory, identity, run_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +77,7 @@ def gap(
     cutoff: str,
     out: str | Path | None = None,
     formats: Sequence[str] = ("html",),
+    invocation: Invocation | None = None,
     **fields: Any,
 ) -> GapRun:
     """Compare what a model loses on new items with what its controls lose.
@@ -91,17 +89,19 @@ def gap(
         cutoff: Last day of the model's training data.
         out: Run directory; by default ``runs/gap-IDENTITY``.
         formats: What to write beside report.json.
+        invocation: What repeats the run; by default this call.
         **fields: Other options of `GapOptions` by name.
 
     Raises:
         MemauditError: Bad input, or a run directory that cannot be used.
     """
+    asked = invocation or python_call("memaudit.audit.gap.run.gap", gap, locals())
     chosen_writers = writers(formats, "gap")
     options = GapOptions(model, tuple(controls), cutoff, **fields)
     specs = [results] if isinstance(results, str) else list(results)
     read = read_results(specs, [model, *controls], options.date_field)
-    plan = _plan(options, specs, [dict(file) for file in read.files])
-    folder = Path(out) if out else RUNS / f"gap-{plan['identity'][:12]}"
+    plan = _plan(options, specs, [dict(file) for file in read.files], asked)
+    folder = run_folder(out, "gap", plan)
     with RunDirectory.open(folder, plan) as run:
         report = conclude(run.plan, read)
         run.finish(report)
@@ -109,26 +109,15 @@ def gap(
     return GapRun(folder, report, files)
 
 
-def _plan(options: GapOptions, specs: Sequence[str], files: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _plan(
+    options: GapOptions, specs: Sequence[str], files: Sequence[dict[str, Any]], invocation: Invocation
+) -> dict[str, Any]:
     body = {
         "schema_version": 1,
         "kind": "gap",
         "options": dataclasses.asdict(options),
         "results": {"specs": list(specs), "files": files},
         "versions": versions(),
-        "command": _command(options, specs),
     }
-    plan: dict[str, Any] = json.loads(strict_json(body))
+    plan: dict[str, Any] = json.loads(strict_json(body | invocation.in_plan()))
     return plan | {"identity": identity(plan)}
-
-
-def _command(options: GapOptions, specs: Sequence[str]) -> str:
-    """Return the command line that repeats a comparison."""
-    words = ["memaudit", "gap", *specs, "--model", options.model]
-    words += [word for name in options.controls for word in ("--control", name)]
-    words += ["--cutoff", options.cutoff]
-    for option in dataclasses.fields(GapOptions)[3:]:
-        value = getattr(options, option.name)
-        if value != option.default:
-            words += [f"--{option.name.replace('_', '-')}", str(value)]
-    return shlex.join(words)

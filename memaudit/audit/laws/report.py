@@ -24,6 +24,7 @@ from memaudit.metrics.laws import (
     percentile_interval,
     slopes,
 )
+from memaudit.provenance import provenance_of
 from memaudit.records import FloatArray
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
 
@@ -112,7 +113,7 @@ def conclude(plan: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> d
         "laws": [dataclasses.asdict(law) for law in laws],
         "cells": list(_cells(plan["options"], suite)),
         "sections": [dataclasses.asdict(section)],
-        "provenance": {"identity": plan["identity"], "command": plan["command"], "versions": plan["versions"]},
+        "provenance": provenance_of(plan),
     }
     made: dict[str, Any] = json.loads(strict_json(report))
     return made

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +24,12 @@ from memaudit.audit.small_models import MODELS, Family, check_sizes, train_small
 from memaudit.errors import InputError
 from memaudit.files import strict_json
 from memaudit.inputs import reads_files
+from memaudit.invocation import Invocation, python_call
 from memaudit.models.base import LanguageModel
 from memaudit.provenance import versions
 from memaudit.records import Document, TokenIds, Window
 from memaudit.report.formats import writers
-from memaudit.runs import RunDirectory, identity
+from memaudit.runs import RunDirectory, identity, run_folder
 from memaudit.text.canaries import Planting, plant
 from memaudit.text.passages import corpus_passages, library_passages
 from memaudit.text.read import read_corpus
@@ -108,35 +108,39 @@ class Text:
 
 @reads_files
 def laws(
-    out: str | Path,
+    out: str | Path | None = None,
     corpus: Sequence[str] = (),
     *,
     options: LawsOptions | None = None,
     threads: int | None = None,
     formats: Sequence[str] = ("html",),
     say: Say = lambda _: None,
+    invocation: Invocation | None = None,
     **fields: Any,
 ) -> CompletedRun:
     """Train the grid, ask it, fit the laws; the same call goes on with what stands in the folder.
 
     Args:
-        out: Run directory; the models are kept in it.
+        out: Run directory; the models are kept in it. By default ``runs/laws-IDENTITY``.
         corpus: Specs of text to take passages from; by default the text of the Python installation.
         options: What to train and ask.
         threads: Of torch; all cores by default.
         formats: What to write beside report.json.
         say: Told a line after every training.
+        invocation: What repeats the run; by default this call.
         **fields: Single options by name (``seeds=1``), over those in ``options``.
 
     Raises:
         MemauditError: Bad input, too few passages, or a folder that cannot be used.
     """
+    asked = invocation or python_call("memaudit.audit.laws.run.laws", laws, locals())
     chosen_writers = writers(formats, "laws")
     chosen = dataclasses.replace(options or LawsOptions(), **fields)
     text = _text(corpus, chosen)
     _planting(chosen, text, chosen.seed)  # too little text is refused before the folder is taken
-    folder, grid = Path(out), _grid(chosen)
-    with RunDirectory.open(folder, _plan(chosen, text, _command(chosen, corpus))) as run:
+    plan, grid = _plan(chosen, text, asked), _grid(chosen)
+    folder = run_folder(out, "laws", plan)
+    with RunDirectory.open(folder, plan) as run:
         for (index,) in run.pending([(i,) for i in range(len(grid))]):
             size, seed = grid[index]
             started = perf_counter()
@@ -183,7 +187,7 @@ def _text(specs: Sequence[str], options: LawsOptions) -> Text:
     return Text(passages, tokenizer, about | {"passages": len(passages), "sha256": digest.hexdigest()})
 
 
-def _plan(options: LawsOptions, text: Text, command: str) -> dict[str, Any]:
+def _plan(options: LawsOptions, text: Text, invocation: Invocation) -> dict[str, Any]:
     body = {
         "schema_version": 1,
         "kind": "laws",
@@ -192,23 +196,8 @@ def _plan(options: LawsOptions, text: Text, command: str) -> dict[str, Any]:
         "tokenizer_sha256": text.tokenizer.sha256,
         "versions": versions(),
     }
-    plan: dict[str, Any] = json.loads(strict_json(body | {"command": command}))
+    plan: dict[str, Any] = json.loads(strict_json(body | invocation.in_plan()))
     return plan | {"identity": identity(plan)}
-
-
-def _command(options: LawsOptions, corpus: Sequence[str]) -> str:
-    """Return the command line that repeats a suite."""
-    words = ["memaudit", "laws", *(word for spec in corpus for word in ("--corpus", spec))]
-    for name, value in dataclasses.asdict(options).items():
-        text = (
-            ",".join(map(str, value))
-            if isinstance(value, tuple)
-            else f"{value:g}"
-            if isinstance(value, float)
-            else str(value)
-        )
-        words += [f"--{name.replace('_', '-')}", text]
-    return shlex.join(words)
 
 
 def _planting(options: LawsOptions, text: Text, seed: int) -> Planting:

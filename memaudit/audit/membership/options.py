@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from memaudit.errors import InputError
+from memaudit.text.fields import TextField
 from memaudit.text.read import Split
 
 FEWEST_MASKS = 10
@@ -48,9 +49,11 @@ class MembershipOptions:
     guided_split: str = "test"
     fields: tuple[str, ...] = ()
     """Fields of an item that make its text; empty: those of its layout, where that is well known."""
+    id_field: str | None = None
+    """Field that names the items; None: the first well-known one that tells them apart."""
     skip_bad: bool = False
     max_expand: int | None = None
-    text_field: str = "text"
+    text_field: TextField = "text"
     split: Split = "auto"
     """With ``text_field``: how text of ``reference_corpus`` becomes documents."""
     detectors: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ from memaudit.errors import one_line
 from memaudit.files import strict_json
 from memaudit.findings import Control, Finding, fingerprint
 from memaudit.metrics.roc import minimum_detectable_auc
+from memaudit.provenance import provenance_of
 from memaudit.sections import Column, Section, Table, Value
 
 EXIT_CODES = {"found": 1, "no-evidence": 0, "inconclusive": 3, "confounded": 3}
@@ -83,7 +84,7 @@ def conclude(plan: Mapping[str, Any], detectors: Sequence[Detector], records: Re
         "limits": _limits(plan, verdict),
         "findings": _findings(plan, detections, adjusted, verdict),
         "sections": [dataclasses.asdict(section) for section in (family, *sections)],
-        "provenance": {name: plan[name] for name in ("identity", "command", "versions")},
+        "provenance": provenance_of(plan),
     }
     made: dict[str, Any] = json.loads(strict_json(report))
     return made

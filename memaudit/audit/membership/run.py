@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,20 +26,19 @@ from memaudit.audit.membership.options import MembershipOptions
 from memaudit.audit.membership.peers import Peers
 from memaudit.audit.membership.report import conclude
 from memaudit.audit.membership.sides import Side, read_sides
-from memaudit.errors import InputError, one_line
+from memaudit.errors import InputError
 from memaudit.files import strict_json
 from memaudit.inputs import reads_files
+from memaudit.invocation import Invocation, python_call
 from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
 from memaudit.plugins import Registry
 from memaudit.provenance import versions
 from memaudit.records import GREEDY, Document, Window
 from memaudit.report.formats import writers
-from memaudit.runs import RunDirectory, identity
+from memaudit.runs import RunDirectory, identity, run_folder
 from memaudit.text.windows import WindowOptions
 
-RUNS = Path("runs")
-"""Where a run goes that was given no folder: ``runs/membership-IDENTITY``."""
 DETECTORS = Registry(
     "memaudit.detector",
     {
@@ -77,6 +75,7 @@ def membership(
     formats: Sequence[str] = ("html",),
     progress: Progress | None = None,
     load: Callable[[str], LanguageModel] = load_model,
+    invocation: Invocation | None = None,
     **fields: Any,
 ) -> MembershipRun:
     """Ask a model whether it has seen the items of a benchmark.
@@ -92,11 +91,13 @@ def membership(
         formats: What to write beside report.json.
         progress: Told after every block.
         load: Loads the model and its references from their specs.
+        invocation: What repeats the run; by default this call.
         **fields: Single options by name (``references=("train",)``), over those in ``options``.
 
     Raises:
         MemauditError: Bad input, a refused model, or a run directory that cannot be used.
     """
+    repeated = invocation or python_call("memaudit.membership", membership, locals())
     chosen_writers = writers(formats, "membership")
     chosen = dataclasses.replace(options or MembershipOptions(), **_as_tuples(fields))
     name = name or (str(model) if isinstance(model, str | Path) else model.family)
@@ -107,8 +108,8 @@ def membership(
     asked = [(detector, _subject(detector, loaded, sides[0], peers)) for detector in detectors]
     for detector, subject in asked:
         check_measures([detector], subject)
-    plan = _plan(loaded, name, sides, peers, detectors)
-    folder = Path(out) if out else RUNS / f"membership-{plan['identity'][:12]}"
+    plan = _plan(loaded, name, sides, peers, detectors, repeated)
+    folder = run_folder(out, "membership", plan)
     with RunDirectory.open(folder, plan) as run:
         peers.settle(folder)
         started = perf_counter()
@@ -117,7 +118,8 @@ def membership(
         report = conclude(run.plan, detectors, records)
         run.finish(report)
         files = [write(folder) for write in chosen_writers]
-    return MembershipRun(folder, report, files, run.notice)
+    notices = [run.notice, *(side.notice for side in sides)]
+    return MembershipRun(folder, report, files, "; ".join(filter(None, notices)))
 
 
 def _listed(given: str | Sequence[str]) -> list[str]:
@@ -160,7 +162,12 @@ def _subject(detector: Detector, model: LanguageModel, suspects: Side, peers: Pe
 
 
 def _plan(
-    model: LanguageModel, name: str, sides: tuple[Side, Side], peers: Peers, detectors: Sequence[Detector]
+    model: LanguageModel,
+    name: str,
+    sides: tuple[Side, Side],
+    peers: Peers,
+    detectors: Sequence[Detector],
+    invocation: Invocation,
 ) -> dict[str, Any]:
     windows = _windows(model, [*peers.members, *peers.heldout])
     batches, behaviour = check_batches(model, windows)
@@ -179,10 +186,7 @@ def _plan(
         raise InputError("none of the detectors applies", "name a data set with --guided, or give --heldout SPEC")
     body |= {"declared": declared, "primary": next((n for n in (primary(body),) if n in declared), declared[0])}
     controls = [check_round_trip(model, windows), batches, *check_precision(model, windows)]
-    shown = {
-        "controls": [dataclasses.asdict(control) for control in controls],
-        "command": _command(body),
-    }
+    shown = {"controls": [dataclasses.asdict(control) for control in controls]} | invocation.in_plan()
     plan: dict[str, Any] = json.loads(strict_json(body | shown | {"identity": identity(body)}))
     return plan
 
@@ -201,20 +205,3 @@ def _windows(model: LanguageModel, documents: Sequence[Document]) -> list[Window
     if not windows:
         raise InputError("no item has two tokens", "give items with text")
     return windows
-
-
-def _command(plan: Mapping[str, Any]) -> str:
-    """Return the command line that repeats a run, wherever its results go."""
-    told, defaults = plan["membership"], dataclasses.asdict(MembershipOptions())
-    words = ["memaudit", "contamination", *plan["benchmark"]["specs"], "--model", one_line(plan["model"]["name"])]
-    flags: list[tuple[str, Any]] = [("heldout", spec) for spec in plan["heldout"]["specs"]]
-    flags += [("reference", spec) for spec in told["asked_references"]]
-    for option, flag in (("reference_corpus", "reference-corpus"), ("fields", "field"), ("detectors", "detector")):
-        flags += [(flag, value) for value in told[option]]
-    several = ("references", "reference_corpus", "fields", "detectors")
-    for option, default in defaults.items():
-        if option not in several and told[option] != default:
-            flags.append((option.replace("_", "-"), told[option]))
-    for flag, value in flags:
-        words += [f"--{flag}"] if value is True else [f"--{flag}", str(value)]
-    return shlex.join(words)

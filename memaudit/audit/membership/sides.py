@@ -40,6 +40,8 @@ class Side:
     """With the copies: whether the order of a file is known is asked of the file as it is."""
     summary: dict[str, Any]
     """What was read and what was left out, as the plan says it."""
+    notice: str = ""
+    """Which ids repeat and were qualified."""
 
 
 def read_sides(benchmark: Sequence[str], heldout: Sequence[str], options: MembershipOptions) -> tuple[Side, Side]:
@@ -71,11 +73,16 @@ def read_sides(benchmark: Sequence[str], heldout: Sequence[str], options: Member
     gone = {id(document) for document in aside}
     told = {"set_aside": len(aside), "first_set_aside": [document.source for document in aside[:SHOWN]]}
     kept = [document for document in unseen.documents if id(document) not in gone]
-    return suspects, Side(kept, unseen.everything, unseen.summary | told)
+    return suspects, Side(kept, unseen.everything, unseen.summary | told, unseen.notice)
 
 
 def _read(specs: Sequence[str], options: MembershipOptions) -> Side:
-    read = read_benchmark(specs, options.fields or None, skip_bad=options.skip_bad, max_expand=options.max_expand)
+    told: dict[str, Any] = {
+        "id_field": options.id_field,
+        "skip_bad": options.skip_bad,
+        "max_expand": options.max_expand,
+    }
+    read = read_benchmark(specs, options.fields or None, **told)
     everything = [Document(item.id, item.whole, item.source) for item in read.items]
     groups = same_words([document.text for document in everything])
     first = {group: number for number, group in reversed(list(enumerate(groups)))}
@@ -93,4 +100,4 @@ def _read(specs: Sequence[str], options: MembershipOptions) -> Side:
         "set_aside": 0,
         "first_set_aside": [],
     }
-    return Side(documents, everything, summary)
+    return Side(documents, everything, summary, read.notice)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from memaudit.errors import InputError
 from memaudit.records import Document
+from memaudit.text.fields import TextField, names_of
 from memaudit.text.index import manifest as manifests
 from memaudit.text.index.build import write_index
 from memaudit.text.index.search import DAMAGED, find, longest_matches, next_symbols
@@ -364,7 +365,7 @@ def build_index(
     *,
     unit: str = "word",
     tokenizer: Tokenizer | None = None,
-    text_field: str = "text",
+    text_field: TextField = "text",
     split: Split = "auto",
     max_expand: int | None = None,
     skip_bad: bool = False,
@@ -380,7 +381,7 @@ def build_index(
         out: Folder of the index; created when absent.
         unit: What a symbol is: ``word``, ``token`` or ``byte``.
         tokenizer: For tokens; it is stored beside the shards.
-        text_field: Field or column that holds the text of a record.
+        text_field: Field or column that holds the text of a record, or several.
         split: How a text file is cut into documents.
         max_expand: Bytes that one compressed file may give.
         skip_bad: Count records that cannot be used instead of raising at the first.
@@ -391,7 +392,8 @@ def build_index(
         InputError: The corpus cannot be read; the folder holds another index or other files, or another
             process builds there; a document is longer than a shard.
     """
+    told = text_field if isinstance(text_field, str) else list(names_of(text_field))
     corpus = read_corpus(specs, text_field=text_field, split=split, max_expand=max_expand, skip_bad=skip_bad)
-    options = {"text_field": text_field, "split": split, "skip_bad": skip_bad}
+    options = {"text_field": told, "split": split, "skip_bad": skip_bad}
     write_index(corpus, Path(out), unit_of(unit, tokenizer), options, shard_symbols, say)
     return CorpusIndex.open(out)

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.text.containers import ByteStream
+from memaudit.text.fields import TextField, text_of
 from memaudit.text.formats import parse_object
-from memaudit.text.read import FileDigest, located, note_rejected, open_rows, text_of
+from memaudit.text.read import FileDigest, located, note_rejected, open_rows
 from memaudit.text.rows import RecordError
 from memaudit.text.scan.jsonl import parse_json_lines
 from memaudit.text.specs import CorpusFile, Source
@@ -50,7 +51,7 @@ class BatchReader:
     Args:
         source: A file or a data set of the hub, as `parse_spec` gives it.
         cut: How a text file is cut into documents.
-        text_field: Field that holds the text.
+        text_field: Field that holds the text, or several.
         max_expand: Bytes that a compressed file may give; None: 64 MiB, beyond that 200 times its size.
         skip_bad: Count records that cannot be used instead of raising at the first.
 
@@ -63,7 +64,7 @@ class BatchReader:
         source: Source,
         cut: Cut,
         *,
-        text_field: str = "text",
+        text_field: TextField = "text",
         max_expand: int | None = None,
         skip_bad: bool = False,
     ) -> None:
@@ -82,12 +83,13 @@ class BatchReader:
         """The source as it was read; None until the last batch was taken."""
 
     def __iter__(self) -> Iterator[Batch]:
-        if isinstance(self.source, CorpusFile) and self.source.format == "jsonl":
-            yield from self._read_json_lines(self.source.open(self.max_expand))
+        lines = isinstance(self.source, CorpusFile) and self.source.format == "jsonl"
+        if lines and isinstance(self.text_field, str):  # the kernel looks for one field
+            yield from self._read_json_lines(self.source.open(self.max_expand), self.text_field)
         else:
             yield from self._read_rows()
 
-    def _read_json_lines(self, stream: ByteStream) -> Iterator[Batch]:
+    def _read_json_lines(self, stream: ByteStream, text_field: str) -> Iterator[Batch]:
         def read_line(number: int, line: bytes) -> str | None:
             try:
                 return self._text(parse_object(line))
@@ -95,7 +97,7 @@ class BatchReader:
                 self._reject(stream.name, str(number), problem)
                 return None
 
-        for data, offsets, lines, empty in parse_json_lines(stream, stream.name, self.text_field, read_line):
+        for data, offsets, lines, empty in parse_json_lines(stream, stream.name, text_field, read_line):
             self.empty += empty
             if len(lines):
                 self.documents += len(lines)

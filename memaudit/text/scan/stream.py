@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.text.blocks import read_only
+from memaudit.text.fields import TextField
 from memaudit.text.read import located
 from memaudit.text.scan.batch import BATCH, BatchReader
 from memaudit.text.scan.kernel import scan_documents
@@ -38,7 +39,7 @@ def scan_source(
     source: Source,
     patterns: Patterns,
     *,
-    text_field: str = "text",
+    text_field: TextField = "text",
     cut: Cut = "file",
     max_expand: int | None = None,
     skip_bad: bool = False,
@@ -48,7 +49,7 @@ def scan_source(
     Args:
         source: A file or a data set of the hub, as `parse_spec` gives it.
         patterns: What to search for.
-        text_field: Field that holds the text of a record.
+        text_field: Field that holds the text of a record, or several.
         cut: How a text file is cut into documents.
         max_expand: Bytes that a compressed file may give; None: 64 MiB, beyond that 200 times its size.
         skip_bad: Count records that cannot be used instead of raising at the first.
