@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.text.blocks import BLOCK, read_only
-from memaudit.text.entities import Origins
+from memaudit.text.escapes import Origins
 from memaudit.text.folding import FOLDING
+from memaudit.text.markup import markup_table
 from memaudit.text.seen import documents_as_seen, text_as_seen
 from memaudit.text.word_kernels import ALONE_END, SLACK, find_edges, fold_text, hash_documents, hash_spans
 
@@ -75,12 +76,13 @@ def hash_words(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[NDA
     Returns:
         Hashes (never 0; those of `words_of`), shape [words], and where each text's begin, shape [texts + 1].
     """
-    data, offsets = documents_as_seen(data, offsets)
-    data, offsets = read_only(data, np.uint8), read_only(offsets, np.int64)
-    hashes, firsts, next_text = np.empty(len(data) // 4 + BLOCK, np.uint64), np.zeros(len(offsets), np.int64), 0
-    while next_text < len(offsets) - 1:
-        hashes, next_text = hash_documents(data, offsets, FOLDING.table, hashes, firsts, next_text)
-        FOLDING.fill_wanted()
+    data, offsets, escaped = read_only(data, np.uint8), read_only(offsets, np.int64), True
+    hashes, firsts, text = np.empty(len(data) // 4 + BLOCK, np.uint64), np.zeros(len(offsets), np.int64), 0
+    while text < len(offsets) - 1:
+        hashes, text = hash_documents(data, offsets, FOLDING.table, markup_table(), escaped, hashes, firsts, text)
+        if not FOLDING.fill_wanted() and text < len(offsets) - 1:
+            data, offsets = documents_as_seen(data, offsets)
+            data, offsets, escaped = read_only(data, np.uint8), read_only(offsets, np.int64), False
     return hashes[: firsts[-1]], firsts
 
 
@@ -110,7 +112,7 @@ def _fold_all(data: NDArray[np.uint8], characters: int) -> tuple[NDArray[np.uint
     """Return the folded bytes of a text, with slack, and the character each comes from, then ``characters``."""
     size, used, at = 2 * len(data), 0, 0
     buffer, origins = np.zeros(0, np.uint8), np.zeros(0, np.int32)
-    state = np.array([-1, -1, -1, 0, 0])
+    state = np.array([-1, -1, -1, 0, 0, 0])
     while at < len(data) or not len(buffer):
         buffer, origins = (np.append(a, np.zeros(size + SLACK, a.dtype)) for a in (buffer, origins))
         at, used = fold_text(data, at, len(data), buffer, used, FOLDING.table, state, origins)
