@@ -31,7 +31,7 @@ _BEHIND = np.zeros((256, 256), np.bool_)
 for _sign, _following in {
     AMPERSAND: b"#0123456789",
     PERCENT: b"0123456789ABCDEFabcdef",
-    BACKSLASH: b"nrtux\"'/",
+    BACKSLASH: b"nrtux\\\"'/",
     LESS: b"/",
 }.items():
     _BEHIND[_sign, list(_following)] = True
@@ -175,7 +175,7 @@ def _read_percent(data: Bytes, place: int, end: int) -> tuple[int, np.uint64, in
 
 @njit(cache=True, nogil=True)
 def _read_backslash(data: Bytes, place: int, end: int) -> tuple[int, np.uint64, int]:
-    r"""Read what strings of JSON and programs write behind a backslash: ``\n \t \r \" \' \/``, ``\u00e9``, ``\xe9``."""
+    r"""Read what strings of JSON and programs write behind a backslash: ``\n \t \r \\ \" \' \/ \u00e9 \xe9``."""
     following = data[place + 1] if place + 1 < end else np.uint8(0)
     if following == _N:
         return place + 2, np.uint64(_LINE_FEED), 1
@@ -183,7 +183,7 @@ def _read_backslash(data: Bytes, place: int, end: int) -> tuple[int, np.uint64, 
         return place + 2, np.uint64(_TAB), 1
     if following == _R:
         return place + 2, np.uint64(_RETURN), 1
-    if following in (_QUOTE, _APOSTROPHE, _SLASH):
+    if following in (BACKSLASH, _QUOTE, _APOSTROPHE, _SLASH):
         return place + 2, np.uint64(following), 1
     if following == _U:
         return _read_unit(data, place, end)
@@ -263,9 +263,9 @@ def _skip_attribute(data: Bytes, start: int, limit: int) -> int:
     i += quote > 0
     words, inside, first = 0, False, i
     while i < limit and (data[i] != quote and data[i] != LESS if quote else _is_bare(data[i])):
-        # From 0xE0 on begin characters of the scripts in which each is a word.
-        words += data[i] >= 0xE0 or (not inside and (data[i] >= 0x80 or _is_alphanumeric(data[i])))
-        inside = data[i] >= 0x80 or _is_alphanumeric(data[i])
+        # Characters beyond ASCII may be words of their own.
+        words += data[i] >= 0xC0 or (_is_alphanumeric(data[i]) and not inside)
+        inside = _is_alphanumeric(data[i])
         i += 1
     if i >= limit or words >= FEWEST_IN_VALUE or (data[i] != quote if quote else i == first):
         return limit
