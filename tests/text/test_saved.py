@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from memaudit.text.index import units
 from memaudit.text.index.units import unit_of
 from memaudit.text.seen import text_as_seen
-from memaudit.text.words import encode_texts, hash_words, words_of
+from memaudit.text.words import cut_places, encode_texts, hash_words, words_of
 from tests.faults.disguises import SAVED, passages
 
 PLAIN = [text for text in passages(150) if "- " not in text]
@@ -131,6 +131,28 @@ def test_nothing_is_read_before_and_behind_a_text(texts: list[bytes]) -> None:
                 place[:] = data
                 hash_words(place, np.array([0, len(data) // 3, len(data)]))
                 text_as_seen(place)
+
+
+BROKEN = [
+    "one two ",
+    "a-\n",
+    "<a href=x ",
+    "title='y z'>",
+    "&lt;p class=",
+    "a\u00ad\n ",
+    "w\u2800o\u2800r ",
+    "\\\\\n ",
+    "%2D\n",
+]
+
+
+@given(st.lists(st.sampled_from(BROKEN), max_size=60).map("".join), st.integers(1, 40))
+@settings(deadline=None, max_examples=150)
+def test_the_pieces_of_a_long_text_have_its_words(text: str, size: int) -> None:
+    places = cut_places(text, size)
+    pieces = [text[start:end] for start, end in pairwise([*places, len(text)])]
+    assert [word for piece in pieces for word in words_of(piece).texts] == words_of(text).texts
+    assert len(cut_places("plain words " * 100, size)) > 1000 // (size + 12)
 
 
 def test_an_index_of_words_that_were_read_otherwise_is_told_by_its_version() -> None:
