@@ -1,4 +1,4 @@
-"""A text as a reader sees it, for matching: characters written as HTML entities, words set apart by blanks of no space.
+"""A text as a reader sees it, for matching: escapes and tags resolved, words set apart by blanks of no space.
 
 The blank braille pattern and the Hangul fillers take up room and are no white space: between words they stand for
 spaces, between single letters they only hide them, and the skeleton (`memaudit.text.normalize`) drops them.
@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from memaudit.text.blocks import BLOCK, lowest_bit, read_only, span_mask
-from memaudit.text.entities import Origins, resolve, resolve_text
+from memaudit.text.escapes import Origins, resolve, resolve_text
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]

@@ -15,6 +15,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from memaudit.text.blocks import BLOCK, fold_block, load_word, lowest_bit, span_mask, store_word
+from memaudit.text.escapes import resolve_document
+from memaudit.text.seen import find_blank
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -31,10 +33,12 @@ STARTS_WITH_MARK, ENDS_ALONE, LONG, KNOWN, WANTED = 1 << 24, 1 << 25, 1 << 26, 1
 STARTS_WITH_LETTER, STARTS_WITH_JOINER = 1 << 29, 1 << 30
 """A letter that is no word of its own; an apostrophe with nothing or such a letter after it."""
 
-ALONE_END, CLASSED_END, JOINER_END, STATES = 0, 1, 2, 5
+ALONE_END, CLASSED_END, JOINER_END, STATES = 0, 1, 2, 6
 """What folding remembers from one call to the next: where in the buffer a word of one character ended, where
-a run of marks that have an order ended, and where an apostrophe after a letter did, which does not separate if a
-letter follows; then the highest class of these marks and the number of the next character."""
+a run of marks that have an order ended, and where what may join two letters did; then the highest class of these
+marks, the number of the next character, and what has to follow the joiner."""
+_LETTER, _LINE_END, _LETTER_OF_NEXT_LINE = 0, 1, 2
+"""An apostrophe waits for a letter, a hyphen for white space with a line end in it and then for a letter."""
 
 _FIRST_EIGHT = np.array([(1 << 8 * min(k, 8)) - 1 for k in range(17)], np.uint64)
 _NEXT_EIGHT = np.array([(1 << 8 * max(k - 8, 0)) - 1 for k in range(17)], np.uint64)
@@ -59,10 +63,18 @@ class FoldTable(NamedTuple):
 
 @njit(cache=True, nogil=True)
 def hash_documents(
-    data: Bytes, offsets: Ints, table: FoldTable, hashes: Hashes, firsts: Ints, first: int
+    data: Bytes,
+    offsets: Ints,
+    table: FoldTable,
+    markup: Hashes,
+    escaped: bool,
+    hashes: Hashes,
+    firsts: Ints,
+    first: int,
 ) -> tuple[Hashes, int]:
     """Hash the words of the documents from ``first`` on, up to one with a character that is not worked out yet.
 
+    Where documents may be ``escaped``, up to one with a blank of `memaudit.text.seen` too.
     Fills ``hashes``, and in ``firsts``, shape [documents + 1], where each document's begin.
     Returns the hashes, in a larger array if need be, and the document that is next.
     """
@@ -70,12 +82,19 @@ def hash_documents(
     edges = np.empty(BUFFER + SLACK, np.int32)
     state = np.zeros(STATES, np.int64)
     no_origins = np.zeros(0, np.int32)
+    seen, scratch = np.empty(0, np.uint8), np.empty(0, np.uint8)
     for document in range(first, len(offsets) - 1):
         count = firsts[document]
-        i, end, used = offsets[document], offsets[document + 1], 0
+        text, i, end, used = data, offsets[document], offsets[document + 1], 0
+        if escaped:
+            size, seen, scratch = resolve_document(data, i, end, markup, seen, scratch)
+            if size >= 0:
+                text, i, end = seen, 0, size
+            if find_blank(text, i, end) < end:
+                return hashes, document
         state[: JOINER_END + 1] = -1
         while i < end:
-            i, used = fold_text(data, i, end, buffer, used, table, state, no_origins)
+            i, used = fold_text(text, i, end, buffer, used, table, state, no_origins)
             found = find_edges(buffer, used, edges)
             words = found if i == end else max(0, found - 1)
             if count + words > len(hashes):
@@ -128,6 +147,25 @@ def _ends_in_foreign_letter(buffer: Bytes, used: int, shapes: NDArray[np.uint32]
     return False
 
 
+@njit(inline="always")
+def _is_hyphen(point: int) -> bool:
+    """Return whether a character at the end of a line says that its word goes on.
+
+    The hyphens of Unicode, the not sign that they are taken for, and what PDFium writes (U+0002, U+FFFE).
+    """
+    return point in (0x2D, 0xAD, 0x2010, 0x2011, 0xFE63, 0xFF0D, 0xAC, 0x02, 0xFFFE)
+
+
+@njit(inline="always")
+def _is_line_end(point: int) -> bool:
+    return 0x0A <= point <= 0x0D or point in (0x85, 0x2028, 0x2029)
+
+
+@njit(inline="always")
+def _is_space(point: int) -> bool:
+    return point in (0x20, 0x09, 0xA0, 0x202F, 0x205F, 0x3000, 0x1680) or 0x2000 <= point <= 0x200A
+
+
 @njit(cache=True, nogil=True)
 def _ask_for(point: int, table: FoldTable) -> None:
     """Note a character that is not worked out yet, if there is room."""
@@ -163,7 +201,8 @@ def fold_text(
     """
     spellings, shapes, long, _ = table
     limit, last_block, traced = len(buffer) - SLACK, len(data) - 2 * BLOCK, len(origins) > 0
-    alone_end, classed_end, joiner_end, highest, character = state[0], state[1], state[2], state[3], state[4]
+    alone_end, classed_end, joiner_end = state[0], state[1], state[2]
+    highest, character, awaited = state[3], state[4], state[5]
     while i < end and used < limit:
         if i <= last_block and joiner_end != used:
             special = span_mask(data, i, 0x7F, 0x08) | span_mask(data, i, 0x0E, 0x1B)
@@ -175,6 +214,10 @@ def fold_text(
             if joiners:
                 inner = np.uint64(0) if traced else joiners & letters << _ONE & letters >> _ONE
                 special |= joiners & ~inner
+            hyphens = span_mask(data, i, 0x2D, 0x2D)
+            if hyphens:
+                white = span_mask(data, i, 0x09, 0x0D) | span_mask(data, i, 0x20, 0x20)
+                special |= hyphens & (letters << _ONE | _ONE) & ((white | special) >> _ONE | _LAST)
             plain = min(lowest_bit(special), end - i)
             if traced and plain > 0:
                 origins[used - (alone_end == used)] = character
@@ -199,12 +242,23 @@ def fold_text(
                 elif i < end and 0x61 <= data[i] | 0x20 <= 0x7A:
                     length = 0
                 else:
-                    joiner_end = used + 1
+                    joiner_end, awaited = used + 1, _LETTER
+            elif word == 0 and length <= 1:
+                if _is_hyphen(point):
+                    if _ends_in_letter(buffer, used, shapes):
+                        joiner_end, awaited = used + length, _LINE_END
+                elif joiner_end == used and awaited != _LETTER:
+                    if _is_line_end(point):
+                        awaited = _LETTER_OF_NEXT_LINE
+                    if _is_line_end(point) or _is_space(point):
+                        # A soft hyphen is nothing, so it is the first white space that separates.
+                        length = int(buffer[used - 1] > 0)
+                        joiner_end += length
             if length > 0:
                 joins = alone_end == used and shape & STARTS_WITH_MARK != 0
                 follows = classed_end == used
                 first = used - joins
-                if joiner_end == used and shape & STARTS_WITH_LETTER:
+                if joiner_end == used and shape & STARTS_WITH_LETTER and awaited != _LINE_END:
                     first, joiner_end = used - 1, -1
                 if shape & LONG:
                     for k in range(length):
@@ -231,7 +285,8 @@ def fold_text(
                     classed_end = used
             character += 1
             reading = i < end and data[i] >= 0x80 and used < limit
-    state[0], state[1], state[2], state[3], state[4] = alone_end, classed_end, joiner_end, highest, character
+    state[0], state[1], state[2] = alone_end, classed_end, joiner_end
+    state[3], state[4], state[5] = highest, character, awaited
     buffer[used : used + BLOCK] = 0
     return i, used
 

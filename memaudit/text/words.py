@@ -1,15 +1,18 @@
 """The words of a text: what copying it cannot change by disguise, typography or layout.
 
-Entities are resolved and blanks that set words apart are spaces first (`memaudit.text.seen`).
+Escapes and tags are resolved and blanks that set words apart are spaces first (`memaudit.text.seen`).
 A word is a longest run of letters, digits and kept marks of the skeleton (`memaudit.text.normalize`);
 anything else separates. Characters of the scripts that set no spaces (Han, kana, Thai, Lao, Myanmar,
 Khmer) are one word each, with the kept marks that follow them. What the skeleton drops neither
 separates nor shows, and no more does an apostrophe directly between two letters, with their marks, of
-other scripts: "What's" is "Whats", but "dogs' 5'10" is three words.
+other scripts: "What's" is "Whats", but "dogs' 5'10" is three words. Nor does a hyphen between them that
+white space with a line end in it follows: a typesetter breaks "exam-ple" there. A hyphen of the text's own
+that comes to stand at a line end joins too, as nothing tells it apart.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,10 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.text.blocks import BLOCK, read_only
-from memaudit.text.entities import Origins
+from memaudit.text.escapes import Origins
 from memaudit.text.folding import FOLDING
+from memaudit.text.markup import markup_table
 from memaudit.text.seen import documents_as_seen, text_as_seen
 from memaudit.text.word_kernels import ALONE_END, SLACK, find_edges, fold_text, hash_documents, hash_spans
+
+_SPACE = re.compile(r"\s")
+_AROUND = 4096
+"""Characters on each side of a cut that may be read with it: more than the longest tag, escaped as often as is read."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,13 +83,37 @@ def hash_words(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[NDA
     Returns:
         Hashes (never 0; those of `words_of`), shape [words], and where each text's begin, shape [texts + 1].
     """
-    data, offsets = documents_as_seen(data, offsets)
-    data, offsets = read_only(data, np.uint8), read_only(offsets, np.int64)
-    hashes, firsts, next_text = np.empty(len(data) // 4 + BLOCK, np.uint64), np.zeros(len(offsets), np.int64), 0
-    while next_text < len(offsets) - 1:
-        hashes, next_text = hash_documents(data, offsets, FOLDING.table, hashes, firsts, next_text)
-        FOLDING.fill_wanted()
+    data, offsets, escaped = read_only(data, np.uint8), read_only(offsets, np.int64), True
+    hashes, firsts, text = np.empty(len(data) // 4 + BLOCK, np.uint64), np.zeros(len(offsets), np.int64), 0
+    while text < len(offsets) - 1:
+        hashes, text = hash_documents(data, offsets, FOLDING.table, markup_table(), escaped, hashes, firsts, text)
+        if not FOLDING.fill_wanted() and text < len(offsets) - 1:
+            data, offsets = documents_as_seen(data, offsets)
+            data, offsets, escaped = read_only(data, np.uint8), read_only(offsets, np.int64), False
     return hashes[: firsts[-1]], firsts
+
+
+def cut_places(text: str, size: int) -> list[int]:
+    """Return where to cut a long text into pieces that have its words, one piece after another; 0 comes first.
+
+    A piece is about ``size`` characters long, longer where every white space stands within a tag or a broken word.
+    """
+    places = [0]
+    while len(text) - places[-1] > 2 * size:
+        found = (space.start() for space in _SPACE.finditer(text, places[-1] + size))
+        place = next((place for place in found if _parts_words(text, place)), len(text))
+        if place == len(text):
+            break
+        places.append(place)
+    return places
+
+
+def _parts_words(text: str, place: int) -> bool:
+    """Return whether the words around a place are those before it and those behind it."""
+    around = text[max(0, place - _AROUND) : place + _AROUND]
+    middle = min(place, _AROUND)
+    counts = [len(words_of(part)) for part in (around, around[:middle], around[middle:])]
+    return counts[0] == counts[1] + counts[2]
 
 
 def encode_texts(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -110,7 +142,7 @@ def _fold_all(data: NDArray[np.uint8], characters: int) -> tuple[NDArray[np.uint
     """Return the folded bytes of a text, with slack, and the character each comes from, then ``characters``."""
     size, used, at = 2 * len(data), 0, 0
     buffer, origins = np.zeros(0, np.uint8), np.zeros(0, np.int32)
-    state = np.array([-1, -1, -1, 0, 0])
+    state = np.array([-1, -1, -1, 0, 0, 0])
     while at < len(data) or not len(buffer):
         buffer, origins = (np.append(a, np.zeros(size + SLACK, a.dtype)) for a in (buffer, origins))
         at, used = fold_text(data, at, len(data), buffer, used, FOLDING.table, state, origins)

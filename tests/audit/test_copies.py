@@ -60,9 +60,24 @@ def joined(pieces: list[tuple[str, str]]) -> str:
     return "".join(word + gap for word, gap in pieces)
 
 
-@pytest.mark.parametrize("entity", ["&eacute;", "&#233;", "&amp;eacute;", "&amp;amp;", "&nbsp;"])
-def test_a_span_that_ends_in_an_entity_is_counted_wherever_it_is_cut(entity: str) -> None:
-    text = f"we met in the old caf{entity} by the river"
+ESCAPES = [
+    "&eacute;",
+    "&#233;",
+    "&amp;eacute;",
+    "&amp;amp;",
+    "&nbsp;",
+    "%C3%A9",
+    "%20",
+    "\\u00e9",
+    "\\n",
+    "-\n  e",
+    "<br />",
+]
+
+
+@pytest.mark.parametrize("escape", [*ESCAPES, "<b class='x y'>e</b>"])
+def test_a_span_that_ends_in_an_escape_is_counted_wherever_it_is_cut(escape: str) -> None:
+    text = f"we met in the old caf{escape} by the river"
     for end in range(len("we met in"), len(text) + 1):
         assert counted(text[:end], text, "another text") == (1, 1), text[:end]
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import json
 import random
+import re
+import textwrap
 import unicodedata
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from pydoc_data.topics import topics
+from urllib.parse import quote, quote_plus
 
 from memaudit.audit.contamination.run import contamination
 
@@ -30,6 +35,44 @@ def _shifted(upper: int, lower: int) -> Disguise:
     """Return what maps A to Z and a to z to blocks of styled letters."""
     table = {65 + i: chr(upper + i) for i in range(26)} | {97 + i: chr(lower + i) for i in range(26)}
     return lambda text: text.translate({k: v for k, v in table.items() if unicodedata.category(v) != "Cn"})
+
+
+def _spaced(*marks: str) -> Disguise:
+    """Return what puts a mark for every space, each in turn."""
+
+    def change(text: str) -> str:
+        turns = count()
+        return re.sub(" ", lambda _: marks[next(turns) % len(marks)], text)
+
+    return change
+
+
+def _hyphenated(*marks: str) -> Disguise:
+    """Return what breaks every long word, as a narrow column does, with a mark in turn."""
+
+    def change(text: str) -> str:
+        turns = count()
+        return re.sub(
+            r"([^\W\d_]{3})([^\W\d_]{3,})", lambda word: word[1] + marks[next(turns) % len(marks)] + word[2], text
+        )
+
+    return change
+
+
+def _in_json(text: str) -> str:
+    """Return a text as a string of JSON writes it, without the quotes around it."""
+    return json.dumps(text)[1:-1]
+
+
+def _page(text: str) -> str:
+    """Return the source of a page that shows a text, a word emphasised now and then and parts of words too."""
+    words = [f"<span style='x: y' class=\"w\">{html.escape(word)}</span>" for word in text.split(" ")]
+    words[::3] = [f"<em><b>{html.escape(word[:1])}</b>{html.escape(word[1:])}</em>" for word in text.split(" ")[::3]]
+    return "<p>" + "<br />".join(words) + "</p>"
+
+
+def _lines(text: str) -> str:
+    return text.replace(" ", "\n")
 
 
 TWELVE: dict[str, Disguise] = {
@@ -64,7 +107,35 @@ MORE: dict[str, Disguise] = {
     "Hangul fillers for spaces": lambda text: text.replace(" ", "\u3164"),
     "all at once": lambda text: _between("\u200b", "\u0301")(_mapped("aceop", "асеор")(text.upper())),
 }
-EVERY = TWELVE | MORE
+SAVED: dict[str, Disguise] = {
+    "percent-encoding": lambda text: quote(text, safe=""),
+    "percent-encoding, twice": lambda text: quote(quote(_lines(text))),
+    "form encoding": quote_plus,
+    "%20 for spaces": _spaced("%20", "%0A", "%0d%0a", "%C2%A0"),
+    "\\n for spaces": _spaced("\\n"),
+    "\\t, \\r\\n, \\\\n and \\xa0 for spaces": _spaced("\\t", "\\r\\n", "\\\\n", "\\xa0", "\\u2003"),
+    "JSON": lambda text: _in_json(_lines(text)),
+    "JSON in JSON": lambda text: _in_json(_in_json(_lines(text))),
+    "strings of Python": lambda text: ascii(f"\u2018{_lines(text)}\u2019"),
+    "<br> for spaces": _spaced("<br>", "<br/>", "<BR />", "<br clear='all'>"),
+    "other tags for spaces": _spaced("</p>\n<p class='x y'>", "</td><td align=left>", " <b>", "</b> ", "<li>"),
+    "source of a page": _page,
+    "source of a page, in JSON": lambda text: _in_json(_page(text)).replace("/", "\\/").replace("<", "\\u003c"),
+    "source of a page, escaped twice": lambda text: html.escape(html.escape(_page(text))),
+    "source of a page, percent-encoded": lambda text: quote(_page(text)),
+    "hyphens at line ends": _hyphenated("-\n"),
+    "hyphens at line ends, indented": _hyphenated("-\r\n    ", "- \n\t", "-\n\n", "-\u200b\n\u00a0"),
+    "other hyphens at line ends": _hyphenated("\u00ad\n", "\u2010\n ", "\u00ac\r\n", "\x02\r\n", "\ufffe\r\n"),
+    "hyphens at line ends, escaped": _hyphenated("-\\n", "&shy;<br>", "-%0A", "-\\u000a", "&#x2010;\\r\\n"),
+    "narrow lines, hyphenated, in JSON": lambda text: _in_json(
+        _hyphenated("-\n")(textwrap.fill(text, 30, break_long_words=False))
+    ),
+    "hyphens at line ends, full width, zero width": lambda text: "\u200b".join(
+        TWELVE["full width"](_hyphenated("-\n")(text))
+    ),
+}
+"""Copies as they are saved in pages, strings and addresses, or set in a column."""
+EVERY = TWELVE | MORE | SAVED
 ANY_SCRIPT = ("zero width", "bidi controls", "tag characters", "combining marks", "soft hyphens", "no-break spaces",
               "variation selectors", "Hangul fillers", "braille blanks", "grapheme joiners", "invisible operators",
               "other spaces and line ends")  # fmt: skip

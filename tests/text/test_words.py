@@ -32,6 +32,7 @@ PIECES = [
     "क", "\u093c", "\u094d", "\u094d\u093c", "क\u093c", "\u0958", "ि", "\u0f71", "\u0f72", "\u0f74", "\u0f73", "\u05b0",
     "\u064b", "\u0300", "\u0327", "\u3099", "\U000110ba", "\U0001f600", "\U0001d41a", "’",
     "`", "ŉ", "‴", "a'b", "é’é", "—", "\u00a0", "\u3000",
+    "a-\n", "é-\r\n", "\u2010", "\uff0d", "¬", "\x02", "\ufffe", "\u2028", "\u2003", "-\n b", "\u00ad\n",
 ]  # fmt: skip
 
 
@@ -45,7 +46,7 @@ def words_by_definition(text: str) -> list[tuple[str, int, int]]:
             last += 1
         folded[first:last] = sorted(folded[first:last], key=lambda pair: unicodedata.combining(pair[0]))
         first = last
-    joining, behind_letter = set(), False
+    joining, behind_letter = joined_lines(text, folded), False
     for k, (character, _) in enumerate(folded):
         if character == "'" and behind_letter and k + 1 < len(folded) and is_spaced_letter(folded[k + 1][0]):
             joining.add(k)
@@ -76,6 +77,33 @@ def words_by_definition(text: str) -> list[tuple[str, int, int]]:
     ]
 
 
+HYPHENS = "-\u00ad\u2010\u2011\ufe63\uff0d\u00ac\x02\ufffe"
+LINE_ENDS = "\n\v\f\r\x85\u2028\u2029"
+SPACES = "\t \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+
+
+def joined_lines(text: str, folded: list[tuple[str, int]]) -> set[int]:
+    """Places of what stands between the letters of a word that is broken behind a hyphen at a line end."""
+    joining: set[int] = set()
+    places: dict[int, list[int]] = {}
+    for k, (_, i) in enumerate(folded):
+        places.setdefault(i, []).append(k)
+    behind_letter = False
+    for i, character in enumerate(text):
+        run, ended = list(places.get(i, [])), False
+        for j in range(i + 1, len(text) if character in HYPHENS and behind_letter else 0):
+            if text[j] in LINE_ENDS + SPACES:
+                ended |= text[j] in LINE_ENDS
+            elif j in places:
+                joining.update(run if ended and is_spaced_letter(folded[places[j][0]][0]) else [])
+                break
+            run += places.get(j, [])
+        for k in places.get(i, []):
+            if unicodedata.category(folded[k][0])[0] != "M":
+                behind_letter = is_spaced_letter(folded[k][0])
+    return joining
+
+
 def is_spaced_letter(character: str) -> bool:
     return unicodedata.category(character)[0] == "L" and not UNSPACED.match(character)
 
@@ -94,7 +122,8 @@ def hashes(*texts: str) -> list[list[int]]:
     return [values[a:b].tolist() for a, b in pairwise(firsts)]
 
 
-TEXTS = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=3))).map("".join)
+UNESCAPED = st.text(st.characters(exclude_characters="&%<\\"), max_size=3)
+TEXTS = st.lists(st.one_of(st.sampled_from(PIECES), UNESCAPED)).map("".join)
 
 
 @given(TEXTS)
@@ -120,7 +149,7 @@ def test_every_character_in_company():
         and (point % 37 == 0 or not re.match("[一-鿿㐀-䶿가-힣\U00020000-\U0003ffff]", chr(point)))
     ]
     for left, right in (("a", "b"), ("a'", "b"), ("a", "'b"), ("字", "\u3099"), ("क\u094d", "\u093c")):
-        texts = [f"{left}{chr(point)}{right}" for point in points]
+        texts = [f"{left}{chr(point)}{right}" for point in points if chr(point) != "\\"]
         expected = [[word for word, _, _ in words_by_definition(text)] for text in texts]
         spellings = list({word for words in expected for word in words})
         known = dict(zip(spellings, hashes(*spellings), strict=True))
@@ -209,9 +238,43 @@ def test_the_way_back_covers_the_apostrophe():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("exam-\nple exam-\r\n   ple exam- \t\n\n\u00a0ple exam\u2010\u2028ple", "example " * 4),
+        ("exam\u00ad\nple exam\u00ad \n ple exam\u00ac\nple exam\x02\r\nple exam\ufffe\nple", "example " * 5),
+        ("e\u0301-\n\u200bÉ п-\nя क\u093c-\nक", "ee пя क\u093cक"),
+        ("in-\nter-\nna-\ntional don't-\ndon't", "international dontdont"),
+        ("well-known well- known well -\nknown well--\nknown well\u2014\nknown", "well known " * 5),
+        ("well\u00ad known 5-\na a-\n5 漢-\n字 a-\n漢 漢-\na", "well known 5 a a 5 漢 字 a 漢 漢 a"),
+        ("a-\n'b a-\n(b) a'-\nb a-'\nb a\u00ad'\nb", "a b " * 5),
+        ("a-\n \u0301b a-\n\u093cb a-\n", "ab a \u093cb a"),
+    ],
+)
+def test_a_hyphen_at_a_line_end_joins_two_letters(text, expected):
+    """Wherever it stands in a block, and with no letter of the next text."""
+    spelt = words_of(expected).texts
+    assert words_of(text).texts == spelt
+    for size in range(140):
+        assert triples("x" * size + " " + text) == words_by_definition("x" * size + " " + text)
+        texts = ["y" * size + " " + text, "t and more of it" * 9]
+        assert hashes(*texts) == [words_of(t).hashes.tolist() for t in texts]
+
+
+def test_the_way_back_covers_the_line_end():
+    text = "an «exam-\r\n  ple», H<sub>2</sub>O\\ncaf%C3%A9<br>of\u00ad\nten -\n"
+    words = words_of(text)
+    assert words.texts == ["an", "example", "h2o", "cafe", "often"]
+    assert [text[a:b] for a, b in zip(words.starts, words.ends, strict=True)] == [
+        "an", "exam-\r\n  ple", "H<sub>2</sub>O", "caf%C3%A9", "of\u00ad\nten",
+    ]  # fmt: skip
+
+
 def test_words_are_those_of_the_skeleton():
-    for text in pydoc_data.topics.topics.values():
-        skeleton = re.sub("(?<=[^\\W\\d_])'(?=[^\\W\\d_])", "", normalize(text).text)
+    for topic in pydoc_data.topics.topics.values():
+        text = re.sub(r"[&%<\\]", "", topic)
+        skeleton = normalize(re.sub(r"(?<=[^\W\d_])-\n\s*(?=[^\W\d_])", "", text)).text
+        skeleton = re.sub("(?<=[^\\W\\d_])'(?=[^\\W\\d_])", "", skeleton)
         assert words_of(text).texts == re.findall("[^\\W_]+", skeleton)
 
 

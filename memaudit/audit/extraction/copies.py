@@ -27,8 +27,11 @@ MOST_INDEXED = 10**9
 NEIGHBOURHOOD = 64
 """Characters before a span that say whether it begins inside a word."""
 
-_ENTITY_CUT = re.compile("&(?:amp;)?#?[0-9A-Za-z]*$")
-"""What may begin an HTML entity that goes on behind the text, escaped or not."""
+_CUT = re.compile(
+    r"(?:&(?:amp;)?#?\w*|</?(?:\w[^<>]{0,255})?|(?=%)(?:%[0-9A-F]{2}){0,3}(?:%[0-9A-F]?)?|\\[ux]?[0-9A-F]*|-\s*)$",
+    re.ASCII | re.IGNORECASE,
+)
+"""What may begin an escape, a tag or the break of a word that goes on behind the text."""
 
 Keys = NDArray[np.uint64]
 
@@ -128,12 +131,12 @@ def whole_words(record: WindowRecord, text: str) -> Span:
     """Return a text that follows a window's prefix by the words that lie whole inside it.
 
     A word at its start is cut if the prefix ends in a letter, one at its end may be if a letter could follow, or if
-    what it ends in may begin an HTML entity.
+    what it ends in may begin an escape, a tag or the break of a word.
     """
     before = record.prefix_text[-NEIGHBOURHOOD:] or ("a" if record.start else "")
     words = words_of(f"{before}{text}a")
-    entity = _ENTITY_CUT.search(text)
-    end = len(before) + (entity.start() - 1 if entity else len(text))
+    cut = _CUT.search(text)
+    end = len(before) + (cut.start() - 1 if cut else len(text))
     inside = (words.starts >= len(before)) & (words.ends <= end)
     return Span(text, words.hashes[inside])
 

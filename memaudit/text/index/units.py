@@ -25,7 +25,7 @@ Spans = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 _SAMPLE = (
     "The QUICK brown-fox's 'naïveté’s', ﬁve Ёжик Ωmega 漢字かな हिन्दी ไทย 한국어 ١٢٣ a\u200bb \U0001d400 "
-    "&#233;a a\u2800bc &amp;#233;"
+    "&#233;a a\u2800bc &amp;#233; b%C3%A9 c<br>d e<b>f g\\nh i-\nj"
 )
 """Its words' hashes tell one version of the normaliser from another."""
 
