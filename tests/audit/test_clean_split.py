@@ -1,4 +1,4 @@
-"""A benchmark in two: every record goes to exactly one half, byte for byte and in order."""
+"""A benchmark in three: every record goes to exactly one part, byte for byte and in order."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def test_json_lines_keep_their_bytes(tmp_path, ending):
     (tmp_path / f"b.jsonl{ending}").write_bytes(packed)
     split = write_clean_split([str(tmp_path / f"b.jsonl{ending}")], {2}, tmp_path / "out")
     assert split.clean == [tmp_path / "out" / "clean.jsonl"]
-    assert split.files == [tmp_path / "out" / "clean.jsonl", tmp_path / "out" / "contaminated.jsonl"]
+    assert split.files == [tmp_path / "out" / f"{kind}.jsonl" for kind in ("clean", "contaminated", "undecided")]
     assert split.clean[0].read_bytes() == LINES[0] + LINES[2]
     assert split.contaminated[0].read_bytes() == LINES[1]
-    assert (split.clean_records, split.contaminated_records, split.not_judged) == (2, 1, 0)
+    assert (split.clean_records, split.contaminated_records, split.undecided_records) == (2, 1, 0)
 
 
 def test_a_last_line_without_an_end_gets_one(tmp_path):
@@ -46,11 +46,12 @@ def test_a_last_line_without_an_end_gets_one(tmp_path):
     assert halves(tmp_path / "b.jsonl", {2}, tmp_path) == (b'{"text": "one"}\n', b'{"text": "two"}\n')
 
 
-def test_records_that_were_not_judged_stay_clean_and_are_counted(tmp_path):
+def test_records_that_were_not_decided_are_never_clean(tmp_path):
     (tmp_path / "b.jsonl").write_bytes(b'{"text": "one"}\nnot json\n{"text": ""}\n{"text": "four"}\n')
-    split = write_clean_split([str(tmp_path / "b.jsonl")], {4}, tmp_path / "out", judged={1, 4})
-    assert split.clean[0].read_bytes() == b'{"text": "one"}\nnot json\n{"text": ""}\n'
-    assert (split.clean_records, split.contaminated_records, split.not_judged) == (3, 1, 2)
+    split = write_clean_split([str(tmp_path / "b.jsonl")], {4}, tmp_path / "out", clean={1})
+    assert split.clean[0].read_bytes() == b'{"text": "one"}\n'
+    assert split.undecided[0].read_bytes() == b'not json\n{"text": ""}\n'
+    assert (split.clean_records, split.contaminated_records, split.undecided_records) == (1, 1, 2)
 
 
 def test_csv_keeps_its_header_and_records_of_several_lines(tmp_path):
@@ -110,10 +111,13 @@ def test_several_files_are_split_by_their_names_and_numbered_through(tmp_path):
     assert [path.name for path in split.files] == [
         "clean-test.jsonl",
         "contaminated-test.jsonl",
+        "undecided-test.jsonl",
         "clean-test-again.jsonl",
         "contaminated-test-again.jsonl",
+        "undecided-test-again.jsonl",
         "clean-dev.txt",
         "contaminated-dev.txt",
+        "undecided-dev.txt",
     ]
     assert [path.read_bytes() for path in split.clean] == [LINES[2], b"", b"five\n"]
     assert [path.read_bytes() for path in split.contaminated] == [LINES[0], LINES[1], b"six\n"]

@@ -1,6 +1,6 @@
-"""A benchmark as two: the items that stand in the corpus, and the others.
+"""A benchmark as three: the items that stand in the corpus, those that do not, and those that were not decided.
 
-Records are copied byte for byte, so that whoever loads the benchmark loads either half in the same way.
+Records are copied byte for byte, so that whoever loads the benchmark loads any part in the same way.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from memaudit.audit.contamination.benchmark import benchmark_sources, open_records
 from memaudit.errors import InputError, RunError
@@ -22,23 +22,27 @@ from memaudit.text.specs import CorpusFile
 
 _Record = TypeVar("_Record", str, bytes)
 
+Kind = Literal["clean", "contaminated", "undecided"]
+KINDS: tuple[Kind, ...] = ("clean", "contaminated", "undecided")
+
 
 @dataclass(frozen=True, slots=True)
 class CleanSplit:
-    """The two halves of a benchmark, one pair of files for each of its files."""
+    """The parts of a benchmark, one file of each kind for each of its files."""
 
     clean: list[Path]
     contaminated: list[Path]
+    undecided: list[Path]
     clean_records: int
-    """Records of the clean files: all that are not contaminated, whether they were judged or not."""
     contaminated_records: int
-    not_judged: int
-    """Clean records that nothing is known about: too short to be judged, empty, or unreadable."""
+    undecided_records: int
+    """Records that nothing is known about: too short or generic to be judged, empty, unreadable, or of a search that
+    was not whole."""
 
     @property
     def files(self) -> list[Path]:
         """All that was written."""
-        return [path for pair in zip(self.clean, self.contaminated, strict=True) for path in pair]
+        return [path for same in zip(self.clean, self.contaminated, self.undecided, strict=True) for path in same]
 
 
 def write_clean_split(
@@ -46,24 +50,24 @@ def write_clean_split(
     contaminated: Collection[int],
     folder: Path,
     *,
-    judged: Collection[int] | None = None,
+    clean: Collection[int] | None = None,
     files: Sequence[FileDigest] | None = None,
     kept: Sequence[str] = (),
     max_expand: int | None = None,
 ) -> CleanSplit:
-    """Write the clean and the contaminated records of a benchmark as files of the format they came in.
+    """Write the clean, the contaminated and the undecided records of a benchmark in the format that they came in.
 
-    Lines of JSON or text and records of CSV and TSV keep their bytes (both files get the header), elements of a
+    Lines of JSON or text and records of CSV and TSV keep their bytes (all files get the header), elements of a
     JSON document theirs, Parquet and Arrow files their schema. What was compressed is written plainly; blank lines
-    are no records. One file gives ``clean.jsonl`` and ``contaminated.jsonl``, each of several files
-    ``clean-NAME.jsonl`` and ``contaminated-NAME.jsonl``. Beside them ``split.json`` names them: a pattern of a corpus
+    are no records. One file gives ``clean.jsonl``, ``contaminated.jsonl`` and ``undecided.jsonl``, each of several
+    ``clean-NAME.jsonl`` and so on. Beside them ``split.json`` names them: a pattern of a corpus
     that matches them by chance is refused.
 
     Args:
         paths: What `read_benchmark` was given.
-        contaminated: Numbers of the contaminated items; every other record is written as clean.
-        folder: Created when absent; halves that were written there before are replaced.
-        judged: Numbers of the items that were judged; None: all records were.
+        contaminated: Numbers of the contaminated items.
+        folder: Created when absent; parts that were written there before are replaced.
+        clean: Numbers of the clean items; None: all that are not contaminated. Every other record is undecided.
         files: What `read_benchmark` found, to refuse a file that has changed since.
         kept: Other files that must not be overwritten, such as those of the corpus.
         max_expand: As for `read_benchmark`.
@@ -76,44 +80,50 @@ def write_clean_split(
     targets = split_targets(paths, folder, kept)
     numbers = frozenset(contaminated)
     written: list[tuple[Path, bytes]] = []
-    total = 0
-    for place, (source, *pair) in enumerate(targets):
+    kinds: list[Kind] = []
+    for place, (source, *parts) in enumerate(targets):
         stream, rows = open_records(source, max_expand)
         places = [(where, row is not None) for where, row in rows]
         if files is not None and files[place]["sha256"] != stream.sha256:
             raise InputError(f"{source}: changed since it was checked", "check it again")
         count = sum(is_record for _, is_record in places)
-        chosen = [total + number in numbers for number in range(1, count + 1)]
-        written += zip(pair, _halves(source, places, chosen, max_expand), strict=True)
-        total += count
-    records = set(range(1, total + 1))
-    if not numbers <= records:
-        raise ValueError(f"of {total} records, none has the number {max(numbers)}")
+        chosen = [_kind(number, numbers, clean) for number in range(len(kinds) + 1, len(kinds) + count + 1)]
+        written += zip(parts, _parts(source, places, chosen, max_expand), strict=True)
+        kinds += chosen
+    if not numbers <= set(range(1, len(kinds) + 1)):
+        raise ValueError(f"of {len(kinds)} records, none has the number {max(numbers)}")
     _write(folder, written)
     return CleanSplit(
-        clean=[clean for _, clean, _ in targets],
-        contaminated=[dirty for _, _, dirty in targets],
-        clean_records=total - len(numbers),
-        contaminated_records=len(numbers),
-        not_judged=0 if judged is None else len(records - numbers - set(judged)),
+        **{kind: [parts[place] for _, *parts in targets] for place, kind in enumerate(KINDS)},
+        clean_records=kinds.count("clean"),
+        contaminated_records=kinds.count("contaminated"),
+        undecided_records=kinds.count("undecided"),
     )
 
 
-def split_targets(paths: Sequence[str], folder: Path, kept: Sequence[str] = ()) -> list[tuple[CorpusFile, Path, Path]]:
-    """Return every file of a benchmark with the files of its clean and of its contaminated records.
+def _kind(number: int, contaminated: Collection[int], clean: Collection[int] | None) -> Kind:
+    if number in contaminated:
+        return "contaminated"
+    return "clean" if clean is None or number in clean else "undecided"
+
+
+def split_targets(
+    paths: Sequence[str], folder: Path, kept: Sequence[str] = ()
+) -> list[tuple[CorpusFile, Path, Path, Path]]:
+    """Return every file of a benchmark with the files of its records of each kind, in the order of `KINDS`.
 
     Call it before a long search, to learn early what `write_clean_split` would refuse.
 
     Args:
         paths: What `read_benchmark` was given.
-        folder: Where the halves go.
+        folder: Where the parts go.
         kept: Other files that must not be overwritten, such as those of the corpus.
 
     Raises:
         InputError: A file is missing or cannot be split, or one would be overwritten.
     """
     sources = benchmark_sources(paths)
-    targets: list[tuple[CorpusFile, Path, Path]] = []
+    targets: list[tuple[CorpusFile, Path, Path, Path]] = []
     taken: set[str] = set()
     for source in sources:
         if not isinstance(source, CorpusFile) or source.kept or source.format == "warc":
@@ -124,39 +134,39 @@ def split_targets(paths: Sequence[str], folder: Path, kept: Sequence[str] = ()) 
         while f"{ending}{path.suffix}" in taken:
             ending += "-again"
         taken.add(f"{ending}{path.suffix}")
-        clean, dirty = (folder / f"{half}{ending}{path.suffix}" for half in ("clean", "contaminated"))
-        targets.append((source, clean, dirty))
-    there = [target for _, *pair in targets for target in pair if target.exists()]
+        clean, contaminated, undecided = (folder / f"{kind}{ending}{path.suffix}" for kind in KINDS)
+        targets.append((source, clean, contaminated, undecided))
+    there = [target for _, *parts in targets for target in parts if target.exists()]
     for name in [*map(str, sources), *kept] if there else []:
         if Path(name).exists() and any(target.samefile(name) for target in there):
             raise InputError(f"{name}: the split would overwrite it", "choose another folder")
     return targets
 
 
-def _halves(
-    source: CorpusFile, places: Sequence[tuple[str, bool]], contaminated: Sequence[bool], max_expand: int | None
+def _parts(
+    source: CorpusFile, places: Sequence[tuple[str, bool]], kinds: Sequence[Kind], max_expand: int | None
 ) -> list[bytes]:
-    """Return the clean and the contaminated half of a file.
+    """Return the records of a file of each kind, in the order of `KINDS`.
 
     Args:
         source: The file.
         places: Where each of its rows stands, and whether that is a record.
-        contaminated: For every record, whether it is.
+        kinds: Of every record.
         max_expand: As for `read_benchmark`.
     """
     if source.format in {"parquet", "arrow"}:
-        return _table_halves(source, contaminated)
+        return _table_parts(source, kinds)
     lines = list(split_lines(iter(source.open(max_expand)), source.name))
     if source.format == "json":
-        return _document_halves(b"\n".join(lines).decode(), source.name, contaminated)
+        return _document_parts(b"\n".join(lines).decode(), source.name, kinds)
     head, records = _line_records(lines, places)
-    return [b"".join(line + b"\n" for line in [*head, *half]) for half in _divided(records, contaminated)]
+    return [b"".join(line + b"\n" for line in [*head, *part]) for part in _divided(records, kinds)]
 
 
-def _divided(records: Sequence[_Record], contaminated: Sequence[bool]) -> list[list[_Record]]:
-    """Return the clean and the contaminated records, each in their order."""
-    pairs = list(zip(records, contaminated, strict=True))
-    return [[record for record, is_contaminated in pairs if is_contaminated == wanted] for wanted in (False, True)]
+def _divided(records: Sequence[_Record], kinds: Sequence[Kind]) -> list[list[_Record]]:
+    """Return the records of each kind, each in their order."""
+    pairs = list(zip(records, kinds, strict=True))
+    return [[record for record, kind in pairs if kind == wanted] for wanted in KINDS]
 
 
 def _line_records(lines: Sequence[bytes], places: Sequence[tuple[str, bool]]) -> tuple[list[bytes], list[bytes]]:
@@ -171,21 +181,21 @@ def _line_records(lines: Sequence[bytes], places: Sequence[tuple[str, bool]]) ->
     return head, records
 
 
-def _document_halves(text: str, name: str, contaminated: Sequence[bool]) -> list[bytes]:
-    """Return the elements of a JSON array, as they are written, as two arrays; without an array, as two sequences."""
+def _document_parts(text: str, name: str, kinds: Sequence[Kind]) -> list[bytes]:
+    """Return the elements of a JSON array, as they are written, as arrays; without an array, as sequences."""
     starts = [start for start, _ in json_elements(text, name)]
     is_array = text.lstrip().startswith("[")
     decoder = json.JSONDecoder(strict=False)
     elements = [text[start : decoder.raw_decode(text, start)[1]] for start in starts]
-    halves = _divided(elements, contaminated)
+    parts = _divided(elements, kinds)
     if is_array:
-        return [("[\n" + ",\n".join(half) + "\n]\n").encode() for half in halves]
-    return ["".join(f"{element}\n" for element in half).encode() for half in halves]
+        return [("[\n" + ",\n".join(part) + "\n]\n").encode() for part in parts]
+    return ["".join(f"{element}\n" for element in part).encode() for part in parts]
 
 
-def _table_halves(source: CorpusFile, contaminated: Sequence[bool]) -> list[bytes]:
+def _table_parts(source: CorpusFile, kinds: Sequence[Kind]) -> list[bytes]:
     import pyarrow
-    from pyarrow import compute, ipc, parquet
+    from pyarrow import ipc, parquet
 
     if source.format == "parquet":
         table = parquet.ParquetFile(source.path).read()
@@ -194,17 +204,17 @@ def _table_halves(source: CorpusFile, contaminated: Sequence[bool]) -> list[byte
             in_file = file.read(6) == b"ARROW1"
             file.seek(0)
             table = (ipc.open_file(file) if in_file else ipc.open_stream(file)).read_all()
-    chosen = pyarrow.array(contaminated, pyarrow.bool_())
-    halves = []
-    for mask in (compute.invert(chosen), chosen):
+    parts = []
+    for wanted in KINDS:
+        mask = pyarrow.array([kind == wanted for kind in kinds], pyarrow.bool_())
         buffer = io.BytesIO()
         if source.format == "parquet":
             parquet.write_table(table.filter(mask), buffer)
         else:
             with (ipc.new_file if in_file else ipc.new_stream)(buffer, table.schema) as writer:
                 writer.write_table(table.filter(mask))
-        halves.append(buffer.getvalue())
-    return halves
+        parts.append(buffer.getvalue())
+    return parts
 
 
 def _write(folder: Path, files: Sequence[tuple[Path, bytes]]) -> None:

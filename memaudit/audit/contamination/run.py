@@ -93,7 +93,7 @@ def contamination(
         out: Run directory; the same call resumes what stands in it. By default ``runs/contamination-IDENTITY``.
         options: What to search for.
         judgement: The policy, the baseline, the scores: what the findings are judged by.
-        clean_split: Folder for the clean and the contaminated items as two files.
+        clean_split: Folder for the clean, the contaminated and the undecided items as files of their own.
         shard: ``(i, n)``: do only every n-th file, from the i-th, counted from 1.
         processes: Files scanned at the same time.
         formats: What to write beside report.json and items.jsonl.
@@ -277,7 +277,7 @@ def _split(
         specs,
         {record.number for record in records if record.verdict == "contaminated"},
         folder,
-        judged={record.number for record in records if record.verdict != "not judged"},
+        clean={record.number for record in records if record.verdict == "clean"},
         files=items.files,
         kept=kept,
         max_expand=max_expand,

@@ -83,9 +83,9 @@ class BatchReader:
         """The source as it was read; None until the last batch was taken."""
 
     def __iter__(self) -> Iterator[Batch]:
-        lines = isinstance(self.source, CorpusFile) and self.source.format == "jsonl"
-        if lines and isinstance(self.text_field, str):  # the kernel looks for one field
-            yield from self._read_json_lines(self.source.open(self.max_expand), self.text_field)
+        source, field = self.source, self.text_field
+        if isinstance(source, CorpusFile) and source.format == "jsonl" and isinstance(field, str):
+            yield from self._read_json_lines(source.open(self.max_expand), field)  # the kernel looks for one field
         else:
             yield from self._read_rows()
 

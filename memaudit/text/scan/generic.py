@@ -133,4 +133,4 @@ def _characters() -> str:
 
 
 def _hashes(text: str) -> list[int]:
-    return hash_words(*encode_texts([text]))[0].tolist()
+    return [int(word) for word in hash_words(*encode_texts([text]))[0]]

@@ -281,5 +281,7 @@ def _share(credit: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
 
 def _places_of(run: NDArray[np.uint64], text: NDArray[np.uint64]) -> list[int]:
     """Return where a run of words stands in a text."""
-    starts = np.flatnonzero(text[: len(text) - len(run) + 1] == run[0]) if 0 < len(run) <= len(text) else []
+    if not 0 < len(run) <= len(text):
+        return []
+    starts = np.flatnonzero(text[: len(text) - len(run) + 1] == run[0])
     return [int(start) for start in starts if np.array_equal(text[start : start + len(run)], run)]

@@ -291,7 +291,7 @@ def _pair_weights(firsts: NDArray[np.int64], exact: NDArray[np.bool_], weights: 
     """Return the weight of the five words from each place on, in eighths of a word; 1 where only all of them count."""
     bulk = np.concatenate([[0.0], np.cumsum(weights.bulk)])
     eighths = np.rint(8 * (bulk[firsts + SEED] - bulk[firsts])).astype(np.int32)
-    return np.where(exact, np.int32(1), np.maximum(eighths, 1))
+    return np.asarray(np.where(exact, 1, np.maximum(eighths, 1)), np.int32)
 
 
 def _needed(
@@ -300,7 +300,8 @@ def _needed(
     """Return the weight of different seeds that makes a document a candidate of each needle."""
     sums = np.concatenate([[0], np.cumsum(pair_weights, dtype=np.int64)])
     totals = sums[needle_seeds[1:]] - sums[needle_seeds[:-1]]
-    return np.where(exact, totals, np.maximum(1, np.ceil(MIN_SHARE * totals - 1e-9))).astype(np.int32)
+    needed = np.where(exact, totals, np.maximum(1, np.ceil(MIN_SHARE * totals - 1e-9)))
+    return np.asarray(needed, np.int32)
 
 
 def _first_places(

@@ -98,7 +98,8 @@ def _rarity(hashes: NDArray[np.uint64], offsets: NDArray[np.int64], parts: NDArr
     pairs = np.unique(np.stack([ids[counted], needles[counted]]), axis=1)
     held = np.bincount(pairs[0], minlength=len(words)).clip(min=1)
     texts = int((parts >= 0).sum())
-    return (1 - np.log(held) / np.log(max(texts + 1, FEW_TEXTS)))[ids]
+    rarity: NDArray[np.float64] = 1 - np.log(held) / np.log(max(texts + 1, FEW_TEXTS))
+    return rarity[ids]
 
 
 def _boilerplate(
