@@ -153,6 +153,28 @@ def test_progress_is_a_line_a_tenth_without_a_terminal(capsys: pytest.CaptureFix
     assert "\x1b" not in err
 
 
+def test_every_part_of_the_work_shows_its_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    """Measures count from their own beginnings: a second one is not silent because the first was finished."""
+    with progress_bar("pieces") as progress:
+        for total in (20, 20, 8, 1):
+            for done in range(1, total + 1):
+                progress(done, total)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if line.endswith("of 20")] == [f"pieces: {n} of 20" for n in range(2, 21, 2)] * 2
+    assert lines[20:] == [*(f"pieces: {n} of 8" for n in range(1, 9)), "pieces: 1 of 1"]
+
+
+def test_progress_is_told_every_half_minute(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(0, 10**6, 20))
+    monkeypatch.setattr("memaudit.report.terminal.monotonic", lambda: next(clock))
+    with progress_bar("pieces") as progress:
+        for done in range(1, 5):
+            progress(done, 1000)
+    assert capsys.readouterr().err.splitlines() == ["pieces: 2 of 1,000", "pieces: 4 of 1,000"]
+
+
 def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     class Screen(io.StringIO):
         def isatty(self) -> bool:
