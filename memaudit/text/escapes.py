@@ -55,7 +55,7 @@ def resolve(data: Bytes, offsets: Ints) -> tuple[Bytes, Ints]:
     view, bounds = read_only(data, np.uint8), read_only(offsets, np.int64)
     if find_escape(view, bounds[0], bounds[-1], table) == bounds[-1]:
         return data, offsets
-    resolved, ends = np.empty(room(int(bounds[-1] - bounds[0])), np.uint8), np.zeros_like(offsets)
+    resolved, ends = np.empty(room.py_func(int(bounds[-1] - bounds[0])), np.uint8), np.zeros_like(offsets)
     used = resolve_texts(view, bounds, table, resolved, ends)
     return resolved[:used], ends
 
@@ -68,7 +68,7 @@ def resolve_text(data: Bytes) -> tuple[Bytes, Origins | None]:
         place = find_escape(view, 0, len(view), table)
         if place == len(view):
             break
-        resolved = np.empty(room(len(view)), np.uint8)
+        resolved = np.empty(room.py_func(len(view)), np.uint8)
         edits = np.empty(((len(view) - place) // _SHORTEST + 1, 4), np.int64)
         used, count = resolve_once(view, 0, place, len(view), table, resolved, edits)
         found = _origins(_characters_before(view), _characters_before(resolved[:used]), edits[:count])

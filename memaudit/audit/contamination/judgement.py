@@ -41,9 +41,9 @@ class JudgedItem:
 
     @property
     def most_rules(self) -> bool:
-        """Whether more than half of the published rules that say something about the item convict it."""
+        """Whether two published rules convict the item, and more than half of those that say something about it."""
         said = [fired for fired in self.rules.values() if fired is not None]
-        return 2 * sum(said) > len(said)
+        return sum(said) > max(1, len(said) / 2)
 
 
 def judge(benchmark: Benchmark, patterns: Patterns, scan: Scan, *, doubted: bool = False) -> list[JudgedItem]:

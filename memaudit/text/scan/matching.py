@@ -47,6 +47,8 @@ LETTERS = 3
 """Letters of a word that is too short to be misspelt: another is another word."""
 PATCH = 8
 """Words of a stretch that was changed within which misspelt words are looked for."""
+PLACES = 100
+"""Places of a text that are looked at: of one that repeats itself without end, not all."""
 LONG = 2000
 """Words beyond which a text is compared by its runs of five words alone: alignment takes the square of the length."""
 
@@ -149,7 +151,7 @@ class Matcher:
         coverage = float(weights[np.isin(seeds, candidate.seeds)].sum() / weights.sum()) if len(seeds) else 0.0
         if len(words) > LONG and kind == "edited":
             laid = _Laid(np.full(len(words), coverage), laid.places)
-        weights_of_missing = _with_subjects(words.hashes, laid.credit, plain if patterns.exact[needle] else bulk)
+        weights_of_missing = _with_subjects(words.hashes, laid.credit, plain, plain if patterns.exact[needle] else bulk)
         similarity = _share(laid.credit, weights_of_missing)
         known = information(words.hashes, own * laid.credit)
         if kind == "edited":
@@ -259,11 +261,14 @@ def _likeness(ours: Sequence[str], theirs: Sequence[str]) -> float:
 
 
 def _with_subjects(
-    hashes: NDArray[np.uint64], credit: NDArray[np.float64], weights: NDArray[np.float64]
+    hashes: NDArray[np.uint64],
+    credit: NDArray[np.float64],
+    plain: NDArray[np.float64],
+    weights: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Return the weights of words, greater for those that repeat and have no credit anywhere."""
+    """Return the weights of words, greater for those that tell something, repeat, and have no credit anywhere."""
     _, ids, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-    subject = (counts[ids] > 1) & (np.bincount(ids, weights=credit)[ids] == 0)
+    subject = (counts[ids] > 1) & (np.bincount(ids, weights=credit)[ids] == 0) & (plain >= 1)
     return np.where(subject, SUBJECT * weights, weights)
 
 
@@ -280,8 +285,12 @@ def _share(credit: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
 
 
 def _places_of(run: NDArray[np.uint64], text: NDArray[np.uint64]) -> list[int]:
-    """Return where a run of words stands in a text."""
-    if not 0 < len(run) <= len(text):
-        return []
-    starts = np.flatnonzero(text[: len(text) - len(run) + 1] == run[0])
-    return [int(start) for start in starts if np.array_equal(text[start : start + len(run)], run)]
+    """Return where a run of words stands in a text, the first `PLACES` of them."""
+    data, wanted, width = text.tobytes(), run.tobytes(), run.itemsize
+    places: list[int] = []
+    at = data.find(wanted) if wanted else -1
+    while at >= 0 and len(places) < PLACES:
+        if at % width == 0:
+            places.append(at // width)
+        at = data.find(wanted, at + 1)
+    return places
