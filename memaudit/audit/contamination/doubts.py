@@ -93,7 +93,7 @@ def why_spared(judged: JudgedItem, patterns: Patterns, scan: Scan) -> str:
         return _WHY[best.why].format(share=percent(best.similarity))
     needles = [place for place, needle in enumerate(patterns.needles) if needle.item == judged.item.number - 1]
     longest = max((int(scan.longest[place]) for place in needles), default=0)
-    return f"no document holds a fifth of its own words; the longest run that it shares has {longest:,}"
+    return f"no document holds enough of its own words; the longest run that it shares has {longest:,}"
 
 
 def limits_of(items: Sequence[JudgedItem], plan: Mapping[str, Any]) -> list[str]:

@@ -22,7 +22,7 @@ _RANGES = (
 SCRIPTS = tuple(name for name, _ in _RANGES)
 """Names of the scripts that are told apart; letters of no other are counted."""
 
-SAMPLE = 256
+SAMPLE = 64
 """Bytes of a document that are looked at."""
 
 _STARTS, _ENDS, _OWNERS = (

@@ -152,8 +152,8 @@ class _Scanner:
         self._words += int(offsets[-1] - offsets[0])
         keys, bounds = read_only(hashes, np.uint64), read_only(offsets, np.int64)
         found = scan_documents(self._patterns.tables, self._tally, keys, bounds)
-        for candidates in _candidates(found, text_of, source_of):
-            self._add(self._matcher.match_document(candidates))
+        for candidates, regions in _candidates(found, keys, bounds, self._matcher, text_of, source_of):
+            self._add(self._matcher.match_document(candidates, regions))
 
     def _add(self, matches: list[Match]) -> None:
         """Keep the matches of a document; once ten of a file hold a needle whole, its others are not wanted."""
@@ -198,16 +198,30 @@ def _later(source_of: TextOf, first: int, document: int) -> str:
     return source_of(first + document)
 
 
-def _candidates(found: NDArray[np.int64], text_of: TextOf, source_of: TextOf) -> Iterator[list[Candidate]]:
-    """Read what the kernel wrote, document by document; each is cut into words once, however many needles it holds."""
+def _candidates(
+    found: NDArray[np.int64],
+    hashes: NDArray[np.uint64],
+    offsets: NDArray[np.int64],
+    matcher: Matcher,
+    text_of: TextOf,
+    source_of: TextOf,
+) -> Iterator[tuple[list[Candidate], list[NDArray[np.uint64]]]]:
+    """Read what the kernel wrote, document by document: candidates worth a look, and the words of the region of each.
+
+    The texts of other documents are not even cut into words.
+    """
     for document, group in groupby(_records(found), key=itemgetter(1)):
-        records = list(group)
+        words = hashes[offsets[document] : offsets[document + 1]]
+        records = [record for record in group if matcher.is_worth(record[0], record[4], words[record[2] : record[3]])]
+        if not records:
+            continue
         text, source = text_of(document), source_of(document)
         spans = _spans(text, [(first, last) for _, _, first, last, _ in records])
-        yield [
+        candidates = [
             Candidate(needle, source, start, text[start:end], tuple(sorted(seeds)))
             for (needle, _, _, _, seeds), (start, end) in zip(records, spans, strict=True)
         ]
+        yield candidates, [words[first:last] for _, _, first, last, _ in records]
 
 
 def _spans(text: str, runs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
