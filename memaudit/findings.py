@@ -148,6 +148,11 @@ def decide_items(found: int, judged: int, policy: ItemPolicy, doubts: Sequence[s
     return _decision("clean", [f"{found:,} of {judged:,} {items} contaminated and not accepted: the policy is met"])
 
 
+def undecided(reasons: Sequence[str]) -> Decision:
+    """Return the decision about a plan of which only a share was done: none, whatever was found."""
+    return _decision("inconclusive", list(reasons))
+
+
 def fingerprint(kind: str, document: str, text: str) -> str:
     """Return the id of a finding: the same for the same text of the same document, wherever it stands.
 

@@ -20,7 +20,7 @@ from memaudit.audit.contamination.marking import mark_copied
 from memaudit.audit.contamination.scores import compare_scores, read_scores
 from memaudit.baseline import read_baseline
 from memaudit.errors import InputError, one_line
-from memaudit.findings import ItemPolicy, decide_items, fingerprint
+from memaudit.findings import ItemPolicy, decide_items, fingerprint, undecided
 from memaudit.provenance import provenance_of
 from memaudit.report.wording import counted
 from memaudit.text.scan.matching import AMPLE_COVERAGE, MIN_SIMILARITY, Match
@@ -106,7 +106,7 @@ def conclude(
     new = [finding for finding in findings if not finding["accepted"]]
     policy = ItemPolicy(judgement.max_items, judgement.max_rate)
     doubts = [*gaps, *benchmark_gaps(items, benchmark, scan)]
-    decision = decide_items(len(new), len(judged), policy, doubts)
+    decision = decide_items(len(new), len(judged), policy, doubts) if complete else undecided(doubts)
     report = {
         "schema_version": 1,
         "kind": "contamination",
