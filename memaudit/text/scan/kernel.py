@@ -13,7 +13,7 @@ _SEED = 5
 MIN_SPAN, MIN_RUN, MAX_MISSES = 11, 10, 4
 """Words of a span that Llama 2's rule calls contaminated; of the run that it begins with; mismatches after it."""
 
-SLIPS = 2
+SLIPS = 1
 """Words of a short needle that a candidate may lack."""
 FEWEST_SEEDS = 4
 """Different seeds that a second place of a document must add to be shown beside the first."""

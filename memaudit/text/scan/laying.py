@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import DamerauLevenshtein, LCSseq
 
-from memaudit.text.words import words_of
-
 SLIP = 10
 """Characters of a word, or of words written together or apart, that may differ in one, longer ones in two: a slip of
 the pen, where *minimum* and *maximum* are other words."""
@@ -50,23 +48,10 @@ def lay(text: NDArray[np.uint64], passage: NDArray[np.uint64]) -> Laid:
     return Laid(credit, places)
 
 
-def like_words(laid: Laid, text: Sequence[str], passage: str) -> None:
-    """Give the words credit that are misspelt in the passage, or written together or apart.
-
-    Args:
-        laid: Is added to.
-        text: Spellings of the words of the text.
-        passage: The raw passage.
-    """
-    theirs = words_of(passage).texts
-    for ours, other in _changed(laid.places, len(theirs)):
-        laid.credit[ours] = _likeness(text[ours], theirs[other])
-
-
 def credit_at_best(laid: Laid, words: int) -> NDArray[np.float64]:
-    """Return the credit that `like_words` could give at most, for a passage of so many words."""
+    """Return the credit that misspelt words could have at most, for a passage of so many words."""
     credit = laid.credit.copy()
-    for ours, other in _changed(laid.places, words):
+    for ours, other in changed(laid.places, words):
         if other.stop > other.start:
             credit[ours] = 1
     return credit
@@ -98,7 +83,7 @@ def places_of(run: NDArray[np.uint64], text: NDArray[np.uint64], most: int = PLA
     return places
 
 
-def _changed(places: NDArray[np.int64], words: int) -> Iterator[tuple[slice, slice]]:
+def changed(places: NDArray[np.int64], words: int) -> Iterator[tuple[slice, slice]]:
     """Yield the short stretches of a needle that have no equal, each with what stands in their stead."""
     known = np.flatnonzero(places >= 0)
     ends = [-1, *known.tolist(), len(places)]
@@ -109,7 +94,7 @@ def _changed(places: NDArray[np.int64], words: int) -> Iterator[tuple[slice, sli
             yield ours, slice(theirs.start, min(theirs.stop, theirs.start + 2 * PATCH))
 
 
-def _likeness(ours: Sequence[str], theirs: Sequence[str]) -> float:
+def likeness(ours: Sequence[str], theirs: Sequence[str]) -> float:
     """Return how alike a changed stretch is to what stands in its stead; 0 where it is not the same, misspelt.
 
     Numbers are never alike.

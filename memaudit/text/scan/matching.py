@@ -7,18 +7,18 @@ on the benchmark and on one document, on nothing else of the corpus: neither mor
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memaudit.text.scan.laying import Laid, credit_at_best, largest_gap, lay, like_words, places_of, share
+from memaudit.text.scan.laying import Laid, changed, credit_at_best, largest_gap, lay, likeness, places_of, share
 from memaudit.text.scan.patterns import SHORT, Patterns
 from memaudit.text.scan.weights import TERSE, information, needed_information
+from memaudit.text.words import words_of
 
 MIN_SIMILARITY = 0.7
 """Least share of an item's own words, by weight, that stand in the document in their order, less ..."""
@@ -42,8 +42,8 @@ CHOICE_WORDS = 20
 LONG = 2000
 """Words beyond which a text is compared by its runs of five words alone: alignment takes the square of the length."""
 
-WORTH = 0.6
-"""Least share of an item's own words, by weight, for which a document is looked at: the rest may be misspelt there."""
+REMEMBERED = 1 << 16
+"""Likenesses of stretches of words that are kept."""
 EXPLAINED = 0.95
 """Share of what a match has in common with a passage that another item must hold to explain it."""
 
@@ -93,6 +93,23 @@ class Match:
         return self.found, self.similarity, kinds[self.kind], self.coverage
 
 
+Wanted = Callable[[int, bool, float, float], bool]
+"""Asked with a needle, whether the match convicts, its similarity and its coverage."""
+
+
+class Sighting(NamedTuple):
+    """A region of a document where a needle may lie."""
+
+    needle: int
+    source: str
+    seeds: Sequence[int]
+    """Those by which the needle is found that stand in the document."""
+    region: NDArray[np.uint64]
+    """Words of the region."""
+    excerpt: Callable[[], tuple[int, str]]
+    """Gives the raw text of the region and the character of the document at which it begins."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Facts:
     """What a needle brings to every match."""
@@ -123,6 +140,8 @@ class Matcher:
         last = {needle.item: place for place, needle in enumerate(patterns.needles)}
         self._whole = frozenset(last.values())
         self._facts = cache(self._facts_of)
+        self._likeness: dict[tuple[int, int, int, bytes], float] = {}
+        """Of a stretch of a needle and the words that stand in its stead."""
 
     def is_whole(self, needle: int) -> bool:
         """Return whether a needle stands for its item as a whole: its last part joins the others."""
@@ -132,50 +151,59 @@ class Matcher:
         """Return whether a needle says too little to convict, even word for word."""
         return self._patterns.information(needle, own=False) < needed_information(self._patterns.length(needle))
 
-    def is_worth(self, needle: int, seeds: Sequence[int], region: NDArray[np.uint64]) -> bool:
-        """Return whether a region is worth a closer look: enough of the needle's own words stand there.
-
-        Args:
-            needle: Its number.
-            seeds: Those by which it is found that stand in the document.
-            region: Words of the document among which it may lie.
-        """
-        facts = self._facts(needle)
-        there = np.isin(facts.hashes, region, kind="sort")
-        return share(there, facts.bulk) >= WORTH or self._coverage(needle, seeds) >= AMPLE_COVERAGE
-
-    def match_document(self, candidates: Sequence[Candidate], regions: Sequence[NDArray[np.uint64]]) -> list[Match]:
-        """Judge all candidates of one document.
+    def match_document(self, sightings: Sequence[Sighting], wanted: Wanted) -> list[Match]:
+        """Judge all that was seen in one document.
 
         A passage that is another item of the same file, word for word, is no copy of an item that is merely like that
         one: what stands there is a template that both fill in.
 
         Args:
-            candidates: Of the document.
-            regions: The words of the text of each.
+            sightings: Of the needles in the document.
+            wanted: Whether a needle has use for a match as strong as that: the texts of others are not even cut out.
         """
-        judged = [self._match(candidate, region) for candidate, region in zip(candidates, regions, strict=True)]
-        whole = [m.candidate.needle for m, _ in judged if m.kind != "edited" and self.is_whole(m.candidate.needle)]
-        return [
-            self._explained(match, laid, region, whole) if laid and whole and match.found else match
-            for (match, laid), region in zip(judged, regions, strict=True)
-        ]
+        judged = [(sighting, self._judge(sighting)) for sighting in sightings]
+        whole = [seen.needle for seen, (laid, _, _, _) in judged if laid is None and self.is_whole(seen.needle)]
+        matches = []
+        for seen, (laid, similarity, coverage, why) in judged:
+            if laid and whole and why == "copy" and self._is_other(seen, laid, whole):
+                why = "other"
+            if wanted(seen.needle, why == "copy", similarity, coverage):
+                start, text = seen.excerpt()
+                candidate = Candidate(seen.needle, seen.source, start, text, tuple(sorted(seen.seeds)))
+                kind: Kind = "edited"
+                if laid is None:
+                    kind = "raw" if self._patterns.needles[seen.needle].text.strip() in text else "normalised"
+                matches.append(Match(candidate, kind, similarity, coverage, why))
+        return matches
 
-    def _match(self, candidate: Candidate, region: NDArray[np.uint64]) -> tuple[Match, Laid | None]:
-        facts = self._facts(candidate.needle)
-        if places_of(facts.hashes, region, 1):
-            text = self._patterns.needles[candidate.needle].text.strip()
-            return Match(candidate, "raw" if text in candidate.text else "normalised", 1.0, 1.0, facts.if_whole), None
-        coverage = self._coverage(candidate.needle, candidate.seeds)
+    def _judge(self, seen: Sighting) -> tuple[Laid | None, float, float, Why]:
+        """Return how the needle lies there, None if word for word, its similarity and coverage, and what follows."""
+        facts = self._facts(seen.needle)
+        if places_of(facts.hashes, seen.region, 1):
+            return None, 1.0, 1.0, facts.if_whole
+        coverage = self._coverage(seen.needle, seen.seeds)
         if len(facts.hashes) > LONG:
             laid = Laid(np.full(len(facts.hashes), coverage), np.full(len(facts.hashes), -1, np.int64))
         else:
-            laid = lay(facts.hashes, region)
+            laid = lay(facts.hashes, seen.region)
         why = self._why_edited(facts, laid.credit, coverage)
-        if why != "copy" and self._why_edited(facts, credit_at_best(laid, len(region)), coverage) == "copy":
-            like_words(laid, self._patterns.words[candidate.needle].texts, candidate.text)
+        if why != "copy" and self._why_edited(facts, credit_at_best(laid, len(seen.region)), coverage) == "copy":
+            self._like_words(laid, seen)
             why = self._why_edited(facts, laid.credit, coverage)
-        return Match(candidate, "edited", _similarity(facts, laid.credit), coverage, why), laid
+        return laid, _similarity(facts, laid.credit), coverage, why
+
+    def _like_words(self, laid: Laid, seen: Sighting) -> None:
+        """Give the words credit that are misspelt there, or written together or apart."""
+        theirs: list[str] | None = None
+        for ours, other in changed(laid.places, len(seen.region)):
+            key = seen.needle, ours.start, ours.stop, seen.region[other].tobytes()
+            known = self._likeness.get(key)
+            if known is None:
+                theirs = theirs or words_of(seen.excerpt()[1]).texts
+                known = likeness(self._patterns.words[seen.needle].texts[ours], theirs[other])
+                if len(self._likeness) < REMEMBERED:
+                    self._likeness[key] = known
+            laid.credit[ours] = known
 
     def _coverage(self, needle: int, seeds: Sequence[int]) -> float:
         weights = self._patterns.seed_weights(needle)
@@ -198,20 +226,20 @@ class Matcher:
             return "little"
         return "copy" if information(facts.hashes, facts.own * credit) >= facts.needed else "generic"
 
-    def _explained(self, match: Match, laid: Laid, region: NDArray[np.uint64], whole: Sequence[int]) -> Match:
-        """Return the match, convicting no more if all that it shares with the passage is another item."""
-        patterns, needle = self._patterns, match.candidate.needle
-        ours = patterns.needles[needle]
-        weights = self._facts(needle).plain * (laid.places >= 0)
+    def _is_other(self, seen: Sighting, laid: Laid, whole: Sequence[int]) -> bool:
+        """Return whether all that a needle shares with a passage is another item, which stands there word for word."""
+        patterns = self._patterns
+        ours = patterns.needles[seen.needle]
+        weights = self._facts(seen.needle).plain * (laid.places >= 0)
         for other in dict.fromkeys(whole):
             theirs = patterns.needles[other]
             if theirs.item == ours.item or theirs.benchmark != ours.benchmark:
                 continue
-            for place in places_of(self._facts(other).hashes, region):
+            for place in places_of(self._facts(other).hashes, seen.region):
                 inside = (laid.places >= place) & (laid.places < place + patterns.length(other))
-                if weights[inside].sum() >= EXPLAINED * weights.sum():
-                    return dataclasses.replace(match, why="other")
-        return match
+                if weights[inside].sum() >= EXPLAINED * weights.sum() > 0:
+                    return True
+        return False
 
     def _facts_of(self, needle: int) -> _Facts:
         patterns, span = self._patterns, self._patterns.span(needle)

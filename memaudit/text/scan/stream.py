@@ -7,7 +7,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import groupby, pairwise
 from operator import itemgetter
 
@@ -19,7 +19,7 @@ from memaudit.text.fields import TextField
 from memaudit.text.read import located
 from memaudit.text.scan.batch import BATCH, BatchReader
 from memaudit.text.scan.kernel import scan_documents
-from memaudit.text.scan.matching import Candidate, Match, Matcher
+from memaudit.text.scan.matching import Match, Matcher, Sighting
 from memaudit.text.scan.patterns import Patterns
 from memaudit.text.scan.result import Scan, keep_strongest, natural_key
 from memaudit.text.scan.scripts import SCRIPTS, count_scripts
@@ -133,10 +133,13 @@ class _Scanner:
         """How many of them were left when those that no merge would keep were dropped last."""
         self._copies = Counter[int]()
         """Whole copies of each needle in the file at hand."""
+        self._best: dict[int, tuple[float, ...]] = {}
+        """Strongest match of each needle in the file at hand."""
 
     def next_file(self) -> None:
         """Begin a file: its first documents may be wanted again, wherever its name stands in the order."""
         self._copies.clear()
+        self._best.clear()
         self._tally.settled[:] = False
 
     def read(self, data: NDArray[np.uint8], offsets: NDArray[np.int64], text_of: TextOf, source_of: TextOf) -> None:
@@ -152,8 +155,16 @@ class _Scanner:
         self._words += int(offsets[-1] - offsets[0])
         keys, bounds = read_only(hashes, np.uint64), read_only(offsets, np.int64)
         found = scan_documents(self._patterns.tables, self._tally, keys, bounds)
-        for candidates, regions in _candidates(found, keys, bounds, self._matcher, text_of, source_of):
-            self._add(self._matcher.match_document(candidates, regions))
+        for sightings in _sightings(found, keys, bounds, text_of, source_of):
+            self._add(self._matcher.match_document(sightings, self._wanted))
+
+    def _wanted(self, needle: int, found: bool, similarity: float, coverage: float) -> bool:
+        """Return whether a match may be kept: it convicts, or is the strongest of its needle so far."""
+        strength = found, similarity, coverage
+        if not found and strength <= self._best.get(needle, (False, -1.0, 0.0)):
+            return False
+        self._best[needle] = max(strength, self._best.get(needle, strength))
+        return True
 
     def _add(self, matches: list[Match]) -> None:
         """Keep the matches of a document; once ten of a file hold a needle whole, its others are not wanted."""
@@ -198,30 +209,33 @@ def _later(source_of: TextOf, first: int, document: int) -> str:
     return source_of(first + document)
 
 
-def _candidates(
+def _sightings(
     found: NDArray[np.int64],
     hashes: NDArray[np.uint64],
     offsets: NDArray[np.int64],
-    matcher: Matcher,
     text_of: TextOf,
     source_of: TextOf,
-) -> Iterator[tuple[list[Candidate], list[NDArray[np.uint64]]]]:
-    """Read what the kernel wrote, document by document: candidates worth a look, and the words of the region of each.
-
-    The texts of other documents are not even cut into words.
-    """
+) -> Iterator[list[Sighting]]:
+    """Read what the kernel wrote, document by document; one is cut into words once, and only if somebody asks."""
     for document, group in groupby(_records(found), key=itemgetter(1)):
-        words = hashes[offsets[document] : offsets[document + 1]]
-        records = [record for record in group if matcher.is_worth(record[0], record[4], words[record[2] : record[3]])]
-        if not records:
-            continue
-        text, source = text_of(document), source_of(document)
-        spans = _spans(text, [(first, last) for _, _, first, last, _ in records])
-        candidates = [
-            Candidate(needle, source, start, text[start:end], tuple(sorted(seeds)))
-            for (needle, _, _, _, seeds), (start, end) in zip(records, spans, strict=True)
+        records = list(group)
+        excerpts = cache(
+            partial(_excerpts, text_of, document, tuple((first, last) for _, _, first, last, _ in records))
+        )
+        words, source = hashes[offsets[document] : offsets[document + 1]], source_of(document)
+        yield [
+            Sighting(needle, source, seeds, words[first:last], partial(_nth, excerpts, place))
+            for place, (needle, _, first, last, seeds) in enumerate(records)
         ]
-        yield candidates, [words[first:last] for _, _, first, last, _ in records]
+
+
+def _excerpts(text_of: TextOf, document: int, runs: Sequence[tuple[int, int]]) -> list[tuple[int, str]]:
+    text = text_of(document)
+    return [(start, text[start:end]) for start, end in _spans(text, runs)]
+
+
+def _nth(excerpts: Callable[[], list[tuple[int, str]]], place: int) -> tuple[int, str]:
+    return excerpts()[place]
 
 
 def _spans(text: str, runs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
