@@ -23,15 +23,19 @@ FEWEST_IN_VALUE = 5
 """Words of an attribute that may hold a passage: fewer are no seed of the scan (`memaudit.text.scan`)."""
 AMPERSAND, PERCENT, BACKSLASH, LESS = 0x26, 0x25, 0x5C, 0x3C
 _HASH, _SEMICOLON, _SLASH, _EQUALS, _GREATER, _X, _U = 0x23, 0x3B, 0x2F, 0x3D, 0x3E, 0x78, 0x75
-_QUOTE, _APOSTROPHE, _N, _R, _T = 0x22, 0x27, 0x6E, 0x72, 0x74
+_QUOTE, _APOSTROPHE = 0x22, 0x27
 _TAB, _LINE_FEED, _FORM_FEED, _RETURN, _SPACE = 0x09, 0x0A, 0x0C, 0x0D, 0x20
 _NONE = np.uint64(0)
+_MEANT = np.zeros(256, np.uint8)
+"""What a byte behind a backslash stands for, where it alone tells; else 0."""
+for _written, _meant in zip(b"nrt\\\"'/", b"\n\r\t\\\"'/", strict=True):
+    _MEANT[_written] = _meant
 _BEHIND = np.zeros((256, 256), np.bool_)
 """Which bytes may follow which sign where an escape or a tag begins."""
 for _sign, _following in {
     AMPERSAND: b"#0123456789",
     PERCENT: b"0123456789ABCDEFabcdef",
-    BACKSLASH: b"nrtux\\\"'/",
+    BACKSLASH: b"ux",
     LESS: b"/",
 }.items():
     _BEHIND[_sign, list(_following)] = True
@@ -40,14 +44,20 @@ for _sign in (AMPERSAND, LESS):
 
 
 @njit(inline="always")
+def read_short(data: Bytes, place: int, end: int) -> int:
+    r"""Return the character that a backslash and one byte stand for: ``\n \r \t \\ \" \' \/``; 0 if they do not."""
+    return _MEANT[data[place + 1]] if place + 1 < end and data[place] == BACKSLASH else 0
+
+
+@njit(inline="always")
 def may_begin(data: Bytes, place: int, end: int) -> bool:
-    """Return whether an escape or a tag may begin at ``place``, which the next byte tells."""
+    """Return whether a longer escape or a tag may begin at ``place``, which the next byte tells."""
     return place + 1 < end and _BEHIND[data[place], data[place + 1]]
 
 
-@njit(cache=True, nogil=True)
+@njit(inline="always")
 def read_escape(data: Bytes, place: int, end: int, table: Table) -> tuple[int, np.uint64, int]:
-    """Read what begins with the ampersand, percent sign, backslash or less-than sign at ``place``."""
+    """Read what `read_short` does not, from the sign at ``place`` on: one of ``& % \\\\ <``."""
     sign = data[place]
     if sign == AMPERSAND:
         return _read_entity(data, place, end, table)
@@ -175,16 +185,8 @@ def _read_percent(data: Bytes, place: int, end: int) -> tuple[int, np.uint64, in
 
 @njit(cache=True, nogil=True)
 def _read_backslash(data: Bytes, place: int, end: int) -> tuple[int, np.uint64, int]:
-    r"""Read what strings of JSON and programs write behind a backslash: ``\n \t \r \\ \" \' \/ \u00e9 \xe9``."""
+    r"""Read a character or a byte that strings of JSON and programs write by its number: ``\u00e9 \xe9``."""
     following = data[place + 1] if place + 1 < end else np.uint8(0)
-    if following == _N:
-        return place + 2, np.uint64(_LINE_FEED), 1
-    if following == _T:
-        return place + 2, np.uint64(_TAB), 1
-    if following == _R:
-        return place + 2, np.uint64(_RETURN), 1
-    if following in (BACKSLASH, _QUOTE, _APOSTROPHE, _SLASH):
-        return place + 2, np.uint64(following), 1
     if following == _U:
         return _read_unit(data, place, end)
     if following != _X:
@@ -226,6 +228,8 @@ def _read_tag(data: Bytes, place: int, end: int, table: Table) -> tuple[int, np.
     while i < limit and _is_alphanumeric(data[i]):
         key = hash_byte(key, data[i] | 0x20)  # digits have the bit of lower case
         i += 1
+    if i >= limit or not (_is_white(data[i]) or data[i] == _SLASH or data[i] == _GREATER):
+        return place, _NONE, 0
     slot = find_name(key, table)
     while slot >= 0 and i < limit:
         if data[i] == _GREATER:

@@ -7,14 +7,12 @@ apostrophe too. Anything else stays as it is.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from memaudit.text.blocks import BLOCK, copy_block, lowest_bit, read_only, span_mask, store_word
-from memaudit.text.escape_kernels import AMPERSAND, BACKSLASH, LESS, PERCENT, Table, may_begin, read_escape
+from memaudit.text.escape_kernels import AMPERSAND, BACKSLASH, LESS, PERCENT, Table, may_begin, read_escape, read_short
 from memaudit.text.markup import markup_table
 
 Bytes = NDArray[np.uint8]
@@ -25,23 +23,6 @@ TIMES = 3
 """How often a text is taken for escaped."""
 _SHORTEST = 2
 """Bytes of the shortest escape."""
-
-
-class Origins(NamedTuple):
-    """The characters ``[start, end)`` of a text that those of a changed one, and what stands behind it, come from."""
-
-    starts: Ints | Int32s
-    """Shape [characters + 1]."""
-    ends: Ints | Int32s
-    """Shape [characters + 1]."""
-
-    def at(self, places: Ints | Int32s) -> Origins:
-        """Return those of some characters."""
-        return Origins(self.starts[places], self.ends[places])
-
-    def of(self, other: Origins) -> Origins:
-        """Return where the characters of a text come from that ``other`` leads to this one."""
-        return Origins(self.starts[other.starts], self.ends[other.ends - 1])
 
 
 def resolve(data: Bytes, offsets: Ints) -> tuple[Bytes, Ints]:
@@ -60,9 +41,13 @@ def resolve(data: Bytes, offsets: Ints) -> tuple[Bytes, Ints]:
     return resolved[:used], ends
 
 
-def resolve_text(data: Bytes) -> tuple[Bytes, Origins | None]:
-    """Return the UTF-8 of one text with its escapes resolved, and where its characters come from; None: as before."""
-    table, origins = markup_table(), None
+def resolve_text(data: Bytes) -> tuple[Bytes, Int32s | None]:
+    """Return the UTF-8 of one text with its escapes resolved, and the sources of its characters; None: as before.
+
+    Sources, shape [characters + 2], are the characters of the text that each, and what stands behind the last, comes
+    from: those from its source to the next larger one.
+    """
+    table, sources = markup_table(), None
     for _ in range(TIMES):
         view = read_only(data, np.uint8)
         place = find_escape(view, 0, len(view), table)
@@ -71,33 +56,10 @@ def resolve_text(data: Bytes) -> tuple[Bytes, Origins | None]:
         resolved = np.empty(room.py_func(len(view)), np.uint8)
         edits = np.empty(((len(view) - place) // _SHORTEST + 1, 4), np.int64)
         used, count = resolve_once(view, 0, place, len(view), table, resolved, edits)
-        found = _origins(_characters_before(view), _characters_before(resolved[:used]), edits[:count])
-        data, origins = resolved[:used], origins.of(found) if origins else found
-    return data, origins
-
-
-def _characters_before(data: Bytes) -> Ints:
-    """Return how many characters begin before each byte, and in all; shape [bytes + 1]."""
-    counts: Ints = np.concatenate([[0], np.cumsum(data & 0xC0 != 0x80)]).astype(np.int64)
-    return counts
-
-
-def _origins(before: Ints, after: Ints, edits: Ints) -> Origins:
-    """Return the characters that those of a resolved text come from.
-
-    Args:
-        before: `_characters_before` of the text as it was.
-        after: Those of the resolved one.
-        edits: From the one to the other, as `resolve_texts` notes them.
-    """
-    first, last, begin, end = (side[edits[:, k]] for k, side in enumerate((before, before, after, after)))
-    shifts = np.zeros(after[-1] + 1, np.int64)
-    np.add.at(shifts, end, (last - first) - (end - begin))
-    starts = np.arange(len(shifts)) + np.cumsum(shifts)
-    ends = np.append(starts[1:], starts[-1] + 1)
-    double = end - begin == 2  # of two characters both come from the whole
-    starts[begin[double] + 1], ends[begin[double]] = first[double], last[double]
-    return Origins(starts, ends)
+        data, found = resolved[:used], np.empty(used + 2, np.int32)
+        found = found[: trace_characters(view, data, edits[:count], found)]
+        sources = found if sources is None else sources[found]
+    return data, sources
 
 
 @njit(inline="always")
@@ -154,7 +116,10 @@ def resolve_once(
     """
     used, count = _copy(data, start, place, out, 0), 0
     while place < end:
-        stop, word, size = read_escape(data, place, end, table)
+        short = read_short(data, place, end)
+        stop, word, size = place + 2, np.uint64(short), 1
+        if short == 0:
+            stop, word, size = read_escape(data, place, end, table)
         store_word(out, used, word)
         if len(edits):
             edits[count, 0], edits[count, 1] = place, stop
@@ -164,6 +129,28 @@ def resolve_once(
         place = find_escape(data, stop, end, table)
         used = _copy(data, stop, place, out, used)
     return used, count
+
+
+@njit(cache=True, nogil=True)
+def trace_characters(data: Bytes, out: Bytes, edits: Ints, sources: Int32s) -> int:
+    """Fill in the sources in ``data`` of what ``out`` holds; return how many there are."""
+    at, character, made = 0, 0, 0
+    for edit in range(len(edits) + 1):
+        last = edit == len(edits)
+        for k in range(at, len(data) if last else edits[edit, 0]):
+            if data[k] & 0xC0 != 0x80:
+                sources[made] = character
+                made, character = made + 1, character + 1
+        if not last:
+            at, first = edits[edit, 1], character
+            for k in range(edits[edit, 0], at):
+                character += data[k] & 0xC0 != 0x80
+            for k in range(edits[edit, 2], edits[edit, 3]):
+                if out[k] & 0xC0 != 0x80:
+                    sources[made] = first
+                    made += 1
+    sources[made], sources[made + 1] = character, character + 1
+    return made + 2
 
 
 @njit(inline="always")
@@ -188,12 +175,20 @@ def find_escape(data: Bytes, start: int, end: int, table: Table) -> int:
             likely |= span_mask(data, i, LESS, LESS) | span_mask(data, i, BACKSLASH, BACKSLASH)
             while likely:
                 place = i + lowest_bit(likely)
-                if place >= end or (may_begin(data, place, end) and read_escape(data, place, end, table)[0] > place):
+                if place >= end or _is_escape(data, place, end, table):
                     return int(min(place, end))
                 likely &= likely - np.uint64(1)
             i += BLOCK
-        elif may_begin(data, i, end) and read_escape(data, i, end, table)[0] > i:
+        elif _is_escape(data, i, end, table):
             return i
         else:
             i += 1
     return end
+
+
+@njit(inline="always")
+def _is_escape(data: Bytes, place: int, end: int, table: Table) -> bool:
+    """Return whether an escape or a tag begins at ``place``; what is not read calls no function."""
+    if read_short(data, place, end) > 0:
+        return True
+    return may_begin(data, place, end) and read_escape(data, place, end, table)[0] > place

@@ -1,4 +1,4 @@
-"""Names of HTML and what stands in a text for them: the entities of HTML 5, and tags.
+"""Names of HTML and what stands in a text for them: the entities of HTML 5, and tags, those of MathML among them.
 
 Elements that a page lays out by themselves set words apart, as a line break does; those within a line do not:
 ``H<sub>2</sub>O`` is one word. Names that programs use as well (``map``, ``data``, ``object``) are no tags here.
@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 APART = (
     "address article aside audio blockquote body br button canvas caption center col colgroup dd details dialog dir div"
     " dl dt fieldset figcaption figure footer form frame frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html iframe"
-    " img input legend li link main menu meta nav noscript ol optgroup option p picture pre script section select"
-    " source style summary svg table tbody td textarea tfoot th thead title tr ul video"
+    " img input legend li link main math menu meta mtable mtd mtr nav noscript ol optgroup option p picture pre script"
+    " section select source style summary svg table tbody td textarea tfoot th thead title tr ul video"
 )
 """Elements before and after which a line ends."""
 WITHIN = (
-    "a abbr acronym b bdi bdo big cite code del dfn em font i ins kbd label mark nobr q s samp small span strike strong"
-    " sub sup tt u var wbr"
+    "a abbr acronym b bdi bdo big cite code del dfn em font i ins kbd label mark mfrac mi mn mo mover mroot mrow ms"
+    " msqrt msub msubsup msup mtext munder munderover nobr q s samp semantics small span strike strong sub sup tt u var"
+    " wbr"
 )
 """Elements that are part of a line, and of a word."""
 SLOTS = 1 << 13

@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from memaudit.text.blocks import BLOCK, lowest_bit, read_only, span_mask
-from memaudit.text.escapes import Origins, resolve, resolve_text
+from memaudit.text.escapes import resolve, resolve_text
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -35,11 +35,11 @@ def documents_as_seen(data: Bytes, offsets: Ints) -> tuple[Bytes, Ints]:
     return _without_blanks(*resolve(data, offsets))
 
 
-def text_as_seen(data: Bytes) -> tuple[Bytes, Origins | None]:
-    """Return the UTF-8 of one text as it is seen, and where its characters come from; None: each from its place."""
-    resolved, origins = resolve_text(data)
+def text_as_seen(data: Bytes) -> tuple[Bytes, NDArray[np.int32] | None]:
+    """Return the UTF-8 of one text as it is seen, and the sources of its characters, as `resolve_text` does."""
+    resolved, sources = resolve_text(data)
     seen, _ = _without_blanks(resolved, np.array([0, len(resolved)]))
-    return seen, origins
+    return seen, sources
 
 
 def _without_blanks(data: Bytes, offsets: Ints) -> tuple[Bytes, Ints]:

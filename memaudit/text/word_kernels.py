@@ -214,10 +214,11 @@ def fold_text(
             if joiners:
                 inner = np.uint64(0) if traced else joiners & letters << _ONE & letters >> _ONE
                 special |= joiners & ~inner
-            hyphens = span_mask(data, i, 0x2D, 0x2D)
+            # Those behind what may be a letter and before none; what of these white space follows has to be told.
+            hyphens = span_mask(data, i, 0x2D, 0x2D) & (letters << _ONE | _ONE) & ~(letters >> _ONE)
             if hyphens:
                 white = span_mask(data, i, 0x09, 0x0D) | span_mask(data, i, 0x20, 0x20)
-                special |= hyphens & (letters << _ONE | _ONE) & ((white | special) >> _ONE | _LAST)
+                special |= hyphens & ((white | special) >> _ONE | _LAST)
             plain = min(lowest_bit(special), end - i)
             if traced and plain > 0:
                 origins[used - (alone_end == used)] = character

@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.text.blocks import BLOCK, read_only
-from memaudit.text.escapes import Origins
 from memaudit.text.folding import FOLDING
 from memaudit.text.markup import markup_table
 from memaudit.text.seen import documents_as_seen, text_as_seen
 from memaudit.text.word_kernels import ALONE_END, SLACK, find_edges, fold_text, hash_documents, hash_spans
+
+Places = NDArray[np.int32]
 
 _SPACE = re.compile(r"\s")
 _AROUND = 4096
@@ -50,27 +51,24 @@ class Words:
 
 def words_of(text: str) -> Words:
     """Return the words of one text with the way back to it."""
-    buffer, origins, edges = _cut(text)
-    used, count = len(origins.starts) - 1, len(edges) // 2
+    buffer, places, sources, edges = _cut(text)
+    used, count = len(places) - 1, len(edges) // 2
     hashes = np.empty(count, np.uint64)
     hash_spans(buffer, edges, count, hashes, 0)
-    return Words(
-        hashes,
-        starts=np.minimum.reduceat(origins.starts, edges)[::2].astype(np.int64),
-        ends=np.maximum(np.maximum.reduceat(origins.ends, edges)[::2], origins.starts[edges[1::2]]).astype(np.int64),
-        texts=[word for word in buffer[:used].tobytes().decode().split("\0") if word],
-    )
+    first, last = (extreme.reduceat(places, edges)[::2] for extreme in (np.minimum, np.maximum))
+    starts, ends = _raw_spans(sources, first, last, places[edges[1::2]])
+    return Words(hashes, starts, ends, texts=[word for word in buffer[:used].tobytes().decode().split("\0") if word])
 
 
 def spans_of(text: str, runs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return the characters ``[start, end)`` of runs of words ``[first, last)``: a part of `words_of`, sooner."""
-    _, origins, edges = _cut(text)
-    spans = []
+    _, places, sources, edges = _cut(text)
+    extremes = []
     for first, last in runs:
         begin, end = edges[2 * last - 2], edges[2 * last - 1]
-        start = origins.starts[edges[2 * first] : edges[2 * first + 1]].min()
-        spans.append((int(start), int(max(origins.ends[begin:end].max(), origins.starts[end]))))
-    return spans
+        extremes.append((places[edges[2 * first] : edges[2 * first + 1]].min(), places[begin:end].max(), places[end]))
+    starts, ends = _raw_spans(sources, *np.array(extremes, np.int32).reshape(-1, 3).T)
+    return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 
 def hash_words(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
@@ -124,18 +122,35 @@ def encode_texts(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.in
     return np.frombuffer(bytearray().join(pieces), np.uint8), offsets
 
 
-def _cut(text: str) -> tuple[NDArray[np.uint8], Origins, NDArray[np.int32]]:
-    """Return the folded bytes of a text, what each comes from, and where words begin and end in them."""
-    seen, origins = text_as_seen(encode_texts([text])[0])
+def _raw_spans(
+    sources: Places | None, first: Places, last: Places, following: Places
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return where spans of a text as it is seen begin and end in the text.
+
+    Args:
+        sources: `memaudit.text.seen.text_as_seen`; those of a later character are never smaller.
+        first: First character of each.
+        last: Its last character.
+        following: The one that is shown next: what is dropped before it belongs to the span.
+    """
+    if sources is None:
+        return first.astype(np.int64), np.maximum(last + 1, following).astype(np.int64)
+    behind = sources[np.searchsorted(sources, sources[last], side="right")]
+    return sources[first].astype(np.int64), np.maximum(behind, sources[following]).astype(np.int64)
+
+
+def _cut(text: str) -> tuple[NDArray[np.uint8], Places, Places | None, Places]:
+    """Return the folded bytes of a text as it is seen, the character of each, their sources, and edges of words."""
+    seen, sources = text_as_seen(encode_texts([text])[0])
     data = read_only(seen, np.uint8)
-    characters = len(origins.starts) - 1 if origins else len(text)
+    characters = len(text) if sources is None else len(sources) - 2
     while True:
         buffer, places = _fold_all(data, characters)
         if not FOLDING.fill_wanted():
             break
     edges = np.empty(len(places) + 1, np.int32)
     count = find_edges(buffer, len(places) - 1, edges)
-    return buffer, origins.at(places) if origins else Origins(places, places + 1), edges[: 2 * count]
+    return buffer, places, sources, edges[: 2 * count]
 
 
 def _fold_all(data: NDArray[np.uint8], characters: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:

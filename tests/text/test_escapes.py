@@ -30,9 +30,11 @@ def resolved(*texts: str) -> list[str]:
 
 
 def one(text: str) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
-    data, origins = resolve_text(encode_texts([text])[0])
-    places = np.arange(len(text) + 1)
-    return data, *(origins or (places, places + 1))
+    data, sources = resolve_text(encode_texts([text])[0])
+    if sources is None:
+        sources = np.arange(len(text) + 2)
+    starts = sources[:-1]
+    return data, starts, sources[np.searchsorted(sources, starts, side="right")]
 
 
 ENTITY = re.compile("&(?:" + "|".join(map(re.escape, NAMES)) + "|#[0-9]+;|#[xX][0-9a-fA-F]+;)")

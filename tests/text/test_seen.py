@@ -22,9 +22,11 @@ def as_seen(*texts: str) -> list[str]:
 
 
 def one(text: str) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
-    data, origins = text_as_seen(encode_texts([text])[0])
-    places = np.arange(len(text) + 1)
-    return data, *(origins or (places, places + 1))
+    data, sources = text_as_seen(encode_texts([text])[0])
+    if sources is None:
+        sources = np.arange(len(text) + 2)
+    starts = sources[:-1]
+    return data, starts, sources[np.searchsorted(sources, starts, side="right")]
 
 
 def words(text: str) -> list[str]:
