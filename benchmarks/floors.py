@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -29,15 +30,12 @@ TESTS = (
     "tests/test_cli_command.py",
     "tests/audit/test_own_text.py",
     "tests/test_config.py",
-    "tests/models/test_ngram.py",
+    "tests/text/test_read.py",
 )
-SENTENCE = (
-    "the seventeen lanterns above the harbour of {} were lit by watchman {} every evening of the year {} in the rain"
-)
-CORPUS, ITEMS = "corpus.jsonl", "items.jsonl"
+LETTERS = "abcdefghijklmnop"
 STEPS = (
     (0, "train ngram --corpus corpus.jsonl --unit word --out ngram"),
-    (0, "train gpt --corpus corpus.jsonl --unit char --width 16 --layers 1 --heads 2 --epochs 1 --out gpt"),
+    (0, "train gpt --corpus corpus.jsonl --unit word --width 16 --layers 1 --heads 2 --epochs 1 --out gpt"),
     (0, "index build corpus.jsonl --out index"),
     (1, "audit ngram --train corpus.jsonl --heldout heldout.jsonl --prefix 5 --suffix 5 --out audit --format html,md"),
     (3, "audit gpt --train corpus.jsonl --heldout heldout.jsonl --prefix 5 --suffix 5 --limit 20 --out audit-gpt"),
@@ -80,13 +78,13 @@ def installed(python: Path) -> dict[str, str]:
 
 
 def write_text(folder: Path) -> None:
-    """Write what is trained on, what is not, and items of which one in ten stands in it."""
-    for name, first, count in (("corpus", 0, 200), ("heldout", 1000, 200)):
-        texts = [SENTENCE.format(f"town{n}", f"number{n}", 3 * n) for n in range(first, first + count)]
-        lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    """Write what is trained on, what is not, and items of which half stands in it: all of made-up words."""
+    drawn = random.Random(0)
+    words = ["".join(drawn.choices(LETTERS, k=drawn.randint(2, 7))) for _ in range(500)]
+    texts = [" ".join(drawn.choices(words, k=40)) for _ in range(400)]
+    for name, chosen in (("corpus", texts[:200]), ("heldout", texts[200:]), ("items", texts[195:205])):
+        lines = "".join(json.dumps({"text": text}) + "\n" for text in chosen)
         (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
-    items = [SENTENCE.format(f"town{n}", f"number{n}", 3 * n) for n in range(0, 2000, 200)]
-    (folder / ITEMS).write_text("".join(json.dumps({"text": text}) + "\n" for text in items), encoding="utf-8")
 
 
 def main() -> None:
@@ -115,7 +113,8 @@ def main() -> None:
             if not right:
                 print(done.stdout[-2000:], done.stderr[-2000:])
             report.add(f"memaudit {' '.join(step.split()[:2])}: exit {done.returncode}", right, unit="right", goal=1)
-    pytest = [str(python), "-m", "pytest", "-q", "-W", "ignore::DeprecationWarning", *TESTS]
+    plain = ["-o", "addopts=--import-mode=importlib", "-W", "ignore::DeprecationWarning"]
+    pytest = [str(python), "-m", "pytest", "-q", *plain, *TESTS]
     tested = subprocess.run(pytest, cwd=ROOT, env=quiet, check=False)
     report.add("tests that pass", tested.returncode == 0, unit="right", goal=1, note=" ".join(TESTS))
     report.finish()

@@ -110,8 +110,9 @@ def test_reports_can_be_written_again_either_way(folder: Path) -> None:
 
 
 def test_contamination_is_withheld_in_a_ci_too(folder: Path) -> None:
+    (folder / "corpus.jsonl").write_bytes((folder / "train.jsonl").read_bytes())
     for name, environment in (("open", {}), ("closed", {"CI": "1"})):
-        done = run("contamination", "train.jsonl", "--corpus", "train.jsonl", "--field", "text", "--format", FORMATS,
+        done = run("contamination", "train.jsonl", "--corpus", "corpus.jsonl", "--field", "text", "--format", FORMATS,
                    "--out", name, cwd=folder, **environment)  # fmt: skip
         assert done.returncode == 1, done.stderr
     opened, closed = ("".join(read(folder, name).values()) for name in ("open", "closed"))
