@@ -190,6 +190,41 @@ def _close_up(data: Bytes, i: int, buffer: Bytes, used: int, joiners: np.uint64,
 
 # Little is handed to helpers that are not written out in place: handing arrays on counts references, which costs
 # more than the rest of the work on a character that is not ASCII.
+@njit(cache=True, nogil=True, forceinline=True)
+def _told_apart(data: Bytes, i: int, letters: np.uint64, traced: bool) -> tuple[np.uint64, np.uint64]:
+    """Return what of a block has to be told from the table, and its apostrophes between letters, which are dropped."""
+    special = span_mask(data, i, 0x7F, 0x08) | span_mask(data, i, 0x0E, 0x1B)
+    joiners = span_mask(data, i, 0x27, 0x27) | span_mask(data, i, 0x60, 0x60)
+    # Those between what may be letters; what stands before or behind the block is told from the table.
+    joiners &= (letters << _ONE | _ONE) & ((letters | special) >> _ONE | _LAST)
+    inner = np.uint64(0)
+    if joiners:
+        inner = np.uint64(0) if traced else joiners & letters << _ONE & letters >> _ONE
+        special |= joiners & ~inner
+    # Those behind what may be a letter and before none; what of these white space follows has to be told.
+    hyphens = span_mask(data, i, 0x2D, 0x2D) & (letters << _ONE | _ONE) & ~(letters >> _ONE)
+    if hyphens:
+        white = span_mask(data, i, 0x09, 0x0D) | span_mask(data, i, 0x20, 0x20)
+        special |= hyphens & ((white | special) >> _ONE | _LAST)
+    return special, inner
+
+
+@njit(cache=True, nogil=True, forceinline=True)
+def _across_lines(buffer: Bytes, used: int, shapes: NDArray[np.uint32], point: int, length: int, state: Ints) -> int:
+    """Note in the state where a hyphen, then a line end, may join two letters; return how long the separator is."""
+    if _is_hyphen(point):
+        if _ends_in_letter(buffer, used, shapes):
+            state[2], state[5] = used + length, _LINE_END
+    elif state[2] == used and state[5] != _LETTER:
+        if _is_line_end(point):
+            state[5] = _LETTER_OF_NEXT_LINE
+        if _is_line_end(point) or _is_space(point):
+            # A soft hyphen is nothing, so it is the first white space that separates.
+            length = int(buffer[used - 1] > 0)
+            state[2] += length
+    return length
+
+
 @njit(cache=True, nogil=True)
 def fold_text(
     data: Bytes, i: int, end: int, buffer: Bytes, used: int, table: FoldTable, state: Ints, origins: Int32s
@@ -205,20 +240,7 @@ def fold_text(
     highest, character, awaited = state[3], state[4], state[5]
     while i < end and used < limit:
         if i <= last_block and joiner_end != used:
-            special = span_mask(data, i, 0x7F, 0x08) | span_mask(data, i, 0x0E, 0x1B)
-            letters = fold_block(data, i, buffer, used)
-            joiners = span_mask(data, i, 0x27, 0x27) | span_mask(data, i, 0x60, 0x60)
-            # Those between what may be letters; what stands before or behind the block is told from the table.
-            joiners &= (letters << _ONE | _ONE) & ((letters | special) >> _ONE | _LAST)
-            inner = np.uint64(0)
-            if joiners:
-                inner = np.uint64(0) if traced else joiners & letters << _ONE & letters >> _ONE
-                special |= joiners & ~inner
-            # Those behind what may be a letter and before none; what of these white space follows has to be told.
-            hyphens = span_mask(data, i, 0x2D, 0x2D) & (letters << _ONE | _ONE) & ~(letters >> _ONE)
-            if hyphens:
-                white = span_mask(data, i, 0x09, 0x0D) | span_mask(data, i, 0x20, 0x20)
-                special |= hyphens & ((white | special) >> _ONE | _LAST)
+            special, inner = _told_apart(data, i, fold_block(data, i, buffer, used), traced)
             plain = min(lowest_bit(special), end - i)
             if traced and plain > 0:
                 origins[used - (alone_end == used)] = character
@@ -245,16 +267,9 @@ def fold_text(
                 else:
                     joiner_end, awaited = used + 1, _LETTER
             elif word == 0 and length <= 1:
-                if _is_hyphen(point):
-                    if _ends_in_letter(buffer, used, shapes):
-                        joiner_end, awaited = used + length, _LINE_END
-                elif joiner_end == used and awaited != _LETTER:
-                    if _is_line_end(point):
-                        awaited = _LETTER_OF_NEXT_LINE
-                    if _is_line_end(point) or _is_space(point):
-                        # A soft hyphen is nothing, so it is the first white space that separates.
-                        length = int(buffer[used - 1] > 0)
-                        joiner_end += length
+                state[2], state[5] = joiner_end, awaited
+                length = _across_lines(buffer, used, shapes, point, length, state)
+                joiner_end, awaited = state[2], state[5]
             if length > 0:
                 joins = alone_end == used and shape & STARTS_WITH_MARK != 0
                 follows = classed_end == used
@@ -262,8 +277,7 @@ def fold_text(
                 if joiner_end == used and shape & STARTS_WITH_LETTER and awaited != _LINE_END:
                     first, joiner_end = used - 1, -1
                 if shape & LONG:
-                    for k in range(length):
-                        buffer[first + k] = long[np.int64(word) + k]
+                    buffer[first : first + length] = long[np.int64(word) : np.int64(word) + length]
                 else:
                     store_word(buffer, first, word)
                     store_word(buffer, first + 8, spellings[point, 1])
