@@ -26,6 +26,8 @@ FEW_TEXTS = 100
 
 LEAST_INFORMATION, GREATEST_INFORMATION, INFORMATION_A_WORD = 2.25, 5.0, 0.16
 """Weight of different words that makes a text of ``n`` words evidence: ``INFORMATION_A_WORD * n`` between these."""
+AGAIN = 0.5
+"""What a word adds that was there before, of its weight."""
 TERSE, TERSE_INFORMATION = 8, 4.0
 """Texts of fewer words are stock phrases more often than not: they need this much."""
 
@@ -74,10 +76,14 @@ def weigh(
 
 
 def information(hashes: NDArray[np.uint64], weights: NDArray[np.float64]) -> float:
-    """Return the weight of the different words among these, each at the most that it weighs somewhere."""
+    """Return the weight of the different words among these, each at the most that it weighs somewhere.
+
+    A word that tells something counts half each time that it comes again: formulas and listings repeat their names.
+    """
     order = np.lexsort((-weights, hashes))
     first = np.diff(hashes[order], prepend=hashes[order][:1] + np.uint64(1)) != 0
-    return float(weights[order][first].sum())
+    ordered = weights[order]
+    return float(ordered[first].sum() + AGAIN * ordered[~first & (ordered >= 1)].sum())
 
 
 def needed_information(words: int) -> float:
