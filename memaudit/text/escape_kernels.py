@@ -28,14 +28,14 @@ _TAB, _LINE_FEED, _FORM_FEED, _RETURN, _SPACE = 0x09, 0x0A, 0x0C, 0x0D, 0x20
 _NONE = np.uint64(0)
 _MEANT = np.zeros(256, np.uint8)
 """What a byte behind a backslash stands for, where it alone tells; else 0."""
-for _written, _meant in zip(b"nrt\\\"'/", b"\n\r\t\\\"'/", strict=True):
+for _written, _meant in zip(b"nrtNRT\\\"'/", b"\n\r\t\n\r\t\\\"'/", strict=True):
     _MEANT[_written] = _meant
 _BEHIND = np.zeros((256, 256), np.bool_)
 """Which bytes may follow which sign where an escape or a tag begins."""
 for _sign, _following in {
     AMPERSAND: b"#0123456789",
     PERCENT: b"0123456789ABCDEFabcdef",
-    BACKSLASH: b"ux",
+    BACKSLASH: b"nrtuxNRTUX",
     LESS: b"/",
 }.items():
     _BEHIND[_sign, list(_following)] = True
@@ -45,8 +45,12 @@ for _sign in (AMPERSAND, LESS):
 
 @njit(inline="always")
 def read_short(data: Bytes, place: int, end: int) -> int:
-    r"""Return the character that a backslash and one byte stand for: ``\n \r \t \\ \" \' \/``; 0 if they do not."""
-    return _MEANT[data[place + 1]] if place + 1 < end and data[place] == BACKSLASH else 0
+    r"""Return the character that a backslash and one byte stand for: ``\n \r \t \\ \" \' \/``; 0 if they do not.
+
+    Letters behind the white space ones may make a command of them.
+    """
+    meant = _MEANT[data[place + 1]] if place + 1 < end and data[place] == BACKSLASH else 0
+    return 0 if 0 < meant < _SPACE and place + 2 < end and _is_letter(data[place + 2]) else meant
 
 
 @njit(inline="always")
@@ -65,7 +69,7 @@ def read_escape(data: Bytes, place: int, end: int, table: Table) -> tuple[int, n
         return _read_tag(data, place, end, table)
     if sign == PERCENT:
         return _read_percent(data, place, end)
-    return _read_backslash(data, place, end)
+    return _read_backslash(data, place, end, table)
 
 
 @njit(inline="always")
@@ -74,8 +78,13 @@ def _is_white(byte: int) -> bool:
 
 
 @njit(inline="always")
+def _is_letter(byte: int) -> bool:
+    return 0x61 <= byte | 0x20 <= 0x7A
+
+
+@njit(inline="always")
 def _is_alphanumeric(byte: int) -> bool:
-    return 0x61 <= byte | 0x20 <= 0x7A or 0x30 <= byte <= 0x39
+    return _is_letter(byte) or 0x30 <= byte <= 0x39
 
 
 @njit(cache=True, nogil=True)
@@ -164,7 +173,11 @@ def _read_utf8(data: Bytes, place: int, end: int, lead: int) -> tuple[int, np.ui
     for k in range(1, size):
         at = place + k * step
         byte = _read_hex(data, at + lead, 2, end)
-        if byte & ~0x3F != 0x80 or data[at] != data[place] or data[at + lead - 1] != data[place + lead - 1]:
+        if (
+            byte & ~0x3F != 0x80
+            or data[at] != data[place]
+            or data[at + lead - 1] | 0x20 != data[place + lead - 1] | 0x20
+        ):
             return place, _NONE, 0
         word |= np.uint64(byte) << np.uint64(8 * k)
         point = point << 6 | byte & 0x3F
@@ -184,13 +197,19 @@ def _read_percent(data: Bytes, place: int, end: int) -> tuple[int, np.uint64, in
 
 
 @njit(cache=True, nogil=True)
-def _read_backslash(data: Bytes, place: int, end: int) -> tuple[int, np.uint64, int]:
-    r"""Read a character or a byte that strings of JSON and programs write by its number: ``\u00e9 \xe9``."""
-    following = data[place + 1] if place + 1 < end else np.uint8(0)
+def _read_backslash(data: Bytes, place: int, end: int, table: Table) -> tuple[int, np.uint64, int]:
+    r"""Read a character or a byte by its number, ``\u00e9 \xe9``, or white space with letters behind: ``\ntwo``."""
+    following = data[place + 1] | 0x20
     if following == _U:
         return _read_unit(data, place, end)
     if following != _X:
-        return place, _NONE, 0
+        key, stop = hash_byte(no_bytes(), BACKSLASH), place + 1
+        while stop < end and _is_letter(data[stop]):
+            key = hash_byte(key, data[stop] | 0x20)
+            stop += 1
+        if find_name(key, table) >= 0:
+            return place, _NONE, 0
+        return place + 2, np.uint64(_MEANT[following]), 1
     stop, word, size = _read_utf8(data, place, end, 2)
     byte = _read_hex(data, place + 2, 2, end)
     if stop > place or byte < 0:
@@ -203,11 +222,13 @@ def _read_backslash(data: Bytes, place: int, end: int) -> tuple[int, np.uint64, 
 
 @njit(cache=True, nogil=True)
 def _read_unit(data: Bytes, place: int, end: int) -> tuple[int, np.uint64, int]:
-    """Read the ``u`` and four digits of a code unit of UTF-16, or two units that are one character."""
-    point, stop = _read_hex(data, place + 2, 4, end), place + 6
+    """Read ``u`` and four digits, a code unit of UTF-16 or two that are one character, or ``U`` and eight digits."""
+    point, stop = _read_hex(data, place + 2, 8, end) if data[place + 1] != _U else -1, place + 10
+    if point < 0:
+        point, stop = _read_hex(data, place + 2, 4, end), place + 6
     if point < 0:
         return place, _NONE, 0
-    if 0xD800 <= point < 0xDC00 and stop + 2 <= end and data[stop] == BACKSLASH and data[stop + 1] == _U:
+    if 0xD800 <= point < 0xDC00 and stop + 2 <= end and data[stop] == BACKSLASH and data[stop + 1] | 0x20 == _U:
         low = _read_hex(data, stop + 2, 4, end)
         if 0xDC00 <= low < 0xE000:
             point, stop = 0x10000 + ((point & 0x3FF) << 10 | low & 0x3FF), stop + 6

@@ -1,4 +1,4 @@
-"""Names of HTML and what stands in a text for them: the entities of HTML 5, and tags, those of MathML among them.
+"""Names in markup and what they stand for: the entities of HTML 5, tags of HTML and MathML, commands of LaTeX.
 
 Elements that a page lays out by themselves set words apart, as a line break does; those within a line do not:
 ``H<sub>2</sub>O`` is one word. Names that programs use as well (``map``, ``data``, ``object``) are no tags here.
@@ -27,6 +27,17 @@ WITHIN = (
     " wbr"
 )
 """Elements that are part of a line, and of a word."""
+COMMANDS = (
+    "nabla ncong ne nearrow neg neq newcommand newline newpage nexists ngeq ngtr nleftarrow nleq nless nmid nobreak"
+    " nocite noindent nolimits nonumber normalfont normalsize not notag notin nparallel nprec nrightarrow nsim"
+    " nsubseteq nsucc nsupseteq nu nwarrow rangle rbrace rbrack rceil re real ref relax renewcommand require rfloor"
+    " rgroup rho right rightarrow rightharpoondown rightharpoonup rightleftharpoons rlap rm root rotatebox rule rvert"
+    " tabcolsep tag tan tanh tau tbinom text textbf textcolor textit textnormal textrm textsc textsf textstyle"
+    " textsubscript textsuperscript texttt textup textwidth tfrac thanks therefore theta thickapprox thicksim"
+    " thinspace tilde times tiny title to today top toprule triangle triangledown triangleleft trianglelefteq"
+    " triangleq triangleright trianglerighteq tt ttfamily twoheadleftarrow twoheadrightarrow"
+)
+"""Commands of LaTeX that begin like an escape; not those that an English word behind one looks like (node, the)."""
 SLOTS = 1 << 13
 _SEED, _PRIME, _LAST = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3), np.uint64(SLOTS - 1)
 
@@ -36,11 +47,13 @@ def markup_table() -> NDArray[np.uint64]:
     """Return what names and the first 256 numbers stand for, shape [slots + 256, 3].
 
     A row is the FNV-1a hash of the name, up to eight bytes of UTF-8, the first lowest, and how many. A name of an
-    entity, without its semicolon, or of a tag, behind a ``<``, is in the first free slot from the one that the lowest
-    bits of its hash say. HTML reads some of the numbers as Windows-1252.
+    entity, without its semicolon, of a tag, behind a ``<``, or of a command, behind a backslash, which stands for
+    itself, is in the first free slot from the one that the lowest bits of its hash say. HTML reads some of the numbers
+    as Windows-1252.
     """
     named = {name[:-1]: text for name, text in html5.items() if name.endswith(";")}
     named |= {f"<{name}": "\n" for name in APART.split()} | {f"<{name}": "" for name in WITHIN.split()}
+    named |= {f"\\{name}": "" for name in COMMANDS.split()}
     table = np.zeros((SLOTS + 256, 3), np.uint64)
     for name, text in named.items():
         key = _key(name)

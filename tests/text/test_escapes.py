@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from memaudit.text.blocks import BLOCK
 from memaudit.text.escapes import TIMES, find_escape, resolve, resolve_once, resolve_text, resolve_texts, room
-from memaudit.text.markup import APART, WITHIN, markup_table
+from memaudit.text.markup import APART, COMMANDS, WITHIN, markup_table
 from memaudit.text.words import encode_texts
 
 NAMES = [name for name in html5 if name.endswith(";")]
@@ -38,7 +38,6 @@ def one(text: str) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int
 
 
 ENTITY = re.compile("&(?:" + "|".join(map(re.escape, NAMES)) + "|#[0-9]+;|#[xX][0-9a-fA-F]+;)")
-UNITS = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....", re.DOTALL)
 VALUE = """"[^"<]*"|'[^'<]*'|[^ \t\n\f\r"'<>]+"""
 ATTRIBUTE = rf"""[ \t\n\f\r/]*[ \t\n\f\r][^ \t\n\f\r"'<>/=]+[ \t\n\f\r]*=[ \t\n\f\r]*({VALUE})"""
 TAG = re.compile(rf"</?([a-zA-Z0-9]+)((?:{ATTRIBUTE})*)[ \t\n\f\r/]*>")
@@ -54,18 +53,29 @@ def read(text: str, at: int) -> tuple[str, int] | None:
     if text[at] == "%":
         made = read_bytes(text, at, "%")
         return made if made and (made[0].isprintable() or made[0] >= "\x80" or made[0] in "\t\n\r") else None
-    if text[at : at + 2] == "\\x":
+    if text[at : at + 2].lower() == "\\x":
         single = re.match("[0-9a-fA-F]{2}", text[at + 2 :])
-        return read_bytes(text, at, "\\x") or ((chr(int(single[0], 16)), at + 4) if single else None)
-    if text[at : at + 2] == "\\u":
-        units = UNITS.match(text, at)
-        for end in (units.end(), at + 6) if units else ():
-            if re.fullmatch(r"(\\u[0-9a-fA-F]{4})+", text[at:end]):
-                character = re.sub("[\ud800-\udfff]", "\ufffd", json.loads(f'"{text[at:end]}"'))
-                return ("" if is_no_character(character) else character), end
+        return read_bytes(text, at, "\\\\[xX]") or ((chr(int(single[0], 16)), at + 4) if single else None)
+    if text[at : at + 2].lower() == "\\u":
+        return read_units(text, at)
     made_of = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "'": "'", "/": "/", "\\": "\\"}
-    following = text[at + 1 : at + 2]
-    return (made_of[following], at + 2) if text[at] == "\\" and following in made_of else None
+    following = text[at + 1 : at + 2].lower()
+    word = re.match("[a-zA-Z]*", text[at + 1 :])
+    if text[at] != "\\" or following not in made_of or (word and word[0].lower() in COMMANDS.split()):
+        return None
+    return made_of[following], at + 2
+
+
+def read_units(text: str, at: int) -> tuple[str, int] | None:
+    for digits in (8, 4) if text[at + 1] == "U" else (4,):
+        if re.fullmatch(f"[0-9a-fA-F]{{{digits}}}", text[at + 2 : at + 2 + digits]):
+            point, end = int(text[at + 2 : at + 2 + digits], 16), at + 2 + digits
+            low = re.match(r"\\[uU]([dD][c-fC-F][0-9a-fA-F]{2})", text[end:])
+            if 0xD800 <= point < 0xDC00 and low:
+                point, end = 0x10000 + (point - 0xD800) * 0x400 + int(low[1], 16) - 0xDC00, end + 6
+            character = "\ufffd" if 0xD800 <= point < 0xE000 or point > 0x10FFFF else chr(point)
+            return ("" if is_no_character(character) else character), end
+    return None
 
 
 def is_no_character(character: str) -> bool:
@@ -73,12 +83,12 @@ def is_no_character(character: str) -> bool:
 
 
 def read_bytes(text: str, at: int, lead: str) -> tuple[str, int] | None:
-    stride = len(lead) + 2
+    stride = 3 if lead == "%" else 4
     for size in range(1, 5):
         escaped = text[at : at + size * stride]
-        if re.fullmatch(f"({re.escape(lead)}[0-9a-fA-F]{{2}}){{{size}}}", escaped):
+        if re.fullmatch(f"({lead}[0-9a-fA-F]{{2}}){{{size}}}", escaped):
             with suppress(UnicodeDecodeError):
-                return bytes.fromhex(escaped.replace(lead, "")).decode(), at + size * stride
+                return bytes.fromhex(re.sub(lead, "", escaped)).decode(), at + size * stride
     return None
 
 
@@ -112,7 +122,9 @@ def oracle(text: str) -> str:
 def test_every_name_is_known() -> None:
     assert resolved(*(f"a&{name}b" for name in NAMES)) == [f"a{html5[name]}b" for name in NAMES]
     keys = markup_table()[:, 0]
-    assert len(set(keys[keys > 0].tolist())) == len(NAMES) + len((APART + " " + WITHIN).split())  # no two share a hash
+    assert len(set(keys[keys > 0].tolist())) == len(NAMES) + len(
+        f"{APART} {WITHIN} {COMMANDS}".split()
+    )  # no two share a hash
     assert all(5 * len(html5[name].encode()) <= 6 * (1 + len(name)) for name in NAMES)  # the room that is made
 
 
@@ -146,6 +158,8 @@ def test_every_character_is_read_from_an_address_and_from_json() -> None:
         ('caf\\u00e9 \\ud83d\\ude00 don\\u2019t \\"so\\" and\\/or it\\\'s', 'café 😀 don’t "so" and/or it\'s'),
         ("a\\xa0b caf\\xe9 don\\xe2\\x80\\x99t", "a\u00a0b café don’t"),
         ("\\alpha \\frac \\beta \\u12 \\x1 \\", None),
+        ("\\theta+\\THETA_1 \\nu{} \\Rightarrow \\to", None),
+        ("\\thetas \\nuclear ONE\\NTWO \\X41\\U00E9\\U0001F600", "\thetas \nuclear ONE\nTWO Aé😀"),
         ("one<br>two<br/>three<BR />four</p>\n<P class='x y'>five", "one\ntwo\nthree\nfour\n\n\nfive"),
         ("H<sub>2</sub>O <b>b</b>old<wbr>er <a href=/x title=y>link</A >", "H2O bolder link"),
         ("&lt;br&gt;&amp;lt;i&amp;gt; \\u003cp\\u003e %3Cbr%3E", "\n \n \n"),
@@ -209,7 +223,29 @@ SIGNS += [
     "\\xe2\\x80",
     "\\x99",
 ]
-SIGNS += ["<br>", "</", "b", ">", "<p ", "a=", '"', "'", "=", " ", "/", "<i>", "&lt;", "\\u003c", "d\u0301", "\\\\"]
+SIGNS += [
+    "<br>",
+    "</",
+    "b",
+    ">",
+    "<p ",
+    "a=",
+    '"',
+    "'",
+    "=",
+    " ",
+    "/",
+    "<i>",
+    "&lt;",
+    "\\u003c",
+    "d\u0301",
+    "\\\\",
+    "\\N",
+    "ot",
+    "\\U",
+    "\\X",
+    "\\tau",
+]
 pieces = st.sampled_from(SIGNS)
 texts = st.lists(st.lists(pieces, max_size=12).map("".join), max_size=6)
 
