@@ -28,16 +28,16 @@ WITHIN = (
 )
 """Elements that are part of a line, and of a word."""
 COMMANDS = (
-    "nabla ncong ne nearrow neg neq newcommand newline newpage nexists ngeq ngtr nleftarrow nleq nless nmid nobreak"
-    " nocite noindent nolimits nonumber normalfont normalsize not notag notin nparallel nprec nrightarrow nsim"
-    " nsubseteq nsucc nsupseteq nu nwarrow rangle rbrace rbrack rceil re real ref relax renewcommand require rfloor"
-    " rgroup rho right rightarrow rightharpoondown rightharpoonup rightleftharpoons rlap rm root rotatebox rule rvert"
-    " tabcolsep tag tan tanh tau tbinom text textbf textcolor textit textnormal textrm textsc textsf textstyle"
-    " textsubscript textsuperscript texttt textup textwidth tfrac thanks therefore theta thickapprox thicksim"
-    " thinspace tilde times tiny title to today top toprule triangle triangledown triangleleft trianglelefteq"
-    " triangleq triangleright trianglerighteq tt ttfamily twoheadleftarrow twoheadrightarrow"
+    "nabla ncong ne nearrow neg neq newcommand newline newpage ngeq ngtr nleftarrow nleq nobreak nocite noindent"
+    " nolimits nonumber normalfont normalsize not notag notin nparallel nprec nrightarrow nsubseteq nsucc nsupseteq nu"
+    " nwarrow rangle rbrace rbrack rceil re real ref relax renewcommand require rfloor rgroup rho right rightarrow"
+    " rightharpoondown rightharpoonup rightleftharpoons rlap rm root rotatebox rule rvert tabcolsep tag tanh tau"
+    " tbinom text textbf textcolor textit textnormal textrm textsc textsf textstyle textsubscript textsuperscript"
+    " texttt textup textwidth tfrac thanks therefore theta thickapprox thicksim thinspace tilde times tiny title to"
+    " today top toprule triangle triangledown triangleleft trianglelefteq triangleq triangleright trianglerighteq tt"
+    " ttfamily twoheadleftarrow twoheadrightarrow"
 )
-"""Commands of LaTeX that begin like an escape; not those that an English word behind one looks like (node, the)."""
+"""Commands of LaTeX that begin like an escape; not those that an English word behind one looks like (tan, the)."""
 SLOTS = 1 << 13
 _SEED, _PRIME, _LAST = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3), np.uint64(SLOTS - 1)
 

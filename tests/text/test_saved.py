@@ -49,7 +49,7 @@ def test_no_way_of_saving_a_text_changes_its_words(way: str) -> None:
 WRAPPED = "narrow lines, hyphenated, in JSON"
 LAYOUTS = ["hyphens at line ends", "hyphens at line ends, indented", "<br> for spaces"]
 ENCODINGS = ["percent-encoding", "percent-encoding, twice", "JSON", "strings of Python", "source of a page"]
-LETTERS = st.text("aebnrtux'é漢", min_size=1, max_size=12)
+LETTERS = st.text("abnrx'é漢", min_size=1, max_size=12)
 
 
 @given(st.lists(LETTERS, min_size=1), st.sampled_from(LAYOUTS), st.sampled_from(ENCODINGS))
