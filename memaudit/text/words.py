@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,19 +57,27 @@ def words_of(text: str) -> Words:
     hashes = np.empty(count, np.uint64)
     hash_spans(buffer, edges, count, hashes, 0)
     first, last = (extreme.reduceat(places, edges)[::2] for extreme in (np.minimum, np.maximum))
-    starts, ends = _raw_spans(sources, first, last, places[edges[1::2]])
-    return Words(hashes, starts, ends, texts=[word for word in buffer[:used].tobytes().decode().split("\0") if word])
+    following = places[edges[1::2]]
+    if sources is not None:
+        first, last, following = sources[first], sources[last], sources[following]
+    ends = np.maximum(_behind(sources, last), following)
+    texts = [word for word in buffer[:used].tobytes().decode().split("\0") if word]
+    return Words(hashes, first.astype(np.int64), ends.astype(np.int64), texts)
 
 
 def spans_of(text: str, runs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return the characters ``[start, end)`` of runs of words ``[first, last)``: a part of `words_of`, sooner."""
     _, places, sources, edges = _cut(text)
-    extremes = []
+    spans = []
     for first, last in runs:
-        begin, end = edges[2 * last - 2], edges[2 * last - 1]
-        extremes.append((places[edges[2 * first] : edges[2 * first + 1]].min(), places[begin:end].max(), places[end]))
-    starts, ends = _raw_spans(sources, *np.array(extremes, np.int32).reshape(-1, 3).T)
-    return list(zip(starts.tolist(), ends.tolist(), strict=True))
+        begin, end = edges[2 * first : 2 * first + 2].tolist()
+        start = min(places[begin:end].tolist())
+        begin, end = edges[2 * last - 2 : 2 * last].tolist()
+        inner, following = max(places[begin:end].tolist()), int(places[end])
+        if sources is not None:
+            start, inner, following = (sources[place] for place in (start, inner, following))
+        spans.append((int(start), int(max(_behind(sources, inner), following))))
+    return spans
 
 
 def hash_words(data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
@@ -122,21 +131,9 @@ def encode_texts(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.in
     return np.frombuffer(bytearray().join(pieces), np.uint8), offsets
 
 
-def _raw_spans(
-    sources: Places | None, first: Places, last: Places, following: Places
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where spans of a text as it is seen begin and end in the text.
-
-    Args:
-        sources: `memaudit.text.seen.text_as_seen`; those of a later character are never smaller.
-        first: First character of each.
-        last: Its last character.
-        following: The one that is shown next: what is dropped before it belongs to the span.
-    """
-    if sources is None:
-        return first.astype(np.int64), np.maximum(last + 1, following).astype(np.int64)
-    behind = sources[np.searchsorted(sources, sources[last], side="right")]
-    return sources[first].astype(np.int64), np.maximum(behind, sources[following]).astype(np.int64)
+def _behind(sources: Places | None, raw: Any) -> Any:
+    """Return where what comes from characters of the raw text, one or many, ends."""
+    return raw + 1 if sources is None else sources[np.searchsorted(sources, raw, side="right")]
 
 
 def _cut(text: str) -> tuple[NDArray[np.uint8], Places, Places | None, Places]:
