@@ -129,8 +129,10 @@ def test_nothing_is_read_before_and_behind_a_text(texts: list[bytes]) -> None:
             data = np.frombuffer(raw, np.uint8)[: len(area)]
             for place in (area[: len(data)], area[len(area) - len(data) :]):
                 place[:] = data
-                hash_words(place, np.array([0, len(data) // 3, len(data)]))
-                text_as_seen(place)
+                bounds = np.array([0, len(data) // 3, len(data)])
+                for one, other in zip(hash_words(place, bounds), hash_words(data, bounds), strict=True):
+                    assert np.array_equal(one, other)
+                assert text_as_seen(place)[0].tobytes() == text_as_seen(data)[0].tobytes()
 
 
 BROKEN = [

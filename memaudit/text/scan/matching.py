@@ -88,9 +88,12 @@ class Match:
 
     @property
     def strength(self) -> tuple[float, ...]:
-        """Key by which the matches of a needle are ranked, the greatest first."""
+        """Key by which the matches of a needle are ranked, the greatest first.
+
+        How it stands there counts only where it convicts: of the others, nobody looks at a text that is not kept.
+        """
         kinds: dict[Kind, int] = {"edited": 0, "normalised": 1, "raw": 2}
-        return self.found, self.similarity, kinds[self.kind], self.coverage
+        return self.found, self.similarity, kinds[self.kind] if self.found else 0, self.coverage
 
 
 Wanted = Callable[[int, bool, float, float], bool]
