@@ -6,6 +6,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from memaudit.text.scan.substrings import decode_character
+
 _RANGES = (
     ("Latin", ((0x41, 0x5A), (0x61, 0x7A), (0xC0, 0x24F), (0x1E00, 0x1EFF))),
     ("Greek", ((0x370, 0x3FF), (0x1F00, 0x1FFF))),
@@ -60,14 +62,7 @@ def _count(
         place = offsets[document]
         end = min(place + sample, offsets[document + 1])
         while place < end:
-            code = np.int64(data[place])
-            width = 1 if code < 0xC0 else 2 if code < 0xE0 else 3 if code < 0xF0 else 4
-            if place + width > end:
-                break
-            if width > 1:
-                code &= 0x7F >> width
-                for k in range(1, width):
-                    code = code << 6 | np.int64(data[place + k]) & 0x3F
+            width, code = decode_character(data, place, end)
             place += width
             span = np.searchsorted(starts, code, side="right") - 1
             if span >= 0 and code <= ends[span]:

@@ -203,7 +203,7 @@ def _strip(alnum: NDArray[np.bool_], data: NDArray[np.uint8], start: int, end: i
             if size == WIDE or place == end:
                 continue
         while place < end and (data[place] >= _FIRST_FOREIGN or place > wide_end):
-            width, code = _decode(data, place, end)
+            width, code = decode_character(data, place, end)
             if alnum[code]:
                 for k in range(width):
                     stripped[used + k] = data[place + k]
@@ -226,7 +226,7 @@ def _strip_ascii(data: NDArray[np.uint8], place: int, size: int, stripped: NDArr
 
 
 @njit(cache=True, nogil=True)
-def _decode(data: NDArray[np.uint8], place: int, end: int) -> tuple[int, int]:
+def decode_character(data: NDArray[np.uint8], place: int, end: int) -> tuple[int, int]:
     """Return width and code point of the character at a place, a space for what is cut off."""
     code = np.int64(data[place])
     if code < 0x80:
