@@ -6,9 +6,9 @@ finished run can be read and scored again on a machine without torch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,6 +184,20 @@ class WindowRecord:
     ended: bool | None = None
     """Whether greedy decoding gives an end token where the suffix has another token: the model ended the text, and what
     follows is no continuation. None where that was not asked, of masked models, and where no end token is known."""
+
+
+def first_window(model: Mapping[str, Any], records: Sequence[WindowRecord]) -> dict[str, Any] | None:
+    """Return the ids of the first window as the model was given them, for whoever repeats it with other tools.
+
+    Args:
+        model: What a plan knows of the model: ``frame`` holds the ids before and behind every window.
+        records: All windows of the run, in order.
+    """
+    if not records:
+        return None
+    first, (before, behind) = records[0], model.get("frame", ([], []))
+    ids = [*before, *first.prefix_ids, *first.suffix_ids, *behind]
+    return {"source": first.source, "start": first.start, "suffix_at": len(before) + len(first.prefix_ids), "ids": ids}
 
 
 @dataclass(frozen=True, slots=True)

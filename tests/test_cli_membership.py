@@ -115,6 +115,7 @@ def test_an_audit_compares_documents_too(folder: Path) -> None:
         "Min-K%",
         "Min-K%++",
         "Reference (primary)",
+        "Difficulty calibration",
     ]
     plain = audit(folder, "--out", "plain")
     assert plain.returncode == done.returncode

@@ -223,7 +223,11 @@ def draw(layers: Callable[[int], Any], id: str) -> list[tuple[str, str]]:
     get_ready()
     pictures = []
     for name, width in WIDTHS:
-        svg = drawn(layers(width - 60).configure(**_config(width)).to_json(indent=None))
+        try:
+            chart = layers(width - 60).configure(**_config(width))
+        except ImportError:  # a broken altair costs the pictures, not the page
+            return []
+        svg = drawn(chart.to_json(indent=None))
         if svg is None:
             return []
         pictures.append((name, _embed(svg, id, f"{id}-{name}-")))

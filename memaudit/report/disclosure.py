@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from memaudit.records import Shown, WindowRecord
+from memaudit.records import Shown, WindowRecord, first_window
 from memaudit.report.alignment import Piece, digest, masked
 from memaudit.report.masking import mask
 from memaudit.runs import FinishedRun
@@ -36,10 +36,12 @@ def disclosed(run: FinishedRun, shown: Shown) -> FinishedRun:
     if kind != "extraction":
         return run
     report = {**run.report, "findings": _findings(run, shown)}
+    if report.get("first_window"):
+        withheld = {**report["first_window"], "ids": None}
+        known = bool(run.records and run.records[0].suffix_ids)  # an earlier report may have withheld the ids
+        report["first_window"] = first_window(report["model"], run.records) if shown.text and known else withheld
     if shown.text:
         return FinishedRun(report, run.records, run.measured, shown)
-    if report.get("first_window"):
-        report["first_window"] = {**report["first_window"], "ids": None}
     unsafe = _Names(_names(report, run.records), run.records)
     records = [_safe_record(record, unsafe) for record in run.records]
     measured = [_safe_measured(item, unsafe) for item in run.measured]

@@ -29,7 +29,7 @@ from memaudit.findings import Control, Decision, Finding, Policy, decide, finger
 from memaudit.metrics import METRICS, PRIMARY, Metric
 from memaudit.metrics.likelihood import bits_per_byte
 from memaudit.provenance import provenance_of
-from memaudit.records import WindowRecord
+from memaudit.records import WindowRecord, first_window
 
 Records = Sequence[WindowRecord]
 
@@ -87,7 +87,7 @@ def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
         "controls": [dataclasses.asdict(control) for control in controls],
         "power": _power(train_rate, policy),
         "limits": _limits(plan, records, decision),
-        "first_window": _first_window(plan["model"], records),
+        "first_window": first_window(plan["model"], records),
         "findings": [dataclasses.asdict(finding) for finding in _findings(records)],
         "provenance": provenance_of(plan),
     }
@@ -105,15 +105,6 @@ def _with_cause(controls: Sequence[Control], model: Mapping[str, Any]) -> list[C
         else control
         for control in controls
     ]
-
-
-def _first_window(model: Mapping[str, Any], records: Records) -> dict[str, Any] | None:
-    """Return the ids of the first window as the model was given them, for whoever repeats it with other tools."""
-    if not records:
-        return None
-    first, (before, behind) = records[0], model.get("frame", ([], []))
-    ids = [*before, *first.prefix_ids, *first.suffix_ids, *behind]
-    return {"source": first.source, "start": first.start, "suffix_at": len(before) + len(first.prefix_ids), "ids": ids}
 
 
 def _estimates(records: Records, seed: int) -> list[dict[str, Any]]:
