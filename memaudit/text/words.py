@@ -152,11 +152,12 @@ def _cut(text: str) -> tuple[NDArray[np.uint8], Places, Places | None, Places]:
 
 def _fold_all(data: NDArray[np.uint8], characters: int) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """Return the folded bytes of a text, with slack, and the character each comes from, then ``characters``."""
-    size, used, at = 2 * len(data), 0, 0
-    buffer, origins = np.zeros(0, np.uint8), np.zeros(0, np.int32)
+    size = 2 * len(data) + SLACK
+    buffer, origins = np.zeros(size, np.uint8), np.zeros(size, np.int32)
     state = np.array([-1, -1, -1, 0, 0, 0])
-    while at < len(data) or not len(buffer):
-        buffer, origins = (np.append(a, np.zeros(size + SLACK, a.dtype)) for a in (buffer, origins))
+    at, used = fold_text(data, 0, len(data), buffer, 0, FOLDING.table, state, origins)
+    while at < len(data):
+        buffer, origins = (np.append(a, np.zeros(size, a.dtype)) for a in (buffer, origins))
         at, used = fold_text(data, at, len(data), buffer, used, FOLDING.table, state, origins)
     origins[used] = characters
     if state[ALONE_END] == used:

@@ -33,8 +33,6 @@ SUBJECT = 3.0
 FORM, FORM_WORDS, FORM_SIMILARITY = 0.5, 6.0, 0.9
 """A text of which less than this share, and less than so many words, is its own is a form: of all of its words, this
 share must stand there."""
-AMPLE_COVERAGE = 0.6
-"""Least share of its runs of five words, by weight, that is enough in any order: sentences moved, or put between."""
 SHORT_SIMILARITY = 0.97
 """Texts of fewer than `SHORT` words are often alike but for one: they may differ by a slip of the pen only."""
 CHOICE_WORDS = 20
@@ -131,8 +129,6 @@ class _Facts:
     more: float
     """What the similarity must be above the least."""
     form: bool
-    if_whole: Why
-    """What is said where it stands in a document word for word."""
 
 
 class Matcher:
@@ -152,7 +148,7 @@ class Matcher:
 
     def is_generic(self, needle: int) -> bool:
         """Return whether a needle says too little to convict, even word for word."""
-        return self._patterns.information(needle, own=False) < needed_information(self._patterns.length(needle))
+        return bool(self._patterns.generic[needle])
 
     def match_document(self, sightings: Sequence[Sighting], wanted: Wanted) -> list[Match]:
         """Judge all that was seen in one document.
@@ -181,9 +177,9 @@ class Matcher:
 
     def _judge(self, seen: Sighting) -> tuple[Laid | None, float, float, Why]:
         """Return how the needle lies there, None if word for word, its similarity and coverage, and what follows."""
+        if places_of(self._patterns.hashes[self._patterns.span(seen.needle)], seen.region, 1):
+            return None, 1.0, 1.0, self._why_whole(seen.needle)
         facts = self._facts(seen.needle)
-        if places_of(facts.hashes, seen.region, 1):
-            return None, 1.0, 1.0, facts.if_whole
         coverage = self._coverage(seen.needle, seen.seeds)
         if len(facts.hashes) > LONG:
             laid = Laid(np.full(len(facts.hashes), coverage), np.full(len(facts.hashes), -1, np.int64))
@@ -238,7 +234,7 @@ class Matcher:
             theirs = patterns.needles[other]
             if theirs.item == ours.item or theirs.benchmark != ours.benchmark:
                 continue
-            for place in places_of(self._facts(other).hashes, seen.region):
+            for place in places_of(patterns.hashes[patterns.span(other)], seen.region):
                 inside = (laid.places >= place) & (laid.places < place + patterns.length(other))
                 if weights[inside].sum() >= EXPLAINED * weights.sum() > 0:
                     return True
@@ -247,7 +243,7 @@ class Matcher:
     def _facts_of(self, needle: int) -> _Facts:
         patterns, span = self._patterns, self._patterns.span(needle)
         plain, own = patterns.weights.plain[span], patterns.weights.own[span]
-        total, needed = float(own.sum()), needed_information(patterns.length(needle))
+        total = float(own.sum())
         _, ids, counts = np.unique(patterns.hashes[span], return_inverse=True, return_counts=True)
         return _Facts(
             hashes=patterns.hashes[span],
@@ -256,13 +252,12 @@ class Matcher:
             bulk=plain if patterns.exact[needle] else patterns.weights.bulk[span],
             ids=ids,
             repeated=(counts[ids] > 1) & (plain >= 1),
-            needed=needed,
+            needed=needed_information(patterns.length(needle)),
             more=min(1.0, FEW_WORDS / max(FEW_WORDS, total)) ** 3,
             form=total < min(FORM_WORDS, FORM * float(plain.sum())),
-            if_whole=self._why_whole(needle, needed),
         )
 
-    def _why_whole(self, needle: int, needed: float) -> Why:
+    def _why_whole(self, needle: int) -> Why:
         """Say whether a text that stands somewhere word for word convicts."""
         if self.is_generic(needle):
             return "generic"
@@ -270,7 +265,7 @@ class Matcher:
             return "copy"
         if self._patterns.needles[needle].choice and self._patterns.length(needle) < CHOICE_WORDS:
             return "choice"
-        return "copy" if self._patterns.information(needle, own=True) >= needed else "boilerplate"
+        return "boilerplate" if self._patterns.exact[needle] else "copy"
 
 
 def _similarity(facts: _Facts, credit: NDArray[np.float64]) -> float:

@@ -105,6 +105,8 @@ class Patterns:
     """Pieces of text for GPT-4's rule."""
     weights: Weights
     """What each word and run weighs as evidence."""
+    generic: NDArray[np.bool_]
+    """Shape [needles]: whether it says too little to convict, even word for word."""
     exact: NDArray[np.bool_]
     """Shape [needles]: whether so little of it is its own that only the whole of it, word for word, may convict."""
     tables: Tables
@@ -128,11 +130,6 @@ class Patterns:
     def length(self, needle: int) -> int:
         """Return the number of words of a needle."""
         return int(self.offsets[needle + 1] - self.offsets[needle])
-
-    def information(self, needle: int, *, own: bool) -> float:
-        """Return the weight of the different words of a needle, with or without boilerplate of the benchmark."""
-        span = self.span(needle)
-        return information(self.hashes[span], (self.weights.own if own else self.weights.plain)[span])
 
     def seed_ids(self, needle: int) -> NDArray[np.int32]:
         """Return the seed that starts at each word of a needle, -1 at its last four words."""
@@ -165,7 +162,7 @@ def build_patterns(needles: Sequence[Needle]) -> Patterns:
     lengths = sorted({SEED, PALM_LENGTH, PILE_LENGTH, *gpt3_lengths.values()})
     grams = {length: _grams(hashes, offsets, length) for length in lengths}
     weights = weigh(hashes, offsets, grams[SEED].ids, _part_numbers(needles), SEED)
-    exact = _exact(hashes, offsets, weights)
+    generic, exact = (_says_little(hashes, offsets, each) for each in (weights.plain, weights.own))
     return Patterns(
         needles=needles,
         hashes=hashes,
@@ -175,6 +172,7 @@ def build_patterns(needles: Sequence[Needle]) -> Patterns:
         gpt3_lengths=gpt3_lengths,
         substrings=build_substrings([needle.text for needle in needles]),
         weights=weights,
+        generic=generic,
         exact=exact,
         tables=_tables(hashes, offsets, grams, weights, exact),
         digest=_digest(needles),
@@ -220,11 +218,14 @@ def _part_numbers(needles: Sequence[Needle]) -> NDArray[np.int64]:
     return np.array([-1 if n.joined else numbers.setdefault(n.part, len(numbers)) for n in needles], np.int64)
 
 
-def _exact(hashes: NDArray[np.uint64], offsets: NDArray[np.int64], weights: Weights) -> NDArray[np.bool_]:
+def _says_little(
+    hashes: NDArray[np.uint64], offsets: NDArray[np.int64], weights: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Return of which needles all words, by these weights, are less than it takes to convict."""
     spans = [slice(first, last) for first, last in pairwise(offsets.tolist())]
-    own = [information(hashes[span], weights.own[span]) for span in spans]
+    told = [information(hashes[span], weights[span]) for span in spans]
     needed = [needed_information(span.stop - span.start) for span in spans]
-    return np.array(own) < np.array(needed)
+    return np.array(told) < np.array(needed)
 
 
 def _tables(

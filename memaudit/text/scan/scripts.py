@@ -62,6 +62,10 @@ def _count(
         place = offsets[document]
         end = min(place + sample, offsets[document + 1])
         while place < end:
+            if data[place] < 0x80:
+                counts[0] += 0x61 <= data[place] | 0x20 <= 0x7A  # a Latin letter, small or capital
+                place += 1
+                continue
             width, code = decode_character(data, place, end)
             place += width
             span = np.searchsorted(starts, code, side="right") - 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from memaudit.text.scan.generic import weights_of
@@ -75,15 +76,24 @@ def weigh(
     return Weights(plain, own, bulk * _rarity(hashes, offsets, parts), boilerplate)
 
 
+@njit(cache=True, nogil=True)
 def information(hashes: NDArray[np.uint64], weights: NDArray[np.float64]) -> float:
     """Return the weight of the different words among these, each at the most that it weighs somewhere.
 
     A word that tells something counts half each time that it comes again: formulas and listings repeat their names.
     """
-    order = np.lexsort((-weights, hashes))
-    first = np.diff(hashes[order], prepend=hashes[order][:1] + np.uint64(1)) != 0
-    ordered = weights[order]
-    return float(ordered[first].sum() + AGAIN * ordered[~first & (ordered >= 1)].sum())
+    total, most, again = 0.0, 0.0, 0.0
+    order = np.argsort(hashes)
+    for k in range(len(order)):
+        weight = weights[order[k]]
+        if k == 0 or hashes[order[k]] != hashes[order[k - 1]]:
+            total += most + AGAIN * again
+            most, again = weight, 0.0
+            continue
+        lesser = min(most, weight)
+        most = max(most, weight)
+        again += lesser if lesser >= 1 else 0.0
+    return total + most + AGAIN * again
 
 
 def needed_information(words: int) -> float:
