@@ -12,6 +12,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from memaudit.text.blocks import BLOCK
+from memaudit.text.word_kernels import hash_spans
 from memaudit.text.words import encode_texts, hash_words
 
 GRAMMAR, NUMBER, IDEOGRAPH = 0.25, 0.5, 0.5
@@ -115,10 +117,14 @@ def weights_of(hashes: NDArray[np.uint64]) -> NDArray[np.float64]:
     return np.where(known[places] == hashes, weights[places], 1.0)
 
 
+_FIRST_IDEOGRAPH, _LAST_IDEOGRAPH = 0x3400, 0x9FFF
+
+
 @cache
 def _known() -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
     """Return the words that weigh less than 1, in the order of their hashes, and what they weigh."""
-    weighed: dict[int, float] = dict.fromkeys(_hashes(_characters()), IDEOGRAPH)
+    weighed: dict[int, float] = dict.fromkeys(_ideographs(), IDEOGRAPH)
+    weighed |= dict.fromkeys(_hashes(_syllables()), IDEOGRAPH)
     weighed |= dict.fromkeys(_hashes(" ".join(map(str, range(10_000)))), NUMBER)
     weighed |= dict.fromkeys(_hashes(_GRAMMAR), GRAMMAR)
     weighed |= dict.fromkeys(_hashes(_STOCK + " ".join("abcdefghijklmnopqrstuvwxyz")), 0.0)
@@ -126,10 +132,22 @@ def _known() -> tuple[NDArray[np.uint64], NDArray[np.float64]]:
     return np.array(order, np.uint64), np.array([weighed[word] for word in order])
 
 
-def _characters() -> str:
-    """Return the characters of kana, Thai, Lao, Myanmar, Khmer and Han, which are words of their own."""
-    ranges = ((0x3041, 0x30FF), (0x0E01, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3400, 0x9FFF))
+def _syllables() -> str:
+    """Return the characters of kana, Thai, Lao, Myanmar and Khmer, which are words of their own as ideographs are."""
+    ranges = ((0x3041, 0x30FF), (0x0E01, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF))
     return " ".join(chr(code) for first, last in ranges for code in range(first, last + 1))
+
+
+def _ideographs() -> list[int]:
+    """Return the hashes of unified ideographs, as `hash_words` would after half a second of finding that none folds."""
+    count, width = _LAST_IDEOGRAPH - _FIRST_IDEOGRAPH + 1, 4
+    data = "\0".join(map(chr, range(_FIRST_IDEOGRAPH, _LAST_IDEOGRAPH + 1))).encode()
+    buffer = np.zeros(len(data) + BLOCK, np.uint8)
+    buffer[: len(data)] = np.frombuffer(data, np.uint8)
+    starts = np.arange(0, width * count, width, np.int32)
+    hashes = np.empty(count, np.uint64)
+    hash_spans(buffer, np.stack([starts, starts + width - 1], axis=1).ravel(), count, hashes, 0)
+    return [int(word) for word in hashes]
 
 
 def _hashes(text: str) -> list[int]:
