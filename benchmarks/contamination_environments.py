@@ -50,8 +50,8 @@ def interpreter(name: str, folder: Path | None) -> str:
 
 
 def _make(home: Path, base: str, packages: list[str]) -> None:
-    pip = [home / "bin" / "python", "-m", "pip"]
-    for command in ([base, "-m", "venv", home], [*pip, "install", "--quiet", *packages]):
+    python = str(home / "bin" / "python")
+    for command in ([base, "-m", "venv", str(home)], [python, "-m", "pip", "install", "--quiet", *packages]):
         done = subprocess.run(command, stderr=subprocess.PIPE, text=True)
         if done.returncode:
             # Half an environment would pass for a whole one in the next run.
