@@ -1,8 +1,10 @@
 """The contamination gate on a planted fixture: is it right, is it fast, and what do others do on the same files?
 
 ``--peers DIR`` makes an environment for each tool of others in ``DIR`` with pip; one that exists can be named by
-``MEMAUDIT_PEER_JANITOR=/path/to/python`` and so on. What has none is left out. All times are CPU seconds; each
-tool runs in a process of its own. Peers run on the slice of the corpus, as far as they come in the time given.
+``MEMAUDIT_PEER_JANITOR=/path/to/python`` and so on. Some need Python 3.12: it is looked for on the path, with pyenv
+and with uv, or named by ``MEMAUDIT_PEER_PYTHON``. What has none is left out, and why is said. All times are CPU
+seconds; each tool runs in a process of its own. Peers run on the slice of the corpus: those that are asked document
+by document as far as they come in the time given, those that read files themselves on all of it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import islice
@@ -23,17 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from common import Report
+from contamination_batch import TOOLS as WHOLE
+from contamination_batch import rows
+from contamination_environments import PEERS, UnavailableError, interpreter
 from planted import ABSENT, BOILERPLATE, Plan, words_of
 
 HERE = Path(__file__).parent
-PEERS: dict[str, list[str] | None] = {
-    "python-set": None,
-    "in-loop": None,
-    "ahocorasick": ["ahocorasick_rs"],
-    "janitor": ["--no-deps", "lm-eval"],
-    "datatrove": ["datatrove", "spacy", "nltk", "regex", "xxhash<4", "ftfy", "tldextract", "fasteners", "tokenizers"],
-}
-"""What pip is asked for; None: plain Python, run by this interpreter."""
 GOALS = {"janitor": 65, "datatrove": 300, "python-set": 15, "ahocorasick": 9}
 VERDICTS = {0, 1, 3}
 """Exit codes of a gate that came to a verdict."""
@@ -53,12 +50,12 @@ class Done:
     output: str
 
 
-def run(command: list[str], **environment: str) -> Done:
+def run(command: list[str], codes: Container[int] = VERDICTS, **environment: str) -> Done:
     with tempfile.TemporaryFile("w+", encoding="utf-8") as output, tempfile.TemporaryFile("w+") as errors:
         child = subprocess.Popen(command, stdout=output, stderr=errors, env=os.environ | environment)
         _, status, used = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
-        if child.returncode not in VERDICTS:
+        if child.returncode not in codes:
             errors.seek(0)
             raise SystemExit(f"{' '.join(command)}: exit code {child.returncode}\n{errors.read()}")
         output.seek(0)
@@ -82,11 +79,6 @@ class Gate:
         done = run(command, NUMBA_CACHE_DIR=self._kernels)
         assert (folder / "report.html").is_file() and (folder / "junit.xml").is_file()
         return done, json.loads((folder / "report.json").read_text(encoding="utf-8"))
-
-
-def rows(file: Path) -> list[dict[str, Any]]:
-    with file.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
 
 
 def found(report: dict[str, Any]) -> set[int]:
@@ -260,29 +252,20 @@ def read(file: Path) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, lines)
 
 
-def interpreter(name: str, folder: Path | None) -> str | None:
-    """Return the interpreter that has a peer; made if there is a folder to make it in."""
-    packages = PEERS[name]
-    if packages is None:
-        return sys.executable
-    given = os.environ.get(f"MEMAUDIT_PEER_{name.upper()}")
-    if given or folder is None:
-        return given
-    python = folder / name / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", folder / name], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
-    return str(python)
-
-
 def measure_peer(table: Report, name: str, python: str, fixture: Path, seconds: float, ours: float) -> None:
-    files = [str(fixture / "slice.jsonl"), str(fixture / "benchmark.jsonl"), "--seconds", str(seconds)]
-    done = run([python, str(HERE / "contamination_peers.py"), name, *files])
+    files = [str(fixture / "slice.jsonl"), str(fixture / "benchmark.jsonl")]
+    if name in WHOLE:
+        done = run([python, str(HERE / "contamination_batch.py"), name, *files], codes={0})
+    else:
+        timed = [*files, "--seconds", str(seconds)]
+        done = run([python, str(HERE / "contamination_peers.py"), name, *timed], codes={0})
     peer = json.loads(done.output.splitlines()[-1])
     speed = peer["bytes"] / 1e6 / peer["seconds"]
     whole = (fixture / "corpus.jsonl").stat().st_size / 1e6
-    extrapolated = done.seconds - peer["seconds"] + whole / speed
-    note = f"on {peer['bytes'] / 1e6:.1f} MB; {extrapolated:.0f} CPU s for {whole:.0f} MB, extrapolated"
+    fixed = peer["setup"] if name in WHOLE else done.seconds - peer["seconds"]
+    note = f"on {peer['bytes'] / 1e6:.1f} MB; {fixed + whole / speed:.0f} CPU s for {whole:.0f} MB, extrapolated"
+    if name in WHOLE:
+        note = f"{peer['version']}, {note}; {peer['whole']:.1f} for the slice, {fixed:.1f} of them start and index"
     table.add(f"{name}: scan", speed, unit="MB/s", note=note)
     table.add(f"{name}: our scan is faster by", ours / speed, goal=GOALS.get(name))
     truth = rows(fixture / "truth.jsonl")
@@ -302,11 +285,23 @@ def measure_peer(table: Report, name: str, python: str, fixture: Path, seconds: 
     table.add(f"{name}: unplanted documents flagged", false / unplanted, unit="of all", note=f"{false} of {unplanted}")
 
 
+def measure_peers(table: Report, names: list[str], options: argparse.Namespace, fixture: Path, ours: float) -> None:
+    for name in names:
+        try:
+            python = interpreter(name, options.peers)
+        except UnavailableError as reason:
+            print(f"{name}: left out, {reason}")
+        else:
+            measure_peer(table, name, python, fixture, options.peer_seconds, ours)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the contamination gate on a planted fixture.")
     parser.add_argument("--work", type=Path, help="folder for the fixture, kept and used again")
     parser.add_argument("--peers", type=Path, help="folder for the environments of peers, made with pip")
-    parser.add_argument("--peer-seconds", type=float, default=30, help="CPU time for each peer")
+    parser.add_argument("--peer-seconds", type=float, default=30, help="CPU time for each peer that can be stopped")
+    only = "measure only this peer, beside our scan, and keep no results; can be given again"
+    parser.add_argument("--only", action="append", choices=PEERS, help=only)
     parser.add_argument("--text", action="append", default=[], metavar="GLOB", help="files to make the fixture of")
     parser.add_argument("--seed", type=int, default=Plan().seed)
     options = parser.parse_args()
@@ -316,6 +311,9 @@ def main() -> None:
         make = [sys.executable, str(HERE / "planted.py"), "--out", str(fixture), "--seed", str(options.seed)]
         run([*make, *(word for pattern in options.text for word in ("--text", pattern))])
         table = Report("contamination")
+        if options.only:
+            measure_peers(table, options.only, options, fixture, measure_scan(table, fixture))
+            return
         gate = Gate(fixture, Path(temporary))
         report = measure_command(table, gate, fixture)
         ours = measure_scan(table, fixture)
@@ -325,12 +323,7 @@ def main() -> None:
             measure_recall(table, judged, fixture, where)
         measure_boilerplate(table, gate, plain)
         measure_rules(table, fixture)
-        for name in PEERS:
-            python = interpreter(name, options.peers)
-            if python:
-                measure_peer(table, name, python, fixture, options.peer_seconds, ours)
-            else:
-                print(f"{name}: left out, no environment (--peers DIR makes one)")
+        measure_peers(table, list(PEERS), options, fixture, ours)
         table.finish()
 
 
