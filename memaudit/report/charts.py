@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from memaudit.report.drawing import drawn, get_ready
+from memaudit.report.svg import FONT, opening
 from memaudit.report.wording import between, interval, percent, visible
 
 INK, MUTED, RULE, PAPER = "#1d1b18", "#5d5850", "#e2dccf", "#fbf9f4"
@@ -22,7 +23,6 @@ SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down"
 DASHES = ((1, 0), (7, 3), (2, 3), (9, 3, 2, 3), (4, 2), (1, 2))
 MOST_MARKED = 30
 """Points of a line, on average, from which on dashes tell lines apart instead of marks."""
-FONT = "Helvetica, Arial, sans-serif"
 WIDTHS = (("wide", 900), ("narrow", 330))
 MAX_SERIES = len(SERIES)
 _DEFAULTS = "|".join(
@@ -280,9 +280,7 @@ def _embed(svg: str, id: str, prefix: str) -> str:
     if size is None:
         raise ValueError("vl-convert wrote an SVG without a size")
     width, height = size.groups()
-    names = f'aria-labelledby="{id}-title" aria-describedby="{id}-description"'
-    shown = f'font-family="{FONT}" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-    return f'<svg role="img" {names} {shown}>{body}'
+    return f"{opening(id, width, height)}{body}"
 
 
 def _without_bare_groups(svg: str) -> str:

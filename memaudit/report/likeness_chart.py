@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from memaudit.report.charts import INK, MUTED, SERIES, Chart, altair, draw
+import memaudit.report.svg as svg
+from memaudit.report.charts import INK, MUTED, SERIES, WIDTHS, Chart
 from memaudit.report.treemap import FILL
 from memaudit.report.wording import NONE, counted, percent, visible
 
@@ -36,6 +37,8 @@ ABOUT = (
 SIZE = 12
 NAMES = 232
 """Room for the names of rules beside their rows, in pixels."""
+LONGEST_NAME = 36
+"""Characters of a name that fit into it."""
 MARKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Similarities that the axis names."""
 
@@ -117,7 +120,7 @@ def likeness_chart(likeness: Mapping[str, Any], labels: Mapping[str, str], id: s
         id=id,
         title="How like a document each item is, and what every rule makes of it",
         description=_describe(likeness),
-        svgs=draw(lambda width: _picture(rows, likeness["least"], width), id),
+        svgs=[(name, _picture(rows, likeness["least"], id, width)) for name, width in WIDTHS],
         columns=["Similarity", "Rule", "Of those found", "Of the others"],
         rows=list(_numbers(rows)),
     )
@@ -167,35 +170,23 @@ def _of(part: int, whole: int) -> str:
     return f"{part:,} of {whole:,}" if whole else NONE
 
 
-def _picture(rows: Sequence[Row], least: float, width: int) -> Any:
-    alt = altair()
+def _picture(rows: Sequence[Row], least: float, id: str, width: int) -> str:
+    """Draw by hand: every place is known in pixels, and what draws the other charts takes most of a second to start."""
     wide = width > 400
     shown = rows if wide else [_coarser(row) for row in rows]
     layout = Layout(width, wide, len(shown[0].found) - 1, 32 if wide else 22)
-    height = int(layout.foot(len(shown))) + 46
-    xs = alt.Scale(domain=[0, width], nice=False)
-    ys = alt.Scale(domain=[height, 0], nice=False)
-    x, y = alt.X("x:Q", axis=None, scale=xs), alt.Y("y:Q", axis=None, scale=ys)
-    box = {"x": x, "x2": "x2:Q", "y": y, "y2": "y2:Q"}
-    colours = {"fill": alt.Fill("fill:N", scale=None), "fillOpacity": alt.FillOpacity("opacity:Q", scale=None)}
-
-    def of(values: Iterable[Mapping[str, Any]]) -> Any:
-        return alt.Chart(alt.Data(values=list(values)))
-
-    stroke = alt.Stroke("stroke:N", scale=None)
-    broken = of([_vertical(layout.x(least), layout.head, layout.foot(len(shown)))])
-    texts = [*_legend(layout), *_names(shown, layout), *_counts(shown[0], layout), *_axis(len(shown), least, layout)]
-    return alt.layer(
-        of([*_bars(shown, layout), *_swatches(layout)]).mark_rect().encode(**box, **colours),
-        of(_lines(len(shown), layout)).mark_rule().encode(**box, stroke=stroke),
-        broken.mark_rule(strokeDash=[4, 3]).encode(**box, stroke=stroke),
-        *(
-            of(text for text in texts if text["align"] == align)
-            .mark_text(align=align, baseline="middle", fontSize=SIZE, limit=NAMES if wide else width)
-            .encode(x=x, y=y, text="text:N", fill=alt.Fill("fill:N", scale=None))
-            for align in ("left", "center")
-        ),
-    ).properties(width=width, height=height)
+    foot = layout.foot(len(shown))
+    shapes = [
+        *_bars(shown, layout),
+        *_swatches(layout),
+        *_lines(len(shown), layout),
+        svg.line(layout.x(least), layout.x(least), layout.head, foot, MUTED, dashes="4 3"),
+        *_legend(layout),
+        *_names(shown, layout),
+        *_counts(shown[0], layout),
+        *_axis(len(shown), least, layout),
+    ]
+    return "".join([svg.opening(id, width, int(foot) + 46), *shapes, "</svg>"])
 
 
 def _coarser(row: Row) -> Row:
@@ -204,7 +195,7 @@ def _coarser(row: Row) -> Row:
     return Row(row.label, found, others)
 
 
-def _bars(rows: Sequence[Row], layout: Layout) -> Iterator[dict[str, Any]]:
+def _bars(rows: Sequence[Row], layout: Layout) -> Iterator[str]:
     """Yield the bars of every row: what all rows have, pale, and over it what the row's rule convicts."""
     whole = rows[0]
     for number, row in enumerate(rows):
@@ -214,8 +205,7 @@ def _bars(rows: Sequence[Row], layout: Layout) -> Iterator[dict[str, Any]]:
             for bin, height in enumerate(_heights(counts, whole, layout)):
                 if height:
                     x, y = layout.edge(bin), layout.line(number)
-                    ends = {"x": x, "x2": x + layout.bin, "y": y, "y2": y + side * height}
-                    yield ends | {"fill": fill, "opacity": opacity}
+                    yield svg.box(x, x + layout.bin, y, y + side * height, fill, opacity)
 
 
 def _heights(counts: Sequence[int], whole: Row, layout: Layout) -> list[float]:
@@ -224,27 +214,23 @@ def _heights(counts: Sequence[int], whole: Row, layout: Layout) -> list[float]:
     return [layout.side * math.log1p(count) / top for count in counts]
 
 
-def _lines(rows: int, layout: Layout) -> Iterator[dict[str, Any]]:
+def _lines(rows: int, layout: Layout) -> Iterator[str]:
     """Yield the line of every row, in two parts, and the marks of the axis."""
     ends = ((layout.edge(0), layout.edge(0) + layout.bin), (layout.edge(1), float(layout.width)))
     for row in range(rows):
         for start, end in ends:
-            yield {"x": start, "x2": end, "y": layout.line(row), "y2": layout.line(row), "stroke": MUTED}
+            yield svg.line(start, end, layout.line(row), layout.line(row), MUTED)
     for mark in MARKS:
-        yield _vertical(layout.x(mark), layout.foot(rows), layout.foot(rows) + 5)
+        yield svg.line(layout.x(mark), layout.x(mark), layout.foot(rows), layout.foot(rows) + 5, MUTED)
 
 
-def _vertical(x: float, start: float, end: float) -> dict[str, Any]:
-    return {"x": x, "x2": x, "y": start, "y2": end, "stroke": MUTED}
-
-
-def _swatches(layout: Layout) -> Iterator[dict[str, Any]]:
+def _swatches(layout: Layout) -> Iterator[str]:
     for number, (fill, opacity, _) in enumerate(LEGEND):
         x, y = _legend_place(number, layout)
-        yield {"x": x, "x2": x + 12, "y": y - 6, "y2": y + 6, "fill": fill, "opacity": opacity}
+        yield svg.box(x, x + 12, y - 6, y + 6, fill, opacity)
 
 
-def _legend(layout: Layout) -> Iterator[dict[str, Any]]:
+def _legend(layout: Layout) -> Iterator[str]:
     for number, (_, _, text) in enumerate(LEGEND):
         x, y = _legend_place(number, layout)
         yield _text(x + 20, y, text, INK)
@@ -256,7 +242,7 @@ def _legend_place(number: int, layout: Layout) -> tuple[float, float]:
     return 0, 8 + number * 20
 
 
-def _names(rows: Sequence[Row], layout: Layout) -> Iterator[dict[str, Any]]:
+def _names(rows: Sequence[Row], layout: Layout) -> Iterator[str]:
     """Yield the name of every rule and how many items it convicts, beside its row or above it."""
     found, others = sum(rows[0].found), sum(rows[0].others)
     for number, row in enumerate(rows):
@@ -265,30 +251,35 @@ def _names(rows: Sequence[Row], layout: Layout) -> Iterator[dict[str, Any]]:
         if number == 0:
             said = [f"{found:,} found", f"{others:,} others"]
         y = layout.line(number) - (9 if layout.beside else layout.side + 27)
-        yield _text(0, y, row.label, INK)
+        yield _text(0, y, _fitting(row.label), INK)
         yield _text(0, y + 17, ", ".join(said))
 
 
-def _counts(whole: Row, layout: Layout) -> Iterator[dict[str, Any]]:
+def _counts(whole: Row, layout: Layout) -> Iterator[str]:
     """Yield how many items stand in each bin, above and below the first row."""
     for side, counts in ((-1, whole.found), (1, whole.others)):
         for bin, height in enumerate(_heights(counts, whole, layout)):
             if height:
                 x, y = layout.edge(bin) + layout.bin / 2, layout.line(0) + side * (height + 8)
-                yield _text(x, y, _short(counts[bin]), align="center")
+                yield _text(x, y, _short(counts[bin]), anchor="middle")
 
 
-def _axis(rows: int, least: float, layout: Layout) -> Iterator[dict[str, Any]]:
+def _axis(rows: int, least: float, layout: Layout) -> Iterator[str]:
     y = layout.foot(rows) + 15
-    yield _text(layout.edge(0) + layout.bin / 2, y, "none", align="center")
+    yield _text(layout.edge(0) + layout.bin / 2, y, "none", anchor="middle")
     for mark in MARKS:
-        yield _text(layout.x(mark), y, f"{mark:.0%}", align="center")
-    yield _text((layout.x(0) + layout.width) / 2, y + 20, "similarity of the likest document", align="center")
-    yield _text(layout.x(least), layout.head - 8, f"{least:.0%}", align="center")
+        yield _text(layout.x(mark), y, f"{mark:.0%}", anchor="middle")
+    yield _text((layout.x(0) + layout.width) / 2, y + 20, "similarity of the likest document", anchor="middle")
+    yield _text(layout.x(least), layout.head - 8, f"{least:.0%}", anchor="middle")
 
 
-def _text(x: float, y: float, text: str, fill: str = MUTED, align: str = "left") -> dict[str, Any]:
-    return {"x": x, "y": y, "text": text, "fill": fill, "align": align}
+def _text(x: float, y: float, text: str, fill: str = MUTED, anchor: Literal["start", "middle"] = "start") -> str:
+    return svg.label(x, y, text, fill, SIZE, anchor)
+
+
+def _fitting(name: str) -> str:
+    """Return a name that has room beside its row, cut short if need be."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def _short(count: int) -> str:
