@@ -20,7 +20,7 @@ PATCH = 8
 PLACES = 100
 """Places of a text that are looked at: of one that repeats itself without end, not all."""
 
-_DIGIT = re.compile(r"[0-9]")
+_DIGIT, _NUMBERS = re.compile(r"[0-9]"), re.compile(r"[0-9]+")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,9 +97,11 @@ def changed(places: NDArray[np.int64], words: int) -> Iterator[tuple[slice, slic
 def likeness(ours: Sequence[str], theirs: Sequence[str]) -> float:
     """Return how alike a changed stretch is to what stands in its stead; 0 where it is not the same, misspelt.
 
-    Numbers are never alike.
+    Numbers are equal or not alike: ``200``, ``choose`` may be written together, ``1``, ``23`` is not ``12``, ``3``.
     """
     one, other = "".join(ours), "".join(theirs)
+    if one == other:
+        return float(_NUMBERS.findall(" ".join(ours)) == _NUMBERS.findall(" ".join(theirs)))
     if not other or _DIGIT.search(one):
         return 0.0
     slips = 1 if len(one) < SLIP else 2 * len(ours)

@@ -26,13 +26,12 @@ from memaudit.text.scan.scripts import SCRIPTS, count_scripts
 from memaudit.text.scan.tally import KEPT, new_tally
 from memaudit.text.specs import Source
 from memaudit.text.split import Cut
-from memaudit.text.words import encode_texts, hash_words, spans_of
+from memaudit.text.words import cut_places, encode_texts, hash_words, spans_of
 
 TextOf = Callable[[int], str]
 
 HUGE = 1 << 20
 """Characters above which a document is not cut into words whole."""
-_SPACE = re.compile(r"\s")
 
 
 def scan_source(
@@ -240,9 +239,7 @@ def _nth(excerpts: Callable[[], list[tuple[int, str]]], place: int) -> tuple[int
 
 def _spans(text: str, runs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return as `spans_of`; of a huge text, only the pieces that the runs begin and end in are cut into words."""
-    cuts = [0]
-    while len(text) - cuts[-1] > HUGE and (space := _SPACE.search(text, cuts[-1] + HUGE // 2)):
-        cuts.append(space.start())
+    cuts = cut_places(text, HUGE // 2)
     if len(cuts) == 1:
         return spans_of(text, runs)
     pieces = [text[start:end] for start, end in pairwise([*cuts, len(text)])]
