@@ -144,7 +144,7 @@ def _ideographs() -> list[int]:
     data = "\0".join(map(chr, range(_FIRST_IDEOGRAPH, _LAST_IDEOGRAPH + 1))).encode()
     buffer = np.zeros(len(data) + BLOCK, np.uint8)
     buffer[: len(data)] = np.frombuffer(data, np.uint8)
-    starts = np.arange(0, width * count, width, np.int32)
+    starts = np.arange(0, width * count, width, dtype=np.int32)
     hashes = np.empty(count, np.uint64)
     hash_spans(buffer, np.stack([starts, starts + width - 1], axis=1).ravel(), count, hashes, 0)
     return [int(word) for word in hashes]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,12 @@ LETTERS = 3
 """Letters of a word that is too short to be misspelt: another is another word."""
 PATCH = 8
 """Words of a stretch that was changed within which misspelt words are looked for."""
+GLUED, LONGEST = 3, 64
+"""A longer stretch, up to so many words, may be written together: in a third of its words, at most."""
 PLACES = 100
 """Places of a text that are looked at: of one that repeats itself without end, not all."""
 
-_DIGIT, _NUMBERS = re.compile(r"[0-9]"), re.compile(r"[0-9]+")
+_DIGIT = re.compile(r"[0-9]")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,11 +52,10 @@ def lay(text: NDArray[np.uint64], passage: NDArray[np.uint64]) -> Laid:
 
 
 def credit_at_best(laid: Laid, words: int) -> NDArray[np.float64]:
-    """Return the credit that misspelt words could have at most, for a passage of so many words."""
+    """Return the credit that words misspelt or written together could have, for a passage of so many words."""
     credit = laid.credit.copy()
-    for ours, other in changed(laid.places, words):
-        if other.stop > other.start:
-            credit[ours] = 1
+    for ours, _ in changed(laid.places, words):
+        credit[ours] = 1
     return credit
 
 
@@ -84,26 +86,33 @@ def places_of(run: NDArray[np.uint64], text: NDArray[np.uint64], most: int = PLA
 
 
 def changed(places: NDArray[np.int64], words: int) -> Iterator[tuple[slice, slice]]:
-    """Yield the short stretches of a needle that have no equal, each with what stands in their stead."""
+    """Yield the stretches of a needle that have no equal and may be the same, each with what stands in their stead.
+
+    A long one may be written together there, as an address is without its marks.
+    """
     known = np.flatnonzero(places >= 0)
     ends = [-1, *known.tolist(), len(places)]
     there = [-1, *places[known].tolist(), words]
     for k in range(len(ends) - 1):
         ours, theirs = slice(ends[k] + 1, ends[k + 1]), slice(there[k] + 1, there[k + 1])
-        if 0 < ours.stop - ours.start <= PATCH:
+        mine, others = ours.stop - ours.start, theirs.stop - theirs.start
+        if mine and others and (mine <= PATCH or GLUED * others <= mine <= LONGEST):
             yield ours, slice(theirs.start, min(theirs.stop, theirs.start + 2 * PATCH))
 
 
 def likeness(ours: Sequence[str], theirs: Sequence[str]) -> float:
     """Return how alike a changed stretch is to what stands in its stead; 0 where it is not the same, misspelt.
 
-    Numbers are equal or not alike: ``200``, ``choose`` may be written together, ``1``, ``23`` is not ``12``, ``3``.
+    Words may be written together or apart; numbers are equal or not alike: ``1``, ``23`` is not ``12``, ``3``.
     """
     one, other = "".join(ours), "".join(theirs)
     if one == other:
-        return float(_NUMBERS.findall(" ".join(ours)) == _NUMBERS.findall(" ".join(theirs)))
+        cuts, others = (set(accumulate(map(len, words))) for words in (ours, theirs))
+        return float(cuts <= others or cuts >= others or not _DIGIT.search(one))
     if not other or _DIGIT.search(one):
         return 0.0
     slips = 1 if len(one) < SLIP else 2 * len(ours)
+    if len(ours) > PATCH:
+        return 0.0
     distance = DamerauLevenshtein.distance(one, other, score_cutoff=slips)
     return 1 - distance / len(one) if distance <= slips and len(one) > LETTERS else 0.0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memaudit.text.scan.laying import largest_gap, lay, likeness, places_of
+from memaudit.text.scan.laying import changed, largest_gap, lay, likeness, places_of
 from memaudit.text.scan.patterns import Needle, build_patterns
 from memaudit.text.scan.stream import scan_texts
 
@@ -60,8 +60,9 @@ def test_places_are_those_where_the_run_stands(run: list[int], text: list[int]) 
     [
         (["200", "choose", "100"], ["200choose", "100"], 1.0),  # marks between them are lost
         (["x", "leq", "15"], ["xleq15"], 1.0),
+        (["every", "day"], ["ever", "yday"], 1.0),
         (["1", "23"], ["12", "3"], 0.0),
-        (["1", "234"], ["1234"], 0.0),
+        (["1", "234"], ["1234"], 1.0),
         (["42"], ["43"], 0.0),
         (["receive"], ["recieve"], 1 - 1 / 7),
         (["minimum"], ["maximum"], 0.0),
@@ -81,3 +82,12 @@ def test_an_item_is_found_where_its_words_were_written_together() -> None:
     patterns = build_patterns([Needle(0, "question", item)])
     found = scan_texts([f"He wrote: {item.replace(chr(92), '')} That was all."], patterns, ["d"]).matches
     assert [match.found for match in found] == [True]
+
+
+def test_an_address_may_be_written_as_one_word() -> None:
+    ours = ["https", "github", "com", "nodejs", "node", "addon", "api", "releases", "tag", "v7", "1", "0", "notes"]
+    assert likeness(ours, ["".join(ours)]) == 1
+    assert likeness(ours, ["".join(ours[:-1])]) == 0
+    stretches = list(changed(np.array([0, *[-1] * len(ours), 2]), 3))
+    assert stretches == [(slice(1, len(ours) + 1), slice(1, 2))]
+    assert list(changed(np.array([0, *[-1] * len(ours), 10]), 11)) == []  # nine words instead: another text
