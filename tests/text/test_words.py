@@ -205,6 +205,17 @@ def test_a_run_of_words_spans_from_its_first_to_its_last(text):
     assert spans_of(text, runs) == expected
 
 
+def assert_spelt_everywhere(text: str, expected: str) -> None:
+    """Wherever it stands in a block, whether the text goes on, and with no letter of the next text."""
+    spelt = words_of(expected).texts
+    assert words_of(text).texts == spelt
+    for size in range(140):
+        assert triples("x" * size + " " + text) == words_by_definition("x" * size + " " + text)
+        texts = ["y" * size + " " + text, "t and more of it" * 9]
+        assert hashes(*texts) == [words_of(t).hashes.tolist() for t in texts]
+        assert words_of(texts[0]).texts[1 if size else 0 :] == spelt
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -219,14 +230,7 @@ def test_a_run_of_words_spans_from_its_first_to_its_last(text):
     ],
 )
 def test_an_apostrophe_between_letters_is_nothing(text, expected):
-    """Wherever it stands in a block, whether the text goes on, and with no letter of the next text."""
-    spelt = words_of(expected).texts
-    assert words_of(text).texts == spelt
-    for size in range(140):
-        assert triples("x" * size + " " + text) == words_by_definition("x" * size + " " + text)
-        texts = ["y" * size + " " + text, "t and more of it" * 9]
-        assert hashes(*texts) == [words_of(t).hashes.tolist() for t in texts]
-        assert words_of(texts[0]).texts[1 if size else 0 :] == spelt
+    assert_spelt_everywhere(text, expected)
 
 
 def test_the_way_back_covers_the_apostrophe():
@@ -252,13 +256,7 @@ def test_the_way_back_covers_the_apostrophe():
     ],
 )
 def test_a_hyphen_at_a_line_end_joins_two_letters(text, expected):
-    """Wherever it stands in a block, and with no letter of the next text."""
-    spelt = words_of(expected).texts
-    assert words_of(text).texts == spelt
-    for size in range(140):
-        assert triples("x" * size + " " + text) == words_by_definition("x" * size + " " + text)
-        texts = ["y" * size + " " + text, "t and more of it" * 9]
-        assert hashes(*texts) == [words_of(t).hashes.tolist() for t in texts]
+    assert_spelt_everywhere(text, expected)
 
 
 def test_the_way_back_covers_the_line_end():
