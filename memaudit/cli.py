@@ -180,11 +180,14 @@ def sample(
     from memaudit.models.sampling import continue_text, not_in_vocabulary
     from memaudit.records import Decoding
     from memaudit.report.terminal import console, print_continuations
+    from memaudit.report.wording import counted
 
     decoding = Decoding(temperature, top_k, top_p, seed)
     loaded = [load_model(m, device=device, dtype=dtype, allow_download=allow_download) for m in models]
-    texts = [continue_text(model, prompt, length, decoding) for model in loaded]
-    for name, model in zip(models, loaded, strict=True):
+    texts, ended = zip(*(continue_text(model, prompt, length, decoding) for model in loaded), strict=True)
+    for name, model, tokens in zip(models, loaded, ended, strict=True):
+        if tokens is not None:
+            say(f"{name}: ended the text after {counted(tokens, 'token', 'tokens')}")
         if lacking := not_in_vocabulary(model, prompt):
             say(f"{name}: its vocabulary lacks {', '.join(map(repr, lacking))}, which it reads as an unknown token")
     print_continuations(prompt, list(zip(models, texts, strict=True)), console())

@@ -14,14 +14,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from typer.testing import CliRunner
 
 from memaudit.audit.extraction.options import AuditOptions
 from memaudit.audit.extraction.run import audit
+from memaudit.cli import app
 from memaudit.models.base import LanguageModel, NextTokenModel
 from memaudit.models.decoding import before_end
 from memaudit.models.load import load_model
 from memaudit.models.ngram import NgramModel
 from memaudit.models.rnn import new_rnn
+from memaudit.models.sampling import continue_text
 from memaudit.models.transformer import new_gpt
 from memaudit.records import FloatArray, TokenIds
 from memaudit.report.terminal import print_verdict
@@ -232,3 +235,23 @@ def test_a_text_ends_at_the_first_end_token_that_the_truth_has_not(
         assert said[len(written)] != truth[len(written)]
     else:
         assert len(before_end(truth, ends, truth)) == len(truth)
+
+
+def test_a_prompt_is_continued_until_the_model_ends_the_text() -> None:
+    model = Scripted([LETTER, LETTER, END, LETTER])
+    letter = model.tokenizer.decode(np.array([LETTER], np.int32))
+    prompt = texts(1, 5, OPTIONS.prefix)[0]
+    assert continue_text(model, prompt, 8) == (2 * letter, 2)
+    assert continue_text(Scripted(OTHER), prompt, 8) == (8 * letter, None)
+
+
+def test_sample_says_that_a_text_was_ended(tmp_path: Path) -> None:
+    NgramModel.train([e.ids for e in tokenizer().encode_batch(["abcde"] * 9)], tokenizer(), order=3).save(
+        tmp_path / "m"
+    )
+    ran = CliRunner().invoke(
+        app, ["sample", str(tmp_path / "m"), "--prompt", "ab", "--length", "9", "--temperature", "0"]
+    )
+    assert ran.exit_code == 0
+    assert ran.stdout.strip() == "abcde"
+    assert "ended the text after 3 tokens" in ran.stderr

@@ -102,8 +102,8 @@ def test_an_oracle_gives_away_what_it_is_asked_for(tmp_path: Path) -> None:
     rows = {(r[0], r[1]): r for r in section["tables"][0]["rows"]}
     assert rows["its first 50 tokens, greedy", "training"][2:5] == [30, 30, 1000.0]
     assert rows["its first 50 tokens, greedy", "training"][8] > LENGTH - 12
-    # An n-gram of such order can only recite, whatever it is asked; one of order 2 cannot.
-    assert rows["its first 100 tokens, greedy", "held-out"][2] == 30
+    # An n-gram of such order can only recite, whatever it is asked, to the end of a text; one of order 2 cannot.
+    assert rows["its first 100 tokens, greedy", "held-out"][2] >= 20
     assert "200 tokens, greedy (training): 1,000" in section["summary"]
     assert "200 tokens, greedy (held-out): " in section["summary"]
     assert not any("ordinary use" in limit for limit in result.report["limits"])

@@ -20,6 +20,7 @@ from memaudit.errors import InputError
 from memaudit.findings import Control
 from memaudit.metrics.fuzzy import rouge_l_text, words
 from memaudit.models.base import LanguageModel
+from memaudit.models.decoding import before_end
 from memaudit.models.sampling import continuation_text
 from memaudit.records import TokenIds
 from memaudit.sections import Column, Section, Table, Value
@@ -155,12 +156,8 @@ def _cut(text: str, ends: NDArray[np.int32], options: MembershipOptions) -> tupl
 
 def _answers(model: LanguageModel, prompts: Sequence[TokenIds]) -> list[str]:
     """Return the greedy answers in words, up to the end that the model sets."""
-    eos, answers = model.tokenizer.eos_id, []
-    for prompt, ids in zip(prompts, model.continuations(prompts, LONGEST), strict=True):
-        ends = [] if eos is None else np.flatnonzero(ids == eos).tolist()
-        said = ids[: ends[0]] if ends else ids
-        answers.append(continuation_text(model.tokenizer, prompt, said))
-    return answers
+    written = [before_end(ids, model.end_ids) for ids in model.continuations(prompts, LONGEST)]
+    return [continuation_text(model.tokenizer, *each) for each in zip(prompts, written, strict=True)]
 
 
 def _options(subject: Subject) -> MembershipOptions:

@@ -13,6 +13,7 @@ from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.documents import bounds, mean_share
 from memaudit.audit.measures.prompts import PREFIXES, Prompt, document_prompts, free_prompts
 from memaudit.errors import InputError
+from memaudit.models.decoding import before_end
 from memaudit.models.sampling import continuation_text
 from memaudit.records import GREEDY, TokenIds
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
@@ -79,7 +80,8 @@ class Use:
             places = [i for i, prompt in enumerate(prompts) if prompt.greedy == greedy]
             if places:
                 asked = [prompts[i].ids for i in places]
-                said |= zip(places, subject.model.continuations(asked, _length(subject), decoding), strict=True)
+                written = subject.model.continuations(asked, _length(subject), decoding)
+                said |= {i: before_end(ids, subject.model.end_ids) for i, ids in zip(places, written, strict=True)}
         return [_record(subject, prompt, said[i]) for i, prompt in enumerate(prompts)]
 
     def section(self, records: Sequence[Record], plan: Mapping[str, Any]) -> Section:
@@ -99,9 +101,9 @@ class Use:
             title="Attack and ordinary use",
             summary=_summary(groups),
             method=(
-                f"Each prompt is continued by {length} tokens, sampled ({decoding}) unless greedy decoding is named."
-                f" A continuation gives text away when a run of it that spans {SPAN} tokens or more stands in the"
-                " training text, word for word after normalisation; the prompt itself does not count. Rates per 1,000"
+                f"Each prompt is continued by {length} tokens, or until the model ends the text, sampled ({decoding})"
+                f" unless greedy decoding is named. A continuation gives text away when a run of it that spans {SPAN}"
+                " tokens or more stands in the training text, word for word after normalisation; the prompt itself does not count. Rates per 1,000"
                 " prompts have exact 95% intervals over documents; tokens are those inside such runs."
             ),
             tables=[_table(groups)],
@@ -189,7 +191,7 @@ def _table(groups: Sequence[tuple[str, str, Sequence[Record]]]) -> Table:
     rows: list[list[Value]] = []
     for way, name, group in groups:
         rate = _rate(group)
-        tokens = mean_share([r["copied"] / r["tokens"] for r in group])
+        tokens = mean_share([r["copied"] / max(1, r["tokens"]) for r in group])
         rows.append(
             [way, name, rate.hits, rate.n, *_thousandths(rate), *_thousandths(tokens), max(r["longest"] for r in group)]
         )
