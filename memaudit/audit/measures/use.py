@@ -103,8 +103,9 @@ class Use:
             method=(
                 f"Each prompt is continued by {length} tokens, or until the model ends the text, sampled ({decoding})"
                 f" unless greedy decoding is named. A continuation gives text away when a run of it that spans {SPAN}"
-                " tokens or more stands in the training text, word for word after normalisation; the prompt itself does not count. Rates per 1,000"
-                " prompts have exact 95% intervals over documents; tokens are those inside such runs."
+                " tokens or more stands in the training text, word for word after normalisation; the prompt itself"
+                " does not count. Rates per 1,000 prompts have exact 95% intervals over documents; tokens are those"
+                " inside such runs."
             ),
             tables=[_table(groups)],
             graphs=_graphs(groups),
