@@ -20,7 +20,7 @@ from typing import Any
 from common import Report
 from labelled.items import OFFERS_CHOICE, read
 
-from memaudit.audit.contamination.layouts import ANSWER, BOTH
+from memaudit.audit.contamination.layouts import ANSWER, BOTH, OFFERED, QUESTION
 from memaudit.stats import clopper_pearson
 from memaudit.text.scan.matching import Match
 from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
@@ -91,7 +91,10 @@ def needles(number: int, parts: Mapping[str, str], benchmark: str) -> list[Needl
     texts = {part: text for part, text in parts.items() if part != "document" and text.strip()}
     choice = benchmark in OFFERS_CHOICE
     # Each item as a benchmark of its own file: a document of the same set is no item of it here.
+    offered = texts.pop(OFFERED, None)
     found = [Needle(number, p, text, choice=choice and p == ANSWER, benchmark=number) for p, text in texts.items()]
+    if offered:
+        found.append(Needle(number, OFFERED, offered, joined=True, benchmark=number, lead=QUESTION))
     joined = Needle(number, BOTH, "\n".join(texts.values()), joined=True, benchmark=number)
     return [*found, joined] if len(texts) > 1 else found
 

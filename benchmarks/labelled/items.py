@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from memaudit.audit.contamination.layouts import OFFERED
+
 PARAGRAPH_WORDS = 13
 HEADER_WORDS = 120
 
@@ -42,14 +44,17 @@ def _choices(row: Row) -> Parts:
     """Question, each choice on a line of its own, and a line with the right one."""
     stem, choices = row["question"]["stem"], row["question"]["choices"]
     answer = next(choice["text"] for choice in choices if choice["label"] == row["answerKey"])
-    lines = [stem, *(choice["text"] for choice in choices), f"Answer: {answer}"]
-    return _parts(stem, answer, document="\n".join(lines))
+    return _of_choices(stem, [choice["text"] for choice in choices], answer)
+
+
+def _of_choices(question: str, choices: list[str], answer: str) -> Parts:
+    offered = "\n".join([question, *choices])
+    return _parts(question, answer, document=f"{offered}\nAnswer: {answer}") | {OFFERED: offered}
 
 
 def _mmlu(row: Row) -> Parts:
     """As `_choices`, of rows that hold their choices in a list and the right one by its place."""
-    answer = row["choices"][row["answer"]]
-    return _parts(row["question"], answer, document="\n".join([row["question"], *row["choices"], f"Answer: {answer}"]))
+    return _of_choices(row["question"], row["choices"], row["choices"][row["answer"]])
 
 
 def _text(row: Row) -> Parts:

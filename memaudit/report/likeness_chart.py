@@ -147,7 +147,7 @@ def _describe(likeness: Mapping[str, Any]) -> str:
         ("the likest of the others has", likeness["highest_other"]),
     )
     notes = [" and ".join(f"{words} {percent(value)}" for words, value in ends if value is not None)]
-    left = (("not judged", "not judged"), ("undecided", "undecided, because the search was not whole"))
+    left = (("not judged", "not judged"), ("undecided", "undecided"))
     said = [f"{counted(total[verdict], 'is', 'are')} {words}" for verdict, words in left if total[verdict]]
     notes += [f"of the others, {' and '.join(said)}"] if said else []
     return " ".join([ABOUT, *(f"{note[0].upper()}{note[1:]}." for note in notes if note)])

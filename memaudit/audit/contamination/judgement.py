@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,11 +10,11 @@ from itertools import islice
 from typing import Literal
 
 from memaudit.audit.contamination.benchmark import Benchmark, Item
-from memaudit.audit.contamination.layouts import ANSWER, CONTEXT
+from memaudit.audit.contamination.layouts import ANSWER, CONTEXT, OFFERED, QUESTION
 from memaudit.findings import Control
 from memaudit.report.wording import counted
 from memaudit.text.scan.matching import Match, Matcher
-from memaudit.text.scan.patterns import SEED, Needle, Patterns, build_patterns
+from memaudit.text.scan.patterns import SEED, Needle, Patterns
 from memaudit.text.scan.result import Scan, natural_key
 from memaudit.text.scan.rules import RULES
 from memaudit.text.scan.stream import scan_texts
@@ -38,6 +39,8 @@ class JudgedItem:
     """Parts that were found in some document."""
     rules: dict[str, bool | None]
     """What each published rule says; None where it says nothing about an item so short."""
+    form: bool = False
+    """Whether so little of it is its own that only the whole of it convicts: a form that other items fill in too."""
 
     @property
     def most_rules(self) -> bool:
@@ -61,10 +64,11 @@ def judge(benchmark: Benchmark, patterns: Patterns, scan: Scan, *, doubted: bool
     matcher = Matcher(patterns)
     matches: defaultdict[int, list[Match]] = defaultdict(list)
     for match in scan.matches:
-        matches[patterns.needles[match.candidate.needle].item].append(match)
+        matches[_item_of(match, patterns)].append(match)
     whole = _whole_needles(patterns)
     verdicts = {name: [rule.verdict(patterns, scan, needle)[0] for needle in whole] for name, rule in RULES.items()}
     parts = [needle.part for needle in patterns.needles]
+    forms = {n for n, needle in enumerate(whole) if patterns.exact[needle] and not patterns.generic[needle]}
     long_enough = {n.item for i, n in enumerate(patterns.needles) if patterns.length(i) >= SEED and n.part != CONTEXT}
     judged = []
     for number, item in enumerate(benchmark.items):
@@ -76,7 +80,10 @@ def judge(benchmark: Benchmark, patterns: Patterns, scan: Scan, *, doubted: bool
         if best and best[0].found:
             verdict, unjudged = "contaminated", None
         rules = {name: said[number] for name, said in verdicts.items()}
-        judged.append(JudgedItem(item, verdict, unjudged, best, found, rules))
+        made = JudgedItem(item, verdict, unjudged, best, found, rules, form=number in forms)
+        if made.form and made.most_rules and verdict == "clean":  # an edited copy looks like the form filled in anew
+            made = dataclasses.replace(made, verdict="undecided")
+        judged.append(made)
     return judged
 
 
@@ -88,8 +95,9 @@ def needles_of(benchmark: Benchmark) -> list[Needle]:
         file = files.get(item.source.rpartition(":")[0], 0)
         last = list(item.parts)[-1]
         for part, text in item.parts.items():
-            joined = part == last and item.joined
-            needles.append(Needle(number, part, text, joined, part == ANSWER and item.offers_choice, file))
+            offered = part == OFFERED and item.offers_choice
+            joined, choice = offered or (part == last and item.joined), part == ANSWER and item.offers_choice
+            needles.append(Needle(number, part, text, joined, choice, file, lead=QUESTION if offered else None))
     return needles
 
 
@@ -104,9 +112,8 @@ def check_own_items(benchmark: Benchmark, patterns: Patterns) -> Control:
     chosen = list(islice(sound, CONTROL_ITEMS))
     missed = []
     for item in chosen:
-        one = build_patterns([Needle(0, "whole", item.whole)])
-        scan = scan_texts([f"Before it. {one.needles[0].text}\nAfter it."], one, ["control"])
-        if not any(match.found for match in scan.matches):
+        scan = scan_texts([f"Before it. {item.whole}\nAfter it."], patterns, ["control"])
+        if not any(match.found and _item_of(match, patterns) == item.number - 1 for match in scan.matches):
             missed.append(item.source)
     name = "finds items that were planted"
     if not chosen:
@@ -115,6 +122,10 @@ def check_own_items(benchmark: Benchmark, patterns: Patterns) -> Control:
         return Control(name, False, f"{len(missed)} of {len(chosen)} were not found, first {missed[0]}")
     found = counted(len(chosen), "item was", "items were")
     return Control(name, True, f"{len(chosen)} of {found} found in documents made of them")
+
+
+def _item_of(match: Match, patterns: Patterns) -> int:
+    return patterns.needles[match.candidate.needle].item
 
 
 def _best_matches(matches: Iterable[Match]) -> list[Match]:

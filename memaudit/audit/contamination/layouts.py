@@ -19,6 +19,8 @@ from memaudit.text.formats import json_type
 from memaudit.text.rows import RecordError
 
 QUESTION, ANSWER, CONTEXT, BOTH, ALL = "question", "answer", "context", "both", "all"
+OFFERED = "question and choices"
+"""The question with all answers to choose from: how such an item is most often printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,9 @@ class DetectedFields:
         if self._choices:
             self.fields[ANSWER] = [*self._choices, *([label] if label else [])]
         joined = [column for part, columns in self.fields.items() if part != CONTEXT for column in columns]
-        if len(self.fields.keys() - {CONTEXT}) > 1:
+        if self._choices and QUESTION in self._parts:
+            self.fields[OFFERED] = [self._parts[QUESTION], *self._choices]
+        if len(self.fields.keys() - {CONTEXT, OFFERED}) > 1:
             self.fields[BOTH] = joined
 
     def parts(self, record: Mapping[str, Any]) -> dict[str, str]:
@@ -162,18 +166,25 @@ class DetectedFields:
             if not found:
                 raise _no_field(record, column)
             texts[part] = _text(value, column, distinct=part == ANSWER)
-        if self._choices:
-            texts[ANSWER] = self._answer(record)
-        return _with_joined(texts, BOTH, apart=CONTEXT)
+        if not self._choices:
+            return _with_joined(texts, BOTH, apart=CONTEXT)
+        answer, every = self._answers(record)
+        parts = _with_joined(texts | {ANSWER: answer}, BOTH, apart=CONTEXT)
+        question = parts.get(QUESTION, "")
+        if answer == every or not question:
+            return parts
+        last, whole = parts.popitem()  # stays the last, for it stands for the item
+        return {**parts, OFFERED: f"{question}\n{every}", last: whole}
 
-    def _answer(self, record: Mapping[str, Any]) -> str:
-        """Return the right choice, or all of them on lines of their own where nothing says which is right."""
+    def _answers(self, record: Mapping[str, Any]) -> tuple[str, str]:
+        """Return the right choice and all of them on lines of their own, twice the latter where nothing says it."""
         held = [_look_up(record, column)[0] for column in self._choices]
         texts, labels = _choices(held[0] if len(held) == 1 else held, ", ".join(self._choices))
+        every = "\n".join(text for text in texts if text)
         label, _ = _look_up(record, self._label)
         if label is None or label in ("", -1, "-1"):
-            return "\n".join(text for text in texts if text)
-        return texts[_right_choice(label, texts, labels, self._label)]
+            return every, every
+        return texts[_right_choice(label, texts, labels, self._label)], every
 
 
 Fields = NamedFields | DetectedFields

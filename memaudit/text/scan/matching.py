@@ -129,6 +129,8 @@ class _Facts:
     more: float
     """What the similarity must be above the least."""
     form: bool
+    lead: int
+    """Words at its beginning that must stand there too."""
 
 
 class Matcher:
@@ -138,6 +140,8 @@ class Matcher:
         self._patterns = patterns
         last = {needle.item: place for place, needle in enumerate(patterns.needles)}
         self._whole = frozenset(last.values())
+        parts = {(needle.item, needle.part): place for place, needle in enumerate(patterns.needles)}
+        self._leads = {k: parts[n.item, n.lead] for k, n in enumerate(patterns.needles) if n.lead is not None}
         self._facts = cache(self._facts_of)
         self._likeness: dict[tuple[int, int, int, bytes], float] = {}
         """Of a stretch of a needle and the words that stand in its stead."""
@@ -213,6 +217,8 @@ class Matcher:
         """Return whether enough of what is a text's own stands in the document."""
         if facts.form and share(credit, facts.plain) < FORM_SIMILARITY:
             return False
+        if facts.lead and not _stands(credit[: facts.lead], facts.plain[: facts.lead]):
+            return False
         similarity = _similarity(facts, credit) - GAP * largest_gap(credit, facts.bulk)
         return similarity >= min(1 - 1e-9, MIN_SIMILARITY + facts.more) or coverage >= AMPLE_COVERAGE + facts.more
 
@@ -254,6 +260,7 @@ class Matcher:
             repeated=(counts[ids] > 1) & (plain >= 1),
             needed=needed_information(patterns.length(needle)),
             more=min(1.0, FEW_WORDS / max(FEW_WORDS, total)) ** 3,
+            lead=patterns.length(self._leads[needle]) if needle in self._leads else 0,
             form=total < min(FORM_WORDS, FORM * float(plain.sum())),
         )
 
@@ -265,7 +272,12 @@ class Matcher:
             return "copy"
         if self._patterns.needles[needle].choice and self._patterns.length(needle) < CHOICE_WORDS:
             return "choice"
-        return "boilerplate" if self._patterns.exact[needle] else "copy"
+        return "boilerplate" if self._patterns.exact[needle] and self._patterns.common[needle] else "copy"
+
+
+def _stands(credit: NDArray[np.float64], weights: NDArray[np.float64]) -> bool:
+    """Return whether a text stands there but for a slip of the pen; one of stock phrases alone may stand anywhere."""
+    return float(weights.sum()) < 1 or share(credit, weights) >= SHORT_SIMILARITY
 
 
 def _similarity(facts: _Facts, credit: NDArray[np.float64]) -> float:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from memaudit.text.scan.substrings import Substrings, build_substrings
 from memaudit.text.scan.tables import fill_filter, fill_table
 from memaudit.text.scan.tally import Tables
-from memaudit.text.scan.weights import Weights, information, needed_information, weigh
+from memaudit.text.scan.weights import FEWEST_COMMON, Weights, information, needed_information, weigh
 from memaudit.text.words import Words, encode_texts, hash_words, words_of
 
 SEED = 5
@@ -53,6 +53,8 @@ class Needle:
     """Whether it is an answer that the item offers to choose."""
     benchmark: int = 0
     """Number of the file that its item stands in."""
+    lead: str | None = None
+    """The part that it begins with, and without which it convicts nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,6 +109,8 @@ class Patterns:
     """What each word and run weighs as evidence."""
     generic: NDArray[np.bool_]
     """Shape [needles]: whether it says too little to convict, even word for word."""
+    common: NDArray[np.bool_]
+    """Shape [needles]: whether the very text is a part of several items, such as a stem or an answer of many."""
     exact: NDArray[np.bool_]
     """Shape [needles]: whether so little of it is its own that only the whole of it, word for word, may convict."""
     tables: Tables
@@ -173,6 +177,7 @@ def build_patterns(needles: Sequence[Needle]) -> Patterns:
         substrings=build_substrings([needle.text for needle in needles]),
         weights=weights,
         generic=generic,
+        common=_common(needles, hashes, offsets),
         exact=exact,
         tables=_tables(hashes, offsets, grams, weights, exact),
         digest=_digest(needles),
@@ -216,6 +221,19 @@ def _grams(hashes: NDArray[np.uint64], offsets: NDArray[np.int64], length: int) 
 def _part_numbers(needles: Sequence[Needle]) -> NDArray[np.int64]:
     numbers: dict[str, int] = {}
     return np.array([-1 if n.joined else numbers.setdefault(n.part, len(numbers)) for n in needles], np.int64)
+
+
+def _common(
+    needles: Sequence[Needle], hashes: NDArray[np.uint64], offsets: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which texts stand as a part in `FEWEST_COMMON` items that differ as a whole; repeated items count once."""
+    texts = [hashes[first:last].tobytes() for first, last in pairwise(offsets.tolist())]
+    whole = {needle.item: text for needle, text in zip(needles, texts, strict=True)}
+    holders: defaultdict[tuple[str, bytes], set[bytes]] = defaultdict(set)
+    for needle, text in zip(needles, texts, strict=True):
+        holders[needle.part, text].add(whole[needle.item])
+    sizes = [len(holders[needle.part, text]) for needle, text in zip(needles, texts, strict=True)]
+    return np.array(sizes) >= FEWEST_COMMON
 
 
 def _says_little(
@@ -330,7 +348,7 @@ def _digest(needles: Sequence[Needle]) -> str:
             str(needle.item),
             needle.part,
             needle.text,
-            repr((needle.joined, needle.choice, needle.benchmark)),
+            repr((needle.joined, needle.choice, needle.benchmark, needle.lead)),
         ):
             data = field.encode("utf-8", "surrogatepass")
             digest.update(len(data).to_bytes(8, "little") + data)
