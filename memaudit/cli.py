@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -115,20 +115,20 @@ def _root(
         file = config_file(Path.cwd())
         context.meta[CONFIG] = file.name if file else ""
         context.default_map = load_config(
-            Path.cwd(), known=_options(context, repeatable=False), lists=_options(context)
+            Path.cwd(),
+            known=_options(context, lambda _: True),
+            lists=_options(context, lambda option: getattr(option, "multiple", False)),
+            flags=_options(context, lambda option: getattr(option, "is_flag", False)),
         )
 
 
-def _options(context: typer.Context, repeatable: bool = True) -> dict[str, list[str]]:
-    """Return the names of the options of every command, or of those alone that may be repeated."""
+def _options(context: typer.Context, chosen: Callable[[Any], bool]) -> dict[str, list[str]]:
+    """Return the names of the chosen options of every command."""
     found: dict[str, Any] = {}
     for name, command in context.command.commands.items():  # type: ignore[attr-defined]
         inner = getattr(command, "commands", None)
         found |= {name: command} if inner is None else {f"{name}.{child}": inner[child] for child in inner}
-    return {
-        name: [p.name for p in command.params if not repeatable or getattr(p, "multiple", False)]
-        for name, command in found.items()
-    }
+    return {name: [option.name for option in command.params if chosen(option)] for name, command in found.items()}
 
 
 @app.command()

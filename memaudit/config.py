@@ -10,6 +10,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from memaudit.errors import InputError
 
 
 def load_config(
-    folder: Path, known: Mapping[str, Collection[str]], lists: Mapping[str, Collection[str]] | None = None
+    folder: Path,
+    known: Mapping[str, Collection[str]],
+    lists: Mapping[str, Collection[str]] | None = None,
+    flags: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Read the options set in a folder's ``memaudit.toml`` or else in its ``pyproject.toml``.
 
@@ -26,6 +30,7 @@ def load_config(
         known: Names of the options of every command. A command of a group is written with a dot, as
             its table is: ``{"audit": ["limit", ...], "train.gpt": [...]}``.
         lists: Names of those that may be repeated; in the file they may be one value or a list of values.
+        flags: Names of those that are true or false; None: any may be.
 
     Returns:
         One dictionary of options per command, those of a group nested (``{"audit": {"limit": 200},
@@ -38,12 +43,21 @@ def load_config(
     if file is None:
         return {}
     if file.name != "pyproject.toml":
-        return _checked(_parse(file), known, lists or {}, str(file), "")
+        return _checked(_parse(file), _Known(known, lists or {}, flags), str(file), "")
     tools = _parse(file).get("tool", {})
     table = tools.get("memaudit", {}) if isinstance(tools, dict) else {}
     if not isinstance(table, dict):
         raise InputError(f"{file}: tool.memaudit is not a table", "write [tool.memaudit.audit]")
-    return _checked(table, known, lists or {}, f"{file} [tool.memaudit]", "")
+    return _checked(table, _Known(known, lists or {}, flags), f"{file} [tool.memaudit]", "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Options of every command, those that may be repeated, and those that are true or false."""
+
+    options: Mapping[str, Collection[str]]
+    lists: Mapping[str, Collection[str]]
+    flags: Mapping[str, Collection[str]] | None
 
 
 def config_file(folder: Path) -> Path | None:
@@ -71,15 +85,9 @@ def _parse(file: Path) -> dict[str, Any]:
         raise InputError(f"{file}: {error.strerror}") from error
 
 
-def _checked(
-    table: Mapping[str, Any],
-    known: Mapping[str, Collection[str]],
-    lists: Mapping[str, Collection[str]],
-    place: str,
-    group: str,
-) -> dict[str, dict[str, Any]]:
+def _checked(table: Mapping[str, Any], known: _Known, place: str, group: str) -> dict[str, dict[str, Any]]:
     """Return the table with every command and option found among the known ones."""
-    commands = {name.removeprefix(group).split(".")[0] for name in known if name.startswith(group)}
+    commands = {name.removeprefix(group).split(".")[0] for name in known.options if name.startswith(group)}
     result: dict[str, dict[str, Any]] = {}
     for name, options in table.items():
         command = f"{group}{name}"
@@ -87,15 +95,26 @@ def _checked(
             raise InputError(f"{place}: unknown command '{command}'", did_you_mean(name, sorted(commands)))
         if not isinstance(options, dict):
             raise InputError(f"{place}: '{command}' is not an option but a command", f"write [{command}]")
-        if command in known:
-            checked = _options(options, known[command], f"{place}: [{command}]")
+        if command in known.options:
+            checked = _options(options, known.options[command], f"{place}: [{command}]")
+            if known.flags is not None:
+                _refuse_truth(checked, known.flags.get(command, ()), f"{place}: [{command}]")
             result[name] = {
-                option: [value] if option in lists.get(command, ()) and not isinstance(value, list) else value
+                option: [value] if option in known.lists.get(command, ()) and not isinstance(value, list) else value
                 for option, value in checked.items()
             }
         else:
-            result[name] = _checked(options, known, lists, place, f"{command}.")
+            result[name] = _checked(options, known, place, f"{command}.")
     return result
+
+
+def _refuse_truth(options: Mapping[str, Any], flags: Collection[str], place: str) -> None:
+    """Refuse true and false for what is no flag: the command line would take them for 1 and 0."""
+    for name, value in options.items():
+        if name not in flags and any(
+            isinstance(each, bool) for each in (value if isinstance(value, list) else [value])
+        ):
+            raise InputError(f"{place} {name}: {str(value).lower()} is no value of it", "true and false are for flags")
 
 
 def _options(options: Mapping[str, Any], known: Collection[str], place: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from memaudit.audit.contamination.benchmark import read_benchmark
-from memaudit.audit.contamination.layouts import LAYOUTS, detect, name_columns
+from memaudit.audit.contamination.layouts import LAYOUTS, OFFERED, detect, name_columns
 from memaudit.errors import InputError
 
 QUESTION = "Which of these planets is the largest of all?"
@@ -39,6 +39,15 @@ def only(path, fields=None):
 CHOICES = ["Mars", "Jupiter", "Venus", "Earth"]
 LABELLED = [{"text": text, "label": label} for text, label in zip(CHOICES, "ABCD", strict=True)]
 ASKS = {"question": QUESTION, "answer": "Jupiter", "both": f"{QUESTION}\nJupiter"}
+OFFERS, PAIR = (
+    {
+        "question": QUESTION,
+        "answer": "Jupiter",
+        OFFERED: "\n".join([QUESTION, *choices]),
+        "both": f"{QUESTION}\nJupiter",
+    }
+    for choices in (CHOICES, CHOICES[:2])
+)
 
 KNOWN = [
     ("question and answer", {"question": QUESTION, "answer": "Jupiter"}, ASKS),
@@ -46,23 +55,23 @@ KNOWN = [
     ("HumanEval", {"task_id": "a", "prompt": QUESTION, "canonical_solution": "Jupiter", "test": ""}, ASKS),
     ("MBPP", {"text": QUESTION, "code": "Jupiter", "task_id": 1, "test_list": []}, ASKS),
     ("MBPP", {"prompt": QUESTION, "code": "Jupiter", "task_id": 1}, ASKS),
-    ("MMLU", {"question": QUESTION, "choices": CHOICES, "answer": 1, "subject": "x"}, ASKS),
-    ("MMLU", {"question": QUESTION, "choices": CHOICES, "answer": "B"}, ASKS),
-    ("MMLU", {"question": QUESTION, **dict(zip("ABCD", CHOICES, strict=True)), "answer": "B"}, ASKS),
-    ("MMLU", {"input": QUESTION, **dict(zip("ABCD", CHOICES, strict=True)), "target": "B"}, ASKS),
-    ("MMLU-Pro", {"question": QUESTION, "options": CHOICES, "answer": "B", "answer_index": 1}, ASKS),
-    ("ARC or OpenBookQA", {"id": 1, "question": {"stem": QUESTION, "choices": LABELLED}, "answerKey": "B"}, ASKS),
+    ("MMLU", {"question": QUESTION, "choices": CHOICES, "answer": 1, "subject": "x"}, OFFERS),
+    ("MMLU", {"question": QUESTION, "choices": CHOICES, "answer": "B"}, OFFERS),
+    ("MMLU", {"question": QUESTION, **dict(zip("ABCD", CHOICES, strict=True)), "answer": "B"}, OFFERS),
+    ("MMLU", {"input": QUESTION, **dict(zip("ABCD", CHOICES, strict=True)), "target": "B"}, OFFERS),
+    ("MMLU-Pro", {"question": QUESTION, "options": CHOICES, "answer": "B", "answer_index": 1}, OFFERS),
+    ("ARC or OpenBookQA", {"id": 1, "question": {"stem": QUESTION, "choices": LABELLED}, "answerKey": "B"}, OFFERS),
     (
         "ARC",
         {"question": QUESTION, "choices": {"text": CHOICES, "label": ["1", "2", "3", "4"]}, "answerKey": "2"},
-        ASKS,
+        OFFERS,
     ),
-    ("OpenBookQA", {"question_stem": QUESTION, "choices": {"text": CHOICES}, "answerKey": "B"}, ASKS),
+    ("OpenBookQA", {"question_stem": QUESTION, "choices": {"text": CHOICES}, "answerKey": "B"}, OFFERS),
     ("TruthfulQA", {"Type": "x", "Question": QUESTION, "Best Answer": "Jupiter", "Incorrect Answers": "x"}, ASKS),
     ("TruthfulQA", {"question": QUESTION, "best_answer": "Jupiter"}, ASKS),
     ("GPQA", {"Question": QUESTION, "Correct Answer": "Jupiter", "Incorrect Answer 1": "Mars"}, ASKS),
-    ("HellaSwag", {"ctx": QUESTION, "endings": CHOICES, "label": "1", "ind": 4}, ASKS),
-    ("PIQA", {"goal": QUESTION, "sol1": "Mars", "sol2": "Jupiter", "label": 1}, ASKS),
+    ("HellaSwag", {"ctx": QUESTION, "endings": CHOICES, "label": "1", "ind": 4}, OFFERS),
+    ("PIQA", {"goal": QUESTION, "sol1": "Mars", "sol2": "Jupiter", "label": 1}, PAIR),
     ("TriviaQA", {"question": QUESTION, "answer": {"value": "Jupiter", "aliases": []}}, ASKS),
     ("MATH", {"problem": QUESTION, "solution": "Jupiter", "level": 1}, ASKS),
     ("AIME", {"problem": QUESTION, "answer": "Jupiter"}, ASKS),
@@ -70,7 +79,11 @@ KNOWN = [
     ("GSM-Plus", {"question": QUESTION, "solution": "Jupiter", "answer": "5"}, ASKS),
     ("input and target", {"input": QUESTION, "target": "Jupiter"}, ASKS),
     ("prompt and completion", {"prompt": QUESTION, "completion": "Jupiter"}, ASKS),
-    ("MMLU-Pro", {"question": QUESTION, "options": dict(zip("ABCD", CHOICES, strict=True)), "answer": "Jupiter"}, ASKS),
+    (
+        "MMLU-Pro",
+        {"question": QUESTION, "options": dict(zip("ABCD", CHOICES, strict=True)), "answer": "Jupiter"},
+        OFFERS,
+    ),
     ("questions", {"question": QUESTION, "category": "x"}, {"question": QUESTION}),
     ("problems", {"problem": QUESTION}, {"question": QUESTION}),
     ("prompts", {"prompt": QUESTION, "key": 1}, {"question": QUESTION}),
@@ -79,7 +92,7 @@ KNOWN = [
     ("SQuAD", {"question": QUESTION, "context": "About planets.", "answers": {"text": ["Jupiter"] * 3}},
      {"context": "About planets.", **ASKS}),
     ("RACE", {"article": "About planets.", "question": QUESTION, "options": CHOICES, "answer": "B"},
-     {"context": "About planets.", **ASKS}),
+     {"context": "About planets.", **OFFERS}),
     ("MNLI", {"sentence1": "a b", "sentence2": "c"}, {"premise": "a b", "hypothesis": "c", "both": "a b\nc"}),
     ("SNLI", {"premise": "a b", "hypothesis": "c"}, {"premise": "a b", "hypothesis": "c", "both": "a b\nc"}),
     ("AG News", {"title": "a b", "description": "c"}, {"title": "a b", "description": "c", "both": "a b\nc"}),
@@ -385,7 +398,7 @@ def test_all_formats_give_the_same_items(tmp_path, name):
 
 def test_nested_columns_of_parquet(tmp_path):
     rows = [{"question": QUESTION, "choices": {"text": CHOICES, "label": [*"ABCD"]}, "answerKey": "B"}]
-    assert only(written(tmp_path / "b.parquet", rows)).parts == ASKS
+    assert only(written(tmp_path / "b.parquet", rows)).parts == OFFERS
 
 
 texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
@@ -451,9 +464,12 @@ def test_real_benchmarks(shared_data, name, layout, items, parts):
     benchmark = read_benchmark([str(shared_data / name)])
     assert benchmark.layout == layout
     assert (len(benchmark.items), benchmark.empty, benchmark.rejected) == (items, 0, 0)
-    assert list(benchmark.items[0].parts) == parts.split()
-    assert list(benchmark.fields) == parts.split()
-    full = sum(item.parts.keys() == set(parts.split()) for item in benchmark.items)
+    expected = parts.split()
+    if layout in {"MMLU", "ARC or OpenBookQA"}:  # the answers of the others offer all that there is to choose
+        expected.insert(-1, OFFERED)
+    assert list(benchmark.items[0].parts) == expected
+    assert [part for part in benchmark.fields if part in expected] == expected
+    full = sum(item.parts.keys() == set(expected) for item in benchmark.items)
     assert full >= 0.95 * items
 
 

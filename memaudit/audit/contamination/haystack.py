@@ -73,8 +73,27 @@ def open_haystack(corpus: Sequence[str], indices: Sequence[str | Path], options:
         problem = "both --corpus and --index were given" if corpus else "nothing to search"
         raise InputError(problem, "name a corpus to stream with --corpus, or an index of one with --index")
     if indices:
-        return IndexHaystack([Path(index) for index in indices])
+        haystack = IndexHaystack([Path(index) for index in indices])
+        _refuse_unread(options, haystack)
+        return haystack
     return FileHaystack(corpus, options)
+
+
+def _refuse_unread(options: CorpusOptions, haystack: IndexHaystack) -> None:
+    """Refuse options that say how files are read, where an index was built of them in another way."""
+    usual = CorpusOptions()
+    for name in ("text_field", "split", "skip_bad", "max_expand"):
+        asked = getattr(options, name)
+        built = [options_of.get(name, getattr(usual, name)) for options_of in haystack.built_with()]
+        if asked != getattr(usual, name) and any(_plain(asked) != _plain(value) for value in built):
+            flag = f"--{name.replace('_', '-')}"
+            problem = f"{flag} says how files are read, and an index holds what it was built of ({flag} {built[0]})"
+            raise InputError(problem, "leave it out, build an index with it, or search the files with --corpus")
+
+
+def _plain(value: Any) -> Any:
+    """Return one name as a list of it, as it stands in a manifest or on a command line."""
+    return [value] if isinstance(value, str) else list(value) if isinstance(value, Sequence) else value
 
 
 class FileHaystack:
@@ -153,6 +172,10 @@ class IndexHaystack:
         units = [[name, None, str(folder)] for name, (folder, _) in zip(self.units, self._shards, strict=True)]
         indices = [{"path": str(folder), "sha256": index.sha256} for folder, index in self._indices.items()]
         return {"specs": [], "units": units, "indices": indices}
+
+    def built_with(self) -> list[dict[str, Any]]:
+        """Return the options by which each index was built."""
+        return [index.manifest["options"] for index in self._indices.values()]
 
     def files(self) -> list[str]:
         """Return the files that were indexed, wherever they still lie."""

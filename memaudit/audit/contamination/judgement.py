@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from memaudit.audit.contamination.benchmark import Benchmark, Item
 from memaudit.audit.contamination.layouts import ANSWER, CONTEXT, OFFERED, QUESTION
@@ -81,10 +84,36 @@ def judge(benchmark: Benchmark, patterns: Patterns, scan: Scan, *, doubted: bool
             verdict, unjudged = "contaminated", None
         rules = {name: said[number] for name, said in verdicts.items()}
         made = JudgedItem(item, verdict, unjudged, best, found, rules, form=number in forms)
-        if made.form and made.most_rules and verdict == "clean":  # an edited copy looks like the form filled in anew
-            made = dataclasses.replace(made, verdict="undecided")
         judged.append(made)
-    return judged
+    copies = _copies(judged, patterns)
+    doubts = (j.form and j.most_rules and j.verdict == "clean" for j in judged)
+    return [
+        dataclasses.replace(made, verdict="undecided")
+        if doubt and not _explained(whole[number], copies, patterns, scan)
+        else made
+        for number, (made, doubt) in enumerate(zip(judged, doubts, strict=True))
+    ]
+
+
+def _copies(judged: Sequence[JudgedItem], patterns: Patterns) -> list[tuple[NDArray[np.int32], set[str]]]:
+    """Return the runs of five words of every text that stands somewhere word for word, and where it stands."""
+    found: defaultdict[int, set[str]] = defaultdict(set)
+    for match in (match for item in judged for match in item.matches if match.found and match.kind != "edited"):
+        found[match.candidate.needle].add(match.candidate.source)
+    return [(np.unique(patterns.seed_ids(needle)), sources) for needle, sources in found.items()]
+
+
+def _explained(
+    needle: int, copies: Sequence[tuple[NDArray[np.int32], set[str]]], patterns: Patterns, scan: Scan
+) -> bool:
+    """Return whether every document that holds what a form shares holds another item of that form, word for word.
+
+    What else does may be an edited copy, or the form as somebody else filled it in: nobody can tell.
+    """
+    seeds = np.unique(patterns.seed_ids(needle))
+    seeds = seeds[seeds >= 0]
+    alike = [sources for theirs, sources in copies if 2 * np.isin(seeds, theirs).sum() >= len(seeds)]
+    return int(scan.seed_documents[seeds].max(initial=0)) <= len(set[str]().union(*alike))
 
 
 def needles_of(benchmark: Benchmark) -> list[Needle]:

@@ -223,9 +223,7 @@ def _part_numbers(needles: Sequence[Needle]) -> NDArray[np.int64]:
     return np.array([-1 if n.joined else numbers.setdefault(n.part, len(numbers)) for n in needles], np.int64)
 
 
-def _common(
-    needles: Sequence[Needle], hashes: NDArray[np.uint64], offsets: NDArray[np.int64]
-) -> NDArray[np.bool_]:
+def _common(needles: Sequence[Needle], hashes: NDArray[np.uint64], offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return which texts stand as a part in `FEWEST_COMMON` items that differ as a whole; repeated items count once."""
     texts = [hashes[first:last].tobytes() for first, last in pairwise(offsets.tolist())]
     whole = {needle.item: text for needle, text in zip(needles, texts, strict=True)}
