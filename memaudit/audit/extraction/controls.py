@@ -13,7 +13,7 @@ from memaudit.metrics.fuzzy import edit_similarity
 from memaudit.metrics.likelihood import unigram_entropy
 from memaudit.models.base import LanguageModel
 from memaudit.records import TokenScores, Window, WindowRecord
-from memaudit.stats import document_rate, lower_bound
+from memaudit.stats import document_rate
 from memaudit.text.dates import parse_date
 from memaudit.text.tokenize import Tokenizer
 from memaudit.text.windows import WindowSet
@@ -31,6 +31,10 @@ EXACT = ("float32", "float64")
 PRECISION_WINDOWS = 32
 """Windows that a model of less precision reads twice, to count those that its batch changes."""
 BEATS_UNIGRAM = "beats a unigram model"
+FOREIGN = (
+    "it knows neither text better than counts of their own tokens do: they are foreign to it, then name text that it was"
+    " trained on, or its weights, configuration or tokenizer are not those of its training; more documents mend neither"
+)
 RECITAL = "recites what it knows"
 UNSEEN = "held-out text was not learnt"
 ENDED = "goes on with the text"
@@ -120,7 +124,7 @@ def _same_scores(one: TokenScores, other: TokenScores) -> bool:
 
 def check_matching(drawn: WindowSet) -> Control:
     """Check that train and held-out windows were drawn with the same lengths and domains."""
-    return Control("matched held-out text", drawn.matched, drawn.matching)
+    return Control("matched held-out text", drawn.matched, drawn.matching, comparison=True)
 
 
 def check_dates(drawn: WindowSet) -> list[Control]:
@@ -181,7 +185,7 @@ def check_against_unigram(records: Sequence[WindowRecord]) -> Control:
         model = -sum(value for value in log_probs if value is not None) / len(tokens)
         passed |= model < unigram
         details.append(f"{name} text {model:.2f} nats a token, unigram {unigram:.2f}")
-    return Control(BEATS_UNIGRAM, passed, "; ".join(details))
+    return Control(BEATS_UNIGRAM, passed, "; ".join([*details, *([] if passed else [FOREIGN])]))
 
 
 def check_recital(records: Sequence[WindowRecord], max_rate: float) -> Control:
@@ -210,7 +214,7 @@ def check_unseen(records: Sequence[WindowRecord], max_rate: float) -> Control:
     if not unseen:
         return Control(UNSEEN, True, "no held-out text was given")
     rate = document_rate([r.extractable for r in unseen], [r.document for r in unseen])
-    recited = (lower_bound(rate.effective_hits, rate.documents) or 0.0) > max_rate
+    recited = (rate.lower() or 0.0) > max_rate
     gap = float(np.mean(likely) - np.mean(known)) if known and likely else 0.0
     detail = f"{rate.hits} of {rate.n} held-out windows are recited"
     if gap >= KNOWN:
