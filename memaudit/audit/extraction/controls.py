@@ -13,7 +13,7 @@ from memaudit.metrics.fuzzy import edit_similarity
 from memaudit.metrics.likelihood import unigram_entropy
 from memaudit.models.base import LanguageModel
 from memaudit.records import TokenScores, Window, WindowRecord
-from memaudit.stats import document_rate
+from memaudit.stats import Rate, document_rate
 from memaudit.text.dates import parse_date
 from memaudit.text.tokenize import Tokenizer
 from memaudit.text.windows import WindowSet
@@ -195,32 +195,48 @@ def check_recital(records: Sequence[WindowRecord], max_rate: float) -> Control:
     it than is tolerated has learnt it, but something between it and us (a tokenizer, a configuration, damaged weights)
     keeps it from saying so. Windows that hold tokens of no probability are left out.
     """
-    known = [r.log_prob / len(r.suffix_ids) for r in records if r.member and r.log_prob is not None]
-    unseen = [r.log_prob / len(r.suffix_ids) for r in records if not r.member and r.log_prob is not None]
     members = [r.extractable for r in records if r.member]
-    if not known or not unseen:
+    gap = _likelier(records)
+    if gap is None:
         return Control(RECITAL, True, "no likelihoods of both sides to compare")
-    gap = float(np.mean(known) - np.mean(unseen))
     passed = gap < KNOWN or float(np.mean(members)) > max_rate
     likelier = f"training text is likelier than held-out text by {gap:.2f} nats a token"
     return Control(RECITAL, passed, likelier + ("" if passed else f", and {sum(members)} windows are recited"))
 
 
+def likelihoods_apart(records: Sequence[WindowRecord]) -> bool:
+    """Whether one side is likelier than the other by `KNOWN`, so that a model that recites nothing is not *clean*."""
+    gap = _likelier(records)
+    return gap is not None and abs(gap) >= KNOWN
+
+
+def _likelier(records: Sequence[WindowRecord]) -> float | None:
+    """Return by how many nats a token training text is likelier than held-out text; None without one of them."""
+    known, unseen = (
+        [r.log_prob / len(r.suffix_ids) for r in records if r.member == member and r.log_prob is not None]
+        for member in (True, False)
+    )
+    return float(np.mean(known) - np.mean(unseen)) if known and unseen else None
+
+
 def check_unseen(records: Sequence[WindowRecord], max_rate: float) -> Control:
     """Check that held-out text is not what the model learnt: sides that were swapped, or text that it saw after all."""
     unseen = [record for record in records if not record.member]
-    known = [r.log_prob / len(r.suffix_ids) for r in records if r.member and r.log_prob is not None]
-    likely = [r.log_prob / len(r.suffix_ids) for r in unseen if r.log_prob is not None]
     if not unseen:
         return Control(UNSEEN, True, "no held-out text was given")
     rate = document_rate([r.extractable for r in unseen], [r.document for r in unseen])
-    recited = (rate.lower() or 0.0) > max_rate
-    gap = float(np.mean(likely) - np.mean(known)) if known and likely else 0.0
+    recited = recited_unseen(rate, max_rate)
+    gap = -(_likelier(records) or 0.0)
     detail = f"{rate.hits} of {rate.n} held-out windows are recited"
     if gap >= KNOWN:
         detail += f"; they are likelier than training text by {gap:.2f} nats a token"
     failed = recited or gap >= KNOWN
     return Control(UNSEEN, not failed, detail + (": was it trained on, are the sides swapped?" if failed else ""))
+
+
+def recited_unseen(rate: Rate, max_rate: float) -> bool:
+    """Whether held-out text is recited more often than is tolerated, by the lower limit of its rate."""
+    return (rate.lower() or 0.0) > max_rate
 
 
 def check_ended(records: Sequence[WindowRecord]) -> Control:

@@ -1,0 +1,171 @@
+"""Whether a verdict is given as often as reports state: stated against achieved probabilities of *found*.
+
+Extraction: hits of documents with 1, 5 or 25 windows are drawn one document after the other (a rate of its own for each,
+by a beta distribution), and go through `document_rate`, `permutation_test` and `decide` as those of an audit do. Stated
+is the rate that would be found with a power of 80%. Without a goal stands what is achieved where windows of a document
+are less or more alike than reports assume.
+
+Membership: scores of documents and of a null model are drawn from a normal distribution and go through `compare` and
+`decide`, which run every test and control on them; the primary detector has the AUC that is stated to be found with a
+power of 80%, the others of the family tell nothing. Text alone is taken to tell nothing: `benchmarks/type_one.py` has
+how often it seems to. Beside it stands the power of the primary test by itself, which is what reports stated before.
+
+python benchmarks/power_of_verdict.py [--replicates 2000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from common import Report
+from scipy.special import ndtr, ndtri
+
+from memaudit.audit.extraction.controls import recited_unseen
+from memaudit.audit.extraction.power import CORRELATION
+from memaudit.audit.extraction.power import Design as RateDesign
+from memaudit.audit.extraction.power import power_of as power_by_rate
+from memaudit.audit.membership.detection import compare
+from memaudit.audit.membership.power import Design, power_of_design
+from memaudit.audit.membership.verdict import Power, adjusted_by_holm, decide
+from memaudit.findings import Control, Policy
+from memaudit.findings import decide as decide_rate
+from memaudit.stats import document_rate, document_windows, permutation_test
+
+WITHIN = 0.03
+SIZES = (30, 100, 300, 1000)
+LIMIT, ALPHA, DETECTABLE = 0.01, 0.05, 0.6
+POWER = 0.8
+
+
+def hits(rng: np.random.Generator, documents: int, windows: int, rate: float, correlation: float) -> Any:
+    """Return whether each window is a hit, shape [documents, windows]."""
+    if windows == 1 or correlation == 0:
+        own = np.full(documents, rate)
+    elif correlation == 1:
+        own = (rng.random(documents) < rate).astype(np.float64)
+    else:
+        total = 1 / correlation - 1
+        own = rng.beta(rate * total, (1 - rate) * total, documents)
+    return rng.random((documents, windows)) < own[:, None]
+
+
+def audit(rng: np.random.Generator, documents: int, windows: int, rate: float, correlation: float) -> str:
+    """Return the verdict about drawn hits; nothing of the held-out text is recited."""
+    names = [f"{i:04}" for i in range(documents) for _ in range(windows)]
+    train = hits(rng, documents, windows, rate, correlation)
+    ours, theirs = (document_rate(side.ravel(), names) for side in (train, np.zeros_like(train)))
+    policy = Policy(LIMIT, ALPHA)
+    controls = [Control("held-out text was not learnt", not recited_unseen(theirs, LIMIT), "")]
+    if decide_rate(ours, 0.0, controls, True, policy).verdict != "found":
+        return decide_rate(ours, 1.0, controls, True, policy).verdict
+    both = train.mean(axis=1), np.zeros(documents)
+    sizes = document_windows(names)
+    permutations = 999 if documents < 1000 else 199
+    (p,) = permutation_test(*both, seed=0, permutations=permutations, windows=(sizes, sizes))
+    return decide_rate(ours, p, controls, True, policy).verdict
+
+
+def of_rates(report: Report, replicates: int) -> None:
+    """Stated against achieved probabilities where a rate is found with a power of 80%, and of *clean* at no rate."""
+    policy = Policy(LIMIT, ALPHA)
+    for windows in (1, 5, 25):
+        for documents in SIZES:
+            side = ((windows, documents),)
+            stated = power_by_rate(RateDesign(side, side, 0.0, policy))
+            rate = stated.minimum_detectable_rate
+            assert rate is not None
+            rng = np.random.default_rng([windows, documents])
+            for correlation in (CORRELATION, 0.1, 1.0) if windows == 5 else (CORRELATION,):
+                verdicts = [audit(rng, documents, windows, rate, correlation) for _ in range(replicates)]
+                found = np.mean([verdict == "found" for verdict in verdicts])
+                what = (
+                    f"{documents:,} documents a side, {windows} windows, rate {rate:.4f}, correlation {correlation:g}"
+                )
+                if correlation == CORRELATION:
+                    report.add(f"{what}: |found - {POWER}|", abs(found - POWER), unit="", goal=WITHIN, at_most=True)
+                else:
+                    report.add(f"{what}: found", found, unit="")
+    low = 0.002
+    for documents in (300, 1000):
+        side = ((1, documents),)
+        points = {point.rate: point for point in power_by_rate(RateDesign(side, side, 0.0, policy)).verdicts}
+        rng = np.random.default_rng(documents)
+        clean = np.mean([audit(rng, documents, 1, low, 0.0) == "clean" for _ in range(replicates)])
+        what = f"{documents:,} documents a side, rate {low:g}: |clean - {points[low].clean:.3f}|"
+        report.add(what, abs(clean - points[low].clean), unit="", goal=WITHIN, at_most=True)
+
+
+def verdict_of_scores(
+    rng: np.random.Generator, documents: int, area: float, correlation: float, family: int, power: Power
+) -> str:
+    """Return the verdict about drawn scores: the first detector has the AUC, the others and the null model have .5."""
+    options = {"paired": False, "randomised": True, "seed": 0, "alpha": ALPHA, "detectable": DETECTABLE}
+    records = [{"member": i < documents, "document": str(i)} for i in range(2 * documents)]
+    blind = {"confounded": False, "features": [{"name": "words", "auc": {"estimate": 0.5, "low": 0.4}}]}
+    detections = []
+    for number in range(family):
+        null = rng.standard_normal(2 * documents)
+        scores = correlation * null + math.sqrt(1 - correlation**2) * rng.standard_normal(2 * documents)
+        scores[:documents] += math.sqrt(2) * ndtri(area) if number == 0 else 0.0
+        named = {"name": str(number), "label": "", "definition": "", "plan": {"membership": options}, "blind": blind}
+        detections.append(compare(records, scores.tolist(), {"null": null.tolist()}, **named))
+    first = detections[0]
+    controls = [control for control in first.controls if not control.name.endswith("(C2)")]
+    return decide(detections, adjusted_by_holm(detections), first, controls, power, blind, options)[0]
+
+
+def of_areas(report: Report, replicates: int) -> None:
+    """The same for AUCs, and *no evidence* where there is nothing."""
+    for documents in SIZES:
+        family = 1 if documents < 50 else 3
+        for correlation in (0.0, 0.6, 0.9):
+            design = Design(documents, documents, family, ALPHA, DETECTABLE, (correlation,), None, 1, True, True)
+            power = power_of_design(design)
+            area = power.minimum_detectable_auc
+            assert area is not None
+            rng = np.random.default_rng([documents, int(10 * correlation)])
+            many = replicates if documents < 1000 else replicates // 2
+
+            def share(verdict: str, auc: float) -> float:
+                told = Counter(verdict_of_scores(rng, documents, auc, correlation, family, power) for _ in range(many))
+                return told[verdict] / many
+
+            what = f"{documents:,} a side, null model correlated {correlation:g}"
+            error = math.sqrt((2 * documents + 1) / 12) / documents
+            alone = ndtr((area - 0.5) / error + ndtri(ALPHA / family))
+            found = share("found", area)
+            report.add(
+                f"{what}, AUC {area:.4f}: |found - {POWER}|",
+                abs(found - POWER),
+                unit="",
+                goal=WITHIN,
+                at_most=True,
+                note=f"found {found:.3f}; the primary test alone {alone:.3f}",
+            )
+            if documents >= 300 and correlation == 0.6:
+                stated, achieved = power.verdicts[0].no_evidence, share("no-evidence", 0.5)
+                report.add(
+                    f"{what}, AUC 0.5: |no evidence - {stated:.3f}|",
+                    abs(achieved - stated),
+                    unit="",
+                    goal=WITHIN,
+                    at_most=True,
+                )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--replicates", type=int, default=2000)
+    given = parser.parse_args()
+    report = Report("power_of_verdict")
+    of_rates(report, given.replicates)
+    of_areas(report, given.replicates)
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()

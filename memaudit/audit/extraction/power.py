@@ -1,0 +1,243 @@
+"""How often an audit would end in *found* or in *clean*, by the rate at which training text is recited.
+
+Simulated is the whole decision: hits of both sides are drawn, their limits are computed, the sides are permuted, the
+control of the held-out text is run on what was drawn, and `memaudit.findings.decide` gives the verdict. The other
+controls are taken as they came out. Held-out text is recited as often as it was; hits of one document are alike with an
+intraclass correlation of `CORRELATION` (a beta-binomial number of hits; Skellam 1948).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaln, gammaln, ndtr, ndtri
+
+from memaudit.audit.extraction.controls import UNSEEN, recited_unseen
+from memaudit.findings import Control, Policy, decide
+from memaudit.records import FloatArray
+from memaudit.stats import Rate, percent
+from memaudit.stats.permutation import _Pooled
+from memaudit.stats.rates import effective_size
+
+POWER = 0.8
+CORRELATION = 0.5
+"""Of hits within a document: of a text that was learnt, much is known. Less of it makes the power larger."""
+RATES = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+"""True rates for which a report states the probabilities."""
+REPLICATES, FEWER = 4000, 500
+"""Of documents with one window, and with several: the standard error of a power of .8 is 0.6 and 1.8 points."""
+_SEED = 20_262
+_STEPS = 4
+"""Halvings of the range in which the smallest rate lies."""
+_AROUND = (0.5, 0.97)
+_PERMUTATIONS = 199
+_CERTAIN = (-1.0, 2.0)
+"""How far below or above the quantile of its level Welch's t needs no permutations."""
+_Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """All that the probabilities of the verdict depend on, beside the rate of the training text."""
+
+    train: tuple[tuple[int, int], ...]
+    """Windows of a document, and how many documents have so many."""
+    heldout: tuple[tuple[int, int], ...]
+    heldout_rate: float
+    policy: Policy
+    comparable: bool = True
+    """Whether the controls passed without which the sides cannot be compared."""
+    sound: bool = True
+    """Whether every control passed that does not depend on the hits that are drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class RatePower:
+    """How likely the verdicts are where training text is recited at a rate."""
+
+    rate: float
+    found: float
+    clean: float
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictPower:
+    """What the verdict would be, by the true rate."""
+
+    minimum_detectable_rate: float | None
+    """The smallest that is found with a probability of `POWER`; None where there is none."""
+    verdicts: tuple[RatePower, ...]
+    sentence: str
+
+
+def windows_of(documents: Sequence[str]) -> tuple[tuple[int, int], ...]:
+    """Return how many documents have how many windows, by the name of the document of every window."""
+    _, windows = np.unique(np.asarray(documents, str), return_counts=True)
+    sizes, counts = np.unique(windows, return_counts=True)
+    return tuple(zip(sizes.tolist(), counts.tolist(), strict=True))
+
+
+@lru_cache(maxsize=64)
+def power_of(design: Design) -> VerdictPower:
+    """Return the probabilities of the verdicts under a design: the same for the same design."""
+    verdicts: list[RatePower] = []
+    for rate in RATES if design.train else ():
+        sure = bool(verdicts) and verdicts[-1].found == 1
+        verdicts.append(RatePower(rate, 1.0, 0.0) if sure else simulate(design, rate))
+    least = _least(design, verdicts)
+    if least is None:
+        sentence = f"no rate would be found with a power of {POWER:.0%}"
+    else:
+        sentence = f"a true rate of {percent(least)} would be found with a power of {POWER:.0%}"
+    if verdicts:
+        sentence += f"; a rate of 0 would be called clean with {verdicts[0].clean:.0%}"
+    return VerdictPower(least, tuple(verdicts), sentence)
+
+
+def _least(design: Design, verdicts: Sequence[RatePower]) -> float | None:
+    """Return the rate that is found with probability `POWER`: on a line of probits over the logarithm of rates.
+
+    The line goes through rates that were simulated close to it, so that one outcome by chance does not decide.
+    """
+    known = [point for point in verdicts if point.rate > 0]
+    if known and known[-1].found < POWER:
+        known.append(simulate(design, 1.0))
+    above = next((i for i, point in enumerate(known) if point.found >= POWER), None)
+    if above is None:
+        return None
+    if above == 0:
+        return known[0].rate
+    low, high = known[above - 1], known[above]
+    near = [point for point in (low, high) if _AROUND[0] < point.found < _AROUND[1]]
+    for _ in range(_STEPS):
+        middle = simulate(design, math.sqrt(low.rate * high.rate))
+        near += [middle] if _AROUND[0] < middle.found < _AROUND[1] else []
+        low, high = (low, middle) if middle.found >= POWER else (middle, high)
+    if len({point.rate for point in near}) < 2:
+        return high.rate
+    slope, level = np.polyfit([math.log(p.rate) for p in near], [float(ndtri(p.found)) for p in near], 1)
+    least = math.exp((float(ndtri(POWER)) - level) / slope) if slope > 0 else high.rate
+    return min(max(least, low.rate / 2), high.rate * 2, 1.0)
+
+
+def simulate(design: Design, rate: float, seed: int = _SEED) -> RatePower:
+    """Return how often each verdict is given where training text is recited at this rate.
+
+    Args:
+        design: Of the audit.
+        rate: In [0, 1].
+        seed: Fixes what is drawn.
+    """
+    rng = np.random.default_rng(seed)
+    several = any(windows > 1 for windows, _ in (*design.train, *design.heldout))
+    replicates = FEWER if several else REPLICATES
+    drawn = [
+        _draw(rng, side, share, replicates)
+        for side, share in ((design.train, rate), (design.heldout, design.heldout_rate))
+    ]
+    cases, times = np.unique(np.concatenate(drawn, axis=1), axis=0, return_counts=True)
+    width = drawn[0].shape[1]
+    verdicts = np.array([_verdict(design, case[:width], case[width:]) for case in cases])
+    found, clean = (float(times[verdicts == verdict].sum() / replicates) for verdict in ("found", "clean"))
+    return RatePower(rate, found, clean)
+
+
+def _draw(rng: np.random.Generator, side: tuple[tuple[int, int], ...], rate: float, replicates: int) -> _Counts:
+    """Return how many documents of each size have how many hits: shape [replicates, sum of (windows + 1)]."""
+    parts = [rng.multinomial(count, _hits_of_document(windows, rate), size=replicates) for windows, count in side]
+    return np.concatenate([np.empty((replicates, 0), np.int64), *parts], axis=1)
+
+
+def _hits_of_document(windows: int, rate: float) -> FloatArray:
+    """Return the probabilities of 0 to ``windows`` hits: beta-binomial, with `CORRELATION` between any two windows."""
+    if rate in (0.0, 1.0) or windows == 1:
+        sure = np.zeros(windows + 1)
+        sure[0], sure[-1] = 1 - rate, rate
+        return sure
+    total = 1 / CORRELATION - 1
+    a, b, hits = rate * total, (1 - rate) * total, np.arange(windows + 1)
+    ways = gammaln(windows + 1) - gammaln(hits + 1) - gammaln(windows - hits + 1)
+    chances: FloatArray = np.exp(ways + betaln(hits + a, windows - hits + b) - betaln(a, b))
+    chances /= chances.sum()
+    return chances
+
+
+def _verdict(design: Design, train: _Counts, heldout: _Counts) -> str:
+    """Return what `decide` says of drawn hits; the sides are permuted only where that can matter."""
+    sides = [_documents(sizes, counts) for sizes, counts in ((design.train, train), (design.heldout, heldout))]
+    ours, theirs = (_rate(*side) for side in sides)
+    recited = recited_unseen(theirs, design.policy.max_rate)
+    controls = [
+        Control("sides", design.comparable, "", comparison=True),
+        Control("others", design.sound, ""),
+        Control(UNSEEN, not recited, ""),
+    ]
+    verdict = decide(ours, 0.0 if theirs.documents else None, controls, True, design.policy).verdict
+    if verdict != "found":
+        return verdict
+    return decide(ours, _p_value(sides, design.policy.alpha), controls, True, design.policy).verdict
+
+
+def _documents(sizes: tuple[tuple[int, int], ...], counts: _Counts) -> tuple[FloatArray, _Counts]:
+    """Return the share of hits and the windows of every document."""
+    windows = np.concatenate([np.empty(0, np.int64), *(np.full(size + 1, size) for size, _ in sizes)])
+    hits = np.concatenate([np.empty(0), *(np.arange(size + 1) for size, _ in sizes)])
+    return np.repeat(hits / np.maximum(windows, 1), counts), np.repeat(windows, counts)
+
+
+def _rate(shares: FloatArray, windows: _Counts) -> Rate:
+    """Return the rate as `memaudit.stats.document_rate` makes it of windows."""
+    if not len(shares):
+        return Rate(0, 0, 0, None, None, None)
+    hits = round(float((shares * windows).sum()))
+    mean = math.fsum(shares) / len(shares)
+    return Rate(hits, int(windows.sum()), len(shares), mean, None, None, effective_size(shares, windows))
+
+
+def _p_value(sides: Sequence[tuple[FloatArray, _Counts]], alpha: float, seed: int = _SEED) -> float | None:
+    """Return the p-value of `memaudit.stats.permutation_test`, sooner.
+
+    Where hits are those of whole documents it is a tail of the hypergeometric distribution, whatever the statistic is
+    that grows with the hits of the training text: so it is for one window a document, and where no held-out document
+    has a hit and all have equally many windows. Else the same statistic is computed, of permutations that are drawn as
+    numbers of like documents, for documents of the same windows and hits change places with no effect; where the
+    statistic is far from the quantile of its level, its normal distribution decides.
+    """
+    (ours, mine), (theirs, other) = sides
+    if not len(ours) or not len(theirs):
+        return None
+    sizes = np.concatenate([mine, other])
+    if sizes.max() == 1 or (sizes.min() == sizes.max() and not theirs.any()):
+        return _tail(len(ours), len(theirs), int((ours > 0).sum()), int((theirs > 0).sum()))
+    values = np.concatenate([ours, theirs])
+    pooled = _Pooled(values[:, None], len(ours), sizes.astype(np.float64))
+    _, first, place, counts = np.unique(
+        sizes + values / 2, return_index=True, return_inverse=True, return_counts=True
+    )  # a share is at most 1: no two kinds of documents have the same sum
+    rows = pooled.table[first]
+    observed = np.bincount(place[: len(ours)], minlength=len(rows))
+    t = float(pooled._welch(observed[None] @ rows)[0, 0])
+    if not _CERTAIN[0] < t + ndtri(alpha) < _CERTAIN[1]:
+        return float(ndtr(-t))
+    rng = np.random.default_rng(seed)
+    drawn = rng.multivariate_hypergeometric(counts, len(ours), size=_PERMUTATIONS, method="marginals")
+    at_least = int((pooled._welch(drawn @ rows)[:, 0] >= t - 1e-9 * max(1.0, abs(t))).sum())
+    return (at_least + 1) / (_PERMUTATIONS + 1)
+
+
+def _tail(train: int, heldout: int, ours: int, theirs: int) -> float:
+    """Return the probability that so many or more of all documents with a hit fall on the training side."""
+    hit, least = ours + theirs, max(0, ours + theirs - heldout)
+    k = np.arange(least, min(hit, train) + 1)
+    p = np.exp(_ways(hit, k) + _ways(train + heldout - hit, train - k) - _ways(train + heldout, np.array(train)))
+    return float(p[k >= ours].sum())
+
+
+def _ways(n: int, k: _Counts) -> FloatArray:
+    ways: FloatArray = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+    return ways
