@@ -27,7 +27,7 @@ from memaudit.stats import clopper_pearson
 
 LOW, HIGH = 0.93, 0.97
 FEW = 10
-"""Where fewer members than this pass on average, discreteness makes every interval wide: a goal at the lower end alone."""
+"""Where fewer members than this pass on average, their discreteness widens every interval: no goal at the upper end."""
 CELLS = [
     (heldout, members, fpr)
     for heldout, rates in ((1000, (0.01, 0.1)), (3000, (0.01, 0.1)), (10_000, (0.001, 0.01, 0.1)))

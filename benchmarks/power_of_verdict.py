@@ -1,9 +1,9 @@
 """Whether a verdict is given as often as reports state: stated against achieved probabilities of *found*.
 
-Extraction: hits of documents with 1, 5 or 25 windows are drawn one document after the other (a rate of its own for each,
-by a beta distribution), and go through `document_rate`, `permutation_test` and `decide` as those of an audit do. Stated
-is the rate that would be found with a power of 80%. Without a goal stands what is achieved where windows of a document
-are less or more alike than reports assume.
+Extraction: hits of documents with 1, 5 or 25 windows are drawn one document after the other (each with a rate of its
+own, by a beta distribution), and go through `document_rate`, `permutation_test` and `decide` as those of an audit do.
+Stated is the rate that would be found with a power of 80%. Without a goal stands what is achieved where windows of a
+document are less or more alike than reports assume.
 
 Membership: scores of documents and of a null model are drawn from a normal distribution and go through `compare` and
 `decide`, which run every test and control on them; the primary detector has the AUC that is stated to be found with a
@@ -121,40 +121,35 @@ def verdict_of_scores(
 def of_areas(report: Report, replicates: int) -> None:
     """The same for AUCs, and *no evidence* where there is nothing."""
     for documents in SIZES:
-        family = 1 if documents < 50 else 3
         for correlation in (0.0, 0.6, 0.9):
-            design = Design(documents, documents, family, ALPHA, DETECTABLE, (correlation,), None, 1, True, True)
-            power = power_of_design(design)
-            area = power.minimum_detectable_auc
-            assert area is not None
-            rng = np.random.default_rng([documents, int(10 * correlation)])
-            many = replicates if documents < 1000 else replicates // 2
+            of_area(report, documents, correlation, replicates if documents < 1000 else replicates // 2)
 
-            def share(verdict: str, auc: float) -> float:
-                told = Counter(verdict_of_scores(rng, documents, auc, correlation, family, power) for _ in range(many))
-                return told[verdict] / many
 
-            what = f"{documents:,} a side, null model correlated {correlation:g}"
-            error = math.sqrt((2 * documents + 1) / 12) / documents
-            alone = ndtr((area - 0.5) / error + ndtri(ALPHA / family))
-            found = share("found", area)
-            report.add(
-                f"{what}, AUC {area:.4f}: |found - {POWER}|",
-                abs(found - POWER),
-                unit="",
-                goal=WITHIN,
-                at_most=True,
-                note=f"found {found:.3f}; the primary test alone {alone:.3f}",
-            )
-            if documents >= 300 and correlation == 0.6:
-                stated, achieved = power.verdicts[0].no_evidence, share("no-evidence", 0.5)
-                report.add(
-                    f"{what}, AUC 0.5: |no evidence - {stated:.3f}|",
-                    abs(achieved - stated),
-                    unit="",
-                    goal=WITHIN,
-                    at_most=True,
-                )
+def of_area(report: Report, documents: int, correlation: float, replicates: int) -> None:
+    """Stated against achieved, for so many documents a side and a null model so much like the model."""
+    family = 1 if documents < 50 else 3
+    design = Design(documents, documents, family, ALPHA, DETECTABLE, (correlation,), None, 1, True, True)
+    power = power_of_design(design)
+    area = power.minimum_detectable_auc
+    assert area is not None
+    rng = np.random.default_rng([documents, int(10 * correlation)])
+
+    def share(verdict: str, auc: float) -> float:
+        drawn = (verdict_of_scores(rng, documents, auc, correlation, family, power) for _ in range(replicates))
+        return Counter(drawn)[verdict] / replicates
+
+    what = f"{documents:,} a side, null model correlated {correlation:g}"
+    error = math.sqrt((2 * documents + 1) / 12) / documents
+    alone = ndtr((area - 0.5) / error + ndtri(ALPHA / family))
+    found = share("found", area)
+    note = f"found {found:.3f}; the primary test alone {alone:.3f}"
+    report.add(
+        f"{what}, AUC {area:.4f}: |found - {POWER}|", abs(found - POWER), unit="", goal=WITHIN, at_most=True, note=note
+    )
+    if documents >= 300 and correlation == 0.6:
+        stated, achieved = power.verdicts[0].no_evidence, share("no-evidence", 0.5)
+        gap = abs(achieved - stated)
+        report.add(f"{what}, AUC 0.5: |no evidence - {stated:.3f}|", gap, unit="", goal=WITHIN, at_most=True)
 
 
 def main() -> None:

@@ -290,6 +290,7 @@ def _power(
         "heldout_rate": design.heldout_rate,
         "verdicts": [dataclasses.asdict(point) for point in power.verdicts],
         "verdict_sentence": power.sentence,
+        "about": power.about,
         "sentence": stats.power_sentence(rate, policy.max_rate, remedy=sound),
     }
 

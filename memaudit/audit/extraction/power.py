@@ -73,6 +73,8 @@ class VerdictPower:
     """The smallest that is found with a probability of `POWER`; None where there is none."""
     verdicts: tuple[RatePower, ...]
     sentence: str
+    about: str
+    """What the probabilities are of, and what they assume."""
 
 
 def windows_of(documents: Sequence[str]) -> tuple[tuple[int, int], ...]:
@@ -96,7 +98,11 @@ def power_of(design: Design) -> VerdictPower:
         sentence = f"a true rate of {percent(least)} would be found with a power of {POWER:.0%}"
     if verdicts:
         sentence += f"; a rate of 0 would be called clean with {verdicts[0].clean:.0%}"
-    return VerdictPower(least, tuple(verdicts), sentence)
+    several = any(windows > 1 for windows, _ in (*design.train, *design.heldout))
+    about = "How often this verdict would be given to as many documents as these, by the rate at which training text is"
+    about += f" recited; held-out text at {percent(design.heldout_rate)}, as here"
+    about += f", hits of one document correlated by {CORRELATION:g}" if several else ""
+    return VerdictPower(least, tuple(verdicts), sentence, about)
 
 
 def _least(design: Design, verdicts: Sequence[RatePower]) -> float | None:

@@ -31,6 +31,10 @@ from memaudit.records import FloatArray
 POWER = 0.8
 AREAS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9)
 """AUCs for which a report states the probabilities."""
+ABOUT = (
+    "How often this verdict would be given to as many documents as these, by the AUC that the primary detector has;"
+    " others tell nothing, scores are normal, null models are as like the model as here"
+)
 REPLICATES = 5000
 """Their standard error is 0.7 of a point at most."""
 _SEED = 20_261
@@ -132,7 +136,7 @@ def power_of_design(design: Design, by_area: bool = True) -> Power:
             f"{counts}: an AUC of {least:.3f} would be found with a power of {POWER:.0%}, by the primary detector alone"
             f" (its test at the level {level:.2g}, and its controls)"
         )
-    return Power(design.members, design.heldout, level, least, sentence, points)
+    return Power(design.members, design.heldout, level, least, sentence, points, ABOUT)
 
 
 def _least(design: Design, drawn: _Drawn) -> float | None:

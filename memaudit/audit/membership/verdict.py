@@ -38,6 +38,8 @@ class Power:
     """The smallest that is found with a probability of .8, tests and controls together."""
     sentence: str
     verdicts: list[PowerPoint] = dataclasses.field(default_factory=list)
+    about: str = ""
+    """What the probabilities are of, and what they assume."""
 
 
 def decide(
