@@ -4,7 +4,6 @@ from memaudit.stats.permutation import (
     fewest_documents,
     holm,
     midranks,
-    permutation_test,
     rank_test,
     sign_flip_test,
 )
@@ -21,6 +20,7 @@ from memaudit.stats.rates import (
     lower_bound,
     upper_bound,
 )
+from memaudit.stats.two_sides import permutation_test
 
 __all__ = [
     "Difference",

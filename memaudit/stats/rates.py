@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv
+from scipy.special import betaincinv, stdtrit
 
 from memaudit.records import FloatArray
 
@@ -46,16 +46,16 @@ class Rate:
 
     @property
     def effective_hits(self) -> float:
-        """Hits among so many independent windows: what every limit of the rate is computed of."""
+        """Hits among so many independent windows."""
         return 0.0 if self.rate is None else self.rate * self.effective_n
 
     def lower(self, confidence: float = 0.95) -> float | None:
         """Return the one-sided lower limit of the rate, or None where there is no document."""
-        return lower_bound(self.effective_hits, self.effective_n, confidence)
+        return None if self.rate is None else _limits(self.rate, self.effective_n, self.documents, 1 - confidence).low
 
     def upper(self, confidence: float = 0.95) -> float | None:
         """Return the one-sided upper limit of the rate, or None where there is no document."""
-        return upper_bound(self.effective_hits, self.effective_n, confidence)
+        return None if self.rate is None else _limits(self.rate, self.effective_n, self.documents, 1 - confidence).high
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +147,13 @@ def document_rate(
     """Return the rate of hits among windows that are clustered in documents.
 
     The rate is the mean of the documents' own rates, the statistic that `permutation_test` compares: a long document
-    weighs no more than a short one. The interval is Clopper-Pearson with an effective sample size (Korn & Graubard
-    1998; `effective_size`): exact for one window a document.
+    weighs no more than a short one. For one window a document the interval is Clopper-Pearson's. For several it joins
+    two things that are not known (squared and added: MOVER, Zou & Donner 2008), and is never wider than Clopper-Pearson
+    with documents as the sample:
+
+    - what the documents that were drawn leave open: Clopper-Pearson with their effective size (Korn & Graubard 1998);
+    - what those leave open that were not drawn: where none of n documents is recited throughout, up to
+      1 - tail**(1 / n) of all may be, and no window of the others tells.
 
     Args:
         values: Whether each window is a hit.
@@ -159,15 +164,42 @@ def document_rate(
     shares, windows = document_means(hits, documents), document_windows(documents)
     if not len(shares):
         return Rate(0, 0, 0, None, None, None)
-    rate, size = math.fsum(shares) / len(shares), effective_size(shares, windows)
-    interval = clopper_pearson(rate * size, size, confidence)
-    assert interval is not None, "there is a document"
+    rate, size = math.fsum(shares) / len(shares), effective_size(shares, int(windows.sum()))
+    interval = _limits(rate, size, len(shares), (1 - confidence) / 2)
     return Rate(int(hits.sum()), len(hits), len(shares), rate, interval.low, interval.high, size)
 
 
-def effective_size(shares: FloatArray, windows: NDArray[np.int64]) -> float:
-    """TODO."""
-    return float(len(shares))
+def effective_size(shares: FloatArray, windows: int) -> float:
+    """Return how many independent windows would tell as much of a rate: Korn & Graubard (1998).
+
+    The size is p (1 - p) / (s^2 / n), s^2 being the variance of n documents' shares of hits, times the square of a
+    ratio of quantiles of Student's t, at .975, with windows - 1 and n - 1 degrees of freedom: few documents do not tell
+    s^2 well. It is kept in [documents, windows], and is that of documents where all windows are alike, which tells
+    nothing of s^2.
+
+    Args:
+        shares: Of hits in each document, shape [documents].
+        windows: Of all documents.
+    """
+    documents, mean = len(shares), float(shares.mean())
+    spread = float(shares.var(ddof=1)) if documents > 1 else 0.0
+    if windows == documents or not 0 < mean < 1 or documents < 2:
+        return float(documents)
+    if spread == 0:
+        return float(windows)
+    ratio = float(stdtrit(windows - 1, 0.975) / stdtrit(documents - 1, 0.975))
+    return min(max(mean * (1 - mean) * documents / spread * ratio**2, float(documents)), float(windows))
+
+
+def _limits(rate: float, size: float, documents: int, tail: float) -> Interval:
+    """Return both limits of a rate, each of which errs with probability ``tail``: all others come from here."""
+    hits, unseen = rate * documents, 1 - tail ** (1 / documents)
+    below = rate - _lower(rate * size, size, tail)
+    above = _upper(rate * size, size, tail) - rate
+    return Interval(
+        max(_lower(hits, documents, tail), rate - math.hypot(below, unseen * rate)),
+        min(_upper(hits, documents, tail), rate + math.hypot(above, unseen * (1 - rate))),
+    )
 
 
 def difference_interval(train: Rate, heldout: Rate) -> Difference | None:

@@ -32,8 +32,9 @@ PRECISION_WINDOWS = 32
 """Windows that a model of less precision reads twice, to count those that its batch changes."""
 BEATS_UNIGRAM = "beats a unigram model"
 FOREIGN = (
-    "it knows neither text better than counts of their own tokens do: they are foreign to it, then name text that it was"
-    " trained on, or its weights, configuration or tokenizer are not those of its training; more documents mend neither"
+    "the model knows neither text better than counts of their own tokens do: these texts are foreign to it, then name"
+    " text that it was trained on, or its weights, configuration or tokenizer are not those of its training; more"
+    " documents mend neither"
 )
 RECITAL = "recites what it knows"
 UNSEEN = "held-out text was not learnt"
