@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 
 from memaudit.audit.extraction.power import (
-    CORRELATION,
     POWER,
     RATES,
     Design,
     _p_value,
     _side,
+    design_of,
     power_of,
     simulate,
-    windows_of,
 )
 from memaudit.findings import Control, Policy, decide
 from memaudit.stats import document_rate, document_windows, permutation_test
@@ -26,12 +25,12 @@ POLICY = Policy(0.01, 0.05)
 
 
 def design(train: int, heldout: int, windows: int = 1, **changes: object) -> Design:
-    told = Design(((windows, train),), ((windows, heldout),), 0.0, POLICY)
+    told = Design(((windows, train),), ((windows, heldout),), 0.0, POLICY, correlation=0.5)
     return dataclasses.replace(told, **changes)  # type: ignore[arg-type]
 
 
 def drawn_side(rng: np.random.Generator, documents: int, windows: int, rate: float) -> tuple[list[bool], list[str]]:
-    spread = 1 / CORRELATION - 1
+    spread = 1 / 0.5 - 1
     own = rng.beta(rate * spread, (1 - rate) * spread, documents) if windows > 1 else np.full(documents, rate)
     hits = rng.random((documents, windows)) < own[:, None]
     return hits.ravel().tolist(), [f"{i:03}" for i in range(documents) for _ in range(windows)]
@@ -77,7 +76,7 @@ def test_a_side_has_the_rate_of_its_windows() -> None:
     names = [f"{i:02}" for i in range(30) for _ in range(1 + i % 3)]
     hits = rng.random(len(names)) < 0.3
     by_document = {name: [bool(h) for n, h in zip(names, hits, strict=True) if n == name] for name in names}
-    sizes = windows_of(names)
+    sizes = design_of(list(zip(names, hits, strict=True)), [], POLICY).train
     counts = [
         np.bincount([sum(own) for own in by_document.values() if len(own) == size], minlength=size + 1)
         for size, _ in sizes
@@ -139,3 +138,24 @@ def test_the_decision_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("memaudit.audit.extraction.power.decide", never)
     assert simulate(design(300, 300), 0.5).found == 0.0
     assert simulate(design(300, 300), 0.0).clean == 0.0
+
+
+def test_the_design_of_an_audit_takes_what_it_measured() -> None:
+    def side(documents: int, hits: int, part: int) -> list[tuple[str, bool]]:
+        return [(f"{i}", i < hits and j < part) for i in range(documents) for j in range(4)]
+
+    throughout = design_of(side(50, 20, 4), side(40, 0, 0), POLICY)
+    assert (throughout.train, throughout.heldout) == (((4, 50),), ((4, 40),))
+    assert (throughout.heldout_rate, throughout.correlation) == (0.0, 1.0)
+    assert design_of(side(50, 50, 2), side(40, 40, 2), POLICY).correlation == 0.0
+    assert design_of(side(50, 3, 1), side(40, 0, 0), POLICY).correlation == 1.0, "three hits tell nothing"
+    assert design_of(side(50, 0, 0), side(40, 10, 2), POLICY).heldout_rate == 0.125
+    assert design_of([("a", True)], [], POLICY).heldout == ()
+
+
+def test_windows_that_are_alike_find_no_more_than_one() -> None:
+    one, many, apart = (
+        power_of(dataclasses.replace(design(60, 60, windows), correlation=correlation)).minimum_detectable_rate or 1.0
+        for windows, correlation in ((1, 1.0), (8, 1.0), (8, 0.1))
+    )
+    assert many == pytest.approx(one, rel=0.08) and apart < 0.7 * one

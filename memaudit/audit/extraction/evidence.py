@@ -27,7 +27,7 @@ from memaudit.audit.extraction.controls import (
     likelihoods_apart,
 )
 from memaudit.audit.extraction.distributions import composition, counted_doses, distributions, growth
-from memaudit.audit.extraction.power import CORRELATION, Design, power_of, windows_of
+from memaudit.audit.extraction.power import design_of, power_of
 from memaudit.errors import one_line
 from memaudit.findings import Control, Decision, Finding, Policy, decide, fingerprint
 from memaudit.metrics import METRICS, PRIMARY, Metric
@@ -91,7 +91,7 @@ def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
         "composition": composition(records, plan["train"].get("domains", {})),
         "domains": _domains(records),
         "controls": [dataclasses.asdict(control) for control in controls],
-        "power": _power(records, train_rate, heldout_rate, policy, controls),
+        "power": _power(records, train_rate, policy, controls),
         "limits": _limits(plan, records, decision),
         "first_window": first_window(plan["model"], records),
         "findings": [dataclasses.asdict(finding) for finding in _findings(records)],
@@ -266,17 +266,16 @@ def _domains(records: Records) -> list[dict[str, Any]]:
     ]
 
 
-def _power(
-    records: Records, rate: stats.Rate, heldout: stats.Rate, policy: Policy, controls: Sequence[Control]
-) -> dict[str, Any]:
+def _power(records: Records, rate: stats.Rate, policy: Policy, controls: Sequence[Control]) -> dict[str, Any]:
     """Return what so many documents can show: of the rate itself, and of the verdict by the true rate."""
-    sides = [windows_of([r.document for r in records if r.member == member]) for member in (True, False)]
+    train, heldout = (
+        [(r.document, bool(r.extractable)) for r in records if r.member == member] for member in (True, False)
+    )
     fixed = [control for control in controls if control.name != UNSEEN]
-    design = Design(
-        train=sides[0],
-        heldout=sides[1],
-        heldout_rate=round(heldout.rate or 0.0, 4),
-        policy=policy,
+    design = design_of(
+        train,
+        heldout,
+        policy,
         comparable=all(control.passed for control in fixed if control.comparison),
         sound=all(control.passed for control in fixed) and not likelihoods_apart(records),
     )
@@ -286,7 +285,7 @@ def _power(
         "documents": rate.documents,
         "documents_needed": stats.documents_needed(policy.max_rate),
         "minimum_detectable_rate": power.minimum_detectable_rate,
-        "correlation": CORRELATION,
+        "correlation": design.correlation,
         "heldout_rate": design.heldout_rate,
         "verdicts": [dataclasses.asdict(point) for point in power.verdicts],
         "verdict_sentence": power.sentence,

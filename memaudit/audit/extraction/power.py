@@ -2,8 +2,9 @@
 
 Simulated is the whole decision: hits of both sides are drawn, their limits are computed, the sides are permuted, the
 control of the held-out text is run on what was drawn, and `memaudit.findings.decide` gives the verdict. The other
-controls are taken as they came out. Held-out text is recited as often as it was; hits of one document are alike with an
-intraclass correlation of `CORRELATION` (a beta-binomial number of hits; Skellam 1948).
+controls are taken as they came out. Held-out text is recited as often as it was; the number of hits of a document is
+beta-binomial (Skellam 1948), with the correlation that hits of one document have in the run. Where too few documents
+have any, documents are recited throughout or not at all: then several windows find no more than one does.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from scipy.special import gammaln, ndtr, ndtri
 from memaudit.audit.extraction.controls import UNSEEN, recited_unseen
 from memaudit.findings import Control, Policy, decide
 from memaudit.records import FloatArray
-from memaudit.stats import Rate, percent
+from memaudit.stats import Rate, document_means, document_windows, percent
 from memaudit.stats.rates import effective_size
 from memaudit.stats.two_sides import _alike, _beta_binomial, _drawn, _Moments
 
 POWER = 0.8
-CORRELATION = 0.5
-"""Of hits within a document: of a text that was learnt, much is known. Less of it makes the power larger."""
+FEWEST_TOLD = 10
+"""Documents with a hit from which on they tell how alike the hits of one document are."""
 RATES = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """True rates for which a report states the probabilities."""
 REPLICATES, FEWER, FEWEST = 4000, 500, 200
@@ -51,6 +52,8 @@ class Design:
     heldout: tuple[tuple[int, int], ...]
     heldout_rate: float
     policy: Policy
+    correlation: float = 1.0
+    """Of hits within a document, in [0, 1]."""
     comparable: bool = True
     """Whether the controls passed without which the sides cannot be compared."""
     sound: bool = True
@@ -78,11 +81,43 @@ class VerdictPower:
     """What the probabilities are of, and what they assume."""
 
 
-def windows_of(documents: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """Return how many documents have how many windows, by the name of the document of every window."""
-    _, windows = np.unique(np.asarray(documents, str), return_counts=True)
-    sizes, counts = np.unique(windows, return_counts=True)
-    return tuple(zip(sizes.tolist(), counts.tolist(), strict=True))
+def design_of(
+    train: Sequence[tuple[str, bool]],
+    heldout: Sequence[tuple[str, bool]],
+    policy: Policy,
+    *,
+    comparable: bool = True,
+    sound: bool = True,
+) -> Design:
+    """Return the design of an audit.
+
+    Args:
+        train: The document of every window, and whether it is a hit.
+        heldout: The same of the other side.
+        policy: What is tolerated.
+        comparable: See `Design`, as of ``sound``.
+        sound: See there.
+    """
+    sides = [_by_document(side) for side in (train, heldout)]
+    shares, sizes = (np.concatenate(parts) for parts in zip(*sides, strict=True))
+    correlation = 1.0
+    if np.count_nonzero(shares) >= FEWEST_TOLD and sizes.max() > 1:
+        # One decimal: the next document must not change all figures of a report.
+        correlation = round(float(_Moments.of_hits(shares[:, None], sizes, len(sides[0][0])).correlation[0]), 1)
+    rate = float(sides[1][0].mean()) if len(sides[1][0]) else 0.0
+    kinds = [
+        tuple(zip(*(part.tolist() for part in np.unique(windows, return_counts=True)), strict=True))
+        for _, windows in sides
+    ]
+    return Design(kinds[0], kinds[1], round(rate, 4), policy, correlation, comparable, sound)
+
+
+def _by_document(windows: Sequence[tuple[str, bool]]) -> tuple[FloatArray, _Counts]:
+    """Return the share of hits and the number of windows of every document."""
+    names = [name for name, _ in windows]
+    if not names:
+        return np.empty(0), np.empty(0, np.int64)
+    return document_means([hit for _, hit in windows], names), document_windows(names)
 
 
 @lru_cache(maxsize=64)
@@ -102,7 +137,7 @@ def power_of(design: Design) -> VerdictPower:
     several = any(windows > 1 for windows, _ in (*design.train, *design.heldout))
     about = "How often this verdict would be given to as many documents as these, by the rate at which training text is"
     about += f" recited; held-out text at {percent(design.heldout_rate)}, as here"
-    about += f", hits of one document correlated by {CORRELATION:g}" if several else ""
+    about += f", hits of one document correlated by {design.correlation:g}" if several else ""
     return VerdictPower(least, tuple(verdicts), sentence, about)
 
 
@@ -145,7 +180,7 @@ def simulate(design: Design, rate: float, seed: int = _SEED) -> RatePower:
     alike = len({windows for windows, _ in (*design.train, *design.heldout)}) == 1 and not design.heldout_rate
     replicates = REPLICATES if not several else FEWER if alike else FEWEST
     drawn = [
-        _draw(rng, side, share, replicates)
+        _draw(rng, side, share, design.correlation, replicates)
         for side, share in ((design.train, rate), (design.heldout, design.heldout_rate))
     ]
     cases, times = np.unique(np.concatenate(drawn, axis=1), axis=0, return_counts=True)
@@ -155,19 +190,18 @@ def simulate(design: Design, rate: float, seed: int = _SEED) -> RatePower:
     return RatePower(rate, found, clean)
 
 
-def _draw(rng: np.random.Generator, side: tuple[tuple[int, int], ...], rate: float, replicates: int) -> _Counts:
+def _draw(
+    rng: np.random.Generator, side: tuple[tuple[int, int], ...], rate: float, correlation: float, replicates: int
+) -> _Counts:
     """Return how many documents of each size have how many hits: shape [replicates, sum of (windows + 1)]."""
-    parts = [rng.multinomial(count, _hits_of_document(windows, rate), size=replicates) for windows, count in side]
-    return np.concatenate([np.empty((replicates, 0), np.int64), *parts], axis=1)
-
-
-def _hits_of_document(windows: int, rate: float) -> FloatArray:
-    """Return the probabilities of 0 to ``windows`` hits: beta-binomial, with `CORRELATION` between any two windows."""
-    if rate in (0.0, 1.0) or windows == 1:
-        sure = np.zeros(windows + 1)
-        sure[0], sure[-1] = 1 - rate, rate
-        return sure
-    return _beta_binomial(windows, rate, CORRELATION)
+    parts = [np.empty((replicates, 0), np.int64)]
+    for windows, documents in side:
+        chances = np.zeros(windows + 1)
+        chances[0], chances[-1] = 1 - rate, rate
+        if windows > 1 and correlation < 1 and 0 < rate < 1:
+            chances = _beta_binomial(windows, rate, correlation)
+        parts.append(rng.multinomial(documents, chances, size=replicates))
+    return np.concatenate(parts, axis=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
