@@ -176,9 +176,11 @@ def simulate(design: Design, rate: float, seed: int = _SEED) -> RatePower:
         seed: Fixes what is drawn.
     """
     rng = np.random.default_rng(seed)
-    several = any(windows > 1 for windows, _ in (*design.train, *design.heldout))
-    alike = len({windows for windows, _ in (*design.train, *design.heldout)}) == 1 and not design.heldout_rate
-    replicates = REPLICATES if not several else FEWER if alike else FEWEST
+    sizes = {windows for windows, _ in (*design.train, *design.heldout)}
+    alike = len(sizes) == 1 and not design.heldout_rate
+    # Few different outcomes are soon gone through.
+    few = sizes == {1} or (alike and design.correlation == 1)
+    replicates = REPLICATES if few else FEWER if alike else FEWEST
     drawn = [
         _draw(rng, side, share, design.correlation, replicates)
         for side, share in ((design.train, rate), (design.heldout, design.heldout_rate))
