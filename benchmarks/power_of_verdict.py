@@ -100,12 +100,10 @@ def of_rates(report: Report, replicates: int) -> None:
                 rate = power_by_rate(RateDesign(side, side, 0.0, policy, correlation)).minimum_detectable_rate
                 assert rate is not None
                 rng = np.random.default_rng([windows, documents, int(10 * correlation)])
-                many = 4 * replicates if windows == 1 else replicates if documents < 1000 else replicates // 2
+                many = 4 * replicates if windows == 1 else replicates
                 verdicts = [audit(rng, documents, windows, rate, correlation) for _ in range(many)]
                 found = float(np.mean([verdict == "found" for verdict in verdicts]))
-                what = (
-                    f"{documents:,} a side, {windows} windows, correlation {correlation:g}, rate {rate:.4f}"
-                )
+                what = f"{documents:,} a side, {windows} windows, correlation {correlation:g}, rate {rate:.4f}"
                 gap, note = abs(found - POWER), f"found {found:.3f}, {many:,} replicates"
                 report.add(f"{what}: |found - {POWER}|", gap, unit="", goal=WITHIN, at_most=True, note=note)
     low = 0.002

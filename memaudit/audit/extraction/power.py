@@ -30,11 +30,12 @@ FEWEST_TOLD = 10
 """Documents with a hit from which on they tell how alike the hits of one document are."""
 RATES = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """True rates for which a report states the probabilities."""
-REPLICATES, FEWER, FEWEST = 4000, 500, 200
-"""Of documents with one window; with several; with several where the sides must be permuted. The standard error of one
-power of .8 is 0.6, 1.8 and 2.8 points, that of the rate which is found with .8 less: it rests on several."""
+REPLICATES = 4000
+FEWER, FEWEST = (500, 1500), (200, 400)
+"""Of documents with several windows, and of those where the sides must be permuted as well: for the probabilities that
+are shown, and for the rate that is found with a power of .8, which rests on several such numbers."""
 _SEED = 20_262
-_STEPS = 4
+_STEPS = 5
 """Halvings of the range in which the smallest rate lies."""
 _AROUND = (0.5, 0.97)
 _PERMUTATIONS = 199
@@ -155,9 +156,9 @@ def _least(design: Design, verdicts: Sequence[RatePower]) -> float | None:
     if above == 0:
         return known[0].rate
     low, high = known[above - 1], known[above]
-    near = [point for point in (low, high) if _AROUND[0] < point.found < _AROUND[1]]
+    near: list[RatePower] = []
     for _ in range(_STEPS):
-        middle = simulate(design, math.sqrt(low.rate * high.rate))
+        middle = simulate(design, math.sqrt(low.rate * high.rate), more=True)
         near += [middle] if _AROUND[0] < middle.found < _AROUND[1] else []
         low, high = (low, middle) if middle.found >= POWER else (middle, high)
     if len({point.rate for point in near}) < 2:
@@ -167,12 +168,13 @@ def _least(design: Design, verdicts: Sequence[RatePower]) -> float | None:
     return min(max(least, low.rate / 2), high.rate * 2, 1.0)
 
 
-def simulate(design: Design, rate: float, seed: int = _SEED) -> RatePower:
+def simulate(design: Design, rate: float, *, more: bool = False, seed: int = _SEED) -> RatePower:
     """Return how often each verdict is given where training text is recited at this rate.
 
     Args:
         design: Of the audit.
         rate: In [0, 1].
+        more: Whether to draw more of what takes long.
         seed: Fixes what is drawn.
     """
     rng = np.random.default_rng(seed)
@@ -180,7 +182,7 @@ def simulate(design: Design, rate: float, seed: int = _SEED) -> RatePower:
     alike = len(sizes) == 1 and not design.heldout_rate
     # Few different outcomes are soon gone through.
     few = sizes == {1} or (alike and design.correlation == 1)
-    replicates = REPLICATES if few else FEWER if alike else FEWEST
+    replicates = REPLICATES if few else (FEWER if alike else FEWEST)[more]
     drawn = [
         _draw(rng, side, share, design.correlation, replicates)
         for side, share in ((design.train, rate), (design.heldout, design.heldout_rate))
