@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -44,7 +45,8 @@ def permutation_test(
     The documents are permuted and their difference is studentised (Welch's t). So the test is exact where documents are
     exchangeable, and asymptotically still valid where only the means are equal (Janssen 1997): shares of hits among 25
     windows vary less than hits of one window do. All metrics share the permutations. p = (k + 1) / (B + 1) with k the
-    permutations whose statistic is at least the observed one; ties count (Phipson & Smyth 2010).
+    permutations whose statistic is at least the observed one; ties count (Phipson & Smyth 2010). Where there are no more
+    than B ways to choose one side, all are tried, and p is their share.
 
     With few hits, asymptotics are far away: a side without any has no variance. Where ``windows`` are given,
 
@@ -57,7 +59,7 @@ def permutation_test(
         train_values: Document means, shape [documents] or [documents, metrics].
         heldout_values: The same for held-out documents.
         seed: Fixes the permutations.
-        permutations: B; the smallest possible p is 1 / (B + 1).
+        permutations: B; the smallest possible p is 1 / (B + 1), or that of the share of one split in all.
         alternative: ``greater``, or ``two-sided`` for a difference of either sign.
         windows: How many windows each document of both sides has, where the values are shares of hits among them.
 
@@ -170,14 +172,20 @@ def _correlations(shares: FloatArray, windows: NDArray[np.int64], rate: FloatArr
 
 
 def _permuted(moments: _Moments, permutations: int, rng: np.random.Generator) -> FloatArray:
-    """Return t as observed, then of every permutation: [1 + B, metrics]."""
-    documents = len(moments.table)
+    """Return t as observed, then of every permutation: [1 + B, metrics]; of all splits, if they are no more than B."""
+    documents, first = len(moments.table), moments.first
     total = moments.table.sum(axis=0)
+    if (splits := math.comb(documents, first)) <= permutations:
+        every = np.zeros((splits, documents))
+        for row, places in zip(every, itertools.combinations(range(documents), first), strict=True):
+            row[list(places)] = 1  # the first split is the observed one
+        ours = every @ moments.table
+        return moments.welch(ours, total - ours)
     chunk = max(1, CHUNK // documents)
     t = np.empty((1 + permutations, len(moments.rate)))
     for start in range(0, 1 + permutations, chunk):
         chosen = np.zeros((min(chunk, 1 + permutations - start), documents))
-        chosen[:, : moments.first] = 1
+        chosen[:, :first] = 1
         moved = chosen[1:] if start == 0 else chosen
         rng.permuted(moved, axis=1, out=moved)
         ours = chosen @ moments.table
