@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -19,6 +20,12 @@ _DUST = 1e-12
 """What rounding may leave of a sum that is 0."""
 _TIE = 1e-9
 """By how much equal values of a statistic may differ."""
+_NEAR = 0.025
+"""Standard errors within which hits that were drawn count as a tie: the side of many windows moves t that little, and
+what decides is how many hits the other one has."""
+_NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(24)[i] for i in (0, 1))
+_NODES = (_NODES + 1) / 2
+"""Correlations between 0 and 1 at which integrals over them are taken (Gauss & Legendre)."""
 _LEAST_CORRELATION = 1e-4
 """Below which hits of a document are drawn as independent."""
 _MOST_CORRELATION = 0.999
@@ -38,7 +45,8 @@ def permutation_test(
     The documents are permuted and their difference is studentised (Welch's t). So the test is exact where documents are
     exchangeable, and asymptotically still valid where only the means are equal (Janssen 1997): shares of hits among 25
     windows vary less than hits of one window do. All metrics share the permutations. p = (k + 1) / (B + 1) with k the
-    permutations whose statistic is at least the observed one; ties count (Phipson & Smyth 2010).
+    permutations whose statistic is at least the observed one; ties count (Phipson & Smyth 2010). Where there are no more
+    than B ways to choose one side, all are tried, and p is their share.
 
     With few hits, asymptotics are far away: a side without any has no variance. Where ``windows`` are given,
 
@@ -51,7 +59,7 @@ def permutation_test(
         train_values: Document means, shape [documents] or [documents, metrics].
         heldout_values: The same for held-out documents.
         seed: Fixes the permutations.
-        permutations: B; the smallest possible p is 1 / (B + 1).
+        permutations: B; the smallest possible p is 1 / (B + 1), or that of the share of one split in all.
         alternative: ``greater``, or ``two-sided`` for a difference of either sign.
         windows: How many windows each document of both sides has, where the values are shares of hits among them.
 
@@ -72,26 +80,21 @@ def permutation_test(
     p = _share_as_large(t, alternative)
     if not _alike(*sizes):
         for metric in np.flatnonzero((moments.rate > 0) & (moments.rate < 1)):
-            drawn = _drawn(moments, int(metric), sizes, permutations, rng)
-            p[metric] = max(p[metric], _share_as_large(np.append(t[0, metric], drawn)[:, None], alternative)[0])
+            drawn = np.append(t[0, metric], _drawn(moments.of_metric(int(metric)), sizes, permutations, rng))[:, None]
+            p[metric] = max(p[metric], _share_as_large(drawn, alternative, _NEAR)[0])
     return [float(share) for share in p]
 
 
 @dataclass(frozen=True, slots=True)
 class _Moments:
-    """What Welch's t of any split is made of: a row of terms for each document, to be summed over a side.
-
-    The columns are blocks of one column a metric: x, x^2 and, of hits, the variance within the document, x and 1
-    weighted by what they tell of p; then 1 / m, and whether the document has several windows.
-    """
+    """What Welch's t of any split is made of: a row of terms for each document, to be summed over a side."""
 
     table: FloatArray
-    """Shape [documents, columns]."""
+    """Shape [documents, 2 x metrics + 1]: x and x^2 of every metric, 1 / m of the document's windows."""
     first: int
     """Documents of the first side; they come first."""
-    metrics: int
     rate: FloatArray
-    """Of hits, over both sides, shape [metrics]; empty for other values."""
+    """Of hits, over both sides, shape [metrics]; 0 for other values."""
     correlation: FloatArray
     """Of hits within documents, in [0, 1], shape [metrics]."""
 
@@ -102,95 +105,106 @@ class _Moments:
         largest = np.abs(centred).max(axis=0)
         # Where all values are equal, rounding alone would make them differ.
         scale = np.where(largest > _DUST * np.abs(values).max(axis=0), largest, np.inf)
-        scaled = centred / scale
-        return cls(np.concatenate([scaled, scaled**2], axis=1), first, values.shape[1], np.empty(0), np.empty(0))
+        none = np.zeros(values.shape[1])
+        return cls(_columns(centred / scale, np.zeros((len(values), 1))), first, none, none)
 
     @classmethod
-    def of_hits(cls, shares: FloatArray, windows: ArrayLike, first: int) -> _Moments:
+    def of_hits(cls, shares: FloatArray, windows: NDArray[np.int64], first: int) -> _Moments:
         """Return the moments of shares of hits among windows."""
-        m = np.asarray(windows, np.float64)[:, None]
-        ones = np.ones_like(shares)
-        rough = _hit_columns(shares, m, ones).sum(axis=0)[None]
-        weights = m / (1 + (m - 1) * _model(rough, shares.shape[1])[1])
-        table = _hit_columns(shares, m, weights)
-        rate, correlation = _model(table.sum(axis=0)[None], shares.shape[1])
-        return cls(table, first, shares.shape[1], rate[0], correlation[0])
+        m = windows[:, None]
+        rough = shares.mean(axis=0)
+        weights = m / (1 + (m - 1) * _correlations(shares, windows, rough))
+        rate = (weights * shares).sum(axis=0) / weights.sum(axis=0)
+        return cls(_columns(shares, 1 / m), first, rate, _correlations(shares, windows, rate))
 
-    def welch(self, ours: FloatArray, theirs: FloatArray, metrics: int) -> FloatArray:
+    def welch(self, ours: FloatArray, theirs: FloatArray) -> FloatArray:
         """Return t, shape [splits, metrics], of sums of columns over both sides, each of shape [splits, columns]."""
+        metrics = len(self.rate)
         sizes = self.first, len(self.table) - self.first
         means = [side[:, :metrics] / n for side, n in zip((ours, theirs), sizes, strict=True)]
         variance: FloatArray = np.zeros_like(means[0])
-        model = _model(ours + theirs, metrics) if len(self.rate) else None
         for side, n, mean in zip((ours, theirs), sizes, means, strict=True):
-            spread = side[:, metrics : 2 * metrics] - mean**2 * n
-            of_mean = np.where(spread > _DUST * n, spread, 0.0) / max(n - 1, 1) / n
-            if model is not None:
-                rate, rho = model
-                least = rate * (1 - rate) * ((1 - rho) * side[:, -2:-1] + rho * n) / n**2
-                of_mean = np.maximum(of_mean, least)
-            variance = variance + of_mean
+            spread = side[:, metrics:-1] - mean**2 * n
+            least = (1 - self.correlation) * side[:, -1:] + self.correlation * n
+            least = self.rate * (1 - self.rate) * least
+            variance = (
+                variance + np.maximum(np.where(spread > _DUST * n, spread, 0.0) / max(n - 1, 1) * n, least) / n**2
+            )
         difference = means[0] - means[1]
         difference = np.where(np.abs(difference) > _DUST, difference, 0.0)
         t: FloatArray = difference / np.sqrt(np.where(variance > 0, variance, _DUST**4))
         return t
 
-
-def _hit_columns(shares: FloatArray, windows: FloatArray, weights: FloatArray) -> FloatArray:
-    """Return the columns of `_Moments` for shares of shape [rows, metrics], windows of shape [rows, 1]."""
-    # x (1 - x) m / (m - 1) has the mean p (1 - p) (1 - rho), whatever m > 1 is.
-    within = shares * (1 - shares) * np.where(windows > 1, windows / np.maximum(windows - 1, 1), 0.0)
-    several = (windows > 1).astype(np.float64)
-    return np.concatenate([shares, shares**2, within, weights * shares, weights, 1 / windows, several], axis=1)
+    def of_metric(self, metric: int) -> _Moments:
+        """Return the moments of one metric."""
+        kept = [metric, len(self.rate) + metric, -1]
+        return _Moments(self.table[:, kept], self.first, self.rate[[metric]], self.correlation[[metric]])
 
 
-def _model(sums: FloatArray, metrics: int) -> tuple[FloatArray, FloatArray]:
-    """Return the rate of hits and their correlation within documents, both [splits, metrics], of sums over both sides.
+def _columns(values: FloatArray, inverse: FloatArray) -> FloatArray:
+    return np.concatenate([values, values**2, inverse], axis=1)
 
-    The correlation is 0 where it shows nowhere: with no hit, with nothing but hits, with one window a document.
+
+def _correlations(shares: FloatArray, windows: NDArray[np.int64], rate: FloatArray) -> FloatArray:
+    """Return the correlation of hits within documents by metric: 0 where each has one window, or where all are alike.
+
+    It is the mean of its posterior where hits are beta-binomial of the given rate and all correlations were as likely:
+    few hits leave it large, as do documents of many windows without the hits that the rate has others have.
+
+    Args:
+        shares: Of hits, shape [documents, metrics].
+        windows: Of each document.
+        rate: Of hits, shape [metrics].
     """
-    within, weighted, weights = (sums[:, i * metrics : (i + 1) * metrics] for i in (2, 3, 4))
-    rate = np.clip(weighted / weights, 0.0, 1.0)
-    expected = rate * (1 - rate) * sums[:, -1:]
-    rho = np.where(expected > 0, np.clip(1 - within / np.where(expected > 0, expected, 1.0), 0.0, 1.0), 0.0)
-    return rate, rho
+    found = np.zeros(len(rate))
+    several = windows > 1
+    for metric in np.flatnonzero((rate > 0) & (rate < 1)) if several.any() else ():
+        m = windows[several]
+        hits = np.rint(shares[several, metric] * m).astype(np.int64)
+        outcomes, counts = np.unique(m * (m.max() + 1) + hits, return_counts=True)
+        trials, k = np.divmod(outcomes, m.max() + 1)
+        spread = 1 / _NODES - 1
+        a, b = rate[metric] * spread, (1 - rate[metric]) * spread
+        logs = counts @ (betaln(a + k[:, None], b + (trials - k)[:, None]) - betaln(a, b))
+        posterior = np.exp(logs - logs.max()) * _WEIGHTS
+        found[metric] = posterior @ _NODES / posterior.sum()
+    return found
 
 
 def _permuted(moments: _Moments, permutations: int, rng: np.random.Generator) -> FloatArray:
-    """Return t as observed, then of every permutation: [1 + B, metrics]."""
-    documents = len(moments.table)
+    """Return t as observed, then of every permutation: [1 + B, metrics]; of all splits, if they are no more than B."""
+    documents, first = len(moments.table), moments.first
     total = moments.table.sum(axis=0)
+    if (splits := math.comb(documents, first)) <= permutations:
+        every = np.zeros((splits, documents))
+        for row, places in zip(every, itertools.combinations(range(documents), first), strict=True):
+            row[list(places)] = 1  # the first split is the observed one
+        ours = every @ moments.table
+        return moments.welch(ours, total - ours)
     chunk = max(1, CHUNK // documents)
-    t = np.empty((1 + permutations, moments.metrics))
+    t = np.empty((1 + permutations, len(moments.rate)))
     for start in range(0, 1 + permutations, chunk):
         chosen = np.zeros((min(chunk, 1 + permutations - start), documents))
-        chosen[:, : moments.first] = 1
+        chosen[:, :first] = 1
         moved = chosen[1:] if start == 0 else chosen
         rng.permuted(moved, axis=1, out=moved)
         ours = chosen @ moments.table
-        t[start : start + len(chosen)] = moments.welch(ours, total - ours, moments.metrics)
+        t[start : start + len(chosen)] = moments.welch(ours, total - ours)
     return t
 
 
-def _drawn(
-    moments: _Moments,
-    metric: int,
-    windows: list[NDArray[np.int64]],
-    draws: int,
-    rng: np.random.Generator,
-) -> FloatArray:
-    """Return t of hits drawn from the model of one metric, shape [draws]: how many documents get how many hits."""
-    rate, rho = float(moments.rate[metric]), float(moments.correlation[metric])
+def _drawn(moments: _Moments, windows: list[NDArray[np.int64]], draws: int, rng: np.random.Generator) -> FloatArray:
+    """Return t of hits drawn from the model of a metric, shape [draws]: how many documents get how many hits."""
+    rate, rho = float(moments.rate[0]), float(moments.correlation[0])
     sums = []
     for side in windows:
-        of_side = np.zeros((draws, 7))
+        of_side = np.zeros((draws, moments.table.shape[1]))
         for m, documents in zip(*np.unique(side, return_counts=True), strict=True):
-            shares = (np.arange(m + 1) / m)[:, None]
-            weights = np.full_like(shares, m / (1 + (m - 1) * rho))
             counts = rng.multinomial(documents, _beta_binomial(int(m), rate, rho), size=draws)
-            of_side += counts @ _hit_columns(shares, np.full_like(shares, m), weights)
+            shares = (np.arange(m + 1) / m)[:, None]
+            of_side += counts @ _columns(shares, np.full_like(shares, 1 / m))
         sums.append(of_side)
-    return moments.welch(sums[0], sums[1], 1)[:, 0]
+    return moments.welch(sums[0], sums[1])[:, 0]
 
 
 def _beta_binomial(trials: int, rate: float, rho: float) -> FloatArray:
@@ -208,10 +222,10 @@ def _beta_binomial(trials: int, rate: float, rho: float) -> FloatArray:
     return probabilities
 
 
-def _share_as_large(t: FloatArray, alternative: Alternative) -> FloatArray:
+def _share_as_large(t: FloatArray, alternative: Alternative, near: float = 0.0) -> FloatArray:
     """Return the share of rows of t that reach the first one, itself among them, shape [metrics]."""
     t = np.abs(t) if alternative == "two-sided" else t
-    share: FloatArray = (t >= t[0] - _TIE * np.maximum(1.0, np.abs(t[0]))).mean(axis=0)
+    share: FloatArray = (t >= t[0] - near - _TIE * np.maximum(1.0, np.abs(t[0]))).mean(axis=0)
     return share
 
 
