@@ -23,7 +23,7 @@ from memaudit.findings import Control, Policy, decide
 from memaudit.records import FloatArray
 from memaudit.stats import Rate, document_means, document_windows, percent
 from memaudit.stats.rates import effective_size
-from memaudit.stats.two_sides import _alike, _beta_binomial, _drawn, _Moments
+from memaudit.stats.two_sides import _NEAR, _alike, _beta_binomial, _drawn, _Moments, _share_as_large
 
 POWER = 0.8
 FEWEST_TOLD = 10
@@ -272,19 +272,17 @@ def _p_value(ours: _Side, theirs: _Side, alpha: float, seed: int = _SEED) -> flo
     rows, place, counts = moments.table[kinds[1]], kinds[2], kinds[3]
     total = counts @ rows
     observed = np.bincount(place[:train], minlength=len(rows))[None] @ rows
-    t = moments.welch(observed, total - observed, 1)[:, 0]
-    if not _CERTAIN[0] < t[0] + ndtri(alpha) < _CERTAIN[1]:
-        return float(ndtr(-t[0]))
+    t = moments.welch(observed, total - observed)
+    if not _CERTAIN[0] < t[0, 0] + ndtri(alpha) < _CERTAIN[1]:
+        return float(ndtr(-t[0, 0]))
     rng = np.random.default_rng(seed)
     permuted = rng.multivariate_hypergeometric(counts, train, size=_PERMUTATIONS, method="marginals") @ rows
-    p = _reached(t, moments.welch(permuted, total - permuted, 1)[:, 0])
+    p = _share_as_large(np.concatenate([t, moments.welch(permuted, total - permuted)]), "greater")
     both = [ours.windows, theirs.windows]
-    return p if _alike(*both) else max(p, _reached(t, _drawn(moments, 0, both, _PERMUTATIONS, rng)))
-
-
-def _reached(t: FloatArray, drawn: FloatArray) -> float:
-    """Return p: how many of the drawn statistics reach the observed one, itself among them."""
-    return float((1 + (drawn >= t - 1e-9 * np.maximum(1.0, np.abs(t))).sum()) / (1 + len(drawn)))
+    if not _alike(*both):
+        drawn = np.append(t[0], _drawn(moments, both, _PERMUTATIONS, rng))[:, None]
+        p = np.maximum(p, _share_as_large(drawn, "greater", _NEAR))
+    return float(p[0])
 
 
 def _tail(train: int, heldout: int, ours: int, theirs: int) -> float:

@@ -44,8 +44,8 @@ METHOD = (
     " the mean of e on old items less that on new ones: what the model loses beyond what its controls lose. One-sided"
     " permutation test of which items are old ({permutations:,} permutations, Welch's t as the statistic, Janssen"
     " 1997): exact where dates are exchangeable, whatever all models find harder. 95% interval of Welch 1947. The item"
-    " is the unit. The smallest detectable gap would be found with power .8 at the level {alpha:g}: the test and the checks"
-    " are simulated with items like these."
+    " is the unit. The smallest detectable gap would be found with power .8 at the level {alpha:g}: the test and the"
+    " checks are simulated with items like these."
 )
 LIMITS = (
     "A gap says that the old items are easier for this model than the controls explain, not why: text about them, or a"
