@@ -21,7 +21,6 @@ from memaudit.stats import (
     holm,
     lower_bound,
     midranks,
-    minimum_detectable_rate,
     percent,
     permutation_test,
     power_sentence,
@@ -647,18 +646,6 @@ def test_documents_needed_are_the_fewest(limit, confidence):
     needed = documents_needed(limit, confidence)
     assert upper_bound(0, needed, confidence) < limit
     assert needed == 1 or upper_bound(0, needed - 1, confidence) >= limit
-
-
-@pytest.mark.parametrize(("documents", "limit"), [(300, 0.01), (50, 0.0), (100, 0.2)])
-def test_detectable_rate_is_detected_with_the_power_asked_for(documents, limit):
-    rate = minimum_detectable_rate(documents, limit, power=0.8)
-    shown = [lower_bound(hits, documents) > limit for hits in range(documents + 1)]
-    assert binom.pmf(np.arange(documents + 1), documents, rate)[shown].sum() == pytest.approx(0.8)
-
-
-def test_no_rate_is_detectable_with_too_few_documents():
-    assert minimum_detectable_rate(0, 0.01) is None
-    assert minimum_detectable_rate(2, 0.5) is None
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-from scipy.special import betaincinv
-
 from memaudit.stats.rates import Rate, upper_bound
 
 
@@ -23,19 +20,6 @@ def documents_needed(limit: float, confidence: float = 0.95) -> int | None:
     while (upper_bound(0, needed, confidence) or 0.0) >= limit:
         needed += 1
     return needed
-
-
-def minimum_detectable_rate(documents: int, limit: float, confidence: float = 0.95, power: float = 0.8) -> float | None:
-    """Return the smallest true rate that would be shown to exceed ``limit`` with probability ``power``.
-
-    Shown to exceed means that the one-sided lower limit of the observed rate lies above ``limit``. None
-    where even hits in all documents would not show it.
-    """
-    hits = np.arange(1, documents + 1)
-    enough = hits[betaincinv(hits, documents - hits + 1, 1 - confidence) > limit]
-    if not len(enough):
-        return None
-    return float(betaincinv(enough[0], documents - enough[0] + 1, power))
 
 
 def power_sentence(rate: Rate, limit: float, confidence: float = 0.95, *, remedy: bool = True) -> str:
