@@ -7,7 +7,7 @@ of `memaudit.metrics.roc.tpr_at` stand the one of Clopper and Pearson of the mem
 bootstrap of both sides, the normal interval of Linnet (1987) with kernel densities on the scale of log odds, and exact
 limits of the threshold (order statistics) with exact limits of the members, either at 97.5%.
 
-python benchmarks/coverage_tpr.py [--replicates 2000]
+python benchmarks/coverage_tpr.py [--replicates 1000]
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from memaudit.metrics.roc import tpr_at
 from memaudit.records import FloatArray
 from memaudit.stats import clopper_pearson
 
-LOW, HIGH, WIDE = 0.93, 0.97, 0.99
+LOW, HIGH = 0.93, 0.97
 FEW_MEMBERS, FEW_HELDOUT = 10, 30
-"""Where fewer members than this pass on average, or fewer held-out documents, intervals are wide: `WIDE` is the goal at the
-upper end."""
+"""Where fewer members than this pass on average, or fewer held-out documents, intervals are wide: no goal at the upper
+end."""
 CELLS = [
     (heldout, members, fpr)
     for heldout, rates in ((1000, (0.01, 0.1)), (3000, (0.01, 0.1)), (10_000, (0.001, 0.01, 0.1)))
@@ -139,7 +139,7 @@ def cell(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--replicates", type=int, default=2000)
+    parser.add_argument("--replicates", type=int, default=1000)
     given = parser.parse_args()
     report = Report("coverage_tpr")
     # Two standard errors: what chance alone does to one in forty cells.
@@ -153,16 +153,16 @@ def main() -> None:
                 what = f"{kind}, {size[0]:,} held-out, {size[1]:,} members, FPR {size[2]:g}, shift {shift:g}: coverage"
                 note = f"TPR {truth(kind, shift, size[2]):.3f}, mean width {width:.3f}"
                 report.add(what, coverage, unit="", goal=LOW - slack, note=note)
-                most = (HIGH if enough else WIDE) + slack
-                report.add(f"{what}, at most", coverage, unit="", goal=most, at_most=True)
+                if enough:
+                    report.add(f"{what}, at most", coverage, unit="", goal=HIGH + slack, at_most=True)
     for size in ((1000, 100, 0.01), (1000, 1000, 0.01), (1000, 1000, 0.1)):
         for kind in ("normal", "ties"):
             for shift in (1.0, 2.0):
-                beside = cell(kind, size, shift, given.replicates // 5, list(METHODS))
+                beside = cell(kind, size, shift, given.replicates // 4, list(METHODS))
                 for name, (coverage, width) in beside.items():
                     what = f"{name}: {kind}, {size[0]:,}, {size[1]:,}, {size[2]:g}, shift {shift:g}"
                     report.add(
-                        what, coverage, unit="", note=f"mean width {width:.3f}, {given.replicates // 5} replicates"
+                        what, coverage, unit="", note=f"mean width {width:.3f}, {given.replicates // 4} replicates"
                     )
     report.finish()
 
