@@ -47,7 +47,7 @@ def test_the_power_of_the_verdict_is_shown(factory: Factory, page_of_one: str) -
     text = " ".join(" ".join(Page(page_of_one).text).split())
     report, records = factory()
     assert f"Of the verdict: {report['power']['verdict_sentence']}." in text
-    assert "True rate 0% 5.0% 50.0% Found 0% 64.7% 100% Clean 25.0% 0% 0%" in text
+    assert "True rate Found Clean 0% 0% 25.0% 5.0% 64.7% 0% 50.0% 100% 0%" in text
     for name in ("verdicts", "verdict_sentence", "about"):
         del report["power"][name]
     assert "Of the verdict" not in render([FinishedRun(report, records)]), "a report of before can be shown"

@@ -103,7 +103,7 @@ def test_every_format_says_the_same(verdict: str) -> None:
     run = FinishedRun(report, [])
     page = Page(render_run(run).decode())
     text = " ".join("".join(page.text).split())
-    assert "AUC 0.50 Found 1.2% No evidence 94.3%" in " ".join(" ".join(page.text).split())
+    assert "AUC Found No evidence 0.50 1.2% 94.3%" in " ".join(" ".join(page.text).split())
     assert f"power: {report['power']['sentence']}" in " ".join(printed(report).split())
     assert f"{SYMBOLS[verdict]} {VERDICTS[verdict]}" in text
     assert f"{SYMBOLS[verdict]} {VERDICTS[verdict].upper()}" in printed(report)
