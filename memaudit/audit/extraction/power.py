@@ -34,6 +34,8 @@ REPLICATES = 4000
 FEWER, FEWEST = (500, 1500), (200, 400)
 """Of documents with several windows, and of those where the sides must be permuted as well: for the probabilities that
 are shown, and for the rate that is found with a power of .8, which rests on several such numbers."""
+MANY, LEAST = 4000, 100
+"""Documents of both sides from which on there are fewer replicates, and how many there are at least."""
 _SEED = 20_262
 _STEPS = 5
 """Halvings of the range in which the smallest rate lies."""
@@ -183,6 +185,9 @@ def simulate(design: Design, rate: float, *, more: bool = False, seed: int = _SE
     # Few different outcomes are soon gone through.
     few = sizes == {1} or (alike and design.correlation == 1)
     replicates = REPLICATES if few else (FEWER if alike else FEWEST)[more]
+    # With many documents the probability of *found* rises so steeply that few replicates tell the rate as well.
+    documents = sum(count for side in (design.train, design.heldout) for _, count in side)
+    replicates = max(LEAST, replicates * MANY // max(documents, MANY))
     drawn = [
         _draw(rng, side, share, design.correlation, replicates)
         for side, share in ((design.train, rate), (design.heldout, design.heldout_rate))
@@ -217,7 +222,7 @@ class _Side:
     rate: Rate
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16)
 def _side(sizes: tuple[tuple[int, int], ...], counts: bytes) -> _Side:
     """Return the documents of a side; the rate is that which `memaudit.stats.document_rate` makes of their windows.
 
