@@ -45,8 +45,8 @@ def permutation_test(
     The documents are permuted and their difference is studentised (Welch's t). So the test is exact where documents are
     exchangeable, and asymptotically still valid where only the means are equal (Janssen 1997): shares of hits among 25
     windows vary less than hits of one window do. All metrics share the permutations. p = (k + 1) / (B + 1) with k the
-    permutations whose statistic is at least the observed one; ties count (Phipson & Smyth 2010). Where there are no more
-    than B ways to choose one side, all are tried, and p is their share.
+    permutations whose statistic is at least the observed one; ties count (Phipson & Smyth 2010). Where there are no
+    more than B ways to choose one side, all are tried, and p is their share.
 
     With few hits, asymptotics are far away: a side without any has no variance. Where ``windows`` are given,
 

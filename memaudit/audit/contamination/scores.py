@@ -142,7 +142,9 @@ def _compared(model: Scores, clean: Sequence[str], contaminated: Sequence[str], 
     rates = [stats.document_rate(side, names) for side, names in zip(values, (clean, contaminated), strict=True)]
     difference = stats.difference_interval(rates[1], rates[0])
     (p_value,) = stats.permutation_test(values[1], values[0], seed=seed, alternative="two-sided")
-    shown = [{key: value for key, value in asdict(rate).items() if key != "documents"} for rate in rates]
+    shown = [
+        {key: value for key, value in asdict(rate).items() if key not in ("documents", "effective_n")} for rate in rates
+    ]
     return {
         "clean": shown[0],
         "contaminated": shown[1],
