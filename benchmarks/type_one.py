@@ -4,6 +4,7 @@ Small models are trained on passages of the standard library's documentation and
 are scored once. A replicate draws documents from these by lot and calls half of them members. A test that keeps its
 level rejects in 5% of replicates at .05 and in 1% at .01; of 1,000 such replicates 95% lie in [.036, .064], and 97.5%
 below .017. Rules of other tools stand beside ours on the same simulated scores (`type_one_rules.py`).
+The test of training against held-out text has a grid of its own (`type_one_sides.py`).
 
 python benchmarks/type_one.py [--replicates 10000] [--quick]
 """

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from memaudit.stats import Rate, documents_needed, lower_bound, percent, upper_bound
+from memaudit.stats import Rate, documents_needed, fewest_documents, percent
 
 Verdict = Literal["found", "clean", "inconclusive"]
 
@@ -44,6 +44,8 @@ class Control:
     passed: bool | None
     """None where it could not be run, which is not enough for a clean verdict."""
     detail: str
+    comparison: bool = False
+    """Whether the comparison with held-out text rests on it: where it fails, a difference shows nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,15 @@ def decide(
     controls: Sequence[Control],
     complete: bool,
     policy: Policy,
+    *,
+    heldout: Rate | None = None,
+    least_p: float | None = None,
 ) -> Decision:
     """Judge the primary metric by the policy.
 
-    - found: training text is reproduced more often than held-out text (p <= alpha), and the one-sided 95%
-      lower limit of its rate exceeds the tolerated rate (any hit does where none is tolerated). A failed
-      control is reported beside it and takes nothing away.
+    - found: training text is reproduced more often than held-out text (p <= alpha), the sides can be compared, and
+      the one-sided 95% lower limit of its rate exceeds the tolerated rate (any hit does where none is tolerated).
+      Another control that failed is reported beside it and takes nothing away.
     - clean: the upper limit lies below the tolerated rate and every control passed.
     - inconclusive: anything else, and every run that is not complete.
 
@@ -95,18 +100,20 @@ def decide(
         controls: Checks of the instrument.
         complete: Whether all that was planned has been measured.
         policy: What is tolerated.
+        heldout: Rate on held-out text; it changes words alone.
+        least_p: The smallest p that these hits could have given; it changes words alone.
     """
-    hits, documents = primary_train.effective_hits, primary_train.documents
-    low, high = (bound(hits, documents, CONFIDENCE) for bound in (lower_bound, upper_bound))
+    low, high = primary_train.lower(CONFIDENCE), primary_train.upper(CONFIDENCE)
     failed = [_failure(control) for control in controls if not control.passed]
     if low is None or high is None:
         reasons = [*_incomplete(complete), "no training document was measured", *failed]
         return _decision("inconclusive", reasons)
     exceeds = low > policy.max_rate or (policy.max_rate == 0 and primary_train.hits > 0)
     differs = primary_p is not None and primary_p <= policy.alpha
-    if complete and exceeds and differs:
-        reasons = [_excess(primary_train, low, policy), _comparison(primary_p, policy), *failed]
-        return _decision("found", reasons)
+    comparable = all(control.passed for control in controls if control.comparison)
+    comparison = _comparison(primary_train, heldout, primary_p, least_p, policy)
+    if complete and exceeds and differs and comparable:
+        return _decision("found", [_excess(primary_train, low, policy), comparison, *failed])
     below = high < policy.max_rate or policy.max_rate >= 1
     if complete and below and not failed:
         return _decision("clean", [_shortfall(primary_train, high, policy), "every control passed"])
@@ -114,9 +121,11 @@ def decide(
     if exceeds:
         reasons.append(_excess(primary_train, low, policy))
     elif not below:
-        reasons.append(_undecided(primary_train, low, high, policy))
-    if primary_train.hits and not differs:
-        reasons.append(_comparison(primary_p, policy))
+        reasons.append(_undecided(primary_train, low, high, policy, bool(failed)))
+    if exceeds and differs and not comparable:
+        reasons.append(f"{comparison}, but the sides differ, and that alone may be why: give held-out text like it")
+    elif primary_train.hits and not differs:
+        reasons.append(comparison)
     return _decision("inconclusive", reasons)
 
 
@@ -198,7 +207,7 @@ def _shortfall(rate: Rate, high: float, policy: Policy) -> str:
     return f"{_counted(rate)}: the rate is at most {percent(high)}, less than the {_limit(policy)} tolerated"
 
 
-def _undecided(rate: Rate, low: float, high: float, policy: Policy) -> str:
+def _undecided(rate: Rate, low: float, high: float, policy: Policy, failed: bool) -> str:
     """Say why a rate is shown neither to exceed the limit nor to keep it."""
     needed = documents_needed(policy.max_rate, CONFIDENCE)
     if needed is None:
@@ -206,15 +215,26 @@ def _undecided(rate: Rate, low: float, high: float, policy: Policy) -> str:
     bound = f"upper bound {percent(high)} > limit {_limit(policy)}"
     if rate.hits:
         return f"{bound}: {_counted(rate)}, and the rate may be as low as {percent(low)}"
+    if failed:
+        return f"{bound}; no number of documents makes this clean before every control passes"
     return f"{bound}: {needed} documents needed, and {rate.documents} were measured"
 
 
-def _comparison(p_value: float | None, policy: Policy) -> str:
+def _comparison(train: Rate, heldout: Rate | None, p_value: float | None, least: float | None, policy: Policy) -> str:
+    """Say what the test of the sides shows; never that they are equal, and where it could show nothing, that."""
     if p_value is None:
         return "there is no held-out text to compare with"
     if p_value <= policy.alpha:
         return f"training text is reproduced more often than held-out text (p = {p_value:.2g})"
-    return f"held-out text is reproduced as often as training text, as far as can be told (p = {p_value:.2g})"
+    if least is None or least <= policy.alpha:
+        could = "" if least is None else f", and could have been {least:.2g}"
+        return f"that training text is reproduced more often than held-out text is not shown: p = {p_value:.2g}{could}"
+    sizes = [(train.documents, "training"), *([] if heldout is None else [(heldout.documents, "held-out")])]
+    counts = " and ".join(f"{n} {side} {'document' if n == 1 else 'documents'}" for n, side in sizes)
+    nothing = f"nothing can be tested with {counts}: p cannot be below {least:.2g} where {policy.alpha:g} is asked for"
+    few = min(n for n, _ in sizes) < (side := fewest_documents(policy.alpha))
+    remedy = f"at least {side} a side are needed" if few else "too few of them have a hit"
+    return f"{nothing}, whatever the model knows; {remedy}"
 
 
 def _limit(policy: Policy) -> str:

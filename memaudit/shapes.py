@@ -81,7 +81,8 @@ _ITEM = {
     "evidence": [_EVIDENCE],
     "more_documents": int,
 }
-_RATE = {"hits": int, "n": int, "rate": (float,), "low": (float,), "high": (float,)}
+_COUNT = {"hits": int, "n": int, "rate": (float,)}
+_RATE = _COUNT | {"low": (float,), "high": (float,)}
 _DIFFERENCE = {"estimate": (float,), "low": (float,), "high": (float,)}
 _SCORES = {
     "file": str,
@@ -148,7 +149,7 @@ REPORTS: Mapping[str, Shape] = {
         },
         "corpus": _READ | {"documents": int, "words": int, "bytes": int, "index": (str,)},
         "estimates": [
-            _RATE | _ESTIMATE | {"source": (str,), "undefined": int, "classes": [{"name": str, "count": int}]}
+            _COUNT | _ESTIMATE | {"source": (str,), "undefined": int, "classes": [{"name": str, "count": int}]}
         ],
         "parts": [{"part": str, "hits": int, "n": int}],
         "likeness": _LIKENESS,

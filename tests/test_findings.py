@@ -3,15 +3,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memaudit.findings import Control, Policy, decide, fingerprint
-from memaudit.stats import document_rate, lower_bound, upper_bound
+from memaudit.stats import document_rate
 
 quick = settings(deadline=None, max_examples=100)
 PASSED = Control("batch self-test", True, "the same")
 FAILED = Control("beats a unigram model", False, "9.1 nats a token, unigram 8.2")
 NOT_RUN = Control("held-out text matches", None, "no domains")
+UNMATCHED = Control("matched held-out text", False, "3 of 40 have a counterpart", comparison=True)
 
-any_control = st.sampled_from([PASSED, FAILED, NOT_RUN])
-any_rate = st.integers(0, 400).flatmap(lambda n: st.integers(0, n).map(lambda hits: rate(hits, n)))
+any_control = st.sampled_from([PASSED, FAILED, NOT_RUN, UNMATCHED])
+any_rate = st.tuples(st.integers(0, 400), st.integers(1, 4)).flatmap(
+    lambda drawn: st.integers(0, drawn[0] * drawn[1]).map(lambda hits: rate(hits, *drawn))
+)
 any_p = st.none() | st.floats(1e-4, 1)
 any_policy = st.sampled_from([Policy(), Policy(0.0), Policy(0.2), Policy(0.05, 0.01)])
 
@@ -28,11 +31,11 @@ def rate(hits, documents, windows=1):
         (rate(30, 100), 1e-4, [PASSED], True, Policy(), "found", "at least 22.5%, more than the 1%"),
         (rate(30, 100), 1e-4, [PASSED, FAILED], True, Policy(), "found", "unigram model' failed: 9.1 nats"),
         (rate(30, 100), 1e-4, [PASSED], False, Policy(), "inconclusive", "not complete"),
-        (rate(30, 100), 0.31, [PASSED], True, Policy(), "inconclusive", "as often as training text"),
+        (rate(30, 100), 0.31, [PASSED], True, Policy(), "inconclusive", "is not shown: p = 0.31"),
         (rate(30, 100), None, [PASSED], True, Policy(), "inconclusive", "no held-out text"),
         (rate(1, 100), 1e-4, [PASSED], True, Policy(), "inconclusive", "may be as low as 0.0513%"),
         (rate(1, 100), 0.01, [PASSED], True, Policy(0), "found", "none is tolerated"),
-        (rate(1, 100), 0.5, [PASSED], True, Policy(0), "inconclusive", "as often as training text"),
+        (rate(1, 100), 0.5, [PASSED], True, Policy(0), "inconclusive", "is not shown: p = 0.5"),
         (rate(0, 100), 1.0, [PASSED], True, Policy(0), "inconclusive", "shows a rate of 0"),
         (
             rate(0, 20),
@@ -66,8 +69,9 @@ def test_verdicts(train, p, controls, complete, policy, verdict, words):
 @given(any_rate, any_p, st.lists(any_control, max_size=3), st.booleans(), any_policy)
 def test_verdicts_follow_their_definition(train, p, controls, complete, policy):
     decision = decide(train, p, controls, complete, policy)
-    low, high = (bound(train.hits, train.documents) for bound in (lower_bound, upper_bound))
-    found = complete and p is not None and p <= policy.alpha and train.hits > 0 and low > policy.max_rate
+    low, high = train.lower(), train.upper()
+    comparable = all(control.passed for control in controls if control.comparison)
+    found = complete and p is not None and p <= policy.alpha and train.hits > 0 and low > policy.max_rate and comparable
     sound = all(control.passed for control in controls)
     clean = complete and sound and train.documents > 0 and high < policy.max_rate
     assert decision.verdict == ("found" if found else "clean" if clean else "inconclusive")
@@ -81,6 +85,50 @@ def test_a_failed_control_makes_nothing_clean_and_hides_nothing_found(train, p, 
     before = decide(train, p, controls, True, policy).verdict
     after = decide(train, p, [*controls, FAILED], True, policy).verdict
     assert after == ("found" if before == "found" else "inconclusive")
+    assert decide(train, p, [*controls, UNMATCHED], True, policy).verdict == "inconclusive"
+
+
+def test_sides_that_differ_are_never_found_and_the_reason_says_so():
+    decision = decide(rate(30, 100), 1e-4, [PASSED, UNMATCHED], True, Policy())
+    assert decision.verdict == "inconclusive"
+    told = " | ".join(decision.reasons)
+    assert "matched held-out text' failed: 3 of 40 have a counterpart" in told
+    assert "more often than held-out text (p = 0.0001), but the sides differ, and that alone may be why" in told
+    assert "documents needed" not in told
+
+
+@pytest.mark.parametrize("control", [FAILED, NOT_RUN, UNMATCHED])
+def test_no_number_of_documents_is_named_before_every_control_passes(control):
+    told = decide(rate(0, 20), 1.0, [PASSED, control], True, Policy()).reasons
+    assert not any("documents needed" in reason for reason in told)
+    assert (
+        told[-1] == "upper bound 13.9% > limit 1%; no number of documents makes this clean before every control passes"
+    )
+
+
+def test_a_test_that_could_not_have_rejected_claims_nothing():
+    one = rate(37, 1, 50)
+    told = decide(one, 0.5, [PASSED], True, Policy(), heldout=rate(0, 1, 50), least_p=0.5).reasons[-1]
+    assert told == (
+        "nothing can be tested with 1 training document and 1 held-out document: p cannot be below 0.5 where 0.05 is"
+        " asked for, whatever the model knows; at least 3 a side are needed"
+    )
+    told = decide(rate(1, 40), 0.5, [PASSED], True, Policy(0), heldout=rate(0, 40), least_p=0.5).reasons[-1]
+    assert told.startswith("nothing can be tested with 40 training documents and 40 held-out documents: p cannot be")
+    assert told.endswith("too few of them have a hit")
+    told = decide(rate(9, 40), 0.2, [PASSED], True, Policy(), heldout=rate(5, 40), least_p=1e-4).reasons[-1]
+    assert told == (
+        "that training text is reproduced more often than held-out text is not shown: p = 0.2, and could have been"
+        " 0.0001"
+    )
+
+
+@quick
+@given(any_rate, any_p, st.lists(any_control, max_size=3), any_policy, st.none() | st.floats(1e-4, 1))
+def test_no_reason_claims_that_the_sides_are_alike(train, p, controls, policy, least):
+    told = " ".join(decide(train, p, controls, True, policy, least_p=least).reasons)
+    assert "as often as" not in told
+    assert "no difference" not in told
 
 
 def test_fingerprints_of_this_version_never_change():

@@ -1,12 +1,13 @@
 import itertools
 import math
+import statistics
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom, binomtest, hypergeom, mannwhitneyu, rankdata
+from scipy.stats import beta, betabinom, binom, binomtest, hypergeom, mannwhitneyu, rankdata, t
 
 from memaudit.stats import (
     Interval,
@@ -16,10 +17,10 @@ from memaudit.stats import (
     document_means,
     document_rate,
     documents_needed,
+    fewest_documents,
     holm,
     lower_bound,
     midranks,
-    minimum_detectable_rate,
     percent,
     permutation_test,
     power_sentence,
@@ -27,6 +28,8 @@ from memaudit.stats import (
     sign_flip_test,
     upper_bound,
 )
+from memaudit.stats.rates import effective_size
+from memaudit.stats.two_sides import _beta_binomial
 
 quick = settings(deadline=None, max_examples=100)
 counts = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -90,14 +93,92 @@ def test_impossible_hits_are_refused(hits):
 def test_one_window_a_document_is_the_binomial_case():
     rate = document_rate([True] * 3 + [False] * 17, names(20))
     interval = clopper_pearson(3, 20)
-    assert rate == Rate(3, 20, 20, 0.15, interval.low, interval.high)
+    assert rate == Rate(3, 20, 20, 0.15, interval.low, interval.high, 20.0)
 
 
 def test_every_document_weighs_the_same():
     rate = document_rate([True, False, False, False, True], ["a", "a", "a", "a", "b"])
     assert (rate.hits, rate.n, rate.documents, rate.rate) == (2, 5, 2, (0.25 + 1) / 2)
-    assert rate.effective_hits == 1.25
-    assert Interval(rate.low, rate.high) == clopper_pearson(1.25, 2)
+    assert rate.effective_hits == rate.rate * rate.effective_n
+    assert 2 <= rate.effective_n <= 5
+
+
+def test_the_effective_size_is_korn_and_graubards():
+    rng = np.random.default_rng(20)
+    windows = rng.integers(1, 9, 40)
+    hits = [rng.random(m) < rng.beta(1, 3) for m in windows]
+    rate = document_rate(np.concatenate(hits), [f"d{i:02}" for i, m in enumerate(windows) for _ in range(m)])
+    shares = [part.mean() for part in hits]
+    p, n, m = statistics.mean(shares), 40, int(windows.sum())
+    simple = p * (1 - p) / (statistics.variance(shares) / n)  # p (1 - p) / n over the variance of the mean, times n
+    expected = simple * (t.ppf(0.975, m - 1) / t.ppf(0.975, n - 1)) ** 2
+    assert n < expected < m
+    assert rate.effective_n == pytest.approx(expected)
+
+
+def limits_by_hand(rate, tail):
+    """The formula of the docs, in scipy's distributions."""
+
+    def low(hits, n):
+        return beta.ppf(tail, hits, n - hits + 1) if hits else 0.0
+
+    def high(hits, n):
+        return beta.ppf(1 - tail, hits + 1, n - hits) if hits < n else 1.0
+
+    p, size, unseen = rate.rate, rate.effective_n, 1 - tail ** (1 / rate.documents)
+    below, above = p - low(p * size, size), high(p * size, size) - p
+    hits = p * rate.documents
+    return (
+        max(low(hits, rate.documents), p - math.sqrt(below**2 + (unseen * p) ** 2)),
+        min(high(hits, rate.documents), p + math.sqrt(above**2 + (unseen * (1 - p)) ** 2)),
+    )
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_all_limits_are_of_one_formula(seed):
+    rng = np.random.default_rng(seed)
+    shares = rng.beta(0.4, (0.4, 4, 40)[seed % 3], 30)
+    rate = document_rate((rng.random((30, 6)) < shares[:, None]).ravel(), names(30, 6))
+    assert (rate.low, rate.high) == pytest.approx(limits_by_hand(rate, 0.025))
+    assert (rate.lower(), rate.upper()) == pytest.approx(limits_by_hand(rate, 0.05))
+    assert (rate.lower(0.9), rate.upper(0.9)) == pytest.approx(limits_by_hand(rate, 0.1))
+
+
+any_rate = st.tuples(st.integers(1, 30), st.integers(1, 8), st.integers(0, 2**32)).map(
+    lambda drawn: (drawn, np.random.default_rng(drawn[2]).random((drawn[0], drawn[1])))
+)
+
+
+@quick
+@given(any_rate, st.floats(0, 1))
+def test_limits_hold_the_rate_and_are_never_wider_than_those_of_documents(drawn, p):
+    (documents, windows, _), values = drawn
+    rate = document_rate((values < p).ravel(), names(documents, windows))
+    wide = clopper_pearson(rate.rate * documents, documents)
+    assert wide.low - 1e-12 <= rate.low <= rate.lower() <= rate.rate + 1e-12
+    assert rate.rate - 1e-12 <= rate.upper() <= rate.high <= wide.high + 1e-12
+    assert documents <= rate.effective_n <= documents * windows
+    if windows == 1:
+        assert Interval(rate.low, rate.high) == wide
+
+
+@quick
+@given(any_rate, st.floats(0, 0.3))
+def test_a_hit_never_shows_that_there_are_fewer_than_none_would(drawn, p):
+    (documents, windows, _), values = drawn
+    rate = document_rate((values < p).ravel(), names(documents, windows))
+    assert rate.upper() >= upper_bound(0, documents) - 1e-12
+
+
+def test_no_hit_and_all_hits_tell_of_documents_alone():
+    for hit in (True, False):
+        assert document_rate([hit] * 120, names(20, 6)).effective_n == 20
+    assert document_rate([True, False] * 20, names(20, 2)).effective_n == 40  # every document the same
+    one = document_rate([True, False, False], names(1, 3))
+    assert (one.effective_n, one.documents) == (1, 1)
+    nothing = document_rate([], [])
+    assert nothing.lower() is None
+    assert nothing.upper() is None
 
 
 def test_order_of_windows_does_not_matter():
@@ -118,16 +199,48 @@ def test_document_means_of_several_metrics():
         document_means(values, ["a", "b"])
 
 
-@pytest.mark.parametrize(("mean", "documents"), [(0.02, 60), (0.3, 20), (0.5, 50)])
-def test_interval_of_clustered_windows_covers(mean, documents):
+def drawn_shares(rng, mean, correlation, windows, runs, throughout=False):
+    """Shape [runs, documents]: a beta-binomial, or documents recited throughout among others."""
+    shape = (runs, len(windows))
+    if throughout:
+        whole = mean * correlation
+        rates = np.where(rng.random(shape) < whole, 1.0, (mean - whole) / (1 - whole))
+    else:
+        spread = 1 / correlation - 1
+        rates = rng.beta(mean * spread, (1 - mean) * spread, shape)
+    return rng.binomial(windows, rates) / windows
+
+
+@pytest.mark.parametrize("throughout", [False, True])
+@pytest.mark.parametrize(("mean", "correlation"), [(0.01, 0.5), (0.05, 0.3), (0.3, 0.1)])
+def test_interval_of_clustered_windows_covers_and_is_shorter(mean, correlation, throughout):
     rng = np.random.default_rng(2)
-    spread = 1 / 0.3 - 1  # intra-class correlation .3
-    covered = 0
-    for _ in range(1000):
-        rates = rng.beta(mean * spread, (1 - mean) * spread, documents)
-        interval = clopper_pearson(float((rng.binomial(10, rates) / 10).sum()), documents)
-        covered += interval.low <= mean <= interval.high
-    assert covered >= 950
+    windows = np.resize([1, 5, 25], 90)
+    covered = wrong = 0
+    width = old = 0.0
+    for shares in drawn_shares(rng, mean, correlation, windows, 1000, throughout):
+        size = effective_size(shares, int(windows.sum()))
+        rate = Rate(0, int(windows.sum()), 90, float(shares.mean()), None, None, size)
+        low, high = rate.lower(0.975), rate.upper(0.975)
+        covered += low <= mean <= high
+        wrong += rate.upper() < mean
+        exact = clopper_pearson(rate.rate * 90, 90)
+        width, old = width + high - low, old + exact.high - exact.low
+    assert covered >= 930  # of 1,000; 95% would give fewer once in 400 times
+    assert wrong <= 70
+    assert width < old
+
+
+@pytest.mark.parametrize(("documents", "windows", "correlation"), [(300, 25, 0.5), (300, 5, 0.3), (600, 25, 0.3)])
+@pytest.mark.parametrize("throughout", [False, True])
+def test_a_rate_at_the_limit_is_hardly_ever_called_clean(documents, windows, correlation, throughout):
+    rng = np.random.default_rng(3)
+    shares = drawn_shares(rng, 0.01, correlation, np.full(documents, windows), 1000, throughout)
+    wrong = sum(
+        Rate(0, 0, documents, float(s.mean()), None, None, effective_size(s, documents * windows)).upper() < 0.01
+        for s in shares
+    )
+    assert wrong <= 70
 
 
 def test_difference_follows_the_formula():
@@ -161,21 +274,32 @@ def test_difference_needs_both_rates():
     assert difference_interval(nothing, some) is None
 
 
+def welch(train, heldout):
+    """Welch's t in exact fractions, as its sign and its square; without any spread, infinite."""
+    n, m = len(train), len(heldout)
+    means = [sum(train) / n, sum(heldout) / m]
+    spreads = [sum((x - mean) ** 2 for x in side) for side, mean in zip((train, heldout), means, strict=True)]
+    variance = spreads[0] / Fraction(max(n - 1, 1) * n) + spreads[1] / Fraction(max(m - 1, 1) * m)
+    difference = means[0] - means[1]
+    if not variance:
+        return math.inf * ((difference > 0) - (difference < 0)) if difference else 0
+    return abs(difference) * difference / variance
+
+
 def exact_p(train, heldout, two_sided=False):
-    """All splits of the pooled documents, in exact fractions."""
-    pooled, first = [*train, *heldout], len(train)
-    whole = sum(pooled)
+    """All splits of the pooled documents."""
+    pooled, places = [Fraction(x) for x in (*train, *heldout)], range(len(train) + len(heldout))
 
-    def statistic(total):
-        difference = total / first - (whole - total) / (len(pooled) - first)
-        return abs(difference) if two_sided else difference
+    def statistic(chosen):
+        t = welch([pooled[i] for i in chosen], [pooled[i] for i in places if i not in chosen])
+        return abs(t) if two_sided else t
 
-    observed = statistic(sum(train))
-    splits = [statistic(sum(split)) for split in itertools.combinations(pooled, first)]
+    observed = statistic(range(len(train)))
+    splits = [statistic(chosen) for chosen in itertools.combinations(places, len(train))]
     return sum(value >= observed for value in splits) / len(splits)
 
 
-thirds = st.lists(st.integers(0, 9).map(lambda i: Fraction(i, 9)), min_size=2, max_size=5)
+thirds = st.lists(st.integers(0, 9).map(lambda i: Fraction(i, 9)), min_size=1, max_size=5)
 
 
 @settings(deadline=None, max_examples=50)
@@ -272,6 +396,69 @@ def test_null_of_clustered_windows_keeps_its_level_where_windows_would_not():
     size, hits = documents * windows, train.sum(axis=0)
     naive = hypergeom.sf(hits - 1, 2 * size, hits + heldout.sum(axis=0), size)
     assert (naive <= 0.05).mean() > 0.25
+
+
+UNEQUAL = [
+    # documents and windows of both sides, rate, correlation, rejections at .05 where documents are just permuted
+    (40, 1, 400, 25, 0.2, 0.0, 0.15),
+    (100, 1, 400, 10, 0.2, 0.0, 0.1),
+    (20, 25, 20, 1, 0.05, 0.0, None),
+    (50, 5, 80, 25, 0.1, 0.3, None),
+]
+
+
+@pytest.mark.parametrize(("n", "ours", "m", "theirs", "rate", "correlation", "plain"), UNEQUAL)
+def test_null_of_unequal_windows_keeps_its_level(n, ours, m, theirs, rate, correlation, plain):
+    rng = np.random.default_rng(12)
+    windows = np.full(n, ours), np.full(m, theirs)
+    sides = [drawn_shares(rng, rate, correlation or 1e-4, side, 1000).T for side in windows]
+    rejected = sum(
+        p <= 0.05
+        for seed, first in enumerate(range(0, 1000, 50))
+        for p in permutation_test(
+            *(side[:, first : first + 50] for side in sides), seed=seed, permutations=199, windows=windows
+        )
+    )
+    assert rejected <= BAND[-1]
+    if plain:
+        # What these sides do to a test that permutes them and compares their difference as it is.
+        pooled = np.concatenate(sides)
+        order = np.argsort(rng.random((400, n + m)), axis=1)[:, :n]
+        sums = pooled[order].sum(axis=1)
+        naive = (sums >= pooled[:n].sum(axis=0)).mean(axis=0)
+        assert (naive <= 0.05).mean() > plain
+
+
+def test_a_side_without_a_hit_is_no_evidence_where_it_is_small():
+    """20 windows without a hit beside 4 of 1,000: nothing strange, though the side shows no variance."""
+    train = [3 / 25] * 4 + [0.0] * 36
+    windows = [25] * 40, [1] * 20
+    (p,) = permutation_test(train, [0.0] * 20, seed=0, windows=windows)
+    assert p > 0.3
+    assert permutation_test([0.0] * 40, [0.0] * 20, seed=0, windows=windows) == [1.0]
+    assert permutation_test([1.0] * 40, [0.0] * 20, seed=0, windows=windows)[0] < 0.001
+
+
+def test_windows_change_nothing_where_both_sides_have_one_each():
+    rng = np.random.default_rng(13)
+    train, heldout = rng.random((60, 2)) < 0.4, rng.random((40, 2)) < 0.3
+    plain = permutation_test(train, heldout, seed=1)
+    assert permutation_test(train, heldout, seed=1, windows=([1] * 60, [1] * 40)) == plain
+
+
+@pytest.mark.parametrize(("trials", "rate", "rho"), [(5, 0.2, 0.3), (25, 0.01, 0.8), (1, 0.4, 0.5), (7, 0.3, 0.0)])
+def test_hits_are_drawn_from_scipys_beta_binomial(trials, rate, rho):
+    spread = 1 / rho - 1 if rho else 1e9
+    expected = betabinom.pmf(np.arange(trials + 1), trials, rate * spread, (1 - rate) * spread)
+    assert _beta_binomial(trials, rate, rho) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("alpha", "documents"), [(0.05, 3), (0.01, 5), (0.5, 1), (0.001, 7)])
+def test_fewest_documents_that_can_be_told_apart(alpha, documents):
+    assert fewest_documents(alpha) == documents
+    n = documents
+    assert exact_p([1] * n, [0] * n) <= alpha
+    assert n == 1 or exact_p([1] * (n - 1), [0] * (n - 1)) > alpha
 
 
 @quick
@@ -461,18 +648,6 @@ def test_documents_needed_are_the_fewest(limit, confidence):
     assert needed == 1 or upper_bound(0, needed - 1, confidence) >= limit
 
 
-@pytest.mark.parametrize(("documents", "limit"), [(300, 0.01), (50, 0.0), (100, 0.2)])
-def test_detectable_rate_is_detected_with_the_power_asked_for(documents, limit):
-    rate = minimum_detectable_rate(documents, limit, power=0.8)
-    shown = [lower_bound(hits, documents) > limit for hits in range(documents + 1)]
-    assert binom.pmf(np.arange(documents + 1), documents, rate)[shown].sum() == pytest.approx(0.8)
-
-
-def test_no_rate_is_detectable_with_too_few_documents():
-    assert minimum_detectable_rate(0, 0.01) is None
-    assert minimum_detectable_rate(2, 0.5) is None
-
-
 @pytest.mark.parametrize(
     ("hits", "n", "limit", "sentence"),
     [
@@ -480,13 +655,20 @@ def test_no_rate_is_detectable_with_too_few_documents():
         (0, 20, 0.01, "0 of 20: the rate may be up to 13.9%; 299 documents needed for 1%"),
         (0, 300, 0.01, "0 of 300: the rate may be up to 0.994%, below 1%"),
         (3, 100, 0.01, "3 of 100: the rate may be up to 7.6%, above 1%"),
-        (1.25, 100, 0.2, "1.25 of 100: the rate may be up to 5.0%, below 20%"),
         (0, 20, 0.0, "0 of 20: the rate may be up to 13.9%; no number of documents shows a rate of 0"),
         (0, 0, 0.01, "0 of 0: nothing is known of the rate; 299 documents needed for 1%"),
     ],
 )
 def test_power_sentences(hits, n, limit, sentence):
-    assert power_sentence(hits, n, limit) == sentence
+    rate = document_rate([i < hits for i in range(n)], names(n))
+    assert power_sentence(rate, limit) == sentence
+    assert power_sentence(rate, limit, remedy=False) == sentence.partition(";")[0]
+
+
+def test_power_of_several_windows_is_told_with_their_documents():
+    rate = document_rate([i < 5 for i in range(500)], names(100, 5))
+    told = power_sentence(rate, 0.1)
+    assert told == f"5 of 500 windows in 100 documents: the rate may be up to {percent(rate.upper())}, below 10%"
 
 
 def test_percentages():

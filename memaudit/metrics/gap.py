@@ -132,16 +132,6 @@ def _welch(counts: NDArray[np.int64], everything: NDArray[np.int64], values: Flo
     return np.where(error > 0, t, without_spread)
 
 
-def minimum_detectable_gap(standard_error: float, alpha: float = 0.05, power: float = 0.8) -> float | None:
-    """Return the gap that a one-sided test at ``alpha`` would show with probability ``power``.
-
-    None where the standard error is 0 (no item differs from another), which tells nothing of power.
-    """
-    if standard_error <= 0:
-        return None
-    return float(ndtri(1 - alpha) + ndtri(power)) * standard_error
-
-
 def log_odds_gap(old: ArrayLike, new: ArrayLike, confidence: float = 0.95) -> Gap | None:
     """Return the gap on the scale of log odds: there 95% to 92% is as large a step as 50% to 38%.
 

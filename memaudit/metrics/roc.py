@@ -13,16 +13,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.special import logit, ndtr, ndtri
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import betainc, gammaln, logit, ndtr, ndtri, xlog1py, xlogy
 
 from memaudit.records import FloatArray
-from memaudit.stats import clopper_pearson, midranks
+from memaudit.stats import midranks
 
 MOST_POINTS = 200
 """Points of a ROC curve that are kept for a graph."""
 FEWEST_ABOVE = 10
 """A rate at a false positive rate is told only where at least so many held-out documents may pass."""
+_LEAST_WEIGHT, _HALVINGS = 1e-12, 50
 _ROUNDING = 1e-12
 """Placements that differ by less are equal: those of n documents differ by 1 / (2 n) at least."""
 
@@ -162,31 +163,57 @@ def tpr_at(members: ArrayLike, heldout: ArrayLike, fpr: float, confidence: float
     """Return the true positive rate where at most a share ``fpr`` of the held-out documents passes.
 
     None where fewer than `FEWEST_ABOVE` held-out documents may pass (1% needs 1,000 of them): the threshold would be
-    the place of a handful, and the rate read there noise. The interval (Clopper-Pearson) is that of the members.
+    the place of a handful, and the rate read there noise.
+
+    The interval knows that both sides are samples, as that of Linnet (1987) does, and assumes no distribution. How many
+    of n held-out documents lie above the threshold that a share f of all such documents passes is binomial (n, f). For
+    every such number J that threshold lies between the J-th and the next lower held-out score, above which h members
+    are found, and the rate has the distribution Beta(h + 1/2, members - h + 1/2) (Jeffreys; Brown, Cai & DasGupta
+    2001). The limits are quantiles of these distributions together, each weighed by the probability of its J.
     """
     ours, theirs = _finite(members), _finite(heldout)
     # 10 of 10,000 at 0.1%, however 0.001 is rounded.
     allowed = math.floor(len(theirs) * fpr * (1 + 1e-9))
-    interval = clopper_pearson(0, len(ours), confidence)
-    if allowed < FEWEST_ABOVE or interval is None:
+    if allowed < FEWEST_ABOVE or not len(ours):
         return None
-    hits = int((ours > np.sort(theirs)[::-1][allowed]).sum()) if allowed < len(theirs) else len(ours)
-    interval = clopper_pearson(hits, len(ours), confidence)
-    assert interval is not None
-    return RateAt(fpr, hits / len(ours), interval.low, interval.high, hits, len(ours))
+    passing = _passing(ours, theirs)
+    hits = int(passing[allowed + 1])
+    low, high = _limits_at(passing, fpr, len(ours), confidence)
+    tpr = hits / len(ours)
+    low, high = (low if hits else 0.0), (high if hits < len(ours) else 1.0)
+    return RateAt(fpr, tpr, min(low, tpr), max(high, tpr), hits, len(ours))
 
 
-def minimum_detectable_auc(members: int, heldout: int, alpha: float = 0.05, power: float = 0.8) -> float | None:
-    """Return the AUC that a one-sided rank test of this size would find with probability ``power``.
+def _passing(members: FloatArray, heldout: FloatArray) -> NDArray[np.int64]:
+    """Return how many members lie above the J-th highest held-out score, for J from 0 (none) to n + 1 (all)."""
+    falling = np.concatenate([[np.inf], np.sort(heldout)[::-1], [-np.inf]])
+    return len(members) - np.searchsorted(np.sort(members), falling, side="right")
 
-    By the standard error of guessing, sqrt((m + n + 1) / (12 m n)). None where even an AUC of 1 would not be found, or
-    a side is empty.
-    """
-    if not members or not heldout:
-        return None
-    error = math.sqrt((members + heldout + 1) / (12 * members * heldout))
-    needed = 0.5 + float(ndtri(1 - alpha) + ndtri(power)) * error
-    return needed if needed <= 1 else None
+
+def _limits_at(passing: NDArray[np.int64], fpr: float, members: int, confidence: float) -> tuple[float, float]:
+    n = len(passing) - 2
+    above = np.arange(n + 1)
+    weights = np.exp(
+        gammaln(n + 1)
+        - gammaln(above + 1)
+        - gammaln(n - above + 1)
+        + xlogy(above, fpr)
+        + xlog1py(n - above, -min(fpr, 1.0))
+    )
+    # The threshold lies anywhere between two scores: of the members between them, none or all are above.
+    counts = np.bincount(passing[:-1], weights, members + 1) + np.bincount(passing[1:], weights, members + 1)
+    hits = np.flatnonzero(counts > _LEAST_WEIGHT * counts.sum())
+    shares = counts[hits] / counts[hits].sum()
+
+    def quantile(share: float) -> float:
+        low, high = 0.0, 1.0
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            below = float(shares @ betainc(hits + 0.5, members - hits + 0.5, middle))
+            low, high = (middle, high) if below < share else (low, middle)
+        return (low + high) / 2
+
+    return quantile((1 - confidence) / 2), quantile((1 + confidence) / 2)
 
 
 def cohens_d(members: ArrayLike, heldout: ArrayLike) -> float | None:

@@ -54,14 +54,13 @@ def print_contamination(report: Mapping[str, Any], console: Console) -> None:
 def _rules(estimates: Sequence[Mapping[str, Any]], encoding: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("rule", overflow="fold")
-    for name in ("contaminated", "rate", "95% interval", "undefined"):
+    for name in ("contaminated", "rate", "undefined"):
         table.add_column(name, justify="right", no_wrap=True)
     for e in estimates:
         cells = [
             e["label"],
             wording.hits(e),
             wording.percent(e["rate"]),
-            wording.interval(e),
             f"{e['undefined']:,}" if e["undefined"] else "",
         ]
         table.add_row(*(Text(_harmless(cell, encoding), "bold" if e["primary"] else "") for cell in cells))

@@ -118,11 +118,10 @@ def _property(text: str) -> str:
 def _rules(report: Mapping[str, Any]) -> list[str]:
     """Return what was not looked for, the table of our rule and the published ones, what is spared or accepted."""
     rows = [
-        [_label(e), wording.hits(e), wording.percent(e["rate"]), wording.interval(e), f"{e['undefined']:,}"]
-        for e in report["estimates"]
+        [_label(e), wording.hits(e), wording.percent(e["rate"]), f"{e['undefined']:,}"] for e in report["estimates"]
     ]
     parts = [f"<p>{_text(limit)}</p>" for limit in report["limits"][:1]]
-    parts.append(_table(["Rule", "Contaminated items", "Rate", "95% interval", "Undefined"], rows))
+    parts.append(_table(["Rule", "Contaminated items", "Rate", "Undefined"], rows))
     parts += [f"<p>{_text(e['label'])}: {_text(wording.classes(e))}</p>" for e in report["estimates"] if e["classes"]]
     if spared := spared_words(report):
         first = report["spared"][0]

@@ -24,19 +24,20 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ("Dose", "Copies that were planted on purpose, so that their number is known; 0 are twins that were never shown."),
     (
         "95% interval",
-        "Clopper-Pearson over documents: in at least 95 of 100 such audits it would hold the true rate. Windows of one"
-        " document are not independent, so documents are counted and not windows.",
+        "In at least 95 of 100 such audits it would hold the true rate. Windows of one document are not independent, so"
+        " each counts for as much as the documents' differences allow: Clopper-Pearson with an effective size, and what"
+        " documents that were not drawn may hold.",
     ),
     (
         "p",
-        "How often training and held-out text would differ so much if it made no difference which is which: documents"
-        " are permuted 9,999 times, and 1 is added to both counts. Holm's correction serves the metrics beside the"
-        " primary.",
+        "How often training and held-out text would differ so much if both were recited alike: documents are permuted"
+        " 9,999 times, their difference is divided by its standard error, and 1 is added to both counts. Holm's"
+        " correction serves the metrics beside the primary.",
     ),
     (
         "Found, clean, inconclusive",
-        "Found: the rate is surely above the policy, and above held-out text. Clean: it is surely below the policy, and"
-        " every control passed. Inconclusive: too little was measured, or a control failed.",
+        "Found: the rate is surely above the policy, and above held-out text like it. Clean: it is surely below the"
+        " policy, and every control passed. Inconclusive: too little was measured, or a control failed.",
     ),
     ("Control", "A check of the instrument: whether it would have seen what it looks for."),
 )

@@ -56,6 +56,7 @@ def print_membership(report: Mapping[str, Any], console: Console) -> None:
     console.print(_detectors(report, encoding))
     console.print()
     line((controls_line(report["controls"]), ""))
+    line((f"power: {report['power']['sentence']}", "dim"))
     for section in report["sections"][1:]:
         line((f"{section['title']}: ", "bold"), (section["summary"], ""))
     for limit in report["limits"]:

@@ -74,6 +74,8 @@ def print_verdict(report: Mapping[str, Any], console: Console) -> None:
     console.print(_estimates(report["estimates"], console.encoding))
     console.print()
     line((controls_line(report["controls"]), ""))
+    if power := report.get("power", {}).get("verdict_sentence"):
+        line((f"power: {power}", "dim"))
     if unasked := [entry for entry in report["windows"]["set_aside"] if entry["reason"] != wording.BEYOND_LIMIT]:
         sides = {"train": "training", "heldout": "held-out"}
         told = (f"{entry['count']:,} {sides[entry['side']]} ({entry['reason']})" for entry in unasked)

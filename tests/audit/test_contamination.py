@@ -201,6 +201,7 @@ def test_the_report_counts_the_four_classes_of_llama2(folder: Path) -> None:
     assert counts == {"clean": 1, "not clean": 2, "not dirty": 2, "dirty": 1}
     assert (estimates["llama2"]["hits"], estimates["llama2"]["n"], estimates["llama2"]["undefined"]) == (1, 3, 1)
     assert all(row["classes"] == [] for name, row in estimates.items() if name != "llama2")
+    assert not any({"low", "high"} & set(row) for row in estimates.values()), "a census has no interval"
 
 
 def outputs(folder: Path) -> dict[str, bytes]:

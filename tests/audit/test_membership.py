@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from memaudit.audit.membership.detection import Detection, Effect
-from memaudit.audit.membership.report import Power, decide
 from memaudit.audit.membership.run import MembershipRun, membership
+from memaudit.audit.membership.verdict import Power, decide
 from memaudit.errors import InputError, RunError
 from memaudit.findings import Control
 from memaudit.models.masked import new_bert

@@ -265,6 +265,14 @@ def build_report(
             "documents": len(train),
             "documents_needed": 299,
             "sentence": "0 of 112: the rate may be up to 2.6%; 299 documents are needed to show 1%.",
+            "minimum_detectable_rate": 0.062,
+            "verdicts": [
+                {"rate": 0.0, "found": 0.0, "clean": 0.25},
+                {"rate": 0.05, "found": 0.647, "clean": 0.0},
+                {"rate": 0.5, "found": 1.0, "clean": 0.0},
+            ],
+            "verdict_sentence": "a true rate of 6.2% would be found with a power of 80%",
+            "about": "How often this verdict would be given, by the rate",
         },
         "limits": [
             "Greedy decoding from 50-token prefixes only: text that needs another prompt does not show.",

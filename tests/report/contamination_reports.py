@@ -139,8 +139,6 @@ def _estimate(rule: tuple[str, str, str, str | None], lot: random.Random, found:
         "hits": hits,
         "n": n,
         "rate": hits / n,
-        "low": hits / n * 0.8,
-        "high": min(1.0, hits / n * 1.2 + 0.003),
         "undefined": undefined,
         "classes": _classes(n, hits) if metric == "llama2" else [],
     }

@@ -36,7 +36,7 @@ def test_verdict_rules_and_items(verdict: str, word: str) -> None:
     for e in report["estimates"]:
         row = next(line for line in lines if line.startswith(e["label"]))
         assert f"{e['hits']} of {e['n']:,}" in row
-        assert f"[{e['low']:.1%}, {e['high']:.1%}]" in row
+        assert "[" not in row, "all items were examined: a count has no interval"
     assert len(lines) <= 40
     dirty = next(e["hits"] for e in report["estimates"] if e["metric"] == "llama2")
     for part in (

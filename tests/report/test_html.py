@@ -43,6 +43,16 @@ def test_same_run_same_bytes(factory: Factory, page_of_one: str) -> None:
     assert render(views(factory())) == page_of_one
 
 
+def test_the_power_of_the_verdict_is_shown(factory: Factory, page_of_one: str) -> None:
+    text = " ".join(" ".join(Page(page_of_one).text).split())
+    report, records = factory()
+    assert f"Of the verdict: {report['power']['verdict_sentence']}." in text
+    assert "True rate Found Clean 0% 0% 25.0% 5.0% 64.7% 0% 50.0% 100% 0%" in text
+    for name in ("verdicts", "verdict_sentence", "about"):
+        del report["power"][name]
+    assert "Of the verdict" not in render([FinishedRun(report, records)]), "a report of before can be shown"
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_hostile_text_is_inert(factory: Factory, count: int) -> None:
     made = [factory(name, hostile=True) for name in ("ngram", "rnn", "gpt")[:count]]

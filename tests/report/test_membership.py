@@ -75,7 +75,11 @@ def made(verdict: str = "found", words: str = "plain") -> dict[str, Any]:
             {"name": f"not made {words}", "passed": None, "detail": words},
             {"name": f"failed {words}", "passed": False, "detail": words},
         ],
-        "power": {"sentence": f"{words} would be seen"},
+        "power": {
+            "sentence": f"{words} would be seen",
+            "verdicts": [{"auc": 0.5, "found": 0.012, "no_evidence": 0.943}],
+            "about": words,
+        },
         "limits": [words],
         "findings": [{"id": "v1:1", "source": f"{words}.jsonl", "metric": "loss", "score": 0.61}] if found else [],
         "sections": [dataclasses.asdict(Section("s", words, words, words, [table], [graph], [words]))] * 2,
@@ -99,6 +103,8 @@ def test_every_format_says_the_same(verdict: str) -> None:
     run = FinishedRun(report, [])
     page = Page(render_run(run).decode())
     text = " ".join("".join(page.text).split())
+    assert "AUC Found No evidence 0.50 1.2% 94.3%" in " ".join(" ".join(page.text).split())
+    assert f"power: {report['power']['sentence']}" in " ".join(printed(report).split())
     assert f"{SYMBOLS[verdict]} {VERDICTS[verdict]}" in text
     assert f"{SYMBOLS[verdict]} {VERDICTS[verdict].upper()}" in printed(report)
     assert VERDICTS[verdict] in step_summary(report)

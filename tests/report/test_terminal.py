@@ -58,6 +58,7 @@ def test_verdict_comes_first_and_all_fits_one_screen(factory: Factory, verdict: 
     assert len(re.findall(r"\n    stands (once|\d+ times) in training, \d+ exact", text)) == 3
     hits, count = (report["copies"]["elsewhere"]["train"][name] for name in ("hits", "n"))
     assert f"other continuations that stand elsewhere in training: {hits} of {count}" in text
+    assert f"power: {report['power']['verdict_sentence']}" in " ".join(text.split())
     assert "\x1b" not in text
 
 

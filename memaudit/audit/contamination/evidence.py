@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import memaudit.stats as stats
 from memaudit.audit.contamination.benchmark import Benchmark
 from memaudit.audit.contamination.doubts import UNJUDGED, benchmark_gaps, limits_of, search_gaps, why_spared
 from memaudit.audit.contamination.judgement import JudgedItem, check_own_items, judge
@@ -201,7 +200,7 @@ def _estimate(
 ) -> dict[str, Any]:
     defined = [fired for fired in said if fired is not None]
     hits, n = sum(defined), len(defined)
-    limits = stats.clopper_pearson(hits, n)
+    # No interval: every item of the benchmark was examined, and of no other items is anything said.
     return {
         "metric": metric,
         "label": label,
@@ -211,8 +210,6 @@ def _estimate(
         "hits": hits,
         "n": n,
         "rate": hits / n if n else None,
-        "low": limits.low if limits else None,
-        "high": limits.high if limits else None,
         "undefined": len(said) - n,
         "classes": [],
     }

@@ -90,9 +90,10 @@ def compare_scores(
 
     Returns:
         One dictionary of strict JSON values per model: ``clean`` and ``contaminated`` with their 95%
-        Clopper-Pearson intervals, ``difference`` (contaminated - clean, Newcombe's interval of those), the
-        two-sided ``p_value`` of a permutation of the items, ``sentence``, and how many judged items have no score
-        and how many scores belong to no judged item. Where a side has no item, its rate is None.
+        intervals (about items of this kind, of which the benchmark is taken for a sample), ``difference``
+        (contaminated - clean, Newcombe's interval of those), the two-sided ``p_value`` of a permutation of the items,
+        ``sentence``, and how many judged items have no score and how many scores belong to no judged item. Where a
+        side has no item, its rate is None.
 
     Raises:
         InputError: A score is for an item that the benchmark does not have (``file:line``), or for one of several of
@@ -141,7 +142,9 @@ def _compared(model: Scores, clean: Sequence[str], contaminated: Sequence[str], 
     rates = [stats.document_rate(side, names) for side, names in zip(values, (clean, contaminated), strict=True)]
     difference = stats.difference_interval(rates[1], rates[0])
     (p_value,) = stats.permutation_test(values[1], values[0], seed=seed, alternative="two-sided")
-    shown = [{key: value for key, value in asdict(rate).items() if key != "documents"} for rate in rates]
+    shown = [
+        {key: value for key, value in asdict(rate).items() if key not in ("documents", "effective_n")} for rate in rates
+    ]
     return {
         "clean": shown[0],
         "contaminated": shown[1],

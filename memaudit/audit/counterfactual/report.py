@@ -181,7 +181,7 @@ def _graphs(groups: Mapping[str, NDArray[np.int64]], found: Counterfactual, text
         Graph(
             title="Distribution of counterfactual memorization",
             description="Share of the documents whose counterfactual memorization is at least x, by their copies."
-            " Bands are 95% Clopper-Pearson intervals over texts.",
+            " Bands are 95% intervals over texts.",
             x="Counterfactual memorization, at least",
             y="Documents",
             series=series,

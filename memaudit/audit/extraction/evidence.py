@@ -13,17 +13,21 @@ from operator import attrgetter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import memaudit.stats as stats
 from memaudit.audit.extraction.controls import (
     BEATS_UNIGRAM,
     RECITAL,
+    UNSEEN,
     check_against_unigram,
     check_ended,
     check_recital,
     check_unseen,
+    likelihoods_apart,
 )
 from memaudit.audit.extraction.distributions import composition, counted_doses, distributions, growth
+from memaudit.audit.extraction.power import design_of, power_of
 from memaudit.errors import one_line
 from memaudit.findings import Control, Decision, Finding, Policy, decide, fingerprint
 from memaudit.metrics import METRICS, PRIMARY, Metric
@@ -62,7 +66,9 @@ def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
     estimates = _estimates(records, options["seed"])
     primary = next(e for e in estimates if e["primary"])
     train_rate = stats.Rate(**primary["train"])
-    decision = decide(train_rate, primary["p_value"], controls, complete, policy)
+    least_p = _least_p(records, options["seed"], primary["p_value"], policy)
+    heldout_rate = stats.Rate(**primary["heldout"])
+    decision = decide(train_rate, primary["p_value"], controls, complete, policy, heldout=heldout_rate, least_p=least_p)
     return {
         "schema_version": 1,
         "kind": "extraction",
@@ -85,7 +91,7 @@ def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
         "composition": composition(records, plan["train"].get("domains", {})),
         "domains": _domains(records),
         "controls": [dataclasses.asdict(control) for control in controls],
-        "power": _power(train_rate, policy),
+        "power": _power(records, train_rate, policy, controls),
         "limits": _limits(plan, records, decision),
         "first_window": first_window(plan["model"], records),
         "findings": [dataclasses.asdict(finding) for finding in _findings(records)],
@@ -118,7 +124,7 @@ def _estimates(records: Records, seed: int) -> list[dict[str, Any]]:
         else np.empty((0, len(metrics)))
         for side in sides
     ]
-    p_values = stats.permutation_test(*means, seed=seed)
+    p_values = stats.permutation_test(*means, seed=seed, windows=_windows(sides))
     others = [i for i, m in enumerate(metrics) if m.name != PRIMARY and p_values[i] is not None]
     adjusted = dict(zip(others, stats.holm([p_values[i] or 0.0 for i in others]), strict=True))
     return [
@@ -137,6 +143,26 @@ def _estimates(records: Records, seed: int) -> list[dict[str, Any]]:
         }
         for i, metric in enumerate(metrics)
     ]
+
+
+def _windows(sides: Sequence[Records]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    train, heldout = (stats.document_windows([record.document for record in side]) for side in sides)
+    return train, heldout
+
+
+def _least_p(records: Records, seed: int, p_value: float | None, policy: Policy) -> float | None:
+    """Return the p-value of the primary metric, had the documents with most hits been those of the training text.
+
+    None where that says nothing: p is small enough, or there is none.
+    """
+    if p_value is None or p_value <= policy.alpha:
+        return None
+    sides = [[r for r in records if r.member == member] for member in (True, False)]
+    hits = [stats.document_means([_hit(r, METRICS[PRIMARY]) for r in s], [r.document for r in s]) for s in sides]
+    shares, windows = np.concatenate(hits), np.concatenate(_windows(sides))
+    order, train = np.argsort(-shares, kind="stable"), len(hits[0])
+    best = [(values[order[:train]], values[order[train:]]) for values in (shares, windows)]
+    return stats.permutation_test(*best[0], seed=seed, windows=best[1])[0]
 
 
 def _measured(records: Records, name: str) -> bool:
@@ -240,13 +266,31 @@ def _domains(records: Records) -> list[dict[str, Any]]:
     ]
 
 
-def _power(rate: stats.Rate, policy: Policy) -> dict[str, Any]:
+def _power(records: Records, rate: stats.Rate, policy: Policy, controls: Sequence[Control]) -> dict[str, Any]:
+    """Return what so many documents can show: of the rate itself, and of the verdict by the true rate."""
+    train, heldout = (
+        [(r.document, bool(r.extractable)) for r in records if r.member == member] for member in (True, False)
+    )
+    fixed = [control for control in controls if control.name != UNSEEN]
+    design = design_of(
+        train,
+        heldout,
+        policy,
+        comparable=all(control.passed for control in fixed if control.comparison),
+        sound=all(control.passed for control in fixed) and not likelihoods_apart(records),
+    )
+    power, sound = power_of(design), all(control.passed for control in controls)
     return {
-        "upper_bound": stats.upper_bound(rate.effective_hits, rate.documents),
+        "upper_bound": rate.upper(),
         "documents": rate.documents,
         "documents_needed": stats.documents_needed(policy.max_rate),
-        "minimum_detectable_rate": stats.minimum_detectable_rate(rate.documents, policy.max_rate),
-        "sentence": stats.power_sentence(rate.effective_hits, rate.documents, policy.max_rate),
+        "minimum_detectable_rate": power.minimum_detectable_rate,
+        "correlation": design.correlation,
+        "heldout_rate": design.heldout_rate,
+        "verdicts": [dataclasses.asdict(point) for point in power.verdicts],
+        "verdict_sentence": power.sentence,
+        "about": power.about,
+        "sentence": stats.power_sentence(rate, policy.max_rate, remedy=sound),
     }
 
 

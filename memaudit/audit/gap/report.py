@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import memaudit.stats as stats
+from memaudit.audit.gap.power import GapPower, power_of
 from memaudit.audit.gap.results import Results
 from memaudit.audit.measures.documents import bounds, mean_share
 from memaudit.files import strict_json
@@ -25,7 +26,6 @@ from memaudit.metrics.gap import (
     gap_test,
     item_differences,
     log_odds_gap,
-    minimum_detectable_gap,
     performance_gap,
 )
 from memaudit.provenance import provenance_of
@@ -44,7 +44,8 @@ METHOD = (
     " the mean of e on old items less that on new ones: what the model loses beyond what its controls lose. One-sided"
     " permutation test of which items are old ({permutations:,} permutations, Welch's t as the statistic, Janssen"
     " 1997): exact where dates are exchangeable, whatever all models find harder. 95% interval of Welch 1947. The item"
-    " is the unit. The smallest detectable gap is that of power .8 at the level {alpha:g}."
+    " is the unit. The smallest detectable gap would be found with power .8 at the level {alpha:g}: the test and the"
+    " checks are simulated with items like these."
 )
 LIMITS = (
     "A gap says that the old items are easier for this model than the controls explain, not why: text about them, or a"
@@ -92,7 +93,8 @@ def conclude(plan: Mapping[str, Any], results: Results) -> dict[str, Any]:
     sides = items.sides(0, items.others)
     found = performance_gap(*sides)
     p_value = gap_test(*sides, seed=options["seed"], permutations=options["permutations"])
-    least = None if found is None else minimum_detectable_gap(found.standard_error, options["alpha"])
+    power = _power(items, found, options)
+    least = power.minimum_detectable_gap
     rivals = _rivals(items, options)
     controls = [_scale_control(items, p_value, options["alpha"]), _rivals_control(rivals)]
     verdict, reasons = decide(found, p_value, least, controls, options)
@@ -102,7 +104,7 @@ def conclude(plan: Mapping[str, Any], results: Results) -> dict[str, Any]:
         title="Performance gap",
         summary=headline,
         method=METHOD.format(**options),
-        tables=[*_tables(items, found, p_value, least, rivals, options), _checks(controls)],
+        tables=[*_tables(items, found, p_value, least, rivals, options), _checks(controls), *_verdicts(power)],
         graphs=[_graph(items)],
         notes=_notes(items, options),
     )
@@ -132,7 +134,7 @@ def conclude(plan: Mapping[str, Any], results: Results) -> dict[str, Any]:
         },
         "gap": None if found is None else dataclasses.asdict(found),
         "p_value": p_value,
-        "minimum_detectable_gap": least,
+        **dataclasses.asdict(power),
         "sections": [dataclasses.asdict(section)],
         "provenance": provenance_of(plan),
     }
@@ -185,11 +187,33 @@ def decide(
     if p_value <= options["alpha"]:
         return "found", [tested]
     if least is None:
-        return "inconclusive", [tested, "the models answer alike on every item: nothing is known of power"]
-    power = f"a gap of {_points(least)} points would be seen with power .8"
+        nothing = "the models answer alike on every item: nothing is known of power"
+        return "inconclusive", [tested, "no gap would be found with power .8" if found.standard_error else nothing]
+    power = f"a gap of {_points(least)} points would be found with power .8"
     if least > options["least_gap"]:
         return "inconclusive", [tested, f"only {power}; --least-gap asks for {_points(options['least_gap'])}"]
     return "no-evidence", [tested, power]
+
+
+def _power(items: Compared, found: Gap | None, options: Mapping[str, Any]) -> GapPower:
+    """Return what the verdict would be by the true gap."""
+    if found is None:
+        return GapPower(None, [])
+
+    def judge(rejects: bool, stands: bool, alike: bool, least: float | None) -> str:
+        checks = [Control("odds", stands or not rejects, ""), Control("rivals", alike, "")]
+        return decide(found, 0.0 if rejects else 1.0, least, checks, options)[0]
+
+    rivals = CONTROLS_LEVEL if len(items.others) > 1 else 0.0
+    return power_of(items.scores[:, items.old], items.scores[:, ~items.old], options["alpha"], rivals, judge)
+
+
+def _verdicts(power: GapPower) -> list[Table]:
+    if not power.verdicts:
+        return []
+    columns = [Column("True gap, points"), Column("Found", "share"), Column("No evidence", "share")]
+    rows: list[list[Value]] = [[_points(point.gap), point.found, point.no_evidence] for point in power.verdicts]
+    return [Table("How often the verdict would be given about items like these, by the true gap", columns, rows)]
 
 
 def _headline(model: str, found: Gap | None, p_value: float | None, verdict: str) -> str:

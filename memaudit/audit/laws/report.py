@@ -303,7 +303,7 @@ def _graphs(options: Mapping[str, Any], suite: Suite) -> list[Graph]:
     copies = [(name, [(c, suite.rate(i, c, None)) for c in [0.0, *doses]]) for i, name in names.items()]
     context = [(name, [(c, suite.rate(i, None, at)) for at, c in enumerate(contexts)]) for i, name in names.items()]
     twins = ("twins, all sizes", [(c, suite.rate(None, 0.0, at)) for at, c in enumerate(contexts)])
-    told = "Each point is the mean over seeds and {}; bands are 95% Clopper-Pearson intervals over passages."
+    told = "Each point is the mean over seeds and {}; bands are 95% intervals over passages."
     return [
         Graph("Extracted, by model size", told.format("contexts"), "Parameters", y, _series(sizes), "log"),
         Graph("Extracted, by copies in training", told.format("contexts"), "Copies", y, _series(copies), "symlog"),

@@ -179,7 +179,8 @@ def _p_value(groups: Sequence[Sequence[Record]], plan: Mapping[str, Any]) -> flo
     values = [[share for _, share in _asked(group)] for group in groups]
     if not all(values):
         return None
-    return stats.permutation_test(*values, seed=plan["options"]["seed"])[0]
+    asked = [[len(record["right"]) for record, _ in _asked(group)] for group in groups]
+    return stats.permutation_test(*values, seed=plan["options"]["seed"], windows=(asked[0], asked[1]))[0]
 
 
 def _table(groups: Mapping[str, Sequence[Record]], rates: Sequence[stats.Rate]) -> Table:

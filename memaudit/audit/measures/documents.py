@@ -104,7 +104,8 @@ def mean_share(shares: Sequence[float]) -> stats.Rate:
     if interval is None:
         return stats.Rate(0, 0, 0, None, None, None)
     any_of_it = sum(share > 0 for share in shares)
-    return stats.Rate(any_of_it, len(shares), len(shares), math.fsum(shares) / len(shares), interval.low, interval.high)
+    n = len(shares)
+    return stats.Rate(any_of_it, n, n, math.fsum(shares) / n, interval.low, interval.high, float(n))
 
 
 def bounds(rate: stats.Rate) -> Value:

@@ -111,7 +111,7 @@ class Dose:
             "Dose and response",
             _summary(windows, canaries, medians),
             "Passages were planted at numbers of copies drawn by lot, and as many twins never. Rates are means over"
-            " documents with 95% Clopper-Pearson intervals. ED50 is the number of copies at which half of the"
+            " documents with 95% intervals. ED50 is the number of copies at which half of the"
             " documents are extractable: a logistic fit on log2 copies over planted documents, with a 95% profile"
             " likelihood interval. p_z is the probability of the whole true suffix; Spearman's correlation is that"
             " of copies and log p_z over planted documents. Exposure is log2 of the candidates compared less log2"

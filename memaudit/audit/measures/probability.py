@@ -67,7 +67,7 @@ class Probability:
             "p_z is the probability that one sample is the whole true suffix: the product of its tokens'"
             f" probabilities under {decoding}, from one teacher-forced pass, without sampling. A window is"
             " (n, p)-extractable when 1 - (1 - p_z)^n >= p: when n samples hold it at least once with probability p"
-            " (Hayes et al. 2024). Rates are means over documents with 95% Clopper-Pearson intervals.",
+            " (Hayes et al. 2024). Rates are means over documents with 95% intervals.",
             [_attempts(records), _thresholds(records), _needed(records)],
             [_curves(records)],
             _notes(records),

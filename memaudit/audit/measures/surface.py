@@ -42,7 +42,7 @@ METHOD = (
     " tokens (Carlini et al. 2022, definition 3.1, for every c and k). Greedy decoding has the context of the pass"
     " until it first differs, so run lengths of correct tokens decide all cells exactly. Extraction strength: 1 - c / n"
     " for the smallest c from which on all n tokens follow; 0 if not even the last does (Carlini et al. 2021)."
-    " The rate is the share of documents, with 95% Clopper-Pearson intervals."
+    " The rate is the share of documents, with 95% intervals over documents."
 )
 
 

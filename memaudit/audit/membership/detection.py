@@ -7,6 +7,7 @@ model does so better than a model that saw neither side (C2), and held-out text 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
@@ -59,6 +60,8 @@ class Detection:
     """Cohen's d of the scores."""
     controls: list[Control] = field(default_factory=list)
     """Of this detector; exact tests that need no held-out text have none."""
+    null_correlations: tuple[float, ...] = ()
+    """Of its scores with those of each null model, documents of one side among each other."""
 
     @property
     def speaks(self) -> bool:
@@ -137,6 +140,7 @@ def compare(
         undefined=sum(value is None for value in values),
         effect_size=cohens_d(sides.members, sides.heldout),
         controls=controls,
+        null_correlations=_null_correlations(records, values, nulls),
     )
 
 
@@ -194,6 +198,29 @@ def _null_control(
         passed &= area.low <= CONFOUNDED and lift.p_value <= alpha
         details.append(f"{model}: {_shown(area)}, the model is {lift.estimate:+.3f} above (p = {lift.p_value:.3g})")
     return Control(name, passed if details else None, "; ".join(details) or "no null model scored these documents")
+
+
+def _null_correlations(
+    records: Sequence[Mapping[str, Any]],
+    values: Sequence[float | None],
+    nulls: Mapping[str, Sequence[float | None]],
+) -> tuple[float, ...]:
+    """Return how normal scores with these ranks would be correlated: 2 sin(pi r / 6) of Spearman's r (Pearson 1907)."""
+    found = []
+    for scores in nulls.values():
+        both = [i for i, pair in enumerate(zip(values, scores, strict=True)) if None not in pair]
+        kept = [records[i] for i in both]
+        ours, theirs = (Sides.of(kept, [column[i] for i in both]) for column in (values, scores))
+        covariance, variances = 0.0, [0.0, 0.0]
+        for pair in ((ours.members, theirs.members), (ours.heldout, theirs.heldout)):
+            ranks = [stats.midranks(side)[0] / (len(side) + 1) for side in pair if len(side)]
+            if ranks:
+                centred = [rank - rank.mean() for rank in ranks]
+                covariance += float(centred[0] @ centred[1])
+                variances = [v + float(c @ c) for v, c in zip(variances, centred, strict=True)]
+        if all(variances):
+            found.append(2 * math.sin(math.pi / 6 * covariance / math.sqrt(variances[0] * variances[1])))
+    return tuple(found)
 
 
 def _halves_control(heldout: FloatArray, seed: int) -> Control:

@@ -12,36 +12,28 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import memaudit.stats as stats
 from memaudit.audit.measures.logged import blind_of
-from memaudit.audit.membership.detection import Detection, Detector, Effect, blind_control
+from memaudit.audit.membership.detection import Detection, Detector, blind_control
+from memaudit.audit.membership.power import power_of
+from memaudit.audit.membership.verdict import (
+    EXIT_CODES,
+    adjusted_by_holm,
+    decide,
+    rejects,
+    shown_interval,
+    shown_p,
+    shown_size,
+)
 from memaudit.errors import one_line
 from memaudit.files import strict_json
 from memaudit.findings import Control, Finding, fingerprint
-from memaudit.metrics.roc import minimum_detectable_auc
 from memaudit.provenance import provenance_of
 from memaudit.sections import Column, Section, Table, Value
 
-EXIT_CODES = {"found": 1, "no-evidence": 0, "inconclusive": 3, "confounded": 3}
-POWER = 0.8
-FEWEST_REJECTED = 1e-3
-"""p-values below are told by their power of ten."""
 _NOT_OPTIONS = ("references", "null", "set_apart", "excluded")
 """What a plan says of models beside the options."""
 Records = Mapping[str, Sequence[Mapping[str, Any]]]
 """Name of a detector -> its records."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Power:
-    """The smallest effect that the primary detector would have found."""
-
-    members: int
-    heldout: int
-    level: float
-    """Of one test: that of Holm's strictest step."""
-    minimum_detectable_auc: float | None
-    sentence: str
 
 
 def conclude(plan: Mapping[str, Any], detectors: Sequence[Detector], records: Records) -> dict[str, Any]:
@@ -56,10 +48,11 @@ def conclude(plan: Mapping[str, Any], detectors: Sequence[Detector], records: Re
     blind = blind_of(records)
     whole = {**plan, "blind": blind}
     detections = [d for detector in detectors for d in detector.detections(records[detector.name], whole)]
-    adjusted = _adjusted(detections)
+    adjusted = adjusted_by_holm(detections)
     first = next(d for d in detections if d.name == plan["primary"])
-    controls = _controls(plan, first, blind, records)
-    power = _power(first, len(detections), options)
+    instrument = _instrument(plan, records)
+    power = power_of(first, len(detections), instrument, blind, options)
+    controls = [*instrument, *_of_sides(first, blind)]
     verdict, reasons = decide(detections, adjusted, first, controls, power, blind, options)
     family = _family(detections, adjusted, plan["primary"], options["alpha"])
     sections = [detector.section(records[detector.name], whole) for detector in detectors]
@@ -101,87 +94,19 @@ def _about_text(plan: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def decide(
-    detections: Sequence[Detection],
-    adjusted: Mapping[str, float | None],
-    first: Detection,
-    controls: Sequence[Control],
-    power: Power,
-    blind: Mapping[str, Any] | None,
-    options: Mapping[str, Any],
-) -> tuple[str, list[str]]:
-    """Return the verdict and why.
-
-    - confounded: the sides differ by their text alone, and no p-value is evidence of anything.
-    - found: a detector that may speak rejects at the family-wise level.
-    - no-evidence: none rejects, the primary one would have found an AUC of ``options["detectable"]``, and every
-      control of the instrument passed.
-    - inconclusive: anything else.
-    """
-    alpha = options["alpha"]
-    if blind is not None and blind.get("confounded"):
-        detail = blind_control(blind).detail
-        reason = f"suspects and held-out items are told apart by their text alone ({detail}): no p-value is evidence"
-        return "confounded", [reason, "compare with items of the same source and time, or ask for the order alone"]
-    rejecting = [d for d in detections if _rejects(adjusted[d.name], alpha)]
-    if speaking := [d for d in rejecting if d.speaks]:
-        return "found", [_said(d, adjusted[d.name]) for d in speaking]
-    reasons = [f"{_said(d, adjusted[d.name])}, but may not speak: {_failing(d)}" for d in rejecting]
-    reasons += [
-        f"the control '{c.name}' {'could not be made' if c.passed is None else 'failed'}: {c.detail}"
-        for c in controls
-        if not c.passed
-    ]
-    least = power.minimum_detectable_auc
-    if first.p_value is None:
-        reasons.append(f"{first.label} (primary) made no test: {first.reason}")
-    elif first.effect.name != "AUC":
-        reasons.append(f"{first.label} (primary): p = {shown_p(first.p_value)}; by itself it never shows an absence")
-    elif least is None or least > options["detectable"]:
-        reasons.append(f"too few documents: {power.sentence}; {options['detectable']:g} must be detectable")
-    if reasons:
-        return "inconclusive", reasons
-    return "no-evidence", [
-        f"no evidence above the null at this power: {power.sentence}",
-        f"none of {len(detections)} declared detectors rejects at a family-wise level of {alpha:g}",
-    ]
-
-
-def _adjusted(detections: Sequence[Detection]) -> dict[str, float | None]:
-    """Return Holm's p-values over the declared family: a test that could not be made keeps its place in it."""
-    holm = stats.holm([1.0 if d.p_value is None else d.p_value for d in detections])
-    return {d.name: None if d.p_value is None else p for d, p in zip(detections, holm, strict=True)}
-
-
-def _rejects(p_value: float | None, alpha: float) -> bool:
-    return p_value is not None and p_value <= alpha
-
-
-def _power(first: Detection, family: int, options: Mapping[str, Any]) -> Power:
-    level = options["alpha"] / family
-    least = minimum_detectable_auc(first.members, first.heldout, level, POWER)
-    counts = f"{first.members:,} suspects against {first.heldout:,} held-out items"
-    if least is None:
-        sentence = f"{counts} show no AUC with a power of {POWER:.0%}"
-    else:
-        sentence = f"{counts} show an AUC of {least:.3f} with a power of {POWER:.0%} at the level {level:.2g}"
-    return Power(first.members, first.heldout, level, least, sentence)
-
-
-def _controls(
-    plan: Mapping[str, Any],
-    first: Detection,
-    blind: Mapping[str, Any] | None,
-    records: Records,
-) -> list[Control]:
-    """Return the checks of the instrument and of the sides; what concerns one detector stands beside it."""
+def _instrument(plan: Mapping[str, Any], records: Records) -> list[Control]:
+    """Return the checks of the instrument; what concerns one detector stands beside it."""
     controls = [Control(**control) for control in plan["controls"]]
-    for text in records.get("text", ()):
-        controls.append(_against_unigram(text["unigram"], records.get("membership", ())))
+    return controls + [
+        _against_unigram(text["unigram"], records.get("membership", ())) for text in records.get("text", ())
+    ]
+
+
+def _of_sides(first: Detection, blind: Mapping[str, Any] | None) -> list[Control]:
+    """Return the checks of the sides, where text alone was asked about them."""
     if blind is None:
-        return controls
-    controls.append(blind_control(blind))
-    return controls + [c for c in first.controls if c.name.endswith("(C3)")]
+        return []
+    return [blind_control(blind), *(c for c in first.controls if c.name.endswith("(C3)"))]
 
 
 def _against_unigram(entropies: Mapping[str, float | None], records: Sequence[Mapping[str, Any]]) -> Control:
@@ -199,42 +124,13 @@ def _against_unigram(entropies: Mapping[str, float | None], records: Sequence[Ma
     return Control(name, passed if details else None, "; ".join(details) or "no document was scored")
 
 
-def _said(detection: Detection, adjusted: float | None) -> str:
-    size = "" if detection.effect.estimate is None else f"{_size(detection.effect)}, "
-    return f"{detection.label}: {size}p = {shown_p(adjusted)} (Holm)"
-
-
-def shown_p(value: float | None) -> str:
-    """Return a p-value in a sentence."""
-    return "unknown" if value is None else f"{value:.0e}" if value < FEWEST_REJECTED else f"{value:.2g}"
-
-
-def _size(effect: Effect) -> str:
-    """Return an effect in a sentence: ``AUC 0.612 [0.540, 0.683]``, ``+0.21 nats a document over the mean order``."""
-    if effect.name == "AUC":
-        return f"AUC {_interval(effect)}"
-    return f"{_interval(effect)} {effect.name}"
-
-
-def _interval(effect: Effect) -> str:
-    if effect.estimate is None:
-        return ""
-    digits = ".3f" if effect.name == "AUC" else "+.3g"
-    limits = "" if effect.low is None or effect.high is None else f" [{effect.low:{digits}}, {effect.high:{digits}}]"
-    return f"{effect.estimate:{digits}}{limits}"
-
-
-def _failing(detection: Detection) -> str:
-    return "; ".join(f"{c.name}: {c.detail}" for c in detection.controls if c.passed is False)
-
-
 def _headline(plan: Mapping[str, Any], first: Detection) -> str:
     model, files = one_line(plan["model"]["name"], 80), [f["path"] for f in plan["benchmark"]["files"]]
     about = one_line(files[0], 80) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
     asked = f"asked about {plan['benchmark']['items']:,} items of {about}, {model}"
     if first.p_value is None or first.effect.estimate is None:
         return f"{asked} allows no test by {first.label}"
-    return f"{asked} shows {_size(first.effect)} by {first.label}, p = {shown_p(first.p_value)}"
+    return f"{asked} shows {shown_size(first.effect)} by {first.label}, p = {shown_p(first.p_value)}"
 
 
 def _family(
@@ -244,10 +140,10 @@ def _family(
     for d in detections:
         name = f"{d.label} (primary)" if d.name == primary else d.label
         speaks = "yes" if d.speaks else "no"
-        rows.append([name, d.effect.name, _interval(d.effect), d.p_value, adjusted[d.name], speaks, d.reason])
+        rows.append([name, d.effect.name, shown_interval(d.effect), d.p_value, adjusted[d.name], speaks, d.reason])
     columns = [Column("Detector"), Column("Effect"), Column("Size, 95% interval"), Column("p", "number")]
     columns += [Column("p, Holm", "number"), Column("May speak"), Column("Test")]
-    rejecting = [d for d in detections if _rejects(adjusted[d.name], alpha)]
+    rejecting = [d for d in detections if rejects(adjusted[d.name], alpha)]
     speaking = sum(d.speaks for d in rejecting)
     return Section(
         "family",
@@ -261,7 +157,7 @@ def _family(
 
 
 def _as_record(detection: Detection, adjusted: float | None, alpha: float) -> dict[str, Any]:
-    told = {"p_holm": adjusted, "speaks": detection.speaks, "rejects": _rejects(adjusted, alpha)}
+    told = {"p_holm": adjusted, "speaks": detection.speaks, "rejects": rejects(adjusted, alpha)}
     return dataclasses.asdict(detection) | told
 
 
@@ -273,7 +169,7 @@ def _findings(
         return []
     files = plan["benchmark"]["files"]
     about = "\n".join(file["sha256"] for file in files)
-    told = [d for d in detections if d.speaks and _rejects(adjusted[d.name], plan["membership"]["alpha"])]
+    told = [d for d in detections if d.speaks and rejects(adjusted[d.name], plan["membership"]["alpha"])]
     return [
         dataclasses.asdict(
             Finding(

@@ -1,0 +1,218 @@
+"""Rates of hits among windows that are clustered in documents, and their limits.
+
+Windows of one document are not independent of each other, documents are taken to be. So a rate is a mean over
+documents, and how much it tells is counted in independent windows: no fewer than documents, no more than windows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import betaincinv, stdtrit
+
+from memaudit.records import FloatArray
+
+LEAST_HITS = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Limits of a confidence interval, each in [0, 1]."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How often windows are hits, with a two-sided interval at the level asked for."""
+
+    hits: int
+    """Windows that are hits."""
+    n: int
+    """Windows."""
+    documents: int
+    rate: float | None
+    """Mean over documents of the share of their windows that are hits: ``hits / n`` where all documents have
+    equally many windows."""
+    low: float | None
+    high: float | None
+    effective_n: float = 0.0
+    """Independent windows that would tell as much of the rate, in [documents, n]."""
+
+    @property
+    def effective_hits(self) -> float:
+        """Hits among so many independent windows."""
+        return 0.0 if self.rate is None else self.rate * self.effective_n
+
+    def lower(self, confidence: float = 0.95) -> float | None:
+        """Return the one-sided lower limit of the rate, or None where there is no document."""
+        return None if self.rate is None else _limits(self.rate, self.effective_n, self.documents, 1 - confidence).low
+
+    def upper(self, confidence: float = 0.95) -> float | None:
+        """Return the one-sided upper limit of the rate, or None where there is no document."""
+        return None if self.rate is None else _limits(self.rate, self.effective_n, self.documents, 1 - confidence).high
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Difference of two rates with its interval, in [-1, 1]."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def clopper_pearson(hits: float, n: float, confidence: float = 0.95) -> Interval | None:
+    """Return the two-sided exact interval of a binomial proportion (Clopper & Pearson 1934).
+
+    Numbers that are not whole (an effective size, sums of shares) enter the beta quantiles as they are, as Korn &
+    Graubard (1998) do for clustered samples.
+
+    Args:
+        hits: Number of hits, in [0, n].
+        n: Number of trials; None is returned for 0.
+        confidence: Coverage, in (0, 1).
+    """
+    if n == 0:
+        return None
+    tail = (1 - confidence) / 2
+    return Interval(_lower(hits, n, tail), _upper(hits, n, tail))
+
+
+def lower_bound(hits: float, n: float, confidence: float = 0.95) -> float | None:
+    """Return the one-sided exact lower limit of a proportion, or None for n = 0 (arguments as above)."""
+    return _lower(hits, n, 1 - confidence) if n else None
+
+
+def upper_bound(hits: float, n: float, confidence: float = 0.95) -> float | None:
+    """Return the one-sided exact upper limit of a proportion, or None for n = 0 (arguments as above)."""
+    return _upper(hits, n, 1 - confidence) if n else None
+
+
+def _lower(hits: float, n: float, tail: float) -> float:
+    _check_hits(hits, n)
+    # The quantile of far less than one hit is 0 for every purpose, and inaccurate where it is computed.
+    return float(betaincinv(hits, n - hits + 1, tail)) if hits > LEAST_HITS else 0.0
+
+
+def _upper(hits: float, n: float, tail: float) -> float:
+    _check_hits(hits, n)
+    return float(betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.0
+
+
+def _check_hits(hits: float, n: float) -> None:
+    if not 0 <= hits <= n:
+        raise ValueError(f"hits must lie in [0, {n}], not {hits}")
+
+
+def document_means(values: ArrayLike, documents: Sequence[str]) -> FloatArray:
+    """Return the mean of every document's windows, documents in the order of their names.
+
+    Args:
+        values: Shape [windows] or [windows, metrics].
+        documents: Name of the document of every window.
+
+    Returns:
+        Shape [documents] or [documents, metrics].
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if len(table) != len(documents):
+        raise ValueError(f"{len(table)} values for {len(documents)} windows")
+    names = np.asarray(documents, dtype=object)
+    _, place, windows = np.unique(names, return_inverse=True, return_counts=True)
+    sums = np.zeros((len(windows), *table.shape[1:]))
+    np.add.at(sums, place, table)
+    means: FloatArray = (sums.T / windows).T
+    return means
+
+
+def document_windows(documents: Sequence[str]) -> NDArray[np.int64]:
+    """Return how many windows each document has, documents in the order of their names.
+
+    Args:
+        documents: Name of the document of every window.
+    """
+    _, windows = np.unique(np.asarray(documents, dtype=object), return_counts=True)
+    return windows
+
+
+def document_rate(
+    values: Sequence[bool] | NDArray[np.bool_], documents: Sequence[str], confidence: float = 0.95
+) -> Rate:
+    """Return the rate of hits among windows that are clustered in documents.
+
+    The rate is the mean of the documents' own rates, the statistic that `permutation_test` compares: a long document
+    weighs no more than a short one. For one window a document the interval is Clopper-Pearson's. For several it joins
+    two things that are not known (squared and added: MOVER, Zou & Donner 2008), and is never wider than Clopper-Pearson
+    with documents as the sample:
+
+    - what the documents that were drawn leave open: Clopper-Pearson with their effective size (Korn & Graubard 1998);
+    - what those leave open that were not drawn: where none of n documents is recited throughout, up to
+      1 - tail**(1 / n) of all may be, and no window of the others tells.
+
+    Args:
+        values: Whether each window is a hit.
+        documents: Name of the document of every window.
+        confidence: Coverage of the interval.
+    """
+    hits = np.asarray(values, dtype=np.bool_)
+    shares, windows = document_means(hits, documents), document_windows(documents)
+    if not len(shares):
+        return Rate(0, 0, 0, None, None, None)
+    rate, size = math.fsum(shares) / len(shares), effective_size(shares, int(windows.sum()))
+    interval = _limits(rate, size, len(shares), (1 - confidence) / 2)
+    return Rate(int(hits.sum()), len(hits), len(shares), rate, interval.low, interval.high, size)
+
+
+def effective_size(shares: FloatArray, windows: int) -> float:
+    """Return how many independent windows would tell as much of a rate: Korn & Graubard (1998).
+
+    The size is p (1 - p) / (s^2 / n), s^2 being the variance of n documents' shares of hits, times the square of a
+    ratio of quantiles of Student's t, at .975, with windows - 1 and n - 1 degrees of freedom: few documents do not tell
+    s^2 well. It is kept in [documents, windows], and is that of documents where all windows are alike, which tells
+    nothing of s^2.
+
+    Args:
+        shares: Of hits in each document, shape [documents].
+        windows: Of all documents.
+    """
+    documents, mean = len(shares), float(shares.mean())
+    spread = float(shares.var(ddof=1)) if documents > 1 else 0.0
+    if windows == documents or not 0 < mean < 1 or documents < 2:
+        return float(documents)
+    if spread == 0:
+        return float(windows)
+    ratio = float(stdtrit(windows - 1, 0.975) / stdtrit(documents - 1, 0.975))
+    return min(max(mean * (1 - mean) * documents / spread * ratio**2, float(documents)), float(windows))
+
+
+def _limits(rate: float, size: float, documents: int, tail: float) -> Interval:
+    """Return both limits of a rate, each of which errs with probability ``tail``: all others come from here."""
+    hits, unseen = rate * documents, 1 - tail ** (1 / documents)
+    below = rate - _lower(rate * size, size, tail)
+    above = _upper(rate * size, size, tail) - rate
+    return Interval(
+        max(_lower(hits, documents, tail), rate - math.hypot(below, unseen * rate)),
+        min(_upper(hits, documents, tail), rate + math.hypot(above, unseen * (1 - rate))),
+    )
+
+
+def difference_interval(train: Rate, heldout: Rate) -> Difference | None:
+    """Return the difference train - heldout with its interval, or None where one rate is undefined.
+
+    The limits of the two rates are combined by squaring and adding (Newcombe 1998; MOVER, Zou & Donner 2008):
+    low = d - sqrt((p1 - l1)^2 + (u2 - p2)^2), high = d + sqrt((u1 - p1)^2 + (p2 - l2)^2).
+    """
+    if train.rate is None or train.low is None or train.high is None:
+        return None
+    if heldout.rate is None or heldout.low is None or heldout.high is None:
+        return None
+    estimate = train.rate - heldout.rate
+    below = math.hypot(train.rate - train.low, heldout.high - heldout.rate)
+    above = math.hypot(train.high - train.rate, heldout.rate - heldout.low)
+    return Difference(estimate, max(-1.0, estimate - below), min(1.0, estimate + above))
