@@ -103,10 +103,10 @@ def _with_cause(controls: Sequence[Control], model: Mapping[str, Any]) -> list[C
     """Name what may be behind a control that failed: a start token that the model had in training, and has not here."""
     if model.get("missing_start") is None:
         return list(controls)
-    cause = f"; config.json has bos_token_id {model['missing_start']}, the tokenizer adds none"
+    cause = f"config.json has bos_token_id {model['missing_start']}, the tokenizer adds none; "
     caused = {BEATS_UNIGRAM, RECITAL}
     return [
-        dataclasses.replace(control, detail=control.detail + cause)
+        dataclasses.replace(control, detail=cause + control.detail)
         if control.name in caused and not control.passed
         else control
         for control in controls
