@@ -83,6 +83,8 @@ def make_section(
     copies, texts = (np.array([d[name] for d in documents]) for name in ("copies", "text"))
     groups = _groups(copies)
     notes = [
+        "Intervals are about documents, not about trainings: other models, and another lot of who sees what, would give"
+        " other means, and that is in none of them.",
         "The tokenizer and the number of steps are those of the corpus and of a part of it: a model that is trained on"
         " all of it may know a document better than these do.",
         "A document of which copies stand in the corpus is seen by models that never saw that one: its counterfactual"

@@ -20,7 +20,7 @@ from memaudit.files import strict_json
 from memaudit.findings import Control, Finding, fingerprint
 from memaudit.metrics.roc import minimum_detectable_auc
 from memaudit.provenance import provenance_of
-from memaudit.sections import Column, Section, Table, Value
+from memaudit.sections import ABOUT_DOCUMENTS, Column, Section, Table, Value
 
 EXIT_CODES = {"found": 1, "no-evidence": 0, "inconclusive": 3, "confounded": 3}
 POWER = 0.8
@@ -294,7 +294,7 @@ def _findings(
 def _limits(plan: Mapping[str, Any], verdict: str) -> list[str]:
     """Say what the run does not show."""
     options, heldout, benchmark = plan["membership"], plan["heldout"], plan["benchmark"]
-    limits = []
+    limits = [ABOUT_DOCUMENTS.format(units="documents")]
     if heldout["specs"]:
         assigned = "by lot, as was said" if options["randomised"] else "by whoever chose the held-out items"
         limits.append(
