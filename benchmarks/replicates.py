@@ -1,8 +1,9 @@
 """What a training more would give: five trainings of a small GPT and of a small LSTM, the same text and another seed.
 
-Passages of the standard library, planted 1 to 12 times, are learnt by each network five times; every training is audited
-on the same windows, and `memaudit compare` gives mean rate and AUC with an interval over seeds and documents. Beside it stands how often that interval holds the truth in simulated audits, and those that a
-meta-analysis would give (`replicates_coverage.py`).
+Passages of the standard library, planted 1 to 12 times, are learnt by each network five times; every training is
+audited on the same windows, and `memaudit compare` gives mean rate and AUC with an interval over seeds and documents.
+Beside it stands how often that interval holds the truth in simulated audits, and those that a meta-analysis would give
+(`replicates_coverage.py`).
 
 python benchmarks/replicates.py [--quick]
 """
