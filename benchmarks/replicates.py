@@ -30,7 +30,7 @@ SEEDS = (1, 2, 3, 4, 5)
 DOCUMENTS, COPIES, TOKENS, VOCABULARY = 120, 12, 64, 1024
 BACKGROUND = 240
 FAMILIES: dict[str, dict[str, Any]] = {
-    "gpt": {"architecture": {"width": 64, "layers": 2, "heads": 4}, "epochs": 3.0, "context": 128},
+    "gpt": {"architecture": {"width": 64, "layers": 2, "heads": 4}, "epochs": 8.0, "context": 128},
     "rnn": {"architecture": {"width": 128}, "epochs": 3.0},
 }
 

@@ -2,11 +2,15 @@
 
 All trainings were asked the same documents, so their errors hang together, and a meta-analysis of independent studies
 (DerSimonian & Laird 1986, with Hartung & Knapp 2001 for few studies too) takes for agreement what is one lot of
-documents. The right design is that of several readers of the same cases: Obuchowski & Rockette (1995), with the degrees
-of freedom of Hillis (2007, 2014). With S trainings, MS the variance of their estimates and C the mean covariance of two
-of them over documents,
+documents. The right design is that of several readers of the same cases (Obuchowski & Rockette 1995): with S trainings,
+MS the variance of their estimates and C the mean covariance of two of them over D documents, the mean has the variance
+MS / S + max(C, 0). Its half-width is
 
-    variance of the mean = MS / S + max(C, 0),    degrees of freedom = (S - 1) (1 + S max(C, 0) / MS)^2.
+    reach^2 = t(S - 1)^2 MS / S + t(D - 1)^2 max(C, 0):
+
+each part with Student's quantile of its own, their squares added (Howe 1974; MOVER, Zou & Donner 2008). One
+quantile with the degrees of freedom of Satterthwaite, as Hillis (2014) gives them, takes three trainings that agree by
+chance at their word: `benchmarks/replicates_coverage.py`.
 
 Undefined values are None.
 """
@@ -47,8 +51,7 @@ class OverTrainings:
 @dataclass(frozen=True, slots=True)
 class _Spread:
     mean: float
-    variance: float
-    freedom: float
+    reach: float
     between: float
 
 
@@ -56,8 +59,7 @@ def rate_over_trainings(means: ArrayLike, windows: int, confidence: float = 0.95
     """Return the mean rate of several trainings over the same documents.
 
     The interval is Clopper & Pearson's (1934) of n* trials, as Korn & Graubard (1998) form them for any design:
-    n* = p (1 - p) / variance x (t of the documents / t of the degrees of freedom)^2, at most all answers, and the
-    documents where the variance is 0.
+    n* = p (1 - p) (t(D - 1) / reach)^2, at most all answers, and the documents where nothing varies.
 
     Args:
         means: Share of hits of each document by each training, shape [trainings, documents].
@@ -72,12 +74,11 @@ def rate_over_trainings(means: ArrayLike, windows: int, confidence: float = 0.95
         return None
     documents = table.shape[1]
     estimates = table.mean(axis=1)
-    found = _spread(estimates, np.cov(table) / documents)
+    found = _spread(estimates, np.cov(table) / documents, documents, confidence)
     trials = float(documents)
-    if found.variance > 0:
-        tail = (1 + confidence) / 2
-        quantiles = float(stdtrit(documents - 1, tail)), float(stdtrit(found.freedom, tail))
-        trials = found.mean * (1 - found.mean) / found.variance * min(1.0, quantiles[0] / quantiles[1]) ** 2
+    if found.reach > 0:
+        quantile = float(stdtrit(documents - 1, (1 + confidence) / 2))
+        trials = found.mean * (1 - found.mean) * (quantile / found.reach) ** 2
     trials = min(trials, float(len(table) * windows))
     hits, tail = found.mean * trials, (1 - confidence) / 2
     low = float(betaincinv(hits, trials - hits + 1, tail)) if hits > 0 else 0.0
@@ -100,33 +101,33 @@ def auc_over_trainings(members: ArrayLike, heldout: ArrayLike, confidence: float
     if len(ours) < FEWEST or min(ours.shape[1], theirs.shape[1]) < 2:
         return None
     estimates, covariance = auc_covariance(ours, theirs)
-    found = _spread(estimates, covariance)
-    if found.variance < 1e-24 or not 0 < found.mean < 1:
+    found = _spread(estimates, covariance, min(ours.shape[1], theirs.shape[1]), confidence)
+    if found.reach < _ROUNDING or not 0 < found.mean < 1:
         alone = auc(ours[0], theirs[0], confidence)  # no training and no document differs from another
         assert alone is not None
         return _over(estimates, found, alone.low, alone.high)
-    reach = float(stdtrit(found.freedom, (1 + confidence) / 2)) * math.sqrt(found.variance)
-    centre, step = float(logit(found.mean)), reach / (found.mean * (1 - found.mean))
+    centre, step = float(logit(found.mean)), found.reach / (found.mean * (1 - found.mean))
     return _over(estimates, found, float(expit(centre - step)), float(expit(centre + step)))
 
 
-def _spread(estimates: FloatArray, covariance: FloatArray) -> _Spread:
-    """Return variance and degrees of freedom of the mean (Hillis 2014), and the deviation between seeds.
+def _spread(estimates: FloatArray, covariance: FloatArray, documents: int, confidence: float) -> _Spread:
+    """Return the half-width of the interval of the mean, and the deviation between seeds.
 
     Args:
         estimates: Shape [trainings].
         covariance: Of their errors over documents, shape [trainings, trainings].
+        documents: Of the smaller side.
+        confidence: Coverage.
     """
     count = len(estimates)
     own = float(np.trace(covariance)) / count
     shared = (float(covariance.sum()) - own * count) / (count * (count - 1))
     square = float(estimates.var(ddof=1))
-    common = max(shared, 0.0)
-    variance = square / count + common
-    freedom = (count - 1) * (1 + count * common / square) ** 2 if square > 0 else math.inf
+    quantiles = stdtrit(np.array([count - 1, documents - 1]), (1 + confidence) / 2) ** 2
+    reach = math.sqrt(quantiles[0] * square / count + quantiles[1] * max(shared, 0.0))
     own_alone = square - (own - shared)
     between = math.sqrt(own_alone) if own_alone > _ROUNDING else 0.0
-    return _Spread(float(estimates.mean()), variance, freedom, between)
+    return _Spread(float(estimates.mean()), reach, between)
 
 
 def _over(estimates: FloatArray, found: _Spread, low: float, high: float) -> OverTrainings:

@@ -16,14 +16,15 @@ from memaudit.metrics.roc import auc, auc_covariance, auc_variance
 from memaudit.metrics.trainings import auc_over_trainings, rate_over_trainings
 
 
-def of_readers(estimates: list[float], covariance: np.ndarray) -> tuple[float, float, float]:
-    """Obuchowski & Rockette for one modality, term by term: mean, variance, degrees of freedom (Hillis 2014)."""
+def of_readers(estimates: list[float], covariance: np.ndarray, documents: int) -> tuple[float, float]:
+    """Obuchowski & Rockette for one modality, term by term: mean and half-width, a quantile for each component."""
     readers = len(estimates)
     mean = sum(estimates) / readers
     ms = sum((e - mean) ** 2 for e in estimates) / (readers - 1)
     pairs = [covariance[i, j] for i, j in combinations(range(readers), 2)]
     cov2 = max(0.0, sum(pairs) / len(pairs))
-    return mean, (ms + readers * cov2) / readers, (ms + readers * cov2) ** 2 / (ms**2 / (readers - 1))
+    seeds, texts = student.ppf(0.975, readers - 1) ** 2 * ms / readers, student.ppf(0.975, documents - 1) ** 2 * cov2
+    return mean, math.sqrt(seeds + texts)
 
 
 def test_the_interval_of_a_rate_is_korn_and_graubards_with_the_variance_of_readers() -> None:
@@ -32,8 +33,8 @@ def test_the_interval_of_a_rate_is_korn_and_graubards_with_the_variance_of_reade
         float
     )
     covariance = np.array([[np.cov(a, b)[0, 1] / 60 for b in hits] for a in hits])
-    mean, variance, freedom = of_readers([float(row.mean()) for row in hits], covariance)
-    trials = mean * (1 - mean) / variance * min(1, student.ppf(0.975, 59) / student.ppf(0.975, freedom)) ** 2
+    mean, reach = of_readers([float(row.mean()) for row in hits], covariance, 60)
+    trials = mean * (1 - mean) * (student.ppf(0.975, 59) / reach) ** 2
     found = rate_over_trainings(hits, 60)
     assert found is not None
     assert (found.trainings, found.mean) == (4, pytest.approx(mean))
@@ -63,8 +64,8 @@ def test_the_interval_of_an_auc_is_that_of_readers_on_log_odds() -> None:
     members = hard[0] + random.normal(size=(5, 40)) + random.normal(0.8, 0.4, (5, 1))
     heldout = hard[1] + random.normal(size=(5, 50))
     estimates, covariance = auc_covariance(members, heldout)
-    mean, variance, freedom = of_readers(estimates.tolist(), covariance)
-    reach = student.ppf(0.975, freedom) * math.sqrt(variance) / (mean * (1 - mean))
+    mean, reach = of_readers(estimates.tolist(), covariance, 40)
+    reach /= mean * (1 - mean)
     found = auc_over_trainings(members, heldout)
     assert found is not None
     centre = math.log(mean / (1 - mean))
@@ -78,7 +79,9 @@ def test_trainings_that_agree_in_all_leave_the_interval_of_documents() -> None:
     found, alone = auc_over_trainings([members] * 3, [heldout] * 3), auc(members, heldout)
     assert found is not None
     assert alone is not None
-    assert (found.low, found.high) == (pytest.approx(alone.low), pytest.approx(alone.high))
+    normal = math.log(alone.high / (1 - alone.high)) - math.log(alone.low / (1 - alone.low))
+    by_student = math.log(found.high / (1 - found.high)) - math.log(found.low / (1 - found.low))
+    assert by_student / normal == pytest.approx(student.ppf(0.975, 49) / 1.959964)
     assert found.between == 0
     hits = (random.random(80) < 0.3).astype(float)
     rate = rate_over_trainings([hits] * 4, 80)
