@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 import memaudit.stats as stats
+from memaudit.audit.counterfactual.attack import attack_section
 from memaudit.files import strict_json
 from memaudit.metrics.counterfactual import Counterfactual, counterfactual, mean_interval, smallest_p
 from memaudit.provenance import provenance_of
@@ -50,6 +51,8 @@ def conclude(
         np.array([r["greedy"] for r in records], np.float64) / tokens, member, plan["options"]["seed"]
     )
     section = make_section(plan["options"], documents, found, int(member[:, 0].sum()), plan["corpus"]["too_short"])
+    texts = np.array([d["text"] for d in documents])
+    attacked = attack_section(member, texts, records, plan["options"]["seed"])
     values = zip(found.memorization, found.inside, found.outside, found.error, found.p_value, strict=True)
     names = ("memorization", "inside", "outside", "error", "p_value")
     report = {
@@ -65,7 +68,7 @@ def conclude(
             dict(d) | {name: _defined(value) for name, value in zip(names, row, strict=True)}
             for d, row in zip(documents, values, strict=True)
         ],
-        "sections": [dataclasses.asdict(section)],
+        "sections": [dataclasses.asdict(each) for each in (section, attacked) if each],
         "provenance": provenance_of(plan),
     }
     made: dict[str, Any] = json.loads(strict_json(report))
