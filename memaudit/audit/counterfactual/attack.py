@@ -47,8 +47,8 @@ def attack_section(
     return Section(
         name="lira",
         title="Which models saw it?",
-        summary=f"Online LiRA tells pairs of a model and a document apart with an AUC of {_shown(ours)}; the score alone"
-        f" with {_shown(alone)}.",
+        summary=f"Online LiRA tells the models that saw a document from others with an AUC of {_shown(ours)}; the score"
+        f" alone with {_shown(alone)}.",
         method=METHOD.format(variance=variance),
         tables=[_table(found)],
         notes=[
