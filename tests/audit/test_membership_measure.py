@@ -16,9 +16,9 @@ from scipy.stats import entropy
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.membership import MEMBERSHIP, SCORES, primary
 from memaudit.audit.measures.text_alone import TEXT_ALONE
-from memaudit.audit.membership.detection import Detection
+from memaudit.audit.membership.detection import NULL_NAME, SUSPECTS_NULL, Detection
 from memaudit.audit.membership.options import MembershipOptions
-from memaudit.audit.membership.peers import NULL_NAME, Peers
+from memaudit.audit.membership.peers import Peers
 from memaudit.errors import InputError
 from memaudit.files import strict_json
 from memaudit.metrics.likelihood import FEWEST_REFERENCES
@@ -115,7 +115,7 @@ def test_records_hold_every_score_by_the_model_and_by_what_never_saw_the_documen
     for record in records:
         assert set(record) == {"member", "document", "source", "domain", "tokens", "scores", "null"}
         assert list(record["scores"]) == MEMBERSHIP.declared(plan)
-        assert list(record["null"]) == [NULL_NAME, *specs]
+        assert list(record["null"]) == [NULL_NAME, SUSPECTS_NULL, *specs]
         ours, null = record["scores"], record["null"]
         losses = [null[spec]["loss"] for spec in specs]
         for scores, others in ((ours, losses), (null[NULL_NAME], losses), (null[specs[0]], losses[1:])):
@@ -141,7 +141,7 @@ def test_many_references_give_every_document_a_deviation_of_its_own(tmp_path: Pa
     records = measured(subject)
     for record in records:
         assert list(record["scores"]) == MEMBERSHIP.declared(plan)
-        losses = [scores["loss"] for name, scores in record["null"].items() if name != NULL_NAME]
+        losses = [scores["loss"] for name, scores in record["null"].items() if name not in (NULL_NAME, SUSPECTS_NULL)]
         assert record["scores"]["lira"] == pytest.approx(record["scores"]["calibration"] / pstdev(losses))
     lira = MEMBERSHIP.detections(records, plan)[-1]
     assert (lira.name, lira.effect.estimate) == ("lira", 1.0)

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memaudit.audit.membership.detection import NULL_NAME, SUSPECTS_NULL
 from memaudit.audit.membership.options import MembershipOptions
-from memaudit.audit.membership.peers import FOLDS, NULL_NAME, Peers
+from memaudit.audit.membership.peers import FOLDS, Peers
 from memaudit.audit.membership.suspects import Suspects, same_words
 from memaudit.errors import InputError
 from memaudit.files import strict_json
@@ -65,6 +66,24 @@ def test_every_document_has_a_null_model_that_never_saw_it() -> None:
     for side in (True, False):
         sizes = [sum(models[k] is m for k in sides if k[0] is side) for m in set(models.values())]
         assert max(sizes) - min(sizes) <= 1
+
+
+def test_one_null_model_reads_the_suspects_alone_unless_a_coin_chose_them() -> None:
+    asked = peers()
+    own, other = log_prob, made_up(1, 99)[0]
+    for side, documents_ in ((True, MEMBERS), (False, HELDOUT)):
+        for document in documents_:
+            found = asked.nulls(side, document.id)
+            assert list(found) == [NULL_NAME, SUSPECTS_NULL]
+            # What stands among the other suspects it recites, what stands on the held-out side it has not read.
+            unseen = [d for d in HELDOUT if asked._folds[False, d.id] != asked._folds[side, document.id]]
+            assert own(found[SUSPECTS_NULL], unseen[0].text) < own(found[NULL_NAME], unseen[0].text) - 10
+            assert own(found[SUSPECTS_NULL], document.text) == pytest.approx(
+                own(found[NULL_NAME], document.text), abs=25
+            )
+    assert other
+    by_lot = peers(randomised=True)
+    assert list(by_lot.nulls(True, MEMBERS[0].id)) == [NULL_NAME]
 
 
 def test_equal_texts_are_unseen_together() -> None:

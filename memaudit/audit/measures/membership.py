@@ -9,8 +9,8 @@ from typing import Any
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.documents import Member
 from memaudit.audit.measures.membership_section import section_of
-from memaudit.audit.membership.detection import Detection, Sides, compare
-from memaudit.audit.membership.peers import NULL_NAME, Peers
+from memaudit.audit.membership.detection import SUSPECTS_NULL, Detection, Sides, compare
+from memaudit.audit.membership.peers import Peers
 from memaudit.audit.membership.scores import score_texts
 from memaudit.errors import InputError
 from memaudit.metrics.likelihood import (
@@ -117,7 +117,7 @@ class Membership:
                 records,
                 [record["scores"][name] for record in records],
                 {
-                    null: [record["null"].get(null, {}).get(name) for record in records]
+                    null: [record["null"].get(null, {}).get(_asked(null, name)) for record in records]
                     for null in nulls
                     if any(name in record["null"].get(null, {}) for record in records)
                 },
@@ -138,6 +138,11 @@ class Membership:
             values = [record["null"].get(null, {}).get(name) for record in records]
             curves[null] = Sides.of(records, values)
         return section_of(self.detections(records, plan), name, curves, records, plan)
+
+
+def _asked(null: str, score: str) -> str:
+    """Return the score of a null model that one of the model is held against: whose text it is, the loss says best."""
+    return "loss" if null == SUSPECTS_NULL else score
 
 
 def _peers(subject: Subject) -> Peers:
@@ -163,13 +168,13 @@ def _scored(subject: Subject, items: Sequence[Member]) -> list[dict[str, Any]]:
         for r in references
     ]
     nulls = [
-        score_texts(peers.null(item.member, item.document.id), [ids], None)[0]
+        {name: score_texts(null, [ids], None)[0] for name, null in peers.nulls(item.member, item.document.id).items()}
         for item, ids in zip(items, texts, strict=True)
     ]
     records = []
     for i, (item, ids) in enumerate(zip(items, texts, strict=True)):
         beside = [scores[i] for scores in theirs]
-        null = {NULL_NAME: _scores(nulls[i], spans[i], beside)}
+        null = {name: _scores(scores, spans[i], beside) for name, scores in nulls[i].items()}
         for number, reference in enumerate(references):
             others = beside[:number] + beside[number + 1 :]
             null[reference.name] = _scores(beside[number], spans[i], others)
