@@ -97,6 +97,27 @@ def test_what_an_ngram_has_read_once_is_found_by_every_score(tmp_path: Path) -> 
         assert detection.heldout == 40
 
 
+def test_a_share_of_foreign_text_is_no_membership() -> None:
+    """A model that read more of the suspects' kind of text finds foreign held-out text unlikely, and saw neither."""
+    drawn = random.Random(77)
+    other = ["".join(drawn.choices("nopqrstuvwxyz", k=drawn.randint(2, 7))) for _ in range(300)]
+    foreign = [" ".join(drawn.choices(other, k=12)) for _ in range(60)]
+    kind = made_up(400, 78)
+    members, heldout = kind[:100], kind[100:170] + foreign[:30]
+    drawn.shuffle(heldout)
+    tokenizer = train_tokenizer("bpe", [*kind[200:], *foreign[30:]], 400)
+    ids = [encoding.ids for encoding in tokenizer.encode_batch(kind[200:])]
+    model = NgramModel.train(ids, tokenizer, order=3)
+    subject, plan = asked(model, members=documents(members, "set.txt"), heldout=documents(heldout, "other.txt"))
+    found = MEMBERSHIP.detections(measured(subject), plan | {"blind": None})
+    assert all(d.p_value is not None and d.p_value < 0.01 for d in found[:1])
+    for detection in found:
+        assert not detection.speaks, detection
+        control = detection.controls[1]
+        assert control.passed is False
+        assert SUSPECTS_NULL in control.detail
+
+
 def test_what_no_model_has_read_is_not_found() -> None:
     for name, detection in detected(*asked(UNSEEN, references=("train",) * 4)).items():
         area = detection.effect
@@ -230,7 +251,7 @@ def test_the_section_is_pure_and_says_what_the_detections_say() -> None:
     assert {row[-1] for row in matrix.rows} == {"yes"}
     assert effects.rows[0][1] == pytest.approx(1.0, abs=0.01)
     [graph] = section.graphs
-    assert [line.name for line in graph.series] == ["the model", NULL_NAME, "guessing"]
+    assert [line.name for line in graph.series] == ["the model", NULL_NAME, SUSPECTS_NULL, "guessing"]
     assert any("too few for rates of false alarm of 1.0% and 0.1%" in note for note in section.notes)
 
 

@@ -135,7 +135,7 @@ class Membership:
         name = primary(plan)
         curves = {"the model": Sides.of(records, [record["scores"][name] for record in records])}
         for null in dict.fromkeys(null for record in records for null in record["null"]):
-            values = [record["null"].get(null, {}).get(name) for record in records]
+            values = [record["null"].get(null, {}).get(_asked(null, name)) for record in records]
             curves[null] = Sides.of(records, values)
         return section_of(self.detections(records, plan), name, curves, records, plan)
 
