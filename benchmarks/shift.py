@@ -24,6 +24,7 @@ from common import Report
 from memaudit import stats
 from memaudit.audit.measures.membership import MEMBERSHIP, _scores, primary
 from memaudit.audit.measures.text_alone import TEXT_ALONE
+from memaudit.audit.membership.detection import KIND_NULL
 from memaudit.audit.membership.options import MembershipOptions
 from memaudit.audit.membership.peers import Peers
 from memaudit.audit.membership.report import Power, decide
@@ -44,7 +45,7 @@ NOVELS = {
 }
 WORDS, VOCABULARY, TRAINED, EPOCHS = 36, 1024, 700, 4.0
 SHARES = (0.0, 0.1, 0.3, 0.6)
-SIDES = (100, 200)
+SIDES = (100,)
 FAMILIES = ("ngram", "rnn", "gpt", "bert")
 
 
@@ -96,6 +97,8 @@ class Lot:
         for (name, _), (null, documents) in fitted.items():
             for document, told in scored(null, documents).items():
                 self.nulls[document][name] = told
+        for member, document in self.documents:
+            self.nulls[document.id][KIND_NULL] = {"loss": peers.kind(member, document.id)}
         self.plan: dict[str, Any] = {"membership": peers.describe(), "model": {"family": ruler.family}}
         self.text = TEXT_ALONE.compared(members, heldout, ruler.tokenizer, options)
 

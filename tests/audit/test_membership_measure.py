@@ -16,7 +16,7 @@ from scipy.stats import entropy
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.membership import MEMBERSHIP, SCORES, primary
 from memaudit.audit.measures.text_alone import TEXT_ALONE
-from memaudit.audit.membership.detection import NULL_NAME, SUSPECTS_NULL, Detection
+from memaudit.audit.membership.detection import KIND_NULL, NULL_NAME, OF_TEXT, SUSPECTS_NULL, Detection
 from memaudit.audit.membership.options import MembershipOptions
 from memaudit.audit.membership.peers import Peers
 from memaudit.errors import InputError
@@ -136,7 +136,7 @@ def test_records_hold_every_score_by_the_model_and_by_what_never_saw_the_documen
     for record in records:
         assert set(record) == {"member", "document", "source", "domain", "tokens", "scores", "null"}
         assert list(record["scores"]) == MEMBERSHIP.declared(plan)
-        assert list(record["null"]) == [NULL_NAME, SUSPECTS_NULL, *specs]
+        assert list(record["null"]) == [NULL_NAME, SUSPECTS_NULL, KIND_NULL, *specs]
         ours, null = record["scores"], record["null"]
         losses = [null[spec]["loss"] for spec in specs]
         for scores, others in ((ours, losses), (null[NULL_NAME], losses), (null[specs[0]], losses[1:])):
@@ -162,7 +162,7 @@ def test_many_references_give_every_document_a_deviation_of_its_own(tmp_path: Pa
     records = measured(subject)
     for record in records:
         assert list(record["scores"]) == MEMBERSHIP.declared(plan)
-        losses = [scores["loss"] for name, scores in record["null"].items() if name not in (NULL_NAME, SUSPECTS_NULL)]
+        losses = [scores["loss"] for name, scores in record["null"].items() if name not in (NULL_NAME, *OF_TEXT)]
         assert record["scores"]["lira"] == pytest.approx(record["scores"]["calibration"] / pstdev(losses))
     lira = MEMBERSHIP.detections(records, plan)[-1]
     assert (lira.name, lira.effect.estimate) == ("lira", 1.0)
@@ -251,7 +251,7 @@ def test_the_section_is_pure_and_says_what_the_detections_say() -> None:
     assert {row[-1] for row in matrix.rows} == {"yes"}
     assert effects.rows[0][1] == pytest.approx(1.0, abs=0.01)
     [graph] = section.graphs
-    assert [line.name for line in graph.series] == ["the model", NULL_NAME, SUSPECTS_NULL, "guessing"]
+    assert [line.name for line in graph.series] == ["the model", NULL_NAME, SUSPECTS_NULL, KIND_NULL, "guessing"]
     assert any("too few for rates of false alarm of 1.0% and 0.1%" in note for note in section.notes)
 
 

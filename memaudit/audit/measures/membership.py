@@ -9,7 +9,7 @@ from typing import Any
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.documents import Member
 from memaudit.audit.measures.membership_section import section_of
-from memaudit.audit.membership.detection import SUSPECTS_NULL, Detection, Sides, compare
+from memaudit.audit.membership.detection import KIND_NULL, OF_TEXT, Detection, Sides, compare
 from memaudit.audit.membership.peers import Peers
 from memaudit.audit.membership.scores import score_texts
 from memaudit.errors import InputError
@@ -119,7 +119,7 @@ class Membership:
                 {
                     null: [record["null"].get(null, {}).get(_asked(null, name)) for record in records]
                     for null in nulls
-                    if any(name in record["null"].get(null, {}) for record in records)
+                    if any(_asked(null, name) in record["null"].get(null, {}) for record in records)
                 },
                 name=name,
                 label=SCORES[name].label,
@@ -142,7 +142,7 @@ class Membership:
 
 def _asked(null: str, score: str) -> str:
     """Return the score of a null model that one of the model is held against: whose text it is, the loss says best."""
-    return "loss" if null == SUSPECTS_NULL else score
+    return "loss" if null in OF_TEXT else score
 
 
 def _peers(subject: Subject) -> Peers:
@@ -175,6 +175,8 @@ def _scored(subject: Subject, items: Sequence[Member]) -> list[dict[str, Any]]:
     for i, (item, ids) in enumerate(zip(items, texts, strict=True)):
         beside = [scores[i] for scores in theirs]
         null = {name: _scores(scores, spans[i], beside) for name, scores in nulls[i].items()}
+        if (kind := peers.kind(item.member, item.document.id)) is not None:
+            null[KIND_NULL] = {"loss": kind}
         for number, reference in enumerate(references):
             others = beside[:number] + beside[number + 1 :]
             null[reference.name] = _scores(beside[number], spans[i], others)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from memaudit.audit.membership.detection import NULL_NAME, SUSPECTS_NULL
+from memaudit.audit.membership.kind import kind_scores
 from memaudit.audit.membership.options import TRAIN, MembershipOptions
 from memaudit.audit.membership.references import family_for, train_reference
 from memaudit.audit.membership.suspects import Suspects, same_words
@@ -127,6 +128,10 @@ class Peers:
             found[SUSPECTS_NULL] = self._fitted(fold, suspects=True)
         return found
 
+    def kind(self, member: bool, document: str) -> float | None:
+        """Return how much the document's characters are of the suspects' kind; None where a coin chose the suspects."""
+        return None if self.options.randomised else self._kinds[member, document]
+
     def _fitted(self, fold: int, *, suspects: bool) -> NgramModel:
         """Return the n-gram of all documents, or of all suspects, but those of a fold."""
         if (fold, suspects) not in self._nulls:
@@ -214,6 +219,21 @@ class Peers:
         documents = [(member, document) for member, side in sides for document in side]
         encodings = self._model.tokenizer.encode_batch([document.text for _, document in documents])
         return {(m, d.id): e.ids[: self.options.tokens] for (m, d), e in zip(documents, encodings, strict=True)}
+
+    @cached_property
+    def _kinds(self) -> Mapping[tuple[bool, str], float]:
+        sides = (True, self.members), (False, self.heldout)
+        texts = []
+        for _, side in sides:
+            encodings = self._model.tokenizer.encode_batch([document.text for document in side])
+            ends = [encoding.ends[: self.options.tokens] for encoding in encodings]
+            texts.append([d.text[: int(end[-1])] if len(end) else "" for d, end in zip(side, ends, strict=True)])
+        found = kind_scores(texts[0], texts[1])
+        return {
+            (member, document.id): float(score)
+            for (member, side), scores in zip(sides, found, strict=True)
+            for document, score in zip(side, scores, strict=True)
+        }
 
     @cached_property
     def _nulls(self) -> dict[tuple[int, bool], NgramModel]:
