@@ -251,7 +251,7 @@ def test_the_section_is_pure_and_says_what_the_detections_say() -> None:
     assert {row[-1] for row in matrix.rows} == {"yes"}
     assert effects.rows[0][1] == pytest.approx(1.0, abs=0.01)
     [graph] = section.graphs
-    assert [line.name for line in graph.series] == ["the model", NULL_NAME, SUSPECTS_NULL, KIND_NULL, "guessing"]
+    assert [line.name for line in graph.series] == ["the model", KIND_NULL, SUSPECTS_NULL, NULL_NAME, "guessing"]
     assert any("too few for rates of false alarm of 1.0% and 0.1%" in note for note in section.notes)
 
 

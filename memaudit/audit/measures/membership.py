@@ -111,7 +111,7 @@ class Membership:
 
     def detections(self, records: Sequence[Record], plan: Mapping[str, Any]) -> list[Detection]:
         """Test suspects against held-out documents by every declared score."""
-        nulls = dict.fromkeys(name for record in records for name in record["null"])
+        nulls = _nulls(records)
         return [
             compare(
                 records,
@@ -134,10 +134,15 @@ class Membership:
         """Return all detections beside their controls, and the ROC curve of the primary one."""
         name = primary(plan)
         curves = {"the model": Sides.of(records, [record["scores"][name] for record in records])}
-        for null in dict.fromkeys(null for record in records for null in record["null"]):
+        for null in _nulls(records):
             values = [record["null"].get(null, {}).get(_asked(null, name)) for record in records]
             curves[null] = Sides.of(records, values)
         return section_of(self.detections(records, plan), name, curves, records, plan)
+
+
+def _nulls(records: Sequence[Record]) -> list[str]:
+    """Return the names of the null models, in an order that does not depend on which records come from a log."""
+    return sorted({name for record in records for name in record["null"]})
 
 
 def _asked(null: str, score: str) -> str:
