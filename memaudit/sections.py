@@ -9,6 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+ABOUT_DOCUMENTS = (
+    "Intervals are about {units}, not about trainings: how much the same training with another seed would differ is in"
+    " none of them."
+)
+"""What every report says that gives an interval about one model; {units} is what varies."""
 Kind = Literal["text", "number", "share", "interval"]
 """How a column is shown: words, a number, a share in [0, 1] as a percentage, or ``[low, high]`` shares."""
 Value = str | int | float | None | list[float]

@@ -102,6 +102,23 @@ def auc_variance(members: ArrayLike, heldout: ArrayLike) -> float | None:
     return None if placements is None else placements.variance
 
 
+def auc_covariance(members: ArrayLike, heldout: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return the AUCs of several scorers of the same documents and DeLong's covariance matrix of them.
+
+    Args:
+        members: Scores by each scorer, shape [scorers, members], at least two of each.
+        heldout: The same of held-out documents, shape [scorers, heldout].
+
+    Returns:
+        Shapes [scorers] and [scorers, scorers].
+    """
+    sides = zip(np.asarray(members, np.float64), np.asarray(heldout, np.float64), strict=True)
+    placed = [placements for ours, theirs in sides if (placements := _placements(ours, theirs))]
+    above, below = (np.array([getattr(p, side) for p in placed]) for side in ("members", "heldout"))
+    covariance: FloatArray = np.cov(above) / above.shape[1] + np.cov(below) / below.shape[1]
+    return above.mean(axis=1), covariance
+
+
 def auc_difference(
     first: tuple[ArrayLike, ArrayLike], second: tuple[ArrayLike, ArrayLike], confidence: float = 0.95
 ) -> AucDifference | None:

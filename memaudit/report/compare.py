@@ -20,8 +20,10 @@ from memaudit.report.disclosure import disclosed
 from memaudit.report.exhibits import discreet, exhibit, severity
 from memaudit.report.graphs import graph_chart
 from memaudit.report.page import render_page
+from memaudit.report.replicates import replicate_table
 from memaudit.report.sections import ShownTable, shown_table
 from memaudit.runs import FinishedRun, read_finished
+from memaudit.sections import Table
 
 TITLE = "What does each model recite of the same text?"
 SIGN, HEAD = f"<title>{TITLE}</title>".encode(), 2_000
@@ -89,14 +91,18 @@ class Comparison:
     contenders: list[Contender]
     pairs: list[Pair]
     """Every model beside the one before it."""
+    replicates: Table | None = None
+    """Means over trainings that differ in their seed alone."""
 
 
-def compare(folders: Sequence[Path], shown: Shown = SHOWN) -> Comparison:
+def compare(folders: Sequence[Path], shown: Shown = SHOWN, *, replicates: bool = False) -> Comparison:
     """Read runs over the same windows.
 
     Args:
         folders: Run directories of extraction audits, at least two, in the order of the page.
         shown: What may be shown of their texts.
+        replicates: Whether models of one family and size differ in the seed of their training alone, where their
+            folders do not say so.
 
     Raises:
         InputError: Fewer than two, runs of another kind, or over different windows.
@@ -108,7 +114,8 @@ def compare(folders: Sequence[Path], shown: Shown = SHOWN) -> Comparison:
     for folder, run in zip(folders, runs, strict=True):
         _refuse(folder, run.report, folders[0], runs[0].report)
     contenders = [Contender(name, run) for name, run in zip(_names(folders, runs), runs, strict=True)]
-    return Comparison(contenders, [_pair(*both) for both in pairwise(contenders)])
+    pairs = [_pair(*both) for both in pairwise(contenders)]
+    return Comparison(contenders, pairs, replicate_table(runs, declared=replicates))
 
 
 def render_comparison(comparison: Comparison) -> str:
@@ -121,6 +128,7 @@ def render_comparison(comparison: Comparison) -> str:
         report["provenance"]["versions"],
         contenders=contenders,
         pairs=comparison.pairs,
+        replicates=comparison.replicates and shown_table(asdict(comparison.replicates)),
         growth=_growth(contenders),
         report=report,
         charts=[chart for chart in (_rates(contenders), _sizes(contenders), _doses(contenders)) if chart],

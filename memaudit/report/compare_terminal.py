@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from memaudit.report import wording
 from memaudit.report.compare import Comparison
+from memaudit.report.sections_terminal import drawn_table
 from memaudit.report.terminal import STYLES, escape
+from memaudit.sections import ABOUT_DOCUMENTS
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -30,7 +34,12 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         verdict = c.report["verdict"]
         table.add_row(*(Text(escape(cell, encoding=encoding)) for cell in cells), Text(verdict, STYLES[verdict]))
     console.print(table)
+    console.print(Text(ABOUT_DOCUMENTS.format(units="documents"), "dim"))
     console.print()
+    if comparison.replicates:
+        console.print(Text(escape(f"{comparison.replicates.caption}:", encoding=encoding), "dim"))
+        console.print(drawn_table(asdict(comparison.replicates), encoding))
+        console.print()
     for pair in comparison.pairs:
         line = (
             f"{pair.second} recites {wording.counted(pair.only_second, 'window')} that {pair.first} does not, and not"

@@ -17,6 +17,7 @@ from memaudit.errors import one_line
 from memaudit.report import wording
 from memaudit.report.problems import MATCHES, and_others, spared_words, worst_first
 from memaudit.report.terminal import EXCERPT, STYLES, controls_line, escape, heading
+from memaudit.sections import ABOUT_DOCUMENTS
 
 WORST = 10
 
@@ -41,6 +42,8 @@ def print_contamination(report: Mapping[str, Any], console: Console) -> None:
         line((text, "dim"))
     for model in report["scores"] or []:
         line((one_line(model["sentence"]), ""))
+    if report["scores"]:
+        line((ABOUT_DOCUMENTS.format(units="items"), "dim"))
     new = [finding for finding in worst_first(report["findings"]) if not finding["accepted"]]
     if new:
         console.print()

@@ -19,6 +19,7 @@ import jinja2
 from markupsafe import Markup
 
 from memaudit.report import wording
+from memaudit.sections import ABOUT_DOCUMENTS
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -81,6 +82,7 @@ def environment() -> jinja2.Environment:
         picture=Markup,  # of charts only: their labels are escaped by the renderer
     )
     made.globals.update(symbols=wording.SYMBOLS, verdicts=wording.VERDICTS, dash=wording.NONE)
+    made.globals.update(about_documents=ABOUT_DOCUMENTS.format(units="documents"))
     return made
 
 

@@ -35,7 +35,7 @@ def print_sections(report: Mapping[str, Any], console: Console) -> None:
         for table in section["tables"]:
             console.print()
             line(table["caption"], "dim")
-            console.print(_table(table, console.encoding))
+            console.print(drawn_table(table, console.encoding))
             if (left := len(table["rows"]) - MOST_ROWS) > 0:
                 line(f"and {counted(left, 'more row')} in the report", "dim")
         console.print()
@@ -88,7 +88,8 @@ def _detectors(report: Mapping[str, Any], encoding: str) -> Table:
     return drawn
 
 
-def _table(table: Mapping[str, Any], encoding: str) -> Table:
+def drawn_table(table: Mapping[str, Any], encoding: str) -> Table:
+    """Return a table of a section as a terminal shows it, its first rows."""
     shown = shown_table(table)
     drawn = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for label, number in shown.columns:

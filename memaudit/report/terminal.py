@@ -22,6 +22,7 @@ from rich.text import Text
 
 from memaudit.errors import one_line
 from memaudit.report import wording
+from memaudit.sections import ABOUT_DOCUMENTS
 
 STYLES = {
     "found": "bold red",
@@ -72,6 +73,7 @@ def print_verdict(report: Mapping[str, Any], console: Console) -> None:
         line(*parts)
     console.print()
     console.print(_estimates(report["estimates"], console.encoding))
+    line((ABOUT_DOCUMENTS.format(units="documents"), "dim"))
     console.print()
     line((controls_line(report["controls"]), ""))
     if power := report.get("power", {}).get("verdict_sentence"):
@@ -143,6 +145,7 @@ def print_demo(reports: Sequence[Mapping[str, Any]], console: Console) -> None:
     console.print(table)
     note = "recited word for word, mean edit similarity; beneath it the 95% interval; 0 copies: held out"
     console.print(Text(note, "dim"))
+    console.print(Text(ABOUT_DOCUMENTS.format(units="documents"), "dim"))
 
 
 def print_continuations(prompt: str, texts: Sequence[tuple[str, str]], console: Console) -> None:

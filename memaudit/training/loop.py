@@ -169,8 +169,9 @@ class _Training:
         self.began = self.saved = time.monotonic()
         self.heldout: tuple[float, str] | None = None
         self.position = _Position()
+        self.corpus = sha256_of_documents(documents)
         if out is not None:
-            self._resume(checkpoint_file(out), documents)
+            self._resume(checkpoint_file(out))
         self.first, self.first_tokens = self.position.step, self.position.tokens
 
     def run(self, heldout: Sequence[TokenIds], heldout_bytes: int | None) -> None:
@@ -189,7 +190,8 @@ class _Training:
             self._measure(heldout, heldout_bytes)
         report = asdict(self.report())
         unsteady = ("seconds", "resumed_at")
-        self.model.training = self.options.identity() | {k: v for k, v in report.items() if k not in unsteady}
+        told = {k: v for k, v in report.items() if k not in unsteady}
+        self.model.training = self.options.identity() | {"corpus": self.corpus} | told
         if self.out:
             save_model(self.model, self.out)
             self._checkpoint()
@@ -242,9 +244,9 @@ class _Training:
         value, measure = self.heldout
         self.progress.note(f"held-out {value:.4f} {measure} after {self.position.step} steps")
 
-    def _resume(self, file: Path, documents: Sequence[TokenIds]) -> None:
+    def _resume(self, file: Path) -> None:
         identity: Identity = {
-            "corpus": sha256_of_documents(documents),
+            "corpus": self.corpus,
             "tokenizer": self.model.tokenizer.sha256,
             "initial weights": sha256_of_weights(self.module),
             **self.options.identity(),

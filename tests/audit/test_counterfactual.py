@@ -67,7 +67,7 @@ def test_unique_text_is_memorised_and_copied_text_is_not(finished: tuple[Path, d
 def test_the_report_says_so(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, report = finished
     assert "rank correlation with the copies of a text is -0." in report["headline"]
-    [section] = report["sections"]
+    section, _ = report["sections"]
     by_copies, worst = section["tables"]
     assert [row[:3] for row in by_copies["rows"]] == [["1 copy", UNIQUE, UNIQUE], [f"{COPIES} copies", 3 * COPIES, 3]]
     assert by_copies["rows"][0][5] > 0.5 > 0.05 > by_copies["rows"][1][5]
@@ -150,3 +150,23 @@ def test_the_command(corpus: str, tmp_path: Path, finished: tuple[Path, dict[str
 def test_no_report_quotes_the_text(corpus: str, finished: tuple[Path, dict[str, Any]]) -> None:
     lines = Path(corpus).read_text(encoding="utf-8").splitlines()
     assert quoted(finished[0], [json.loads(line)["text"] for line in lines]) == []
+
+
+def test_it_can_be_told_which_models_saw_a_text(finished: tuple[Path, dict[str, Any]]) -> None:
+    section = finished[1]["sections"][1]
+    assert section["name"] == "lira"
+    (table,) = section["tables"]
+    ours = table["rows"][0]
+    assert ours[0] == "Online LiRA"
+    assert ours[1] > 0.9  # unique text once; copies hide who saw which of them
+    assert ours[2] <= ours[1] <= ours[3]
+    assert ours[4:] == [None] * 4  # 336 pairs: three may pass at 1%
+    assert "one variance serves all documents" in section["method"]
+    assert f"{ours[1]:.3f}" in section["summary"]
+    page = HTML(finished[0]).read_text(encoding="utf-8")
+    assert "Which models saw it?" in page
+
+
+def test_with_few_models_nobody_is_attacked(corpus: str, tmp_path: Path) -> None:
+    report = counterfactual([corpus], tmp_path / "run", options=OPTIONS, models=4).report
+    assert [section["name"] for section in report["sections"]] == ["counterfactual"]

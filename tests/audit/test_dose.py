@@ -165,6 +165,7 @@ def test_the_section_says_what_the_records_hold() -> None:
 def test_no_interval_of_exposure_exceeds_what_exposure_can_be() -> None:
     about = {"type": "canary", "kind": "canary", "variant": "exact", "variant_known": True, "limit": 8.0, "space": 1000}
     about |= {"member": True, "copies": 4, "source": "", "domain": None, "exact": False}
+    about |= {"fitted_bits": None, "not_fitted": "all candidates are alike"}
     canaries = [about | {"document": str(i), "bits": bits} for i, bits in enumerate([8.0, 8.0, 8.0, 6.0])]
     exposures = DOSE.section([*known({0: 0, 4: 5}), *canaries], PLAN).tables[2]
     assert exposures.rows[0][3:6] == [7.5, pytest.approx(7.5 - 3.182446 / 2), 8.0]

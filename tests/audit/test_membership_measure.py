@@ -16,9 +16,9 @@ from scipy.stats import entropy
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.membership import MEMBERSHIP, SCORES, primary
 from memaudit.audit.measures.text_alone import TEXT_ALONE
-from memaudit.audit.membership.detection import Detection
+from memaudit.audit.membership.detection import KIND_NULL, NULL_NAME, OF_TEXT, SUSPECTS_NULL, Detection
 from memaudit.audit.membership.options import MembershipOptions
-from memaudit.audit.membership.peers import NULL_NAME, Peers
+from memaudit.audit.membership.peers import Peers
 from memaudit.errors import InputError
 from memaudit.files import strict_json
 from memaudit.metrics.likelihood import FEWEST_REFERENCES
@@ -97,6 +97,27 @@ def test_what_an_ngram_has_read_once_is_found_by_every_score(tmp_path: Path) -> 
         assert detection.heldout == 40
 
 
+def test_a_share_of_foreign_text_is_no_membership() -> None:
+    """A model that read more of the suspects' kind of text finds foreign held-out text unlikely, and saw neither."""
+    drawn = random.Random(77)
+    other = ["".join(drawn.choices("nopqrstuvwxyz", k=drawn.randint(2, 7))) for _ in range(300)]
+    foreign = [" ".join(drawn.choices(other, k=12)) for _ in range(60)]
+    kind = made_up(400, 78)
+    members, heldout = kind[:100], kind[100:170] + foreign[:30]
+    drawn.shuffle(heldout)
+    tokenizer = train_tokenizer("bpe", [*kind[200:], *foreign[30:]], 400)
+    ids = [encoding.ids for encoding in tokenizer.encode_batch(kind[200:])]
+    model = NgramModel.train(ids, tokenizer, order=3)
+    subject, plan = asked(model, members=documents(members, "set.txt"), heldout=documents(heldout, "other.txt"))
+    found = MEMBERSHIP.detections(measured(subject), plan | {"blind": None})
+    assert all(d.p_value is not None and d.p_value < 0.01 for d in found[:1])
+    for detection in found:
+        assert not detection.speaks, detection
+        control = detection.controls[1]
+        assert control.passed is False
+        assert SUSPECTS_NULL in control.detail
+
+
 def test_what_no_model_has_read_is_not_found() -> None:
     for name, detection in detected(*asked(UNSEEN, references=("train",) * 4)).items():
         area = detection.effect
@@ -115,7 +136,7 @@ def test_records_hold_every_score_by_the_model_and_by_what_never_saw_the_documen
     for record in records:
         assert set(record) == {"member", "document", "source", "domain", "tokens", "scores", "null"}
         assert list(record["scores"]) == MEMBERSHIP.declared(plan)
-        assert list(record["null"]) == [NULL_NAME, *specs]
+        assert list(record["null"]) == [NULL_NAME, SUSPECTS_NULL, KIND_NULL, *specs]
         ours, null = record["scores"], record["null"]
         losses = [null[spec]["loss"] for spec in specs]
         for scores, others in ((ours, losses), (null[NULL_NAME], losses), (null[specs[0]], losses[1:])):
@@ -141,7 +162,7 @@ def test_many_references_give_every_document_a_deviation_of_its_own(tmp_path: Pa
     records = measured(subject)
     for record in records:
         assert list(record["scores"]) == MEMBERSHIP.declared(plan)
-        losses = [scores["loss"] for name, scores in record["null"].items() if name != NULL_NAME]
+        losses = [scores["loss"] for name, scores in record["null"].items() if name not in (NULL_NAME, *OF_TEXT)]
         assert record["scores"]["lira"] == pytest.approx(record["scores"]["calibration"] / pstdev(losses))
     lira = MEMBERSHIP.detections(records, plan)[-1]
     assert (lira.name, lira.effect.estimate) == ("lira", 1.0)
@@ -230,7 +251,7 @@ def test_the_section_is_pure_and_says_what_the_detections_say() -> None:
     assert {row[-1] for row in matrix.rows} == {"yes"}
     assert effects.rows[0][1] == pytest.approx(1.0, abs=0.01)
     [graph] = section.graphs
-    assert [line.name for line in graph.series] == ["the model", NULL_NAME, "guessing"]
+    assert [line.name for line in graph.series] == ["the model", KIND_NULL, SUSPECTS_NULL, NULL_NAME, "guessing"]
     assert any("too few for rates of false alarm of 1.0% and 0.1%" in note for note in section.notes)
 
 

@@ -13,8 +13,8 @@ import pytest
 
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.overlap import DEFINITION, MOST_CONTINUED, OVERLAP, ask
+from memaudit.audit.membership.detection import NULL_NAME
 from memaudit.audit.membership.options import MembershipOptions
-from memaudit.audit.membership.peers import NULL_NAME
 from memaudit.metrics.overlap import gram_starts
 from memaudit.models.base import LanguageModel
 from memaudit.models.masked import new_bert

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memaudit.audit.membership.detection import NULL_NAME, SUSPECTS_NULL
 from memaudit.audit.membership.options import MembershipOptions
-from memaudit.audit.membership.peers import FOLDS, NULL_NAME, Peers
+from memaudit.audit.membership.peers import FOLDS, Peers
 from memaudit.audit.membership.suspects import Suspects, same_words
 from memaudit.errors import InputError
 from memaudit.files import strict_json
@@ -65,6 +66,22 @@ def test_every_document_has_a_null_model_that_never_saw_it() -> None:
     for side in (True, False):
         sizes = [sum(models[k] is m for k in sides if k[0] is side) for m in set(models.values())]
         assert max(sizes) - min(sizes) <= 1
+
+
+def test_one_null_model_reads_the_suspects_alone_unless_a_coin_chose_them() -> None:
+    asked = peers()
+    for side, compared in ((True, MEMBERS), (False, HELDOUT)):
+        for document in compared:
+            found = asked.nulls(side, document.id)
+            assert list(found) == [NULL_NAME, SUSPECTS_NULL]
+            gains = {
+                name: [log_prob(found[SUSPECTS_NULL], d.text) - log_prob(found[NULL_NAME], d.text) for d in documents_]
+                for name, documents_ in (("suspects", MEMBERS), ("held-out", HELDOUT))
+            }
+            # Both recite the suspects of the other folds; the held-out ones only one of the two has read.
+            assert sum(gain < -10 for gain in gains["held-out"]) >= len(HELDOUT) - len(HELDOUT) // FOLDS - 1
+            assert sum(gain > -10 for gain in gains["suspects"]) >= len(MEMBERS) - len(MEMBERS) // FOLDS - 2
+    assert list(peers(randomised=True).nulls(True, MEMBERS[0].id)) == [NULL_NAME]
 
 
 def test_equal_texts_are_unseen_together() -> None:

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.integrate import quad
+from scipy.stats import kstest, skewnorm
 
-from memaudit.metrics.exposure import expected_exposure, exposure
+from memaudit.metrics.exposure import expected_exposure, exposure, fitted_exposure
 
+SEEDED = np.random.default_rng(1)
 scores = st.lists(st.integers(-4, 0), min_size=1, max_size=5)
 
 
@@ -70,3 +73,73 @@ def test_a_sample_estimates_the_rank_in_the_space():
     exact = exposure(own, others, 5000).bits
     sampled = [exposure(own, random.choice(others, 255, replace=False), 5000).bits for _ in range(300)]
     assert np.mean(sampled) == pytest.approx(exact, abs=0.1)
+
+
+def test_the_fit_is_scipys_skew_normal_and_its_tail_that_of_the_integral():
+    random = np.random.default_rng(11)
+    perplexities = skewnorm.rvs(-2, loc=30, scale=3, size=255, random_state=random)
+    shape, place, scale = skewnorm.fit(perplexities)
+    for secret in (29.0, 22.0, 14.0):
+        found = fitted_exposure(-secret * math.log(2), -perplexities * math.log(2), 10**12)
+        share, _ = quad(skewnorm(shape, place, scale).pdf, -math.inf, secret, epsabs=0)
+        assert found.reason == ""
+        assert found.bits == pytest.approx(-math.log2(share), rel=1e-4)
+        assert found.distance == pytest.approx(kstest(perplexities, skewnorm(shape, place, scale).cdf).statistic)
+    # No secret can stand before the first of its space.
+    assert fitted_exposure(100.0, -perplexities * math.log(2), 10**6).bits == pytest.approx(math.log2(10**6))
+
+
+def test_the_fit_agrees_with_the_rank_in_the_whole_space_where_both_can_be_had():
+    random = np.random.default_rng(12)
+    space = skewnorm.rvs(-1, loc=40, scale=4, size=200_000, random_state=random) * -math.log(2)
+    for place in (40_000, 2_000, 100):
+        own = np.sort(space)[-place]
+        exact = exposure(own, space[space != own], 200_000).bits
+        fitted = fitted_exposure(own, space[random.choice(200_000, 255, replace=False)], 200_000).bits
+        assert fitted == pytest.approx(exact, abs=0.15 * exact + 0.2)
+
+
+def test_secrets_that_mean_nothing_are_exposed_as_rarely_as_bits_say():
+    random = np.random.default_rng(13)
+    bits = []
+    for _ in range(150):
+        drawn = -skewnorm.rvs(-1, size=275, random_state=random)
+        found = [fitted_exposure(own, drawn[20:], 10**6).bits for own in drawn[:1]]
+        shape, place, scale = skewnorm.fit(-drawn[20:] / math.log(2))
+        if found[0] is not None:
+            shares = skewnorm.cdf(-drawn[:20] / math.log(2), shape, place, scale)
+            bits += (-np.log2(shares)).tolist()
+            assert found[0] == pytest.approx(max(0.0, bits[-20]))
+    assert len(bits) > 2700
+    for least in (1, 3, 5):
+        assert np.mean(np.array(bits) >= least) == pytest.approx(2.0**-least, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("others", "space", "reason"),
+    [
+        (np.linspace(-9, -1, 50), 10**6, "fewer than 100 candidates"),
+        (np.linspace(-9, -1, 200), 201, "the whole space was compared"),
+        (np.full(200, -3.0), 10**6, "all candidates are alike"),
+        (np.r_[np.linspace(-9, -1, 200), -math.inf], 10**6, "a candidate has probability 0"),
+        (np.r_[np.linspace(-9, -8, 150), np.linspace(-2, -1, 150)], 10**6, "the candidates are not skew-normal"),
+        (np.repeat(np.arange(-8.0, 0.0), 40), 10**6, "the candidates are not skew-normal"),
+        (-skewnorm.rvs(8, size=300, random_state=SEEDED), 10**6, "the fitted distribution ends right below"),
+    ],
+)
+def test_a_fit_that_does_not_hold_is_not_told(others, space, reason):
+    found = fitted_exposure(-0.5, others, space)
+    assert found.bits is None
+    assert found.reason.startswith(reason)
+
+
+@pytest.mark.parametrize("shape", [-3, 0, 2])
+def test_a_fit_that_holds_is_rarely_rejected(shape):
+    random = np.random.default_rng(14)
+    told = [fitted_exposure(0.0, -skewnorm.rvs(shape, size=255, random_state=random), 10**6) for _ in range(150)]
+    assert np.mean([t.reason.startswith("the candidates") for t in told]) <= 0.12
+
+
+def test_what_is_no_number_is_not_fitted():
+    with pytest.raises(ValueError, match="must be numbers"):
+        fitted_exposure(math.nan, np.linspace(-3, -1, 200), 10**6)

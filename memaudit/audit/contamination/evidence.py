@@ -22,6 +22,7 @@ from memaudit.errors import InputError, one_line
 from memaudit.findings import ItemPolicy, decide_items, fingerprint, undecided
 from memaudit.provenance import provenance_of
 from memaudit.report.wording import counted
+from memaudit.sections import ABOUT_DOCUMENTS
 from memaudit.text.scan.matching import AMPLE_COVERAGE, MIN_SIMILARITY, Match
 from memaudit.text.scan.patterns import SEED, Patterns
 from memaudit.text.scan.result import Scan
@@ -127,7 +128,11 @@ def conclude(
         "scores": _scores(judgement, benchmark, judged, contaminated, plan["options"]["id_field"]),
         "baseline": _baseline(judgement, findings, accepted),
         "controls": [dataclasses.asdict(control) for control in controls],
-        "limits": limits_of(items, plan) + ([f"{benchmark.notice}."] if benchmark.notice else []),
+        "limits": [
+            *limits_of(items, plan),
+            *([ABOUT_DOCUMENTS.format(units="items")] if judgement.scores else []),
+            *([f"{benchmark.notice}."] if benchmark.notice else []),
+        ],
         "options": plan["options"],
         "provenance": provenance_of(plan),
     }

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 import memaudit.stats as stats
+from memaudit.audit.counterfactual.attack import attack_section
 from memaudit.files import strict_json
 from memaudit.metrics.counterfactual import Counterfactual, counterfactual, mean_interval, smallest_p
 from memaudit.provenance import provenance_of
@@ -50,6 +51,8 @@ def conclude(
         np.array([r["greedy"] for r in records], np.float64) / tokens, member, plan["options"]["seed"]
     )
     section = make_section(plan["options"], documents, found, int(member[:, 0].sum()), plan["corpus"]["too_short"])
+    texts = np.array([d["text"] for d in documents])
+    attacked = attack_section(member, texts, records, plan["options"]["seed"])
     values = zip(found.memorization, found.inside, found.outside, found.error, found.p_value, strict=True)
     names = ("memorization", "inside", "outside", "error", "p_value")
     report = {
@@ -65,7 +68,7 @@ def conclude(
             dict(d) | {name: _defined(value) for name, value in zip(names, row, strict=True)}
             for d, row in zip(documents, values, strict=True)
         ],
-        "sections": [dataclasses.asdict(section)],
+        "sections": [dataclasses.asdict(each) for each in (section, attacked) if each],
         "provenance": provenance_of(plan),
     }
     made: dict[str, Any] = json.loads(strict_json(report))
@@ -83,6 +86,8 @@ def make_section(
     copies, texts = (np.array([d[name] for d in documents]) for name in ("copies", "text"))
     groups = _groups(copies)
     notes = [
+        "Intervals are about documents, not about trainings: other models, and another lot of who sees what, would give"
+        " other means, and that is in none of them.",
         "The tokenizer and the number of steps are those of the corpus and of a part of it: a model that is trained on"
         " all of it may know a document better than these do.",
         "A document of which copies stand in the corpus is seen by models that never saw that one: its counterfactual"

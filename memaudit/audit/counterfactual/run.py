@@ -28,6 +28,7 @@ from memaudit.files import strict_json
 from memaudit.inputs import reads_files
 from memaudit.invocation import Invocation, python_call
 from memaudit.metrics.counterfactual import assign
+from memaudit.metrics.likelihood import loss_score
 from memaudit.models.base import LanguageModel
 from memaudit.provenance import versions
 from memaudit.records import Document, TokenIds
@@ -153,8 +154,8 @@ def counterfactual(
                 threads=threads,
             )
             trained = perf_counter()
-            greedy = _greedy_tokens(model, [ids[: chosen.tokens] for ids in text.ids])
-            run.append([{"index": index, "parameters": model.parameters, "loss": loss, "greedy": greedy}])
+            scored = _scores(model, [ids[: chosen.tokens] for ids in text.ids])
+            run.append([{"index": index, "parameters": model.parameters, "loss": loss, **scored}])
             run.times[f"train {index}"], run.times[f"score {index}"] = trained - started, perf_counter() - trained
             say(f"model {index}: {len(subset):,} documents, {perf_counter() - started:.0f} s [of {chosen.models}]")
         report = conclude(run.plan, _described(text, chosen), member, [run.records[i] for i in range(chosen.models)])
@@ -192,9 +193,13 @@ def _plan(options: CounterfactualOptions, text: _Text, invocation: Invocation) -
     return plan | {"identity": identity(plan)}
 
 
-def _greedy_tokens(model: LanguageModel, texts: Sequence[TokenIds]) -> list[int]:
-    """Return how many tokens of each text, its first one left out, are what greedy decoding would have given."""
-    return [int((scores.rank[1:] == 0).sum()) for scores in score_documents(model, texts)]
+def _scores(model: LanguageModel, texts: Sequence[TokenIds]) -> dict[str, list[int] | list[float]]:
+    """Return of each text, its first token left out, how many tokens greedy decoding gives, and log p per token."""
+    greedy, log_prob = [], []
+    for scores in score_documents(model, texts):
+        greedy.append(int((scores.rank[1:] == 0).sum()))
+        log_prob.append(loss_score(scores.log_prob[1:]) or 0.0)
+    return {"greedy": greedy, "log_prob": log_prob}
 
 
 def _described(text: _Text, options: CounterfactualOptions) -> list[Mapping[str, Any]]:

@@ -34,6 +34,7 @@ from memaudit.metrics import METRICS, PRIMARY, Metric
 from memaudit.metrics.likelihood import bits_per_byte
 from memaudit.provenance import provenance_of
 from memaudit.records import WindowRecord, first_window
+from memaudit.sections import ABOUT_DOCUMENTS
 
 Records = Sequence[WindowRecord]
 
@@ -316,6 +317,7 @@ def _limits(plan: Mapping[str, Any], records: Records, decision: Decision) -> li
         f"Only greedy decoding after {options['prefix']} tokens of prefix was asked for {options['suffix']} tokens;"
         " text that sampling, a longer prefix or another prompt would bring out is not counted.",
         "A document that is not reproduced may still have been in the training data.",
+        ABOUT_DOCUMENTS.format(units="documents"),
     ]
     asked = {measure["name"] for measure in plan.get("measures", ())}
     if decision.verdict == "found" and "use" not in asked:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,9 @@ from memaudit.provenance import versions
 from memaudit.runs import identity
 from memaudit.text.windows import WindowOptions, WindowSet
 
+_DIGEST = re.compile("[0-9a-f]{64}")
+_OF_ONE_TRAINING = ("corpus", "seed", "tokens", "loss", "heldout", "heldout_measure")
+"""What a training says of itself beside how it was asked for."""
 BLOCK = 64
 """Windows scored, logged and made durable together. Part of the plan: a resumed run forms the same sums."""
 
@@ -99,7 +103,27 @@ def describe_model(model: LanguageModel, name: str) -> dict[str, Any]:
         "notes": list(model.notes),
         "files": [dict(file) for file in model.files],
         "ignored": list(model.ignored),
+        **_describe_training(model),
     }
+
+
+def _describe_training(model: LanguageModel) -> dict[str, Any]:
+    """Return what the folder of a model trained here says of its training; nothing where it does not say enough.
+
+    Models of one family and size with the same text and recipe, and another seed, are replicates of one another. It is
+    what the folder says: no verdict rests on it.
+    """
+    told = getattr(model, "training", None)
+    if not isinstance(told, dict):
+        return {}
+    corpus, seed = told.get("corpus"), told.get("seed")
+    if not (isinstance(corpus, str) and _DIGEST.fullmatch(corpus) and type(seed) is int):
+        return {}
+    settings = sorted((name, value) for name, value in told.items() if name not in _OF_ONE_TRAINING)
+    shape = [file["sha256"] for file in model.files if file["path"] == "config.json"] or getattr(model, "config", None)
+    # A folder may hold anything, NaN too, which JSON has no word for.
+    recipe = repr((model.family, model.objective, shape, settings)).encode("utf-8", "backslashreplace")
+    return {"training": {"corpus": corpus, "recipe": hashlib.sha256(recipe).hexdigest(), "seed": seed}}
 
 
 def _describe_windows(drawn: WindowSet) -> Mapping[str, Any]:

@@ -30,7 +30,7 @@ from memaudit.metrics.gap import (
 )
 from memaudit.provenance import provenance_of
 from memaudit.records import FloatArray
-from memaudit.sections import Column, Graph, Section, Series, Table, Value
+from memaudit.sections import ABOUT_DOCUMENTS, Column, Graph, Section, Series, Table, Value
 
 EXIT_CODES = {"no-evidence": 0, "found": 1, "inconclusive": 3}
 CONTROLS_LEVEL = 0.01
@@ -48,6 +48,7 @@ METHOD = (
     " checks are simulated with items like these."
 )
 LIMITS = (
+    ABOUT_DOCUMENTS.format(units="items"),
     "A gap says that the old items are easier for this model than the controls explain, not why: text about them, or a"
     " kind of item that it was tuned for, does the same as the items themselves.",
     "A control that saw the old items too hides the gap; one that saw the new ones makes it.",

@@ -335,6 +335,8 @@ def _notes(options: Mapping[str, Any], suite: Suite) -> list[str]:
     low, high = (f"{value:,.0f}" for value in (suite.axes[0].min(), suite.axes[0].max()))
     twins = suite.rate(None, 0.0, None)
     notes = [
+        "Intervals of slopes are about passages and trainings: seeds are resampled. Those of rates are about passages"
+        " alone.",
         "A fraction lies between 0 and 1: its line ends where nothing or all is extracted, and its slope depends on the"
         f" doses and sizes that were chosen. These models have {low} to {high} parameters, the published ones more than"
         " 70 million.",

@@ -20,9 +20,10 @@ from scipy.special import stdtrit
 import memaudit.stats as stats
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.documents import bounds, shown
+from memaudit.audit.measures.dose_fitted import fitted_table
 from memaudit.errors import InputError
 from memaudit.metrics.doses import MedianDose, median_dose, rank_correlation
-from memaudit.metrics.exposure import expected_exposure, exposure
+from memaudit.metrics.exposure import expected_exposure, exposure, fitted_exposure
 from memaudit.records import Document, Window
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
 from memaudit.text.canaries import Canary, find_canary
@@ -105,6 +106,8 @@ class Dose:
         graphs = [_rate_graph(windows)]
         if canaries:
             tables.append(_exposures(canaries))
+            if fitted := fitted_table([(group.name, group.doses) for group in canaries]):
+                tables.append(fitted)
             graphs.append(_exposure_graph(canaries))
         return Section(
             self.name,
@@ -117,7 +120,8 @@ class Dose:
             " of copies and log p_z over planted documents. Exposure is log2 of the candidates compared less log2"
             f" of the rank of the true secret among them, ties shared ({CANDIDATES} other secrets drawn by the seed,"
             f" fewer where there are fewer, after the same {plan['options']['prefix']} tokens; Carlini et al. 2019);"
-            " intervals are Student's over canaries.",
+            " intervals are Student's over canaries. Beyond that rank: log2 of one over the share of secrets that a"
+            " skew-normal distribution, fitted to the candidates' log-perplexities, puts below the true one's.",
             tables,
             graphs,
             _notes(records, windows, canaries),
@@ -158,7 +162,7 @@ def _expose(subject: Subject, item: AskedCanary) -> dict[str, Any]:
     others = canary.others(CANDIDATES, np.random.default_rng(int.from_bytes(digest[:8], "big")))
     windows = _candidates(subject, canary, [canary.secret, *others])
     own, *rest = (float(scores.log_prob.sum()) for scores in subject.model.score(windows))
-    found = exposure(own, rest, canary.space)
+    found, fitted = exposure(own, rest, canary.space), fitted_exposure(own, rest, canary.space)
     return {
         "type": CANARY,
         **_about(item.member, document.id, document.copies, CANARY),
@@ -168,6 +172,8 @@ def _expose(subject: Subject, item: AskedCanary) -> dict[str, Any]:
         "limit": found.limit,
         "exact": found.exact,
         "space": canary.space,
+        "fitted_bits": fitted.bits,
+        "not_fitted": fitted.reason,
     }
 
 
@@ -378,6 +384,7 @@ def _notes(records: Sequence[Record], windows: Sequence[_Planted], canaries: Seq
     elif any(not r["exact"] for r in records if r["type"] == CANARY):
         notes.append(
             "Secrets were compared with a sample of their space: a mean at the most that can come out is a lower bound."
+            " What the fitted distribution says beyond it is an extrapolation, whose tail nothing has checked."
         )
     if any(group.kind == CANARY for group in windows):
         notes.append("Canaries are random words, harder to learn than text: passages say more of natural text.")

@@ -9,8 +9,8 @@ from typing import Any
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.documents import Member
 from memaudit.audit.measures.membership_section import section_of
-from memaudit.audit.membership.detection import Detection, Sides, compare
-from memaudit.audit.membership.peers import NULL_NAME, Peers
+from memaudit.audit.membership.detection import KIND_NULL, OF_TEXT, Detection, Sides, compare
+from memaudit.audit.membership.peers import Peers
 from memaudit.audit.membership.scores import score_texts
 from memaudit.errors import InputError
 from memaudit.metrics.likelihood import (
@@ -111,15 +111,15 @@ class Membership:
 
     def detections(self, records: Sequence[Record], plan: Mapping[str, Any]) -> list[Detection]:
         """Test suspects against held-out documents by every declared score."""
-        nulls = dict.fromkeys(name for record in records for name in record["null"])
+        nulls = _nulls(records)
         return [
             compare(
                 records,
                 [record["scores"][name] for record in records],
                 {
-                    null: [record["null"].get(null, {}).get(name) for record in records]
+                    null: [record["null"].get(null, {}).get(_asked(null, name)) for record in records]
                     for null in nulls
-                    if any(name in record["null"].get(null, {}) for record in records)
+                    if any(_asked(null, name) in record["null"].get(null, {}) for record in records)
                 },
                 name=name,
                 label=SCORES[name].label,
@@ -134,10 +134,20 @@ class Membership:
         """Return all detections beside their controls, and the ROC curve of the primary one."""
         name = primary(plan)
         curves = {"the model": Sides.of(records, [record["scores"][name] for record in records])}
-        for null in dict.fromkeys(null for record in records for null in record["null"]):
-            values = [record["null"].get(null, {}).get(name) for record in records]
+        for null in _nulls(records):
+            values = [record["null"].get(null, {}).get(_asked(null, name)) for record in records]
             curves[null] = Sides.of(records, values)
         return section_of(self.detections(records, plan), name, curves, records, plan)
+
+
+def _nulls(records: Sequence[Record]) -> list[str]:
+    """Return the names of the null models, in an order that does not depend on which records come from a log."""
+    return sorted({name for record in records for name in record["null"]})
+
+
+def _asked(null: str, score: str) -> str:
+    """Return the score of a null model that one of the model is held against: whose text it is, the loss says best."""
+    return "loss" if null in OF_TEXT else score
 
 
 def _peers(subject: Subject) -> Peers:
@@ -163,13 +173,15 @@ def _scored(subject: Subject, items: Sequence[Member]) -> list[dict[str, Any]]:
         for r in references
     ]
     nulls = [
-        score_texts(peers.null(item.member, item.document.id), [ids], None)[0]
+        {name: score_texts(null, [ids], None)[0] for name, null in peers.nulls(item.member, item.document.id).items()}
         for item, ids in zip(items, texts, strict=True)
     ]
     records = []
     for i, (item, ids) in enumerate(zip(items, texts, strict=True)):
         beside = [scores[i] for scores in theirs]
-        null = {NULL_NAME: _scores(nulls[i], spans[i], beside)}
+        null = {name: _scores(scores, spans[i], beside) for name, scores in nulls[i].items()}
+        if (kind := peers.kind(item.member, item.document.id)) is not None:
+            null[KIND_NULL] = {"loss": kind}
         for number, reference in enumerate(references):
             others = beside[:number] + beside[number + 1 :]
             null[reference.name] = _scores(beside[number], spans[i], others)

@@ -10,9 +10,12 @@ import numpy as np
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.membership.blind import FOLDS, blind_baseline
 from memaudit.audit.membership.detection import CONFOUNDED, Detection, blind_control
+from memaudit.audit.membership.options import MembershipOptions
 from memaudit.errors import InputError
 from memaudit.metrics.likelihood import unigram_entropy
+from memaudit.records import Document
 from memaudit.sections import Column, Section, Table, Value
+from memaudit.text.tokenize import Tokenizer
 
 
 class TextAlone:
@@ -35,16 +38,26 @@ class TextAlone:
         """Return what the scored part of the documents says: the blind baseline, and unigram entropies in nats."""
         peers = subject.peers
         assert peers is not None, "items are asked for first"
-        texts, entropies = [], []
-        for documents in (peers.members, peers.heldout):
-            encodings = subject.model.tokenizer.encode_batch([document.text for document in documents])
-            cut = [e.ends[: peers.options.tokens] for e in encodings]
-            texts.append([d.text[: int(ends[-1])] if len(ends) else "" for d, ends in zip(documents, cut, strict=True)])
-            ids = np.concatenate([np.empty(0, np.int32), *(e.ids[: peers.options.tokens] for e in encodings)])
-            entropies.append(unigram_entropy(ids) if len(ids) else None)
-        blind = blind_baseline(texts[0], texts[1], peers.options.seed).as_record()
-        record = {"blind": blind, "unigram": dict(zip(("members", "heldout"), entropies, strict=True))}
+        record = self.compared(peers.members, peers.heldout, subject.model.tokenizer, peers.options)
         return [record for _ in items]
+
+    def compared(
+        self,
+        members: Sequence[Document],
+        heldout: Sequence[Document],
+        tokenizer: Tokenizer,
+        options: MembershipOptions,
+    ) -> dict[str, Any]:
+        """Return the record of two sides, of their first tokens."""
+        texts, entropies = [], []
+        for documents in (members, heldout):
+            encodings = tokenizer.encode_batch([document.text for document in documents])
+            cut = [e.ends[: options.tokens] for e in encodings]
+            texts.append([d.text[: int(ends[-1])] if len(ends) else "" for d, ends in zip(documents, cut, strict=True)])
+            ids = np.concatenate([np.empty(0, np.int32), *(e.ids[: options.tokens] for e in encodings)])
+            entropies.append(unigram_entropy(ids) if len(ids) else None)
+        blind = blind_baseline(texts[0], texts[1], options.seed).as_record()
+        return {"blind": blind, "unigram": dict(zip(("members", "heldout"), entropies, strict=True))}
 
     def declared(self, plan: Mapping[str, Any]) -> list[str]:  # noqa: ARG002
         """Return no detection."""

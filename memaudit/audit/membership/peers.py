@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from memaudit.audit.membership.detection import NULL_NAME, SUSPECTS_NULL
+from memaudit.audit.membership.kind import kind_scores
 from memaudit.audit.membership.options import TRAIN, MembershipOptions
 from memaudit.audit.membership.references import family_for, train_reference
 from memaudit.audit.membership.suspects import Suspects, same_words
@@ -21,7 +23,6 @@ from memaudit.models.ngram import NgramModel
 from memaudit.records import Document, TokenIds
 from memaudit.text.read import read_corpus
 
-NULL_NAME = "n-gram, cross-fitted"
 FOLDS = 5
 NULL_ORDER, NULL_ORDER_OF_CHARACTERS = 5, 8
 FEW_IDS = 512
@@ -114,11 +115,31 @@ class Peers:
 
     def null(self, member: bool, document: str) -> NgramModel:
         """Return the cross-fitted n-gram that never saw this document; five of them share all documents."""
+        return self._fitted(self._folds[member, document], suspects=False)
+
+    def nulls(self, member: bool, document: str) -> dict[str, NgramModel]:
+        """Return all null models that never saw this document, by name.
+
+        Where no coin decided which documents are members, one of the suspects alone is among them, if others are left.
+        """
+        found = {NULL_NAME: self.null(member, document)}
         fold = self._folds[member, document]
-        if fold not in self._nulls:
-            texts = [ids for key, ids in self._beginnings.items() if self._folds[key] != fold]
-            self._nulls[fold] = NgramModel.train(texts, self._model.tokenizer, order=_null_order(self._model))
-        return self._nulls[fold]
+        if not self.options.randomised and any(key[0] and other != fold for key, other in self._folds.items()):
+            found[SUSPECTS_NULL] = self._fitted(fold, suspects=True)
+        return found
+
+    def kind(self, member: bool, document: str) -> float | None:
+        """Return how much the document's characters are of the suspects' kind; None where a coin chose the suspects."""
+        return None if self.options.randomised else self._kinds[member, document]
+
+    def _fitted(self, fold: int, *, suspects: bool) -> NgramModel:
+        """Return the n-gram of all documents, or of all suspects, but those of a fold."""
+        if (fold, suspects) not in self._nulls:
+            kept = [key for key, other in self._folds.items() if other != fold and (key[0] or not suspects)]
+            texts = [self._beginnings[key] for key in kept]
+            order = _null_order(self._model)
+            self._nulls[fold, suspects] = NgramModel.train(texts, self._model.tokenizer, order=order)
+        return self._nulls[fold, suspects]
 
     @cached_property
     def _loaded(self) -> list[Reference]:
@@ -200,7 +221,22 @@ class Peers:
         return {(m, d.id): e.ids[: self.options.tokens] for (m, d), e in zip(documents, encodings, strict=True)}
 
     @cached_property
-    def _nulls(self) -> dict[int, NgramModel]:
+    def _kinds(self) -> Mapping[tuple[bool, str], float]:
+        sides = (True, self.members), (False, self.heldout)
+        texts = []
+        for _, side in sides:
+            encodings = self._model.tokenizer.encode_batch([document.text for document in side])
+            ends = [encoding.ends[: self.options.tokens] for encoding in encodings]
+            texts.append([d.text[: int(end[-1])] if len(end) else "" for d, end in zip(side, ends, strict=True)])
+        found = kind_scores(texts[0], texts[1])
+        return {
+            (member, document.id): float(score)
+            for (member, side), scores in zip(sides, found, strict=True)
+            for document, score in zip(side, scores, strict=True)
+        }
+
+    @cached_property
+    def _nulls(self) -> dict[tuple[int, bool], NgramModel]:
         return {}
 
 

@@ -28,7 +28,7 @@ from memaudit.errors import one_line
 from memaudit.files import strict_json
 from memaudit.findings import Control, Finding, fingerprint
 from memaudit.provenance import provenance_of
-from memaudit.sections import Column, Section, Table, Value
+from memaudit.sections import ABOUT_DOCUMENTS, Column, Section, Table, Value
 
 _NOT_OPTIONS = ("references", "null", "set_apart", "excluded")
 """What a plan says of models beside the options."""
@@ -190,7 +190,7 @@ def _findings(
 def _limits(plan: Mapping[str, Any], verdict: str) -> list[str]:
     """Say what the run does not show."""
     options, heldout, benchmark = plan["membership"], plan["heldout"], plan["benchmark"]
-    limits = []
+    limits = [ABOUT_DOCUMENTS.format(units="documents")]
     if heldout["specs"]:
         assigned = "by lot, as was said" if options["randomised"] else "by whoever chose the held-out items"
         limits.append(
