@@ -28,7 +28,7 @@ from scipy.special import ndtr, ndtri
 from memaudit.audit.extraction.controls import recited_unseen
 from memaudit.audit.extraction.power import Design as RateDesign
 from memaudit.audit.extraction.power import power_of as power_by_rate
-from memaudit.audit.membership.detection import compare
+from memaudit.audit.membership.detection import KIND_NULL, NULL_NAME, SUSPECTS_NULL, compare
 from memaudit.audit.membership.power import Design, power_of_design
 from memaudit.audit.membership.verdict import Power, adjusted_by_holm, decide
 from memaudit.findings import Control, Policy
@@ -39,8 +39,13 @@ WITHIN = 0.03
 SIZES = (30, 100, 300, 1000)
 LIMIT, ALPHA, DETECTABLE = 0.01, 0.05, 0.6
 POWER = 0.8
-NO_EVIDENCE = 0.8
-"""Correlation of the null model where *no evidence* is looked at as well."""
+Nulls = tuple[tuple[str, float], ...]
+NULLS: dict[str, Nulls] = {
+    "a null model unlike it": ((NULL_NAME, 0.0),),
+    "a null model like it": ((NULL_NAME, 0.8),),
+    "sides not drawn by lot": ((NULL_NAME, 0.6), (SUSPECTS_NULL, 0.5), (KIND_NULL, 0.1)),
+}
+"""Null models and how their scores are correlated with those of the model."""
 CORRELATIONS = {1: (1.0,), 5: (0.1, 0.5, 1.0), 25: (0.5,)}
 """Of hits within a document, by its windows."""
 PERMUTATIONS = {30: 9999, 100: 1999, 300: 499, 1000: 199}
@@ -120,19 +125,21 @@ def of_rates(report: Report, replicates: int) -> None:
 
 
 def verdict_of_scores(
-    rng: np.random.Generator, documents: int, area: float, correlation: float, family: int, power: Power
+    rng: np.random.Generator, documents: int, area: float, nulls: Nulls, family: int, power: Power
 ) -> str:
-    """Return the verdict about drawn scores: the first detector has the AUC, the others and the null model have .5."""
+    """Return the verdict about drawn scores: the first detector has the AUC, the others and the null models have .5."""
     options = {"paired": False, "randomised": True, "seed": 0, "alpha": ALPHA, "detectable": DETECTABLE}
     records = [{"member": i < documents, "document": str(i)} for i in range(2 * documents)]
     blind = {"confounded": False, "features": [{"name": "words", "auc": {"estimate": 0.5, "low": 0.4}}]}
     detections = []
     for number in range(family):
-        null = rng.standard_normal(2 * documents)
-        scores = correlation * null + math.sqrt(1 - correlation**2) * rng.standard_normal(2 * documents)
+        scores = rng.standard_normal(2 * documents)
+        values = {
+            name: (r * scores + math.sqrt(1 - r**2) * rng.standard_normal(2 * documents)).tolist() for name, r in nulls
+        }
         scores[:documents] += math.sqrt(2) * ndtri(area) if number == 0 else 0.0
         named = {"name": str(number), "label": "", "definition": "", "plan": {"membership": options}, "blind": blind}
-        detections.append(compare(records, scores.tolist(), {"null": null.tolist()}, **named))
+        detections.append(compare(records, scores.tolist(), values, **named))
     first = detections[0]
     controls = [control for control in first.controls if not control.name.endswith("(C2)")]
     return decide(detections, adjusted_by_holm(detections), first, controls, power, blind, options)[0]
@@ -141,24 +148,26 @@ def verdict_of_scores(
 def of_areas(report: Report, replicates: int) -> None:
     """The same for AUCs, and *no evidence* where there is nothing."""
     for documents in SIZES:
-        for correlation in (0.0, NO_EVIDENCE):
-            of_area(report, documents, correlation, replicates if documents < 1000 else replicates // 2)
+        for name, nulls in NULLS.items():
+            of_area(report, documents, name, nulls, replicates if documents < 1000 else replicates // 2)
 
 
-def of_area(report: Report, documents: int, correlation: float, replicates: int) -> None:
-    """Stated against achieved, for so many documents a side and a null model so much like the model."""
+def of_area(report: Report, documents: int, name: str, nulls: Nulls, replicates: int) -> None:
+    """Stated against achieved, for so many documents a side and null models so much like the model."""
     family = 1 if documents < 50 else 3
-    design = Design(documents, documents, family, ALPHA, DETECTABLE, (correlation,), None, 1, True, True)
+    design = Design(documents, documents, family, ALPHA, DETECTABLE, nulls, None, 1, True, True)
     power = power_of_design(design)
     area = power.minimum_detectable_auc
-    assert area is not None
-    rng = np.random.default_rng([documents, int(10 * correlation)])
+    if area is None:
+        report.add(f"{documents:,} a side, {name}: AUCs that are found with a power of {POWER}", 0, unit="")
+        return
+    rng = np.random.default_rng([documents, len(nulls)])
 
     def share(verdict: str, auc: float) -> float:
-        drawn = (verdict_of_scores(rng, documents, auc, correlation, family, power) for _ in range(replicates))
+        drawn = (verdict_of_scores(rng, documents, auc, nulls, family, power) for _ in range(replicates))
         return Counter(drawn)[verdict] / replicates
 
-    what = f"{documents:,} a side, null model correlated {correlation:g}"
+    what = f"{documents:,} a side, {name}"
     error = math.sqrt((2 * documents + 1) / 12) / documents
     alone = ndtr((area - 0.5) / error + ndtri(ALPHA / family))
     found = share("found", area)
@@ -166,7 +175,7 @@ def of_area(report: Report, documents: int, correlation: float, replicates: int)
     report.add(
         f"{what}, AUC {area:.4f}: |found - {POWER}|", abs(found - POWER), unit="", goal=WITHIN, at_most=True, note=note
     )
-    if documents >= 300 and correlation == NO_EVIDENCE:
+    if documents >= 300:
         stated, achieved = power.verdicts[0].no_evidence, share("no-evidence", 0.5)
         gap = abs(achieved - stated)
         report.add(f"{what}, AUC 0.5: |no evidence - {stated:.3f}|", gap, unit="", goal=WITHIN, at_most=True)

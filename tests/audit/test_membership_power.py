@@ -11,7 +11,7 @@ import pytest
 from scipy.special import ndtri
 from scipy.stats import norm
 
-from memaudit.audit.membership.detection import Detection, compare
+from memaudit.audit.membership.detection import KIND_NULL, NULL_NAME, SUSPECTS_NULL, Detection, compare
 from memaudit.audit.membership.power import (
     AREAS,
     POWER,
@@ -31,29 +31,34 @@ BLIND = {"confounded": False, "features": [{"name": "words", "auc": {"estimate":
 OPTIONS = {"paired": False, "randomised": True, "seed": 0, "alpha": 0.05, "detectable": 0.6}
 
 
-def design(documents: int, correlation: float = 0.6, **changes: Any) -> Design:
-    told = Design(documents, documents, 1, 0.05, 0.6, (correlation,), None, 1, True, True)
+def design(documents: int, correlation: float = 0.6, null: str = NULL_NAME, **changes: Any) -> Design:
+    told = Design(documents, documents, 1, 0.05, 0.6, ((null, correlation),), None, 1, True, True)
     return dataclasses.replace(told, **changes)
 
 
-def detection(rng: np.random.Generator, documents: int, area: float, correlation: float, name: str = "a") -> Detection:
+def detection(
+    rng: np.random.Generator, documents: int, area: float, correlation: float, model: str = NULL_NAME
+) -> Detection:
     null = rng.standard_normal(2 * documents)
     scores = correlation * null + math.sqrt(1 - correlation**2) * rng.standard_normal(2 * documents)
     scores[:documents] += math.sqrt(2) * ndtri(area)
     records = [{"member": i < documents, "document": str(i)} for i in range(2 * documents)]
-    named: dict[str, Any] = {"name": name, "label": "", "definition": "", "blind": BLIND}
+    named: dict[str, Any] = {"name": "a", "label": "", "definition": "", "blind": BLIND}
     plan = {"membership": OPTIONS}
-    return compare(records, scores.tolist(), {"null": null.tolist()}, plan=plan, **named)
+    return compare(records, scores.tolist(), {model: null.tolist()}, plan=plan, **named)
 
 
-@pytest.mark.parametrize(("documents", "correlation"), [(60, 0.0), (120, 0.8)])
-def test_the_stated_auc_is_found_as_often_as_stated(documents: int, correlation: float) -> None:
-    power = power_of_design(design(documents, correlation))
+@pytest.mark.parametrize(
+    ("documents", "correlation", "model"),
+    [(60, 0.0, NULL_NAME), (120, 0.8, NULL_NAME), (120, 0.7, SUSPECTS_NULL), (90, 0.2, KIND_NULL)],
+)
+def test_the_stated_auc_is_found_as_often_as_stated(documents: int, correlation: float, model: str) -> None:
+    power = power_of_design(design(documents, correlation, model))
     area = power.minimum_detectable_auc
     assert area is not None
     rng, found = np.random.default_rng(documents), 0
     for _ in range(300):
-        first = detection(rng, documents, area, correlation)
+        first = detection(rng, documents, area, correlation, model)
         found += decide([first], adjusted_by_holm([first]), first, [], power, BLIND, OPTIONS)[0] == "found"
     assert abs(found / 300 - POWER) < 0.03 + 0.07
     # The test alone would be found more often: what was stated before the controls were simulated.
@@ -62,7 +67,7 @@ def test_the_stated_auc_is_found_as_often_as_stated(documents: int, correlation:
 
 
 def test_covariances_are_those_of_drawn_aucs() -> None:
-    told = design(40, 0.7, heldout=60, correlations=(0.7,))
+    told = design(40, 0.7, heldout=60, correlations=((NULL_NAME, 0.7),))
     expected, estimated = _covariances(told, 0.7)
     rng, areas, variances = np.random.default_rng(5), [], []
     for _ in range(3000):
@@ -97,7 +102,8 @@ def test_holm_rejects_what_holm_rejects() -> None:
 
 def test_the_correlation_with_a_null_model_is_measured() -> None:
     first = detection(np.random.default_rng(7), 800, 0.7, 0.6)
-    assert first.null_correlations == pytest.approx((0.6,), abs=0.06)
+    assert [name for name, _ in first.null_correlations] == [NULL_NAME]
+    assert first.null_correlations[0][1] == pytest.approx(0.6, abs=0.06)
 
 
 def test_no_evidence_is_said_only_where_the_auc_would_be_found() -> None:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 import memaudit.stats as stats
 from memaudit.audit.measures.base import Measure
@@ -72,8 +73,8 @@ class Detection:
     """Cohen's d of the scores."""
     controls: list[Control] = field(default_factory=list)
     """Of this detector; exact tests that need no held-out text have none."""
-    null_correlations: tuple[float, ...] = ()
-    """Of its scores with those of each null model, documents of one side among each other."""
+    null_correlations: tuple[tuple[str, float], ...] = ()
+    """Of its scores with those of each null model, by its name, documents of one side among each other."""
 
     @property
     def speaks(self) -> bool:
@@ -208,24 +209,42 @@ def _null_control(
         lift = auc_difference((ours.members, ours.heldout), (theirs.members, theirs.heldout))
         if area is None or lift is None:
             continue
-        level = min(alpha, ABOVE_SUSPECTS) if model == SUSPECTS_NULL else alpha
-        passed &= area.low <= CONFOUNDED and (lift.p_value <= level or model == KIND_NULL)
-        if model in OF_TEXT:
-            # Three tenths of foreign text make an AUC of .65 at most: an interval above .55 comes too late.
-            p = stats.rank_test(theirs.members, theirs.heldout, seed=seed)
-            passed &= p is None or p > TEXT_LEVEL or lift.p_value <= FAR_ABOVE
+        p = stats.rank_test(theirs.members, theirs.heldout, seed=seed) if model in OF_TEXT else None
+        passed &= bool(passes_null(model, area.low, lift.p_value, 1.0 if p is None else p, alpha))
         details.append(f"{model}: {_shown(area)}, the model is {lift.estimate:+.3f} above (p = {lift.p_value:.3g})")
     return Control(name, passed if details else None, "; ".join(details) or "no null model scored these documents")
+
+
+def passes_null(
+    model: str, low: float | FloatArray, lift: float | FloatArray, own: float | FloatArray, alpha: float
+) -> NDArray[np.bool_]:
+    """Return whether a score passes the control C2 beside one null model; of numbers, or of arrays of them.
+
+    Args:
+        model: Name of the null model.
+        low: Lower 95% limit of its AUC.
+        lift: p-value of the model's AUC against it.
+        own: p-value of its own test of the sides; looked at of those `OF_TEXT` alone.
+        alpha: Level of the run.
+    """
+    level = min(alpha, ABOVE_SUSPECTS) if model == SUSPECTS_NULL else alpha
+    passed = np.asarray(low) <= CONFOUNDED
+    if model != KIND_NULL:
+        passed = passed & (np.asarray(lift) <= level)
+    if model in OF_TEXT:
+        # Three tenths of foreign text make an AUC of .65 at most: an interval above .55 comes too late.
+        passed = passed & ((np.asarray(own) > TEXT_LEVEL) | (np.asarray(lift) <= FAR_ABOVE))
+    return passed
 
 
 def _null_correlations(
     records: Sequence[Mapping[str, Any]],
     values: Sequence[float | None],
     nulls: Mapping[str, Sequence[float | None]],
-) -> tuple[float, ...]:
+) -> tuple[tuple[str, float], ...]:
     """Return how normal scores with these ranks would be correlated: 2 sin(pi r / 6) of Spearman's r (Pearson 1907)."""
     found = []
-    for scores in nulls.values():
+    for name, scores in nulls.items():
         both = [i for i, pair in enumerate(zip(values, scores, strict=True)) if None not in pair]
         kept = [records[i] for i in both]
         ours, theirs = (Sides.of(kept, [column[i] for i in both]) for column in (values, scores))
@@ -237,7 +256,7 @@ def _null_correlations(
                 covariance += float(centred[0] @ centred[1])
                 variances = [v + float(c @ c) for v, c in zip(variances, centred, strict=True)]
         if all(variances):
-            found.append(2 * math.sin(math.pi / 6 * covariance / math.sqrt(variances[0] * variances[1])))
+            found.append((name, 2 * math.sin(math.pi / 6 * covariance / math.sqrt(variances[0] * variances[1]))))
     return tuple(found)
 
 

@@ -23,7 +23,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtr, ndtri, owens_t
 
-from memaudit.audit.membership.detection import CONFOUNDED, FEWEST_HALVES, HALVES_LEVEL, Detection, Effect
+from memaudit.audit.membership.detection import (
+    CONFOUNDED,
+    FEWEST_HALVES,
+    HALVES_LEVEL,
+    Detection,
+    Effect,
+    passes_null,
+)
 from memaudit.audit.membership.verdict import Power, PowerPoint, decide
 from memaudit.findings import Control
 from memaudit.records import FloatArray
@@ -41,6 +48,8 @@ _SEED = 20_261
 _STEPS = 12
 """Halvings of the range in which the smallest AUC lies: to .0001."""
 _BEYOND = 0.9999
+_SMALLEST = 1e-12
+"""Variance of a difference of scores that are the same."""
 _REACH = float(ndtri(0.975))
 _FOLDED = math.sqrt(2)
 """By how much more an AUC of text alone varies than DeLong says: see `memaudit.audit.membership.blind`."""
@@ -57,8 +66,8 @@ class Design:
     """Declared detections, the primary one among them."""
     alpha: float
     detectable: float
-    correlations: tuple[float, ...]
-    """Of the primary score with that of each null model, within a side."""
+    correlations: tuple[tuple[str, float], ...]
+    """Of the primary score with that of each null model, by its name, within a side."""
     text: bool | None
     """Outcome of C1 where it was not sampled: see `kinds`."""
     kinds: int
@@ -105,7 +114,7 @@ def power_of(
         family=family,
         alpha=options["alpha"],
         detectable=options["detectable"],
-        correlations=tuple(round(r, 2) for r in first.null_correlations),
+        correlations=tuple((name, round(r, 2)) for name, r in first.null_correlations),
         text=None if told else text,
         kinds=len(blind["features"]) if told and blind is not None else 0,
         asked=blind is not None,
@@ -181,7 +190,7 @@ def _covariances(design: Design, area: float) -> tuple[FloatArray, FloatArray]:
     by Owen's T (1956).
     """
     count, h = 1 + len(design.correlations), float(ndtri(area))
-    to_primary = np.array([1.0, *design.correlations])
+    to_primary = np.array([1.0, *(correlation for _, correlation in design.correlations)])
     pair, shared = np.empty((2, count, count))
     for i in range(count):
         for j in range(count):
@@ -209,10 +218,11 @@ def _probabilities(design: Design, drawn: _Drawn, area: float, power: Power) -> 
     areas = expected + drawn.areas @ np.linalg.cholesky(covariance).T
     rejects, others = _holm_rejects(np.column_stack([_rank_p(design, areas[:, 0]), drawn.others]), design.alpha)
     null = np.ones(len(areas), np.bool_)
-    for j in range(1, 1 + len(design.correlations)):
-        error = math.sqrt(estimated[0, 0] + estimated[j, j] - 2 * estimated[0, j])
-        above = ndtr(-(areas[:, 0] - areas[:, j]) / error) <= design.alpha
-        null &= above & (_lower(areas[:, j], math.sqrt(estimated[j, j])) <= CONFOUNDED)
+    for j, (name, _) in enumerate(design.correlations, start=1):
+        error = math.sqrt(max(estimated[0, 0] + estimated[j, j] - 2 * estimated[0, j], _SMALLEST))
+        lift = ndtr(-(areas[:, 0] - areas[:, j]) / error)
+        low, own = _lower(areas[:, j], math.sqrt(estimated[j, j])), _rank_p(design, areas[:, j])
+        null &= passes_null(name, low, lift, own, design.alpha)
     cases, counts = np.unique(np.stack([rejects, others, null, drawn.text, drawn.halves]), axis=1, return_counts=True)
     told = [_verdict(design, power, *map(bool, case)) for case in cases.T]
     found, nothing = (
