@@ -36,6 +36,12 @@ _SPACE = re.compile(r"[ \t\r\n\x1e]*")
 _OBJECT = r'\{\s*"(?:[^"\\]++|\\.)*+"\s*:\s*(?:["\[{\d-]|true|false|null|$)'
 _BEGUN = re.compile(rf'{_OBJECT}|\[\s*(?:{_OBJECT}|"(?:[^"\\]++|\\.)*+(?:"\s*,\s*["\[{{]|"?$))', re.S)
 """How JSON begins that is broken further on, or longer than the head: with a name or a list of texts."""
+_ISO_2022 = re.compile(r"\x1b\$(?:[@AB]|\([A-D])")
+_ENCODED_MAIL = re.compile(
+    r"\A(?:From \S|[A-Z][A-Za-z-]+:[ \t])(?s:.*?)"
+    r"^Content-Transfer-Encoding:[ \t]*(?:base64|quoted-printable)[ \t]*\r?$",
+    re.M,
+)
 _KEY = re.compile(r"""([A-Za-z_][\w.-]*|"[^"\n]+"|'[^'\n]+')[ \t]*:(?:[ \t]|$)""")
 _DECODER = json.JSONDecoder(strict=False)
 
@@ -68,6 +74,7 @@ def sniff(stream: ByteStream, named: Format | None) -> Format:
         raise InputError(f"{stream.name}: a compressed {str(named).title()} file is not read", "decompress it")
     if named is None:
         _refuse_notation(text, stream.name)
+        _refuse_encoding(text, stream.name)
     return named or "text"
 
 
@@ -76,6 +83,15 @@ def _columnar(first: bytes) -> Format | None:
         return "parquet"
     stream = first.startswith(b"\xff\xff\xff\xff") and 0 < int.from_bytes(first[4:8], "little") < 1 << 28
     return "arrow" if stream or first.startswith(b"ARROW1\0") else None
+
+
+def head_of(stream: ByteStream) -> str:
+    """Return how a file begins, as far as it can be unpacked; bytes that are no UTF-8 are replaced."""
+    try:
+        head, _ = _head(stream)
+    except InputError:  # whoever reads it will say what is wrong
+        return ""
+    return head.decode("utf-8", "replace").removeprefix("\ufeff")
 
 
 def _head(stream: ByteStream) -> tuple[bytes, bool]:
@@ -178,6 +194,14 @@ def _refuse_notation(text: str, name: str) -> None:
         raise InputError(f"{name}: Python literals, no text", f"write them as JSON lines, or {AS_TEXT}")
     if name.lower().endswith((".yaml", ".yml")) or text.startswith("%YAML") or _is_yaml(text):
         raise InputError(f"{name}: YAML, no text", f"write its texts as JSON lines, or {AS_TEXT}")
+
+
+def _refuse_encoding(text: str, name: str) -> None:
+    """Refuse text whose letters are written as others: no word of it would be found."""
+    if _ISO_2022.search(text):
+        raise InputError(f"{name}: ISO-2022 (escape sequences for letters), no UTF-8", "convert it: iconv -t UTF-8")
+    if _ENCODED_MAIL.search(text):
+        raise InputError(f"{name}: mail whose text is encoded (base64 or quoted-printable)", f"decode it, or {AS_TEXT}")
 
 
 def _is_yaml(text: str) -> bool:

@@ -55,6 +55,8 @@ class CorpusFile:
     """Whether its name stands for another format."""
     kept: str | None = None
     """Where it lies, if not under its name: what came through a pipe."""
+    as_written: bool = False
+    """Whether it was asked for as text, whatever it holds."""
 
     @property
     def path(self) -> str:
@@ -195,7 +197,7 @@ def _corpus_file(name: str, asked: Format | None = None) -> CorpusFile:
     named = asked or _FORMATS.get(ending)
     file_format = "text" if asked == "text" else sniff(ByteStream(name, path=kept), named)
     usual = {named or "text", "jsonl" if named == "json" else named}
-    return CorpusFile(name, file_format, file_format not in usual, kept)
+    return CorpusFile(name, file_format, file_format not in usual, kept, as_written=asked == "text")
 
 
 def _refuse_place(name: str) -> None:

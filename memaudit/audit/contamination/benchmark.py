@@ -9,6 +9,7 @@ from typing import Any
 
 from memaudit.audit.contamination.layouts import ALL, BOTH, Fields, NamedFields, detect, name_columns, parts_of
 from memaudit.audit.contamination.naming import Draft, item_names, name_records, named_by
+from memaudit.audit.contamination.structured import as_items
 from memaudit.errors import InputError
 from memaudit.text.containers import ByteStream
 from memaudit.text.formats import HubStream, read_rows
@@ -104,7 +105,7 @@ def benchmark_sources(paths: Sequence[str]) -> list[Source]:
     """Return the files and data sets that a benchmark is made of.
 
     Raises:
-        InputError: One is missing, of a kind that is not read, or named twice.
+        InputError: One is missing, of a kind that is not read, in a notation that is not, or named twice.
     """
     found: dict[Path, Source] = {}
     for path in paths:
@@ -115,7 +116,7 @@ def benchmark_sources(paths: Sequence[str]) -> list[Source]:
             key = real_path(source)
             if key in found:
                 raise InputError(f"{source}: named twice", "name it once")
-            found[key] = source
+            found[key] = as_items(source)
     if not found:
         raise InputError("no benchmark given", "name the file of its items")
     return list(found.values())

@@ -75,6 +75,10 @@ terms test tests text than that thats the their theirs them themselves then ther
 this those though three through thus title to today together too toward towards two under unless until up upon us use
 used uses using very via want wasnt we well went were werent whatever whether while will with within without wont word
 words would wouldnt yes yet you yours yourself zero
+appreciate attached attention carefully click consideration contact cookies copyright dear download email facebook
+forward hello hesitate instagram kindly link links login menu newsletter newsletters please policy privacy reasoning
+regards reserved sign sincerely site sites subscribe subscribers subscription terms thank thanks twitter website
+websites welcome www
 arg args arr bool char class const def del dict elif enum err extends float foreach func import init int isinstance
 lambda len lst namespace nil null num nums param params pass print private protected public res return self static str
 struct throw throws tuple typedef typing val var void yield

@@ -37,7 +37,7 @@ SHORT_SIMILARITY = 0.97
 """Texts of fewer than `SHORT` words are often alike but for one: they may differ by a slip of the pen only."""
 CHOICE_WORDS = 20
 """Fewest words of an answer offered for choice that convict without its question."""
-LONG = 2000
+LONG = 10_000
 """Words beyond which a text is compared by its runs of five words alone: alignment takes the square of the length."""
 
 REMEMBERED = 1 << 16
