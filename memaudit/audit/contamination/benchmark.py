@@ -15,6 +15,7 @@ from memaudit.text.containers import ByteStream
 from memaudit.text.formats import HubStream, read_rows
 from memaudit.text.read import SHOWN_REJECTS, FileDigest
 from memaudit.text.rows import RecordError, Row
+from memaudit.text.scan.patterns import SEED
 from memaudit.text.specs import HubDataset, Source, parse_spec, real_path
 
 
@@ -62,7 +63,7 @@ class Benchmark:
     meant: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """What the field of the ids says -> the records, empty ones too, that it may mean; several where it repeats."""
     notice: str = ""
-    """Which ids repeat and were qualified; empty where they tell the items apart."""
+    """Which ids repeat and were qualified, and which columns hold text that is not searched for; empty for neither."""
     rejected: int = 0
     """Records that cannot be used; only where they may be skipped."""
     first_rejected: list[str] = field(default_factory=list)
@@ -152,6 +153,8 @@ class _Reading:
         """Numbers of the items whose answer is one of several."""
         self._files: list[FileDigest] = []
         self._found: list[Fields] = []
+        self._unsearched: dict[str, None] = {}
+        """Columns with text that no part is read from, where the layout was told by its columns."""
         self._rejected = 0
         self._first_rejected: list[str] = []
 
@@ -173,11 +176,19 @@ class _Reading:
                 self._drafts.append(Draft(self._records, stream.name, f"{stream.name}:{place}", parts, ids))
                 if fields.offers_choice:
                     self._choices.add(self._records)
+                if self._named is None:
+                    self._note_unsearched(row, fields)
             except RecordError as problem:
                 self._reject(f"{stream.name}:{place}", problem)
         if fields is not None and fields not in self._found:
             self._found.append(fields)
         self._files.append(FileDigest(path=stream.name, sha256=stream.sha256, bytes=stream.bytes))
+
+    def _note_unsearched(self, row: Mapping[str, Any], fields: Fields) -> None:
+        searched = {name.split(".")[0] for names in fields.fields.values() for name in names}
+        for name, value in row.items():
+            if name not in searched and isinstance(value, str) and len(value.split()) >= SEED:
+                self._unsearched[name] = None
 
     def _reject(self, place: str, problem: RecordError) -> None:
         if not self._skip_bad:
@@ -185,6 +196,13 @@ class _Reading:
         self._rejected += 1
         if len(self._first_rejected) < SHOWN_REJECTS:
             self._first_rejected.append(f"{place}: {problem.message}")
+
+    def _said_unsearched(self) -> str:
+        if not self._unsearched:
+            return ""
+        names = ", ".join(repr(name[:30]) for name in list(self._unsearched)[:8])
+        more = f" and {len(self._unsearched) - 8} more" if len(self._unsearched) > 8 else ""
+        return f"columns with text that is not searched for: {names}{more} (--field names what is)"
 
     def finished(self) -> Benchmark:
         """Return the benchmark once all files were read."""
@@ -210,7 +228,7 @@ class _Reading:
             fields=fields,
             empty=empty,
             meant=named.meant,
-            notice=named.notice,
+            notice="; ".join(filter(None, (named.notice, self._said_unsearched()))),
             rejected=self._rejected,
             first_rejected=self._first_rejected,
         )
