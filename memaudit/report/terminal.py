@@ -74,7 +74,6 @@ def print_verdict(report: Mapping[str, Any], console: Console) -> None:
     console.print()
     console.print(_estimates(report["estimates"], console.encoding))
     line((ABOUT_DOCUMENTS.format(units="documents"), "dim"))
-    console.print()
     line((controls_line(report["controls"]), ""))
     if power := report.get("power", {}).get("verdict_sentence"):
         line((f"power: {power}", "dim"))

@@ -142,7 +142,7 @@ def test_networks(family: str, corpus: str, tmp_path: Path) -> None:
     small, large = (t["parameters"] for t in report["trainings"])
     assert 0 < small < large
     assert (tmp_path / "run" / "models" / f"{family}-{size[0]}-0" / "memaudit.json").exists()
-    assert "Fewer than three seeds" in report["sections"][0]["notes"][2]
+    assert any("Fewer than three seeds" in note for note in report["sections"][0]["notes"])
 
 
 def test_bad_input(corpus: str, tmp_path: Path) -> None:
