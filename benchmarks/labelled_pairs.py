@@ -23,7 +23,7 @@ from labelled.items import OFFERS_CHOICE, read
 from memaudit.audit.contamination.layouts import ANSWER, BOTH, OFFERED, QUESTION
 from memaudit.stats import clopper_pearson
 from memaudit.text.scan.matching import Match
-from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
+from memaudit.text.scan.patterns import Needle, Patterns, build_patterns, tells_little
 from memaudit.text.scan.rules import RULES
 from memaudit.text.scan.stream import scan_texts
 
@@ -66,7 +66,15 @@ def judge(pairs: Iterable[Mapping[str, Any]], data: Path) -> list[Judged]:
 def _judge_benchmark(name: str, pairs: list[Mapping[str, Any]], data: Path) -> list[Judged]:
     items = read(name, data)
     numbers = {id: number for number, id in enumerate(items)}
-    patterns = build_patterns([needle for id, number in numbers.items() for needle in needles(number, items[id], name)])
+    little = tells_little([parts.get(QUESTION, "") for parts in items.values()])
+    patterns = build_patterns(
+        [
+            needle
+            for id, number in numbers.items()
+            for needle in needles(number, items[id], name)
+            if needle.lead is None or little[number]
+        ]
+    )
     whole = {needle.item: place for place, needle in enumerate(patterns.needles)}
     corpora: dict[str, dict[int | str, dict[str, str]]] = {}
     judged = []

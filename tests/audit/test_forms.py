@@ -91,3 +91,13 @@ def test_the_same_choices_of_another_question_convict_nobody(tmp_path: Path) -> 
     other = "Which claim did the chemist from Uppsala write down last?"
     result = searched(tmp_path, [item], ["\n".join([other, *CHOICES])])
     assert result.items[0].verdict == "clean"
+
+
+def test_records_without_text_shift_no_item(tmp_path: Path) -> None:
+    """Items are told by their place among items, records by their number: empty ones stand between."""
+    empty: dict[str, Any] = {"question": "", "answer": ""}
+    result = searched(tmp_path, [empty, FILLED[0], empty, FILLED[1], FILLED[2]], [FILLED[1]["question"]])
+    assert [(item.number, item.verdict) for item in result.items if item.verdict == "contaminated"] == [
+        (4, "contaminated")
+    ]
+    assert all(control["passed"] for control in result.report["controls"])

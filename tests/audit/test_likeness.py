@@ -21,7 +21,7 @@ def judged(verdict: Any, similarity: float | None, fired: list[bool | None]) -> 
     found = [Match(Candidate(0, "a:1", 0, "", ()), "edited", similarity, 0.0, "copy")] if similarity is not None else []
     unjudged = "short" if verdict == "not judged" else None
     rules = dict(zip(RULES, fired, strict=True))
-    return JudgedItem(Item("1", 1, "b:1", {"text": "x"}), verdict, unjudged, found, frozenset(), rules)
+    return JudgedItem(Item("1", 1, "b:1", {"text": "x"}), 0, verdict, unjudged, found, frozenset(), rules)
 
 
 similarities = st.none() | st.floats(0, 1) | st.integers(0, BINS).map(lambda n: n / BINS) | st.just(1 + 1e-15)

@@ -94,7 +94,7 @@ def why_spared(judged: JudgedItem, patterns: Patterns, scan: Scan) -> str:
     if judged.matches:
         best = judged.matches[0]
         return _WHY[best.why].format(share=percent(best.similarity))
-    needles = [place for place, needle in enumerate(patterns.needles) if needle.item == judged.item.number - 1]
+    needles = [place for place, needle in enumerate(patterns.needles) if needle.item == judged.place]
     longest = max((int(scan.longest[place]) for place in needles), default=0)
     return f"no document holds enough of its own words; the longest run that it shares has {longest:,}"
 

@@ -17,7 +17,7 @@ from memaudit.audit.contamination.layouts import ANSWER, CONTEXT, OFFERED, QUEST
 from memaudit.findings import Control
 from memaudit.report.wording import counted
 from memaudit.text.scan.matching import Match, Matcher
-from memaudit.text.scan.patterns import SEED, Needle, Patterns
+from memaudit.text.scan.patterns import SEED, Needle, Patterns, tells_little
 from memaudit.text.scan.result import Scan, natural_key
 from memaudit.text.scan.rules import RULES
 from memaudit.text.scan.stream import scan_texts
@@ -35,6 +35,8 @@ class JudgedItem:
     """An item with all that was found of it, the likest document first."""
 
     item: Item
+    place: int
+    """Of the item in its benchmark, from 0: needles name it so."""
     verdict: ItemVerdict
     unjudged: Unjudged | None
     matches: list[Match]
@@ -83,7 +85,7 @@ def judge(benchmark: Benchmark, patterns: Patterns, scan: Scan, *, doubted: bool
         if best and best[0].found:
             verdict, unjudged = "contaminated", None
         rules = {name: said[number] for name, said in verdicts.items()}
-        made = JudgedItem(item, verdict, unjudged, best, found, rules, form=number in forms)
+        made = JudgedItem(item, number, verdict, unjudged, best, found, rules, form=number in forms)
         judged.append(made)
     copies = _copies(judged, patterns)
     doubts = (j.form and j.most_rules and j.verdict == "clean" for j in judged)
@@ -117,7 +119,13 @@ def _explained(
 
 
 def needles_of(benchmark: Benchmark) -> list[Needle]:
-    """Return what is searched for: every part of every item, by its number from 0."""
+    """Return what is searched for: every part of every item, by its number from 0.
+
+    A question is searched for with its choices where it tells too little by itself; else it would be found anyway.
+    """
+    offering = [number for number, item in enumerate(benchmark.items) if item.offers_choice and OFFERED in item.parts]
+    little = tells_little([benchmark.items[number].parts[QUESTION] for number in offering])
+    needed = {number for number, generic in zip(offering, little, strict=True) if generic}
     files = {file["path"]: number for number, file in enumerate(benchmark.files)}
     needles = []
     for number, item in enumerate(benchmark.items):
@@ -125,6 +133,8 @@ def needles_of(benchmark: Benchmark) -> list[Needle]:
         last = list(item.parts)[-1]
         for part, text in item.parts.items():
             offered = part == OFFERED and item.offers_choice
+            if offered and number not in needed:
+                continue
             joined, choice = offered or (part == last and item.joined), part == ANSWER and item.offers_choice
             needles.append(Needle(number, part, text, joined, choice, file, lead=QUESTION if offered else None))
     return needles
@@ -134,16 +144,15 @@ def check_own_items(benchmark: Benchmark, patterns: Patterns) -> Control:
     """Look for items of the benchmark in documents that hold them: what is planted must be found."""
     matcher = Matcher(patterns)
     sound = (
-        item
-        for item, needle in zip(benchmark.items, _whole_needles(patterns), strict=True)
+        place
+        for place, needle in enumerate(_whole_needles(patterns))
         if patterns.length(needle) >= SEED and not matcher.is_generic(needle)
     )
-    chosen = list(islice(sound, CONTROL_ITEMS))
-    missed = []
-    for item in chosen:
-        scan = scan_texts([f"Before it. {item.whole}\nAfter it."], patterns, ["control"])
-        if not any(match.found and _item_of(match, patterns) == item.number - 1 for match in scan.matches):
-            missed.append(item.source)
+    chosen = {place: benchmark.items[place] for place in islice(sound, CONTROL_ITEMS)}
+    documents = [f"Before it. {item.whole}\nAfter it." for item in chosen.values()]
+    planted = scan_texts(documents, patterns, [item.source for item in chosen.values()])
+    found_in = {(_item_of(match, patterns), match.candidate.source) for match in planted.matches if match.found}
+    missed = [item.source for place, item in chosen.items() if (place, item.source) not in found_in]
     name = "finds items that were planted"
     if not chosen:
         return Control(name, None, "no item is long and distinct enough")

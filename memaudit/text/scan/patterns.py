@@ -7,7 +7,7 @@ longer runs are counted for the published rules. Equal runs have one id, whichev
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,10 +17,11 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+from memaudit.text.scan.generic import weights_of
 from memaudit.text.scan.substrings import Substrings, build_substrings
 from memaudit.text.scan.tables import fill_filter, fill_table
 from memaudit.text.scan.tally import Tables
-from memaudit.text.scan.weights import FEWEST_COMMON, Weights, information, needed_information, weigh
+from memaudit.text.scan.weights import FEWEST_COMMON, Weights, information_of_each, needed_information, weigh
 from memaudit.text.words import Words, encode_texts, hash_words, words_of
 
 SEED = 5
@@ -164,7 +165,9 @@ def build_patterns(needles: Sequence[Needle]) -> Patterns:
     hashes, offsets = hash_words(*encode_texts([needle.text for needle in needles]))
     gpt3_lengths = _gpt3_lengths(needles, np.diff(offsets))
     lengths = sorted({SEED, PALM_LENGTH, PILE_LENGTH, *gpt3_lengths.values()})
-    grams = {length: _grams(hashes, offsets, length) for length in lengths}
+    # Published rules ask about whole items alone: longer runs of a text that is but another way to print one are not.
+    again = np.repeat([needle.lead is not None for needle in needles], np.diff(offsets))
+    grams = {length: _grams(hashes, offsets, length, None if length == SEED else again) for length in lengths}
     weights = weigh(hashes, offsets, grams[SEED].ids, _part_numbers(needles), SEED)
     generic, exact = (_says_little(hashes, offsets, each) for each in (weights.plain, weights.own))
     return Patterns(
@@ -174,7 +177,7 @@ def build_patterns(needles: Sequence[Needle]) -> Patterns:
         words=_LazyWords(needles),
         grams=grams,
         gpt3_lengths=gpt3_lengths,
-        substrings=build_substrings([needle.text for needle in needles]),
+        substrings=build_substrings([needle.text if needle.lead is None else "" for needle in needles]),
         weights=weights,
         generic=generic,
         common=_common(needles, hashes, offsets),
@@ -182,6 +185,14 @@ def build_patterns(needles: Sequence[Needle]) -> Patterns:
         tables=_tables(hashes, offsets, grams, weights, exact),
         digest=_digest(needles),
     )
+
+
+def tells_little(texts: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which texts are too generic to convict, or the same in `FEWEST_COMMON` of them."""
+    hashes, offsets = hash_words(*encode_texts(texts))
+    held = Counter(texts)
+    common = np.array([held[text] >= FEWEST_COMMON for text in texts], np.bool_)
+    return _says_little(hashes, offsets, weights_of(hashes)) | common
 
 
 def gram_hashes(hashes: NDArray[np.uint64], length: int) -> NDArray[np.uint64]:
@@ -198,20 +209,24 @@ def gram_hashes(hashes: NDArray[np.uint64], length: int) -> NDArray[np.uint64]:
 def _gpt3_lengths(needles: Sequence[Needle], lengths: NDArray[np.int64]) -> dict[str, int]:
     by_part: defaultdict[str, list[int]] = defaultdict(list)
     for needle, length in zip(needles, lengths, strict=True):
-        by_part[needle.part].append(int(length))
+        if needle.lead is None:
+            by_part[needle.part].append(int(length))
     return {
         part: int(np.clip(np.percentile(found, 5, method="lower"), *GPT3_LENGTHS)) for part, found in by_part.items()
     }
 
 
-def _grams(hashes: NDArray[np.uint64], offsets: NDArray[np.int64], length: int) -> Grams:
+def _grams(
+    hashes: NDArray[np.uint64], offsets: NDArray[np.int64], length: int, left_out: NDArray[np.bool_] | None
+) -> Grams:
+    """Return the runs of ``length`` words within needles, but those of the words that are left out."""
     runs = gram_hashes(hashes, length)
     inside = np.zeros(len(hashes), dtype=bool)
     inside[: len(runs)] = True
     for back in range(1, length):
         ends = offsets[1:] - back
         inside[ends[ends >= offsets[:-1]]] = False
-    starts = np.flatnonzero(inside)
+    starts = np.flatnonzero(inside if left_out is None else inside & ~left_out)
     _, first, ids = np.unique(runs[starts], return_index=True, return_inverse=True)
     every = np.full(len(hashes), -1, dtype=np.int32)
     every[starts] = ids
@@ -238,10 +253,8 @@ def _says_little(
     hashes: NDArray[np.uint64], offsets: NDArray[np.int64], weights: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """Return of which needles all words, by these weights, are less than it takes to convict."""
-    spans = [slice(first, last) for first, last in pairwise(offsets.tolist())]
-    told = [information(hashes[span], weights[span]) for span in spans]
-    needed = [needed_information(span.stop - span.start) for span in spans]
-    return np.array(told) < np.array(needed)
+    needed = [needed_information(words) for words in np.diff(offsets).tolist()]
+    return information_of_each(hashes, offsets, weights) < np.array(needed)
 
 
 def _tables(

@@ -96,6 +96,18 @@ def information(hashes: NDArray[np.uint64], weights: NDArray[np.float64]) -> flo
     return total + most + AGAIN * again
 
 
+@njit(cache=True, nogil=True)
+def information_of_each(
+    hashes: NDArray[np.uint64], offsets: NDArray[np.int64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the information of every text, those of ``offsets`` [texts + 1] being end to end."""
+    told = np.empty(len(offsets) - 1)
+    for text in range(len(told)):
+        first, last = offsets[text], offsets[text + 1]
+        told[text] = information(hashes[first:last], weights[first:last])
+    return told
+
+
 def needed_information(words: int) -> float:
     """Return the information without which a text of so many words is too generic to convict by."""
     if words < TERSE:
@@ -111,8 +123,7 @@ def _rarity(hashes: NDArray[np.uint64], offsets: NDArray[np.int64], parts: NDArr
     needles = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     counted = parts[needles] >= 0
     words, ids = np.unique(hashes, return_inverse=True)
-    pairs = np.unique(np.stack([ids[counted], needles[counted]]), axis=1)
-    held = np.bincount(pairs[0], minlength=len(words)).clip(min=1)
+    held = _texts_of_each(ids[counted], needles[counted], len(words)).clip(min=1)
     texts = int((parts >= 0).sum())
     rarity: NDArray[np.float64] = 1 - np.log(held) / np.log(max(texts + 1, FEW_TEXTS))
     return rarity[ids]
@@ -124,16 +135,34 @@ def _boilerplate(
     """Return which runs stand in many different texts of one part; a text that repeats counts once."""
     seeds = int(seed_ids.max(initial=-1)) + 1
     boilerplate = np.zeros(seeds, np.bool_)
+    needles = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    different = _first_of_equals(hashes, offsets, parts)
     for part in np.unique(parts[parts >= 0]):
-        counts, texts, seen = np.zeros(seeds, np.int64), 0, set[bytes]()
-        for needle in np.flatnonzero(parts == part).tolist():
-            first, last = offsets[needle], offsets[needle + 1]
-            text = hashes[first:last].tobytes()
-            if last > first and text not in seen:
-                seen.add(text)
-                texts += 1
-                runs = seed_ids[first:last]
-                counts[np.unique(runs[runs >= 0])] += 1
+        chosen = different & (parts == part)
+        runs = np.flatnonzero((seed_ids >= 0) & chosen[needles])
+        counts = _texts_of_each(seed_ids[runs], needles[runs], seeds)
         boilerplate |= counts >= COMMON_TEXTS
-        boilerplate |= (counts >= FEWEST_COMMON) & (counts >= COMMON_SHARE * texts)
+        boilerplate |= (counts >= FEWEST_COMMON) & (counts >= COMMON_SHARE * int(chosen.sum()))
     return boilerplate
+
+
+def _first_of_equals(
+    hashes: NDArray[np.uint64], offsets: NDArray[np.int64], parts: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which texts have words, and are the first of those of their part that have the same."""
+    seen = set[tuple[int, bytes]]()
+    first = np.zeros(len(parts), np.bool_)
+    for needle, (part, start, end) in enumerate(zip(parts.tolist(), offsets[:-1], offsets[1:], strict=True)):
+        key = part, hashes[start:end].tobytes()
+        first[needle] = end > start and key not in seen
+        seen.add(key)
+    return first
+
+
+def _texts_of_each(
+    things: NDArray[np.int64] | NDArray[np.int32], texts: NDArray[np.int64], count: int
+) -> NDArray[np.int64]:
+    """Return in how many different texts each of ``count`` things stands, given pairs of one and a text."""
+    width = int(texts.max(initial=0)) + 1
+    pairs = np.unique(things.astype(np.int64) * width + texts)
+    return np.bincount(pairs // width, minlength=count)
