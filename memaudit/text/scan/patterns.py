@@ -166,7 +166,7 @@ def build_patterns(needles: Sequence[Needle]) -> Patterns:
     gpt3_lengths = _gpt3_lengths(needles, np.diff(offsets))
     lengths = sorted({SEED, PALM_LENGTH, PILE_LENGTH, *gpt3_lengths.values()})
     # Published rules ask about whole items alone: longer runs of a text that is but another way to print one are not.
-    again = np.repeat([needle.lead is not None for needle in needles], np.diff(offsets))
+    again = np.repeat(np.array([needle.lead is not None for needle in needles], np.bool_), np.diff(offsets))
     grams = {length: _grams(hashes, offsets, length, None if length == SEED else again) for length in lengths}
     weights = weigh(hashes, offsets, grams[SEED].ids, _part_numbers(needles), SEED)
     generic, exact = (_says_little(hashes, offsets, each) for each in (weights.plain, weights.own))
