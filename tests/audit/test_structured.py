@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,12 @@ def test_a_corpus_whose_letters_are_written_as_others_is_refused(tmp_path: Path,
     (tmp_path / "b.csv").write_text(table(","))
     with pytest.raises(InputError, match=named):
         contamination(str(tmp_path / "b.csv"), str(tmp_path / "c.txt"), out=tmp_path / "run", formats=())
+
+
+def test_columns_with_text_that_is_not_searched_for_are_named(tmp_path: Path) -> None:
+    text = "A paragraph that the question is about."
+    rows = [{"paragraph": text, "question": "Why is it so?", "answer": "So it is.", "topic": "doubt"}]
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said = "columns with text that is not searched for: 'paragraph' (--field names what is)"
+    assert read_benchmark([str(tmp_path / "b.jsonl")]).notice == said
+    assert read_benchmark([str(tmp_path / "b.jsonl")], ["question"]).notice == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,10 @@ def _without_blank(rows: Iterator[Row]) -> Iterator[Row]:
         yield place, None if blank else row
 
 
+LOOKED_AT = 100
+"""Records in which columns are looked for that hold text and are not searched for."""
+
+
 class _Reading:
     """What was read so far."""
 
@@ -153,7 +158,7 @@ class _Reading:
         """Numbers of the items whose answer is one of several."""
         self._files: list[FileDigest] = []
         self._found: list[Fields] = []
-        self._unsearched: dict[str, None] = {}
+        self._unsearched = set[str]()
         """Columns with text that no part is read from, where the layout was told by its columns."""
         self._rejected = 0
         self._first_rejected: list[str] = []
@@ -176,7 +181,7 @@ class _Reading:
                 self._drafts.append(Draft(self._records, stream.name, f"{stream.name}:{place}", parts, ids))
                 if fields.offers_choice:
                     self._choices.add(self._records)
-                if self._named is None:
+                if self._named is None and self._records <= LOOKED_AT:
                     self._note_unsearched(row, fields)
             except RecordError as problem:
                 self._reject(f"{stream.name}:{place}", problem)
@@ -186,9 +191,11 @@ class _Reading:
 
     def _note_unsearched(self, row: Mapping[str, Any], fields: Fields) -> None:
         searched = {name.split(".")[0] for names in fields.fields.values() for name in names}
-        for name, value in row.items():
-            if name not in searched and isinstance(value, str) and len(value.split()) >= SEED:
-                self._unsearched[name] = None
+        for name in row.keys() - searched - self._unsearched:
+            with suppress(InputError, RecordError):  # a text that nobody asks for may be damaged
+                value = row[name]
+                if isinstance(value, str) and len(value.split()) >= SEED:
+                    self._unsearched.add(name)
 
     def _reject(self, place: str, problem: RecordError) -> None:
         if not self._skip_bad:
@@ -200,7 +207,7 @@ class _Reading:
     def _said_unsearched(self) -> str:
         if not self._unsearched:
             return ""
-        names = ", ".join(repr(name[:30]) for name in list(self._unsearched)[:8])
+        names = ", ".join(repr(name[:30]) for name in sorted(self._unsearched)[:8])
         more = f" and {len(self._unsearched) - 8} more" if len(self._unsearched) > 8 else ""
         return f"columns with text that is not searched for: {names}{more} (--field names what is)"
 
