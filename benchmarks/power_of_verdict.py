@@ -28,7 +28,8 @@ from scipy.special import ndtr, ndtri
 from memaudit.audit.extraction.controls import recited_unseen
 from memaudit.audit.extraction.power import Design as RateDesign
 from memaudit.audit.extraction.power import power_of as power_by_rate
-from memaudit.audit.membership.detection import KIND_NULL, NULL_NAME, SUSPECTS_NULL, compare
+from memaudit.audit.membership.detection import compare
+from memaudit.audit.membership.nulls import KIND_NULL, NULL_NAME, SUSPECTS_NULL
 from memaudit.audit.membership.power import Design, power_of_design
 from memaudit.audit.membership.verdict import Power, adjusted_by_holm, decide
 from memaudit.findings import Control, Policy

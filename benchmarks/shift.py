@@ -24,7 +24,7 @@ from common import Report
 from memaudit import stats
 from memaudit.audit.measures.membership import MEMBERSHIP, _scores, primary
 from memaudit.audit.measures.text_alone import TEXT_ALONE
-from memaudit.audit.membership.detection import KIND_NULL
+from memaudit.audit.membership.nulls import KIND_NULL
 from memaudit.audit.membership.options import MembershipOptions
 from memaudit.audit.membership.peers import Peers
 from memaudit.audit.membership.report import Power, decide

@@ -19,7 +19,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from memaudit.audit.membership.blind import FOLDS, LONGEST_WORD, BlindBaseline, blind_baseline
-from memaudit.audit.membership.detection import CONFOUNDED, blind_control
+from memaudit.audit.membership.detection import blind_control
+from memaudit.audit.membership.nulls import CONFOUNDED
 from memaudit.text.words import words_of
 
 NAMES = ["words", "length", "digits and dates", "characters", "together"]

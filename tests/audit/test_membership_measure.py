@@ -16,7 +16,8 @@ from scipy.stats import entropy
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.membership import MEMBERSHIP, SCORES, primary
 from memaudit.audit.measures.text_alone import TEXT_ALONE
-from memaudit.audit.membership.detection import KIND_NULL, NULL_NAME, OF_TEXT, SUSPECTS_NULL, Detection
+from memaudit.audit.membership.detection import Detection
+from memaudit.audit.membership.nulls import KIND_NULL, NULL_NAME, OF_TEXT, SUSPECTS_NULL
 from memaudit.audit.membership.options import MembershipOptions
 from memaudit.audit.membership.peers import Peers
 from memaudit.errors import InputError

@@ -11,7 +11,8 @@ import pytest
 from scipy.special import ndtri
 from scipy.stats import norm
 
-from memaudit.audit.membership.detection import KIND_NULL, NULL_NAME, SUSPECTS_NULL, Detection, compare
+from memaudit.audit.membership.detection import Detection, compare
+from memaudit.audit.membership.nulls import KIND_NULL, NULL_NAME, SUSPECTS_NULL
 from memaudit.audit.membership.power import (
     AREAS,
     POWER,

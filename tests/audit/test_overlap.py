@@ -13,7 +13,7 @@ import pytest
 
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.overlap import DEFINITION, MOST_CONTINUED, OVERLAP, ask
-from memaudit.audit.membership.detection import NULL_NAME
+from memaudit.audit.membership.nulls import NULL_NAME
 from memaudit.audit.membership.options import MembershipOptions
 from memaudit.metrics.overlap import gram_starts
 from memaudit.models.base import LanguageModel

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memaudit.audit.membership.detection import NULL_NAME, SUSPECTS_NULL
+from memaudit.audit.membership.nulls import NULL_NAME, SUSPECTS_NULL
 from memaudit.audit.membership.options import MembershipOptions
 from memaudit.audit.membership.peers import FOLDS, Peers
 from memaudit.audit.membership.suspects import Suspects, same_words

@@ -9,7 +9,8 @@ from typing import Any
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.documents import Member
 from memaudit.audit.measures.membership_section import section_of
-from memaudit.audit.membership.detection import KIND_NULL, OF_TEXT, Detection, Sides, compare
+from memaudit.audit.membership.detection import Detection, Sides, compare
+from memaudit.audit.membership.nulls import KIND_NULL, OF_TEXT
 from memaudit.audit.membership.peers import Peers
 from memaudit.audit.membership.scores import score_texts
 from memaudit.errors import InputError

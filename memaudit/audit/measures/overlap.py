@@ -12,7 +12,8 @@ import memaudit.stats as stats
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.measures.document_scores import readable
 from memaudit.audit.measures.documents import Member, about, bounds, mean_share, shown, worst
-from memaudit.audit.membership.detection import NULL_NAME, Detection, compare
+from memaudit.audit.membership.detection import Detection, compare
+from memaudit.audit.membership.nulls import NULL_NAME
 from memaudit.audit.membership.options import MembershipOptions
 from memaudit.metrics.overlap import GRAM, STARTS, gram_starts, overlap
 from memaudit.models.base import LanguageModel

@@ -9,7 +9,8 @@ import numpy as np
 
 from memaudit.audit.measures.base import Subject
 from memaudit.audit.membership.blind import FOLDS, blind_baseline
-from memaudit.audit.membership.detection import CONFOUNDED, Detection, blind_control
+from memaudit.audit.membership.detection import Detection, blind_control
+from memaudit.audit.membership.nulls import CONFOUNDED
 from memaudit.audit.membership.options import MembershipOptions
 from memaudit.errors import InputError
 from memaudit.metrics.likelihood import unigram_entropy

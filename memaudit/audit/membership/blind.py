@@ -19,7 +19,7 @@ from scipy.sparse import csr_array, hstack
 from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 
-from memaudit.audit.membership.detection import CONFOUNDED
+from memaudit.audit.membership.nulls import CONFOUNDED
 from memaudit.metrics.logistic import Logistic, fit_logistic
 from memaudit.metrics.roc import Auc, auc
 from memaudit.records import FloatArray

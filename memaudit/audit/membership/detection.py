@@ -13,28 +13,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 import memaudit.stats as stats
 from memaudit.audit.measures.base import Measure
+from memaudit.audit.membership.nulls import CONFOUNDED, OF_TEXT, passes_null
 from memaudit.findings import Control
 from memaudit.metrics.roc import Auc, auc, auc_difference, cohens_d
 from memaudit.records import FloatArray
 
-CONFOUNDED = 0.55
-"""An AUC that text alone, or a model that saw nothing, may reach: its lower 95% limit must not lie above."""
-NULL_NAME = "n-gram, cross-fitted"
-SUSPECTS_NULL = "n-gram of the suspects, cross-fitted"
-"""A null model that knows the suspects' kind of text and not the document: it fits them better wherever part of the
-held-out side is of another author, as a model does that has read more by theirs."""
-KIND_NULL = "characters of either side"
-"""No model at all: see `memaudit.audit.membership.kind`."""
-OF_TEXT = (SUSPECTS_NULL, KIND_NULL)
-ABOVE_SUSPECTS = 0.01
-"""Level at which the model must be above the n-gram of the suspects: with any of several detectors, .05 let a tenth of
-foreign text through in 6 to 8% of runs."""
-TEXT_LEVEL, FAR_ABOVE = 0.1, 0.001
-"""Where one of these tells the sides apart at the first, the model must be above it at the second."""
 HALVES_LEVEL = 0.01
 """Level of the test of held-out text against itself: one run in a hundred is held back for nothing."""
 FEWEST_HALVES = 20
@@ -213,28 +199,6 @@ def _null_control(
         passed &= bool(passes_null(model, area.low, lift.p_value, 1.0 if p is None else p, alpha))
         details.append(f"{model}: {_shown(area)}, the model is {lift.estimate:+.3f} above (p = {lift.p_value:.3g})")
     return Control(name, passed if details else None, "; ".join(details) or "no null model scored these documents")
-
-
-def passes_null(
-    model: str, low: float | FloatArray, lift: float | FloatArray, own: float | FloatArray, alpha: float
-) -> NDArray[np.bool_]:
-    """Return whether a score passes the control C2 beside one null model; of numbers, or of arrays of them.
-
-    Args:
-        model: Name of the null model.
-        low: Lower 95% limit of its AUC.
-        lift: p-value of the model's AUC against it.
-        own: p-value of its own test of the sides; looked at of those `OF_TEXT` alone.
-        alpha: Level of the run.
-    """
-    level = min(alpha, ABOVE_SUSPECTS) if model == SUSPECTS_NULL else alpha
-    passed = np.asarray(low) <= CONFOUNDED
-    if model != KIND_NULL:
-        passed = passed & (np.asarray(lift) <= level)
-    if model in OF_TEXT:
-        # Three tenths of foreign text make an AUC of .65 at most: an interval above .55 comes too late.
-        passed = passed & ((np.asarray(own) > TEXT_LEVEL) | (np.asarray(lift) <= FAR_ABOVE))
-    return passed
 
 
 def _null_correlations(

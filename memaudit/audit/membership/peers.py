@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from memaudit.audit.membership.detection import NULL_NAME, SUSPECTS_NULL
 from memaudit.audit.membership.kind import kind_scores
+from memaudit.audit.membership.nulls import NULL_NAME, SUSPECTS_NULL
 from memaudit.audit.membership.options import TRAIN, MembershipOptions
 from memaudit.audit.membership.references import family_for, train_reference
 from memaudit.audit.membership.suspects import Suspects, same_words

@@ -23,14 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtr, ndtri, owens_t
 
-from memaudit.audit.membership.detection import (
-    CONFOUNDED,
-    FEWEST_HALVES,
-    HALVES_LEVEL,
-    Detection,
-    Effect,
-    passes_null,
-)
+from memaudit.audit.membership.detection import FEWEST_HALVES, HALVES_LEVEL, Detection, Effect
+from memaudit.audit.membership.nulls import CONFOUNDED, passes_null
 from memaudit.audit.membership.verdict import Power, PowerPoint, decide
 from memaudit.findings import Control
 from memaudit.records import FloatArray
