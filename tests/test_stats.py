@@ -29,7 +29,7 @@ from memaudit.stats import (
     upper_bound,
 )
 from memaudit.stats.rates import effective_size
-from memaudit.stats.two_sides import _beta_binomial
+from memaudit.stats.two_sides import beta_binomial
 
 quick = settings(deadline=None, max_examples=100)
 counts = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -450,7 +450,7 @@ def test_windows_change_nothing_where_both_sides_have_one_each():
 def test_hits_are_drawn_from_scipys_beta_binomial(trials, rate, rho):
     spread = 1 / rho - 1 if rho else 1e9
     expected = betabinom.pmf(np.arange(trials + 1), trials, rate * spread, (1 - rate) * spread)
-    assert _beta_binomial(trials, rate, rho) == pytest.approx(expected, abs=1e-6)
+    assert beta_binomial(trials, rate, rho) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(("alpha", "documents"), [(0.05, 3), (0.01, 5), (0.5, 1), (0.001, 7)])

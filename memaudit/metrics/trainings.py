@@ -22,10 +22,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import betaincinv, expit, logit, stdtrit
+from scipy.special import expit, logit, stdtrit
 
 from memaudit.metrics.roc import auc, auc_covariance
 from memaudit.records import FloatArray
+from memaudit.stats import clopper_pearson
 
 _ROUNDING = 1e-12
 FEWEST = 3
@@ -80,10 +81,9 @@ def rate_over_trainings(means: ArrayLike, windows: int, confidence: float = 0.95
         quantile = float(stdtrit(documents - 1, (1 + confidence) / 2))
         trials = found.mean * (1 - found.mean) * (quantile / found.reach) ** 2
     trials = min(trials, float(len(table) * windows))
-    hits, tail = found.mean * trials, (1 - confidence) / 2
-    low = float(betaincinv(hits, trials - hits + 1, tail)) if hits > 0 else 0.0
-    high = float(betaincinv(hits + 1, trials - hits, 1 - tail)) if hits < trials else 1.0
-    return _over(estimates, found, low, high)
+    interval = clopper_pearson(min(found.mean * trials, trials), trials, confidence)
+    assert interval is not None
+    return _over(estimates, found, interval.low, interval.high)
 
 
 def auc_over_trainings(members: ArrayLike, heldout: ArrayLike, confidence: float = 0.95) -> OverTrainings | None:

@@ -20,7 +20,7 @@ _DUST = 1e-12
 """What rounding may leave of a sum that is 0."""
 _TIE = 1e-9
 """By how much equal values of a statistic may differ."""
-_NEAR = 0.025
+NEAR = 0.025
 """Standard errors within which hits that were drawn count as a tie: the side of many windows moves t that little, and
 what decides is how many hits the other one has."""
 _NODES, _WEIGHTS = (np.polynomial.legendre.leggauss(24)[i] for i in (0, 1))
@@ -72,21 +72,23 @@ def permutation_test(
     values, rng = np.concatenate(sides), np.random.default_rng(seed)
     check_finite(values)
     if windows is None:
-        p = _share_as_large(_permuted(_Moments.of_values(values, len(sides[0])), permutations, rng), alternative)
+        p = share_as_large(_permuted(Moments.of_values(values, len(sides[0])), permutations, rng), alternative)
         return [float(share) for share in p]
     sizes = [np.asarray(side, np.int64) for side in windows]
-    moments = _Moments.of_hits(values, np.concatenate(sizes), len(sides[0]))
+    moments = Moments.of_hits(values, np.concatenate(sizes), len(sides[0]))
     t = _permuted(moments, permutations, rng)
-    p = _share_as_large(t, alternative)
-    if not _alike(*sizes):
+    p = share_as_large(t, alternative)
+    if not same_windows(*sizes):
         for metric in np.flatnonzero((moments.rate > 0) & (moments.rate < 1)):
-            drawn = np.append(t[0, metric], _drawn(moments.of_metric(int(metric)), sizes, permutations, rng))[:, None]
-            p[metric] = max(p[metric], _share_as_large(drawn, alternative, _NEAR)[0])
+            drawn = np.append(t[0, metric], draw_statistics(moments.of_metric(int(metric)), sizes, permutations, rng))[
+                :, None
+            ]
+            p[metric] = max(p[metric], share_as_large(drawn, alternative, NEAR)[0])
     return [float(share) for share in p]
 
 
 @dataclass(frozen=True, slots=True)
-class _Moments:
+class Moments:
     """What Welch's t of any split is made of: a row of terms for each document, to be summed over a side."""
 
     table: FloatArray
@@ -99,7 +101,7 @@ class _Moments:
     """Of hits within documents, in [0, 1], shape [metrics]."""
 
     @classmethod
-    def of_values(cls, values: FloatArray, first: int) -> _Moments:
+    def of_values(cls, values: FloatArray, first: int) -> Moments:
         """Return the moments of any values, centred and scaled: neither changes t."""
         centred = values - values.mean(axis=0)
         largest = np.abs(centred).max(axis=0)
@@ -109,7 +111,7 @@ class _Moments:
         return cls(_columns(centred / scale, np.zeros((len(values), 1))), first, none, none)
 
     @classmethod
-    def of_hits(cls, shares: FloatArray, windows: NDArray[np.int64], first: int) -> _Moments:
+    def of_hits(cls, shares: FloatArray, windows: NDArray[np.int64], first: int) -> Moments:
         """Return the moments of shares of hits among windows."""
         m = windows[:, None]
         rough = shares.mean(axis=0)
@@ -135,10 +137,10 @@ class _Moments:
         t: FloatArray = difference / np.sqrt(np.where(variance > 0, variance, _DUST**4))
         return t
 
-    def of_metric(self, metric: int) -> _Moments:
+    def of_metric(self, metric: int) -> Moments:
         """Return the moments of one metric."""
         kept = [metric, len(self.rate) + metric, -1]
-        return _Moments(self.table[:, kept], self.first, self.rate[[metric]], self.correlation[[metric]])
+        return Moments(self.table[:, kept], self.first, self.rate[[metric]], self.correlation[[metric]])
 
 
 def _columns(values: FloatArray, inverse: FloatArray) -> FloatArray:
@@ -171,7 +173,7 @@ def _correlations(shares: FloatArray, windows: NDArray[np.int64], rate: FloatArr
     return found
 
 
-def _permuted(moments: _Moments, permutations: int, rng: np.random.Generator) -> FloatArray:
+def _permuted(moments: Moments, permutations: int, rng: np.random.Generator) -> FloatArray:
     """Return t as observed, then of every permutation: [1 + B, metrics]; of all splits, if they are no more than B."""
     documents, first = len(moments.table), moments.first
     total = moments.table.sum(axis=0)
@@ -193,21 +195,23 @@ def _permuted(moments: _Moments, permutations: int, rng: np.random.Generator) ->
     return t
 
 
-def _drawn(moments: _Moments, windows: list[NDArray[np.int64]], draws: int, rng: np.random.Generator) -> FloatArray:
+def draw_statistics(
+    moments: Moments, windows: list[NDArray[np.int64]], draws: int, rng: np.random.Generator
+) -> FloatArray:
     """Return t of hits drawn from the model of a metric, shape [draws]: how many documents get how many hits."""
     rate, rho = float(moments.rate[0]), float(moments.correlation[0])
     sums = []
     for side in windows:
         of_side = np.zeros((draws, moments.table.shape[1]))
         for m, documents in zip(*np.unique(side, return_counts=True), strict=True):
-            counts = rng.multinomial(documents, _beta_binomial(int(m), rate, rho), size=draws)
+            counts = rng.multinomial(documents, beta_binomial(int(m), rate, rho), size=draws)
             shares = (np.arange(m + 1) / m)[:, None]
             of_side += counts @ _columns(shares, np.full_like(shares, 1 / m))
         sums.append(of_side)
     return moments.welch(sums[0], sums[1])[:, 0]
 
 
-def _beta_binomial(trials: int, rate: float, rho: float) -> FloatArray:
+def beta_binomial(trials: int, rate: float, rho: float) -> FloatArray:
     """Return the probability of 0 to ``trials`` hits whose correlation is ``rho``."""
     hits = np.arange(trials + 1)
     ways = gammaln(trials + 1) - gammaln(hits + 1) - gammaln(trials - hits + 1)
@@ -222,14 +226,14 @@ def _beta_binomial(trials: int, rate: float, rho: float) -> FloatArray:
     return probabilities
 
 
-def _share_as_large(t: FloatArray, alternative: Alternative, near: float = 0.0) -> FloatArray:
+def share_as_large(t: FloatArray, alternative: Alternative, near: float = 0.0) -> FloatArray:
     """Return the share of rows of t that reach the first one, itself among them, shape [metrics]."""
     t = np.abs(t) if alternative == "two-sided" else t
     share: FloatArray = (t >= t[0] - near - _TIE * np.maximum(1.0, np.abs(t[0]))).mean(axis=0)
     return share
 
 
-def _alike(ours: ArrayLike, theirs: ArrayLike) -> bool:
+def same_windows(ours: ArrayLike, theirs: ArrayLike) -> bool:
     """Whether both sides have the same shares of documents with each number of windows."""
     counts = [dict(zip(*np.unique(side, return_counts=True), strict=True)) for side in (ours, theirs)]
     n, m = (sum(side.values()) for side in counts)

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from memaudit.report import drawing
+from memaudit.report import charts, drawing
 from memaudit.report.charts import MAX_SERIES, Chart, dose_chart, interval_chart
 
 Factory = Callable[..., tuple[dict[str, Any], list[Any]]]
@@ -140,3 +140,10 @@ def test_the_process_that_draws_is_started_once_and_again_when_it_has_ended(monk
         drawing.drawn("{")
     process.end()
     drawing.drawn.cache_clear()
+
+
+def test_a_renderer_that_cannot_be_imported_costs_the_pictures_not_the_page() -> None:
+    def layers(_: int) -> Any:
+        raise ImportError("altair is broken")
+
+    assert charts.draw(layers, "c") == []

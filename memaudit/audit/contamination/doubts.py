@@ -64,9 +64,9 @@ def benchmark_gaps(items: Sequence[JudgedItem], benchmark: Benchmark, scan: Scan
         skipped = counted(benchmark.rejected, "record of the benchmark was", "records of the benchmark were")
         gaps.append(f"{skipped} skipped, first {benchmark.first_rejected[0]}")
     gaps += _foreign_script(benchmark, scan)
-    if forms := sum(item.verdict == "undecided" and item.form and item.most_rules for item in items):
-        which = counted(forms, "item is a form", "items are forms")
-        gaps.append(f"{which} that others fill in and most published rules convict: an edited copy looks the same")
+    if templated := sum(item.verdict == "undecided" and item.templated and item.most_rules for item in items):
+        which = counted(templated, "item fills in a template", "items fill in a template")
+        gaps.append(f"{which} that others share, and most published rules convict: an edited copy looks the same")
     unjudged = sum(item.verdict == "not judged" for item in items)
     if unjudged + benchmark.empty > MAX_UNJUDGED * (len(items) + benchmark.empty):
         generic = sum(item.unjudged == "generic" for item in items)

@@ -44,8 +44,8 @@ class JudgedItem:
     """Parts that were found in some document."""
     rules: dict[str, bool | None]
     """What each published rule says; None where it says nothing about an item so short."""
-    form: bool = False
-    """Whether so little of it is its own that only the whole of it convicts: a form that other items fill in too."""
+    templated: bool = False
+    """Whether so little of it is its own that only the whole of it convicts: others fill in its template too."""
 
     @property
     def most_rules(self) -> bool:
@@ -73,7 +73,7 @@ def judge(benchmark: Benchmark, patterns: Patterns, scan: Scan, *, doubted: bool
     whole = _whole_needles(patterns)
     verdicts = {name: [rule.verdict(patterns, scan, needle)[0] for needle in whole] for name, rule in RULES.items()}
     parts = [needle.part for needle in patterns.needles]
-    forms = {n for n, needle in enumerate(whole) if patterns.exact[needle] and not patterns.generic[needle]}
+    templated = {n for n, needle in enumerate(whole) if patterns.exact[needle] and not patterns.generic[needle]}
     long_enough = {n.item for i, n in enumerate(patterns.needles) if patterns.length(i) >= SEED and n.part != CONTEXT}
     judged = []
     for number, item in enumerate(benchmark.items):
@@ -85,10 +85,10 @@ def judge(benchmark: Benchmark, patterns: Patterns, scan: Scan, *, doubted: bool
         if best and best[0].found:
             verdict, unjudged = "contaminated", None
         rules = {name: said[number] for name, said in verdicts.items()}
-        made = JudgedItem(item, number, verdict, unjudged, best, found, rules, form=number in forms)
+        made = JudgedItem(item, number, verdict, unjudged, best, found, rules, templated=number in templated)
         judged.append(made)
     copies = _copies(judged, patterns)
-    doubts = (j.form and j.most_rules and j.verdict == "clean" for j in judged)
+    doubts = (j.templated and j.most_rules and j.verdict == "clean" for j in judged)
     return [
         dataclasses.replace(made, verdict="undecided")
         if doubt and not _explained(whole[number], copies, patterns, scan)
@@ -108,9 +108,9 @@ def _copies(judged: Sequence[JudgedItem], patterns: Patterns) -> list[tuple[NDAr
 def _explained(
     needle: int, copies: Sequence[tuple[NDArray[np.int32], set[str]]], patterns: Patterns, scan: Scan
 ) -> bool:
-    """Return whether every document that holds what a form shares holds another item of that form, word for word.
+    """Return whether every document that holds what a template shares holds another item by it, word for word.
 
-    What else does may be an edited copy, or the form as somebody else filled it in: nobody can tell.
+    What else does may be an edited copy, or the template as somebody else filled it in: nobody can tell.
     """
     seeds = np.unique(patterns.seed_ids(needle))
     seeds = seeds[seeds >= 0]

@@ -23,7 +23,7 @@ from memaudit.findings import Control, Policy, decide
 from memaudit.records import FloatArray
 from memaudit.stats import Rate, document_means, document_windows, percent
 from memaudit.stats.rates import effective_size
-from memaudit.stats.two_sides import _NEAR, _alike, _beta_binomial, _drawn, _Moments, _share_as_large
+from memaudit.stats.two_sides import NEAR, Moments, beta_binomial, draw_statistics, same_windows, share_as_large
 
 POWER = 0.8
 FEWEST_TOLD = 10
@@ -106,7 +106,7 @@ def design_of(
     correlation = 1.0
     if np.count_nonzero(shares) >= FEWEST_TOLD and sizes.max() > 1:
         # One decimal: the next document must not change all figures of a report.
-        correlation = round(float(_Moments.of_hits(shares[:, None], sizes, len(sides[0][0])).correlation[0]), 1)
+        correlation = round(float(Moments.of_hits(shares[:, None], sizes, len(sides[0][0])).correlation[0]), 1)
     rate = float(sides[1][0].mean()) if len(sides[1][0]) else 0.0
     kinds = [
         tuple(zip(*(part.tolist() for part in np.unique(windows, return_counts=True)), strict=True))
@@ -208,7 +208,7 @@ def _draw(
         chances = np.zeros(windows + 1)
         chances[0], chances[-1] = 1 - rate, rate
         if windows > 1 and correlation < 1 and 0 < rate < 1:
-            chances = _beta_binomial(windows, rate, correlation)
+            chances = beta_binomial(windows, rate, correlation)
         parts.append(rng.multinomial(documents, chances, size=replicates))
     return np.concatenate(parts, axis=1)
 
@@ -271,7 +271,7 @@ def _p_value(ours: _Side, theirs: _Side, alpha: float, seed: int = _SEED) -> flo
     if sizes.max() == 1 or (sizes.min() == sizes.max() and not theirs.rate.hits):
         return _tail(train, heldout, *(int(np.count_nonzero(side.shares)) for side in (ours, theirs)))
     values = np.concatenate([ours.shares, theirs.shares])
-    moments = _Moments.of_hits(values[:, None], sizes, train)
+    moments = Moments.of_hits(values[:, None], sizes, train)
     # A share is at most 1: no two kinds of documents have the same sum.
     kinds = np.unique(sizes + values / 2, return_index=True, return_inverse=True, return_counts=True)
     rows, place, counts = moments.table[kinds[1]], kinds[2], kinds[3]
@@ -282,11 +282,11 @@ def _p_value(ours: _Side, theirs: _Side, alpha: float, seed: int = _SEED) -> flo
         return float(ndtr(-t[0, 0]))
     rng = np.random.default_rng(seed)
     permuted = rng.multivariate_hypergeometric(counts, train, size=_PERMUTATIONS, method="marginals") @ rows
-    p = _share_as_large(np.concatenate([t, moments.welch(permuted, total - permuted)]), "greater")
+    p = share_as_large(np.concatenate([t, moments.welch(permuted, total - permuted)]), "greater")
     both = [ours.windows, theirs.windows]
-    if not _alike(*both):
-        drawn = np.append(t[0], _drawn(moments, both, _PERMUTATIONS, rng))[:, None]
-        p = np.maximum(p, _share_as_large(drawn, "greater", _NEAR))
+    if not same_windows(*both):
+        drawn = np.append(t[0], draw_statistics(moments, both, _PERMUTATIONS, rng))[:, None]
+        p = np.maximum(p, share_as_large(drawn, "greater", NEAR))
     return float(p[0])
 
 

@@ -90,7 +90,7 @@ def power_of(old: FloatArray, new: FloatArray, alpha: float, rivals: float, judg
         judge: The decision.
     """
     sides = _Side.of(old), _Side.of(new)
-    weights = np.array([1.0] + [-1 / (len(old) - 1)] * (len(old) - 1))
+    weights = _contrast(len(old))
     if not sum(float(weights @ side.covariance @ weights) for side in sides) > 1e-12:
         return GapPower(None, [])
     measured = float(weights @ (sides[0].means - sides[1].means))
@@ -133,8 +133,7 @@ def _tested(
     sides: tuple[_Side, _Side], normal: FloatArray, alpha: float
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return whether the test rejects and whether the gap in log odds lies above 0, replicate by replicate."""
-    models = len(sides[0].means)
-    weights = np.array([1.0] + [-1 / (models - 1)] * (models - 1))
+    weights = _contrast(len(sides[0].means))
     means = [s.means + z @ _root(s.covariance / s.items).T for s, z in zip(sides, normal, strict=True)]
     parts = [float(weights @ side.covariance @ weights) / side.items for side in sides]
     freedom = sum(parts) ** 2 / sum(p**2 / (s.items - 1) for p, s in zip(parts, sides, strict=True))
@@ -148,6 +147,11 @@ def _tested(
         slopes = weights / (share * (1 - share))
         variance += np.einsum("ri,ij,rj->r", slopes, side.covariance, slopes) / (side.items + 2)
     return rejects, odds - float(ndtri(1 - alpha)) * np.sqrt(variance) > 0
+
+
+def _contrast(models: int) -> FloatArray:
+    """Return the weights that make scores the model's less the mean of its controls', shape [models]."""
+    return np.array([1.0] + [-1 / (models - 1)] * (models - 1))
 
 
 def _root(covariance: FloatArray) -> FloatArray:

@@ -30,9 +30,9 @@ FEW_WORDS = 6.3
 """Of a text whose own words weigh ``w``, the cube of ``FEW_WORDS / w`` more: of few words hardly one may be another."""
 SUBJECT = 3.0
 """How often a word counts that the item repeats and the document never has: it is what the item is about."""
-FORM, FORM_WORDS, FORM_SIMILARITY = 0.5, 6.0, 0.9
-"""A text of which less than this share, and less than so many words, is its own is a form: of all of its words, this
-share must stand there."""
+TEMPLATE, TEMPLATE_WORDS, TEMPLATE_SIMILARITY = 0.5, 6.0, 0.9
+"""A text of which less than this share, and less than so many words, is its own is a template: of all of its words,
+this share must stand there."""
 SHORT_SIMILARITY = 0.97
 """Texts of fewer than `SHORT` words are often alike but for one: they may differ by a slip of the pen only."""
 CHOICE_WORDS = 20
@@ -128,7 +128,7 @@ class _Facts:
     """Information that it takes to convict."""
     more: float
     """What the similarity must be above the least."""
-    form: bool
+    templated: bool
     lead: int
     """Words at its beginning that must stand there too."""
 
@@ -215,7 +215,7 @@ class Matcher:
 
     def _alike(self, facts: _Facts, credit: NDArray[np.float64], coverage: float) -> bool:
         """Return whether enough of what is a text's own stands in the document."""
-        if facts.form and share(credit, facts.plain) < FORM_SIMILARITY:
+        if facts.templated and share(credit, facts.plain) < TEMPLATE_SIMILARITY:
             return False
         if facts.lead and not _stands(credit[: facts.lead], facts.plain[: facts.lead]):
             return False
@@ -261,7 +261,7 @@ class Matcher:
             needed=needed_information(patterns.length(needle)),
             more=min(1.0, FEW_WORDS / max(FEW_WORDS, total)) ** 3,
             lead=patterns.length(self._leads[needle]) if needle in self._leads else 0,
-            form=total < min(FORM_WORDS, FORM * float(plain.sum())),
+            templated=total < min(TEMPLATE_WORDS, TEMPLATE * float(plain.sum())),
         )
 
     def _why_whole(self, needle: int) -> Why:

@@ -1,4 +1,4 @@
-"""Items that fill in one form, and items that offer choices: told one by one, and never clean in doubt."""
+"""Items that fill in one template, and items that offer choices: told one by one, and never clean in doubt."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 
 from memaudit.audit.contamination.run import Contamination, contamination
 
-FORM = (
+TEMPLATE = (
     "A baker sells croissants at the harbour market for {} francs each and a fisherman trades {} mackerels for them"
     " every Sunday before noon; how many francs does the baker earn?"
 )
-FILLED = [{"question": FORM.format(n, n * n + 5), "answer": str(n * (n * n + 5))} for n in range(2, 9)]
+FILLED = [{"question": TEMPLATE.format(n, n * n + 5), "answer": str(n * (n * n + 5))} for n in range(2, 9)]
 ELSEWHERE = [
     "The harbour market opens before noon every Sunday, and the fishermen bring their nets.",
     "A recipe for croissants that a baker wrote down in a notebook long ago.",
@@ -37,28 +37,28 @@ def searched(folder: Path, items: list[dict[str, Any]], documents: list[str]) ->
     "layout",
     ["Q: {question}\nA: {answer}", "{question} The answer is {answer}.", "{question}", "## {question}\n\n> {answer}"],
 )
-def test_an_item_of_a_form_is_found_however_its_parts_are_labelled(tmp_path: Path, size: int, layout: str) -> None:
+def test_an_item_of_a_template_is_found_however_its_parts_are_labelled(tmp_path: Path, size: int, layout: str) -> None:
     items = FILLED[:size]
     result = searched(tmp_path, items, [f"Some text first. {layout.format(**item)} And more." for item in items])
     assert [item.verdict for item in result.items] == ["contaminated"] * size
 
 
-def test_a_form_filled_in_otherwise_convicts_nobody(tmp_path: Path) -> None:
-    result = searched(tmp_path, FILLED, [FORM.format(n, 3 * n) for n in range(40, 60)])
+def test_a_template_filled_in_otherwise_convicts_nobody(tmp_path: Path) -> None:
+    result = searched(tmp_path, FILLED, [TEMPLATE.format(n, 3 * n) for n in range(40, 60)])
     assert "contaminated" not in {item.verdict for item in result.items}
 
 
-def test_an_edited_copy_of_a_form_is_not_clean(tmp_path: Path) -> None:
+def test_an_edited_copy_of_a_templated_item_is_not_clean(tmp_path: Path) -> None:
     misspelt = [item["question"].replace("croissants", "croisants") for item in FILLED]
     result = searched(tmp_path, FILLED, misspelt)
     assert (result.verdict, result.exit_code) == ("inconclusive", 3)
     assert {item.verdict for item in result.items} == {"undecided"}
-    assert any("7 items are forms that others fill in" in reason for reason in result.report["reasons"])
+    assert any("7 items fill in a template that others share" in reason for reason in result.report["reasons"])
     assert (tmp_path / "split" / "undecided.jsonl").read_text().count("\n") == len(FILLED)
     assert (tmp_path / "split" / "clean.jsonl").read_text() == ""
 
 
-def test_a_form_is_clean_where_another_item_explains_every_document_that_holds_it(tmp_path: Path) -> None:
+def test_a_templated_item_is_clean_where_another_item_explains_every_document_that_holds_it(tmp_path: Path) -> None:
     held = [FILLED[0]["question"], FILLED[3]["question"]]
     explained = searched(tmp_path, FILLED, held)
     assert [item.verdict == "contaminated" for item in explained.items] == [n in (0, 3) for n in range(7)]
