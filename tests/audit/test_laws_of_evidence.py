@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from memaudit.audit.contamination.run import Contamination, contamination, merge
@@ -18,8 +18,8 @@ from memaudit.text.index.corpus_index import build_index
 VOCABULARY = [
     f"{a}{b}{c}" for a in ("bra", "cli", "dro", "fen", "gul") for b in "aeiou" for c in ("st", "rn", "lk", "mp")
 ]
-COUNTS = [1, 2, 9, 10, 11, 50, 300]
-OTHERS = [0, 20, 400]
+COUNTS = [1, 2, 9, 10, 11, 50, 300, 3000]
+OTHERS = [0, 20, 400, 2000]
 
 
 def prose(seed: str, words: int = 20) -> str:
@@ -40,6 +40,7 @@ LAYOUTS: dict[str, Callable[[int], dict[str, object]]] = {
 }
 HELD: dict[str, Callable[[dict[str, object], int], str]] = {
     "question": lambda row, i: f"Q: {_question(row)}\nA: {prose(f'another answer {i}', 9)}",
+    "answer": lambda row, i: f"{prose(f'another question {i}', 9)}\n{_answer(row)}\n{prose(f'after {i}', 9)}",
     "both": lambda row, i: f"{_question(row)}\n{_answer(row)}\n{prose(f'after {i}', 9)}",
     "few-shot": lambda row, i: "\n\n".join(
         [prose(f"shot {i}"), f"Q: {_question(row)}\nA: {_answer(row)}", prose(f"end {i}")]
@@ -77,16 +78,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.sampled_from(sorted(LAYOUTS)),
-    st.sampled_from(sorted(HELD)),
-    st.sampled_from(COUNTS),
-    st.sampled_from(OTHERS),
-    st.integers(1, 12),
-    st.booleans(),
+    layout=st.sampled_from(sorted(LAYOUTS)),
+    part=st.sampled_from(sorted(HELD)),
+    copies=st.sampled_from(COUNTS),
+    others=st.sampled_from(OTHERS),
+    size=st.integers(1, 12),
+    second=st.booleans(),
 )
+@example(layout="GSM8K", part="answer", copies=3000, others=0, size=5, second=False)
+@example(layout="MMLU", part="question", copies=3000, others=2000, size=1, second=True)
 def test_copies_never_clean_an_item_nor_do_other_documents(
     folder: Path, layout: str, part: str, copies: int, others: int, size: int, second: bool
 ) -> None:
+    assume(part != "answer" or layout in {"GSM8K", "HumanEval"})  # no text has one, and a short choice is no evidence
     rows = [LAYOUTS[layout](n) for n in range(size)]
     benchmarks = [write(folder / "b.jsonl", rows)]
     if second:
