@@ -46,7 +46,7 @@ class Report:
 
     def finish(self) -> None:
         """Write the results and exit: 0 when every goal was met, else 1."""
-        from memaudit.provenance import versions
+        from memaudit.runs.provenance import versions
 
         RESULTS.mkdir(exist_ok=True)
         machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "system": platform.system()}

@@ -128,10 +128,10 @@ def measure_command(table: Report, gate: Gate, fixture: Path) -> dict[str, Any]:
 
 def measure_scan(table: Report, fixture: Path) -> float:
     """Speed of the scan without and with reading the file; returns the first in MB/s of text."""
+    from memaudit.text.corpus.specs import parse_spec
     from memaudit.text.scan.batch import BatchReader
     from memaudit.text.scan.patterns import Needle, build_patterns
     from memaudit.text.scan.stream import _Scanner, scan_source
-    from memaudit.text.specs import parse_spec
 
     items = [row["text"] for row in rows(fixture / "benchmark.jsonl")]
     patterns = build_patterns([Needle(number, "text", text) for number, text in enumerate(items)])

@@ -16,15 +16,15 @@ from typing import Any
 import torch
 from common import Report
 
-from memaudit.audit.extraction.options import AuditOptions
-from memaudit.audit.extraction.run import audit
+from memaudit.audits.extraction.options import AuditOptions
+from memaudit.audits.extraction.run import audit
 from memaudit.models.load import load_model
 from memaudit.records import Document
 from memaudit.stats import document_rate
-from memaudit.text.dose_kit import plant_corpus
-from memaudit.text.passages import library_passages
-from memaudit.text.planting import PlantOptions
-from memaudit.text.windows import WindowOptions, draw_windows
+from memaudit.text.planting.dose_kit import plant_corpus
+from memaudit.text.planting.passages import library_passages
+from memaudit.text.planting.planting import PlantOptions
+from memaudit.text.windows.windows import WindowOptions, draw_windows
 from memaudit.training.train import CorpusOptions, train_neural
 
 VOCABULARY = 1024

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from common import Report
 
-from memaudit.audit.extraction.run import measure
+from memaudit.audits.extraction.windows import measure
 from memaudit.models.transformer import CausalTransformer, new_gpt
 from memaudit.records import Window
 from memaudit.text.tokenize import train_tokenizer

@@ -27,10 +27,10 @@ INSTEAD = {"torch": "2.13.0"}
 """Releases that are taken instead of the floor."""
 TESTING = ("pytest", "hypothesis")
 TESTS = (
-    "tests/test_cli_command.py",
-    "tests/audit/test_own_text.py",
+    "tests/cli/test_command.py",
+    "tests/audits/test_own_text.py",
     "tests/test_config.py",
-    "tests/text/test_read.py",
+    "tests/text/corpus/test_read.py",
 )
 LETTERS = "abcdefghijklmnop"
 STEPS = (

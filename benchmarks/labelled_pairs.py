@@ -20,7 +20,7 @@ from typing import Any
 from common import Report
 from labelled.items import OFFERS_CHOICE, read
 
-from memaudit.audit.contamination.layouts import ANSWER, BOTH, OFFERED, QUESTION
+from memaudit.audits.benchmark.layouts import ANSWER, BOTH, OFFERED, QUESTION
 from memaudit.stats import clopper_pearson
 from memaudit.text.scan.matching import Match
 from memaudit.text.scan.patterns import Needle, Patterns, build_patterns, tells_little

@@ -14,7 +14,7 @@ from typing import Any
 
 from common import Report
 
-from memaudit.audit.laws.run import LawsOptions, laws
+from memaudit.audits.laws.run import LawsOptions, laws
 
 ROOT = Path(__file__).parent.parent
 RUNS, GALLERY = ROOT / "runs", ROOT / "reports" / "gallery" / "laws.html"

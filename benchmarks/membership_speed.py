@@ -28,12 +28,12 @@ import torch
 from common import Report, interleaved
 from masked import CONFIGURATIONS, made, one_at_a_time
 
-from memaudit.audit.measures.base import Subject
-from memaudit.audit.measures.membership import MEMBERSHIP
-from memaudit.audit.membership.blind import blind_baseline
-from memaudit.audit.membership.options import MembershipOptions
-from memaudit.audit.membership.peers import Peers
-from memaudit.audit.membership.scores import NOTHING, score_texts
+from memaudit.audits.comparison.blind_baseline import blind_baseline
+from memaudit.audits.comparison.options import MembershipOptions
+from memaudit.audits.comparison.reference_models import ReferenceModels
+from memaudit.audits.comparison.scores import NOTHING, score_texts
+from memaudit.audits.detectors.membership import MEMBERSHIP
+from memaudit.audits.subject import Subject
 from memaudit.metrics.likelihood import loss_score, min_k, min_k_plus_plus
 from memaudit.models.base import LanguageModel
 from memaudit.models.masked import MaskedTransformer, new_bert
@@ -41,9 +41,9 @@ from memaudit.models.ngram import NgramModel
 from memaudit.models.rnn import new_rnn
 from memaudit.models.transformer import new_gpt
 from memaudit.records import Decoding, Document, FloatArray, TokenIds, TokenScores, Window
-from memaudit.text.passages import library_passages
+from memaudit.text.planting.passages import library_passages
 from memaudit.text.tokenize import train_tokenizer
-from memaudit.text.windows import WindowOptions
+from memaudit.text.windows.windows import WindowOptions
 from memaudit.training.loop import fit
 from memaudit.training.options import TrainingOptions
 
@@ -88,7 +88,7 @@ def of_detectors(report: Report, text: Texts) -> None:
             model = new_gpt(text.tokenizer)
 
             def run(model: LanguageModel = model, beside: tuple[str, ...] = beside) -> list[dict[str, Any]]:
-                peers = Peers(model, members, heldout, MembershipOptions(tokens=TOKENS, references=beside))
+                peers = ReferenceModels(model, members, heldout, MembershipOptions(tokens=TOKENS, references=beside))
                 blind = blind_baseline([d.text for d in members], [d.text for d in heldout], seed=0)
                 plan = {"membership": peers.describe(), "blind": blind.as_record()}
                 subject = Subject(model, [], [], members, heldout, None, WindowOptions(), Decoding(), peers)

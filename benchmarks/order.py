@@ -25,17 +25,17 @@ from typing import Any
 import numpy as np
 from common import Report
 
-from memaudit.audit.measures.base import Subject
-from memaudit.audit.measures.order import ORDER
-from memaudit.audit.membership.detection import Detection
-from memaudit.audit.membership.options import MembershipOptions
+from memaudit.audits.comparison.detection import Detection
+from memaudit.audits.comparison.options import MembershipOptions
+from memaudit.audits.detectors.order import ORDER
+from memaudit.audits.subject import Subject
 from memaudit.models.base import LanguageModel
 from memaudit.models.ngram import NgramModel
 from memaudit.models.rnn import new_rnn
 from memaudit.models.transformer import new_gpt
 from memaudit.records import Decoding, Document, TokenIds
 from memaudit.text.tokenize import Tokenizer, train_tokenizer
-from memaudit.text.windows import WindowOptions
+from memaudit.text.windows.windows import WindowOptions
 from memaudit.training.loop import fit
 from memaudit.training.options import TrainingOptions
 

@@ -1,7 +1,7 @@
 """Published predictions of real models on the test split of GSM8K (Xu et al. 2024), scored again, row by row.
 
 Exact matches, edit similarities and starts equal the published ones in every row. ROUGE-L does where both sides mean
-the same by a word; other rows are counted by what explains them, as `tests/audit/test_overlap_exhibit.py` checks.
+the same by a word; other rows are counted by what explains them, as `tests/audits/test_overlap_exhibit.py` checks.
 
 python benchmarks/overlap_exhibit.py
 """
@@ -30,7 +30,7 @@ CLOSE = 0.75
 
 
 def main() -> None:
-    from tests.audit.test_overlap_exhibit import EXACT
+    from tests.audits.test_overlap_exhibit import EXACT
 
     report = Report("overlap_exhibit")
     for model, (hits, rate) in EXACT.items():
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def score(report: Report, model: str, rows: list[dict[str, Any]], hits: int, rate: str) -> None:
-    from tests.audit.test_overlap_exhibit import ITEMS, kind_of_difference
+    from tests.audits.test_overlap_exhibit import ITEMS, kind_of_difference
 
     def share(what: str, count: int, note: str = "") -> None:
         report.add(f"{model}: {what}", 100 * count / len(rows), unit="%", note=note or f"{count:,} of {len(rows):,}")

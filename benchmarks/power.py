@@ -27,13 +27,13 @@ import torch
 from common import Report
 from scipy.stats import rankdata
 
-from memaudit.audit.measures.base import Subject
-from memaudit.audit.measures.membership import MEMBERSHIP
-from memaudit.audit.measures.order_totals import whole_totals
-from memaudit.audit.membership.blind import blind_baseline
-from memaudit.audit.membership.detection import Detection
-from memaudit.audit.membership.options import MembershipOptions
-from memaudit.audit.membership.peers import Peers
+from memaudit.audits.comparison.blind_baseline import blind_baseline
+from memaudit.audits.comparison.detection import Detection
+from memaudit.audits.comparison.options import MembershipOptions
+from memaudit.audits.comparison.reference_models import ReferenceModels
+from memaudit.audits.detectors.membership import MEMBERSHIP
+from memaudit.audits.detectors.order_totals import whole_totals
+from memaudit.audits.subject import Subject
 from memaudit.metrics.order import random_orders, sampled_p
 from memaudit.metrics.roc import tpr_at
 from memaudit.models.base import LanguageModel
@@ -43,9 +43,9 @@ from memaudit.models.rnn import new_rnn
 from memaudit.models.transformer import new_gpt
 from memaudit.records import Decoding, Document, FloatArray, TokenIds
 from memaudit.stats import holm
-from memaudit.text.passages import library_passages
+from memaudit.text.planting.passages import library_passages
 from memaudit.text.tokenize import train_tokenizer
-from memaudit.text.windows import WindowOptions
+from memaudit.text.windows.windows import WindowOptions
 from memaudit.training.loop import fit
 from memaudit.training.options import TrainingOptions
 
@@ -154,7 +154,7 @@ def asked(
     model: LanguageModel, members: Sequence[Document], heldout: Sequence[Document], **options: Any
 ) -> tuple[list[dict[str, Any]], list[Detection]]:
     """Return the records and the answers of the detectors, as a run would have them."""
-    peers = Peers(model, members, heldout, MembershipOptions(**options))
+    peers = ReferenceModels(model, members, heldout, MembershipOptions(**options))
     blind = blind_baseline([d.text for d in members], [d.text for d in heldout], peers.options.seed)
     plan = {
         "membership": peers.describe(),
@@ -303,8 +303,8 @@ def of_untrained(report: Report, text: Fixture) -> None:
             heldout = [d for i in rng.permutation(len(right)) if (d := right[i]).id not in used][:LOT_SIDE]
             _, found = asked(new_gpt(text.tokenizer, width=WIDTH, seed=seed), members, heldout, seed=seed)
             adjusted = holm([math.nan if d.p_value is None else d.p_value for d in found])
-            told += any(d.speaks and p <= 0.05 for d, p in zip(found, adjusted, strict=True))
-            spoke += any(d.speaks for d in found)
+            told += any(d.admissible and p <= 0.05 for d, p in zip(found, adjusted, strict=True))
+            spoke += any(d.admissible for d in found)
         report.add(f"untrained model, {what}: evidence", told, unit=of, goal=0, at_most=True)
         # By lot the test against the null model lets a score pass at its own level; then it must still reject.
         report.add(f"untrained model, {what}: every score held back by a control", SEEDS - spoke, unit=of,

@@ -25,13 +25,13 @@ import numpy as np
 from common import RESULTS, Report
 from scipy.special import ndtr, ndtri
 
-from memaudit.audit.extraction.controls import recited_unseen
-from memaudit.audit.extraction.power import Design as RateDesign
-from memaudit.audit.extraction.power import power_of as power_by_rate
-from memaudit.audit.membership.detection import compare
-from memaudit.audit.membership.nulls import KIND_NULL, NULL_NAME, SUSPECTS_NULL
-from memaudit.audit.membership.power import Design, power_of_design
-from memaudit.audit.membership.verdict import Power, adjusted_by_holm, decide
+from memaudit.audits.comparison.detection import compare
+from memaudit.audits.comparison.nulls import KIND_NULL, NULL_NAME, SUSPECTS_NULL
+from memaudit.audits.comparison.power import Design, power_of_design
+from memaudit.audits.comparison.verdict import Power, adjusted_by_holm, decide
+from memaudit.audits.extraction.controls import recited_unseen
+from memaudit.audits.extraction.power import Design as RateDesign
+from memaudit.audits.extraction.power import power_of as power_by_rate
 from memaudit.findings import Control, Policy
 from memaudit.findings import decide as decide_rate
 from memaudit.stats import Rate, document_rate, permutation_test

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from common import Report, interleaved
 
-from memaudit.audit.measures.near_verbatim import BEAMS, BRANCHES, EDITS
+from memaudit.audits.measures.near_verbatim import BEAMS, BRANCHES, EDITS
 from memaudit.metrics.probability import attempts_needed, hit_probability
 from memaudit.models.beam import near_texts
 from memaudit.models.transformer import CausalTransformer, new_gpt

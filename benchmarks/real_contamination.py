@@ -18,7 +18,7 @@ from typing import Any
 
 from common import Report
 
-from memaudit.audit.contamination.run import contamination
+from memaudit.audits.contamination.run import contamination
 from memaudit.text.scan.rules import RULES
 
 PASSAGE = 60

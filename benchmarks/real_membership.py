@@ -21,7 +21,7 @@ import torch
 from common import Report
 from safetensors.torch import load_file
 
-from memaudit.audit.membership.run import membership
+from memaudit.audits.membership.run import membership
 from memaudit.models.rnn import RecurrentNetwork, RnnModel
 from memaudit.text.tokenize import character_tokenizer
 

@@ -22,7 +22,7 @@ from replicates_coverage import simulate
 
 from memaudit import audit
 from memaudit.report.compare import compare, render_comparison
-from memaudit.text.passages import library_passages
+from memaudit.text.planting.passages import library_passages
 from memaudit.training.progress import SilentProgress
 from memaudit.training.train import CorpusOptions, train_neural
 

@@ -14,11 +14,11 @@ from typing import Any
 
 from common import Report
 
-from memaudit.audit.extraction.evidence import conclude
+from memaudit.audits.extraction.conclude import conclude
 from memaudit.records import Shown, WindowRecord
 from memaudit.report.formats import FORMATS, writers
-from memaudit.runs import RunDirectory
-from memaudit.text.passages import library_passages
+from memaudit.runs.directory import RunDirectory
+from memaudit.text.planting.passages import library_passages
 
 WINDOWS = 10_000
 TOKENS = 50

@@ -22,13 +22,13 @@ import numpy as np
 from common import Report
 
 from memaudit import stats
-from memaudit.audit.measures.membership import MEMBERSHIP, _scores, primary
-from memaudit.audit.measures.text_alone import TEXT_ALONE
-from memaudit.audit.membership.nulls import KIND_NULL
-from memaudit.audit.membership.options import MembershipOptions
-from memaudit.audit.membership.peers import Peers
-from memaudit.audit.membership.report import Power, decide
-from memaudit.audit.membership.scores import score_texts
+from memaudit.audits.comparison.nulls import KIND_NULL
+from memaudit.audits.comparison.options import MembershipOptions
+from memaudit.audits.comparison.reference_models import ReferenceModels
+from memaudit.audits.comparison.scores import score_texts
+from memaudit.audits.comparison.verdict import Power, decide
+from memaudit.audits.detectors.blind_baseline import BLIND_BASELINE
+from memaudit.audits.detectors.membership import MEMBERSHIP, _scores, primary
 from memaudit.models.base import LanguageModel
 from memaudit.models.masked import new_bert
 from memaudit.models.ngram import NgramModel
@@ -87,7 +87,7 @@ class Lot:
         heldout = [pools[0][i] for i in own[side : 2 * side - foreign]] + [pools[1][i] for i in other[:foreign]]
         heldout = [heldout[i] for i in rng.permutation(side)]
         options = MembershipOptions(seed=seed)
-        peers = Peers(ruler, members, heldout, options)
+        peers = ReferenceModels(ruler, members, heldout, options)
         self.documents = [(True, d) for d in members] + [(False, d) for d in heldout]
         self.nulls: dict[str, dict[str, Any]] = {document.id: {} for _, document in self.documents}
         fitted: dict[tuple[str, int], tuple[LanguageModel, list[Document]]] = {}
@@ -100,7 +100,7 @@ class Lot:
         for member, document in self.documents:
             self.nulls[document.id][KIND_NULL] = {"loss": peers.kind(member, document.id)}
         self.plan: dict[str, Any] = {"membership": peers.describe(), "model": {"family": ruler.family}}
-        self.text = TEXT_ALONE.compared(members, heldout, ruler.tokenizer, options)
+        self.text = BLIND_BASELINE.compared(members, heldout, ruler.tokenizer, options)
 
     def verdict(self, family: str, scores: dict[str, dict[str, float | None]]) -> tuple[str, bool]:
         """Return the verdict, and whether any detector rejected."""

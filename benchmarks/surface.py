@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from common import Report, cpu_seconds, interleaved
 
-from memaudit.audit.contamination.covering import cover_documents
-from memaudit.audit.measures.document_scores import score_documents
+from memaudit.audits.document_scores import score_documents
+from memaudit.audits.measures.covering import cover_documents
 from memaudit.demo import distinct_passages
 from memaudit.metrics.surface import greedy_runs
 from memaudit.metrics.verbatim import is_extractable

@@ -25,10 +25,10 @@ from common import Report
 from scipy.stats import ttest_ind
 from type_one_rules import DESIGNS, p_values
 
-from memaudit.audit.measures.order_totals import ALL_ORDERS, SHARD, boundaries, shard_totals
-from memaudit.audit.measures.overlap import ask
-from memaudit.audit.membership.blind import blind_baseline
-from memaudit.audit.membership.detection import compare
+from memaudit.audits.comparison.blind_baseline import blind_baseline
+from memaudit.audits.comparison.detection import compare
+from memaudit.audits.detectors.order_totals import ALL_ORDERS, SHARD, boundaries, shard_totals
+from memaudit.audits.detectors.overlap import ask
 from memaudit.metrics.exposure import exposure
 from memaudit.metrics.order import TIE, order_totals, random_orders, rank_sum_p, sampled_p
 from memaudit.models.base import LanguageModel
@@ -38,7 +38,7 @@ from memaudit.models.rnn import new_rnn
 from memaudit.models.transformer import new_gpt
 from memaudit.records import Document, FloatArray, TokenIds, Window
 from memaudit.stats import document_means, holm, rank_test, sign_flip_test
-from memaudit.text.passages import library_passages
+from memaudit.text.planting.passages import library_passages
 from memaudit.text.tokenize import train_tokenizer
 from memaudit.training.loop import fit
 from memaudit.training.options import TrainingOptions
@@ -270,7 +270,7 @@ def of_controls(table: Table, family: str, loss: FloatArray, unseen: FloatArray,
         records = [{"member": i < SIDE, "document": str(i)} for i in range(2 * SIDE)]
         values, null = ([float(v) for v in column[chosen]] for column in (loss, unseen))
         told = compare(records, values, {"null": null}, name="loss", label="", definition="", plan=plan, blind=None)
-        p_of.append(told.p_value if told.speaks and told.p_value is not None else 1.0)
+        p_of.append(told.p_value if told.admissible and told.p_value is not None else 1.0)
     table.add(f"{family}: loss, what may speak after its controls", p_of, exact=False)
 
 

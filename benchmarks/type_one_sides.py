@@ -21,8 +21,8 @@ import numpy as np
 from common import Report
 from numpy.typing import NDArray
 
-from memaudit.audit.extraction.options import AuditOptions
-from memaudit.audit.extraction.run import audit
+from memaudit.audits.extraction.options import AuditOptions
+from memaudit.audits.extraction.run import audit
 from memaudit.models.ngram import NgramModel
 from memaudit.records import FloatArray
 from memaudit.stats import permutation_test
@@ -51,7 +51,7 @@ CORRELATIONS = (0.0, 0.2, 0.5)
 RATES = (0.01, 0.05, 0.2, 0.5)
 LOW, HIGH = 0.036, 0.064
 BATCH, PERMUTATIONS = 50, 499
-FEWEST_HITS = 5.0
+MIN_HITS = 5.0
 """Hits (or misses) of a side, in independent windows, below which the test must be conservative: p takes few values."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 LENGTH, KNOWN = 20, 2000
@@ -122,7 +122,7 @@ def of_cells(report: Report, replicates: int) -> None:
     """Add the rejections of every design; few hits make any test conservative, more must not."""
     for cell in cells():
         rejected = float((p_values(cell, replicates) <= 0.05).mean())
-        enough = cell.expected >= FEWEST_HITS
+        enough = cell.expected >= MIN_HITS
         note = f"{replicates:,} replicates; {cell.expected:.1f} hits or misses expected on a side"
         report.add(cell.name, rejected, unit="rejected", goal=HIGH, at_most=True, note=note)
         report.add(f"{cell.name}: at least", rejected, unit="rejected", goal=LOW if enough else None)

@@ -19,17 +19,17 @@ TYPE_CHECKING = False  # as type checkers know it: nothing is imported before th
 if TYPE_CHECKING:
     from typing import Any
 
-    from memaudit.audit.contamination.run import Contamination, contamination
-    from memaudit.audit.extraction.options import AuditOptions
-    from memaudit.audit.extraction.result import Audit
-    from memaudit.audit.extraction.run import audit
-    from memaudit.audit.membership.run import MembershipRun, membership
+    from memaudit.audits.contamination.run import Contamination, contamination
+    from memaudit.audits.extraction.options import AuditOptions
+    from memaudit.audits.extraction.result import Audit
+    from memaudit.audits.extraction.run import audit
+    from memaudit.audits.membership.run import MembershipRun, membership
     from memaudit.errors import MemauditError
     from memaudit.models.base import LanguageModel, NextTokenModel
     from memaudit.models.load import load_model
     from memaudit.records import Decoding, Document, TokenScores, Window
+    from memaudit.text.corpus.read import read_corpus
     from memaudit.text.index.corpus_index import CorpusIndex, build_index
-    from memaudit.text.read import read_corpus
     from memaudit.text.tokenize import character_tokenizer, train_tokenizer
     from memaudit.training.train import train_neural, train_ngram
 
@@ -59,25 +59,25 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Audit": "audit.extraction.result",
-    "AuditOptions": "audit.extraction.options",
-    "Contamination": "audit.contamination.run",
+    "Audit": "audits.extraction.result",
+    "AuditOptions": "audits.extraction.options",
+    "Contamination": "audits.contamination.run",
     "CorpusIndex": "text.index.corpus_index",
     "Decoding": "records",
     "Document": "records",
     "LanguageModel": "models.base",
     "MemauditError": "errors",
-    "MembershipRun": "audit.membership.run",
+    "MembershipRun": "audits.membership.run",
     "NextTokenModel": "models.base",
     "TokenScores": "records",
     "Window": "records",
-    "audit": "audit",  # the package itself, which is callable
+    "audit": "audits.extraction.run",
     "build_index": "text.index.corpus_index",
     "character_tokenizer": "text.tokenize",
-    "contamination": "audit.contamination.run",
+    "contamination": "audits.contamination.run",
     "load_model": "models.load",
-    "membership": "audit.membership.run",
-    "read_corpus": "text.read",
+    "membership": "audits.membership.run",
+    "read_corpus": "text.corpus.read",
     "train_neural": "training.train",
     "train_ngram": "training.train",
     "train_tokenizer": "text.tokenize",
@@ -89,8 +89,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'memaudit' has no attribute {name!r}")
     from importlib import import_module
 
-    home = import_module(f"memaudit.{_HOMES[name]}")
-    value = home if name == "audit" else getattr(home, name)
+    value = getattr(import_module(f"memaudit.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -14,7 +14,7 @@ def main() -> None:
     """Run the command line and end the process with the code that its outcome earns."""
     code = OUT_OF_ORDER
     try:
-        from memaudit.command import run
+        from memaudit.cli.process import run
 
         code = run()
     except BaseException as error:

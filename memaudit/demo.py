@@ -14,18 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from memaudit.audit.extraction.options import AuditOptions
-from memaudit.audit.extraction.run import audit
+from memaudit.audits.extraction.options import AuditOptions
+from memaudit.audits.extraction.run import audit
 from memaudit.errors import InputError
-from memaudit.files import write_atomic
-from memaudit.invocation import Invocation, command_line
-from memaudit.provenance import versions
 from memaudit.records import Document
 from memaudit.report.html import write_page
-from memaudit.runs import FinishedRun
-from memaudit.text.canaries import Planting, plant
+from memaudit.runs.directory import ReportInput
+from memaudit.runs.files import write_atomic
+from memaudit.runs.invocation import Invocation, command_line
+from memaudit.runs.provenance import versions
 from memaudit.text.index.corpus_index import build_index
-from memaudit.text.passages import library_passages
+from memaudit.text.planting.canaries import Planting, plant
+from memaudit.text.planting.passages import library_passages
 from memaudit.training.train import CorpusOptions, train_neural, train_ngram
 
 Say = Callable[[str], None]
@@ -103,7 +103,7 @@ def run_demo(out: Path, *, seed: int = 0, say: Say = print) -> Demo:
         say(f"{family.name}: {result.report['headline']}  [{time.monotonic() - started:.0f} s]")
         audits.append(result)
     page = write_page(
-        [FinishedRun(a.report, a.records) for a in audits], out / "report.html", title="Four families, one corpus"
+        [ReportInput(a.report, a.records) for a in audits], out / "report.html", title="Four families, one corpus"
     )
     return Demo(page, [a.report for a in audits], time.monotonic() - started)
 

@@ -38,7 +38,7 @@ class RunError(MemauditError):
     """A run directory that is busy, damaged, or belongs to another plan."""
 
 
-class Verdict(SystemExit):
+class ExitWithVerdict(SystemExit):
     """Ends a command with the exit code of a verdict: 0 clean, 1 found, 3 inconclusive."""
 
     def __init__(self, exit_code: int) -> None:

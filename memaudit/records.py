@@ -18,9 +18,9 @@ from memaudit.errors import InputError
 TokenIds = NDArray[np.int32]
 FloatArray = NDArray[np.float64]
 Objective = Literal["next-token", "masked"]
-MOST_COMPARED = 10_000
+MAX_COMPARED = 10_000
 """Places of the training text that are compared with a span character for character."""
-MOST_NAMED = 3
+MAX_NAMED = 3
 """Documents that are named of those that hold a span."""
 
 
@@ -172,13 +172,13 @@ class WindowRecord:
     """Places of the training text where the suffix stands after normalisation, by its whole words; None where that
     was not counted, or no word lies whole in the suffix."""
     copies_exact: int | None = None
-    """How many of them hold the suffix character for character; of the first `MOST_COMPARED` where there are more."""
+    """How many of them hold the suffix character for character; of the first `MAX_COMPARED` where there are more."""
     elsewhere: int | None = None
     """Places of the training text where the continuation stands after normalisation; None where that was not counted,
     or it is the suffix after all, or has fewer than 8 whole words."""
     copies_in: list[str] | None = None
     """Documents of the training text, but the window's own, that hold the suffix, as ``id (file:line)``: the first
-    `MOST_NAMED`, those that hold it character for character before others. None where copies were not counted."""
+    `MAX_NAMED`, those that hold it character for character before others. None where copies were not counted."""
     elsewhere_in: list[str] | None = None
     """Documents of the training text that hold the continuation which is not the suffix, named likewise."""
     ended: bool | None = None

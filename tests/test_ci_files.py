@@ -13,7 +13,7 @@ import pytest
 import typer
 import yaml
 
-from memaudit.cli import app
+from memaudit.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))

@@ -12,8 +12,8 @@ from scipy.stats import spearmanr
 
 from memaudit.demo import BACKGROUND, FAMILIES, PER_DOSE, build_corpus, distinct_passages, run_demo
 from memaudit.errors import InputError
-from memaudit.text.canaries import DOSES
-from memaudit.text.passages import SHARED
+from memaudit.text.planting.canaries import DOSES
+from memaudit.text.planting.passages import SHARED
 
 RECITING = ("ngram", "rnn", "gpt")
 
@@ -72,7 +72,7 @@ def test_the_command_in_the_report_repeats_the_run(
 ) -> None:
     from typer.testing import CliRunner
 
-    from memaudit.cli import app
+    from memaudit.cli.app import app
 
     report = finished[1][0]
     command = report["provenance"]["command"].split()

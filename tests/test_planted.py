@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from memaudit.text.words import words_of
+from memaudit.text.words.words import words_of
 
 GENERATOR = Path(__file__).resolve().parents[1] / "benchmarks" / "planted.py"
 SCRIPT = """

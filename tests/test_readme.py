@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from memaudit.cli import app
+from memaudit.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from memaudit.audit.contamination.layouts import OFFERED
+from memaudit.audits.benchmark.layouts import OFFERED
 
 PARAGRAPH_WORDS = 13
 HEADER_WORDS = 120

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 PASSAGE_WORDS = 40
 """Sentences are joined until a passage has so many words."""
-LEAST_WORDS = 8
+MIN_WORDS = 8
 """A shorter passage tells too little."""
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 _SENTENCE = re.compile(r".+?(?:[.!?\u2026]+[\"'\u201d\u2019)\]]*(?=\s|$)|\n\s*\n|$)", re.DOTALL)
@@ -54,7 +54,7 @@ def name_passages(text: str) -> list[NamePassage]:
         words = list(_WORD.finditer(passage))
         # A genitive names its owner: a passage with Alice's in it gives Alice away.
         named = [word for word in words if _bare(word.group()) in names]
-        if len(named) != 1 or len(words) < LEAST_WORDS or named[0].group() not in names:
+        if len(named) != 1 or len(words) < MIN_WORDS or named[0].group() not in names:
             continue
         at = words.index(named[0])
         alone = not any(

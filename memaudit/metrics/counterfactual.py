@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from memaudit.records import FloatArray
 
-MOST_EXACT = 10_000
+MAX_EXACT = 10_000
 """Ways to choose the models that saw a text; where there are more, so many are drawn."""
 _CHUNK = 4_000_000
 
@@ -55,7 +55,7 @@ def counterfactual(scores: FloatArray, member: NDArray[np.bool_], seed: int = 0)
     """Return in-minus-out memorization: mem(x) = mean over models with x of s(x) - mean over models without x of s(x).
 
     Its standard error is that of a difference of two means, sqrt(s_in^2 / k + s_out^2 / (m - k)). Its p-value is the
-    share of all ways to choose k of the m models whose difference is at least the observed one; at most `MOST_EXACT`
+    share of all ways to choose k of the m models whose difference is at least the observed one; at most `MAX_EXACT`
     ways are counted, else as many are drawn and p = (count + 1) / (draws + 1).
 
     Args:
@@ -76,7 +76,7 @@ def counterfactual(scores: FloatArray, member: NDArray[np.bool_], seed: int = 0)
 
 def smallest_p(models: int, seen: int) -> float:
     """Return the smallest p-value that `counterfactual` can give."""
-    return 1 / min(math.comb(models, seen), MOST_EXACT)
+    return 1 / min(math.comb(models, seen), MAX_EXACT)
 
 
 def mean_interval(
@@ -119,8 +119,8 @@ def _moments(scores: FloatArray, chosen: NDArray[np.bool_]) -> tuple[FloatArray,
 
 def _p_values(scores: FloatArray, member: NDArray[np.bool_], seen: int, seed: int) -> FloatArray:
     models, documents = scores.shape
-    exact = math.comb(models, seen) <= MOST_EXACT
-    ways = _all_ways(models, seen) if exact else assign(MOST_EXACT - 1, models, seen / models, seed).T
+    exact = math.comb(models, seen) <= MAX_EXACT
+    ways = _all_ways(models, seen) if exact else assign(MAX_EXACT - 1, models, seen / models, seed).T
     at_least = np.empty(documents)
     observed = np.where(member, scores, 0).sum(axis=0)
     step = max(1, _CHUNK // len(ways))

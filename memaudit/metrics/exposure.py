@@ -17,7 +17,7 @@ from scipy.stats import kstest, skewnorm
 
 NOT_SKEW_NORMAL = "the candidates are not skew-normal (Kolmogorov-Smirnov)"
 WHOLE_SPACE = "the whole space was compared"
-FEWEST_FITTED = 100
+MIN_FITTED = 100
 """Candidates: three parameters of fewer leave the far tail to chance."""
 LARGEST_DISTANCE = 0.85
 """Kolmogorov-Smirnov distance times the root of the candidates, above which the fit is rejected at about .05. The table
@@ -101,8 +101,8 @@ def fitted_exposure(log_prob: float, others: ArrayLike, space: int) -> FittedExp
         raise ValueError("log-probabilities must be numbers")
     if len(values) + 1 >= space:
         return FittedExposure(None, WHOLE_SPACE, None)
-    if len(values) < FEWEST_FITTED:
-        return FittedExposure(None, f"fewer than {FEWEST_FITTED} candidates", None)
+    if len(values) < MIN_FITTED:
+        return FittedExposure(None, f"fewer than {MIN_FITTED} candidates", None)
     if not np.isfinite(values).all() or not math.isfinite(log_prob):
         return FittedExposure(None, "a candidate has probability 0", None)
     if np.ptp(values) <= 1e-9 * np.abs(values).max():

@@ -13,17 +13,17 @@ from scipy.special import stdtrit
 
 from memaudit.records import FloatArray, TokenIds
 
-MOST_NATS = 709.0
+MAX_NATS = 709.0
 """Above this exp leaves the range of floats."""
 FLOOR = -100.0
 """Least log-probability of a token in the scores of membership: impossible tokens leave a score finite."""
-LEAST_DEVIATION = 1e-6
+MIN_DEVIATION = 1e-6
 """Least standard deviation that a score of membership is divided by."""
 LOWEST = 0.2
 """Share of the tokens, the least probable ones, that Min-K% looks at."""
-LEAST_LOSS = 1e-6
+MIN_LOSS = 1e-6
 """Least loss of a token, in nats, that a ratio of losses is divided by."""
-FEWEST_REFERENCES = 32
+MIN_REFERENCES = 32
 """References from which on the deviation of each document's own scores is estimated; with fewer it is mostly noise."""
 
 
@@ -104,7 +104,7 @@ def perplexity_ratio(train: ArrayLike, heldout: ArrayLike, confidence: float = 0
 
 
 def _exp(value: float) -> float:
-    return math.exp(value) if value < MOST_NATS else math.inf
+    return math.exp(value) if value < MAX_NATS else math.inf
 
 
 def loss_score(log_probs: ArrayLike) -> float | None:
@@ -142,10 +142,10 @@ def min_k_plus_plus(log_probs: ArrayLike, mean: ArrayLike, std: ArrayLike, share
     Args:
         log_probs: Natural log p of every token, shape [tokens].
         mean: Expectation of log p under the model's own distribution at every place, shape [tokens].
-        std: Its standard deviation; less than `LEAST_DEVIATION` counts as that.
+        std: Its standard deviation; less than `MIN_DEVIATION` counts as that.
         share: In (0, 1]; their number is rounded as by `min_k`.
     """
-    deviation = np.maximum(np.asarray(std, np.float64), LEAST_DEVIATION)
+    deviation = np.maximum(np.asarray(std, np.float64), MIN_DEVIATION)
     return _mean_of_lowest((_floored(log_probs) - _floored(mean)) / deviation, share)
 
 
@@ -153,10 +153,10 @@ def reference_ratio(log_probs: ArrayLike, references: Sequence[ArrayLike]) -> fl
     """Return the mean of log p by references / log p(document) (Carlini et al. 2021, section 6.1).
 
     The ratio of log-perplexities, as the released code has it: that of the reference over that of the model. A model
-    that loses less than `LEAST_LOSS` a token counts as losing that. Arguments as of `calibrated_difference`.
+    that loses less than `MIN_LOSS` a token counts as losing that. Arguments as of `calibrated_difference`.
     """
     ours, theirs = _beside_references(log_probs, references)
-    return None if ours is None else float(theirs.mean()) / min(ours, -LEAST_LOSS)
+    return None if ours is None else float(theirs.mean()) / min(ours, -MIN_LOSS)
 
 
 def calibrated_difference(log_probs: ArrayLike, references: Sequence[ArrayLike]) -> float | None:
@@ -181,14 +181,14 @@ def offline_lira(log_probs: ArrayLike, references: Sequence[ArrayLike]) -> float
     """Return how many deviations of the references the model lies above their mean.
 
     LiRA offline (Carlini et al. 2022, section IV-C), of log p per token in place of the logit of a class, and with the
-    variance of the document's own references: None with fewer than `FEWEST_REFERENCES`, where
+    variance of the document's own references: None with fewer than `MIN_REFERENCES`, where
     `calibrated_difference` has the order that a shared variance gives. Arguments as there; a deviation counts as
-    `LEAST_DEVIATION` at least.
+    `MIN_DEVIATION` at least.
     """
     ours, theirs = _beside_references(log_probs, references)
-    if ours is None or len(theirs) < FEWEST_REFERENCES:
+    if ours is None or len(theirs) < MIN_REFERENCES:
         return None
-    return (ours - float(theirs.mean())) / max(float(theirs.std()), LEAST_DEVIATION)
+    return (ours - float(theirs.mean())) / max(float(theirs.std()), MIN_DEVIATION)
 
 
 def _beside_references(log_probs: ArrayLike, references: Sequence[ArrayLike]) -> tuple[float | None, FloatArray]:

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from memaudit.records import FloatArray
 
-FEWEST_MODELS = 3
+MIN_MODELS = 3
 """On either side of a document: one is attacked, and the spread of the others must be known."""
 OWN_VARIANCE = 64
 """Models from which on every document has variances of its own, as in the paper."""
-LEAST_DEVIATION = 1e-6
+MIN_DEVIATION = 1e-6
 """Of scores: models that agree to rounding are not infinitely sure."""
-FEWEST_ABOVE = 10
+MIN_ABOVE = 10
 """A rate at a false positive rate is told only where so many pairs of a model and a document may pass."""
 _CHUNK = 4_000_000
 
@@ -52,11 +52,11 @@ def online_lira(scores: FloatArray, member: NDArray[np.bool_]) -> FloatArray:
         Same shape; higher for what looks seen.
 
     Raises:
-        ValueError: A document was seen by fewer than `FEWEST_MODELS` models, or by all but fewer.
+        ValueError: A document was seen by fewer than `MIN_MODELS` models, or by all but fewer.
     """
     seen = member.sum(axis=0)
-    if min(seen.min(), len(member) - seen.max()) < FEWEST_MODELS:
-        raise ValueError(f"every document needs {FEWEST_MODELS} models that saw it, and as many others")
+    if min(seen.min(), len(member) - seen.max()) < MIN_MODELS:
+        raise ValueError(f"every document needs {MIN_MODELS} models that saw it, and as many others")
     ratios = np.empty_like(scores)
     for model in range(len(scores)):
         others = np.arange(len(scores)) != model
@@ -92,7 +92,7 @@ def attack(
     _, numbers = np.unique(texts, return_inverse=True)
     places = np.broadcast_to(numbers, scores.shape).ravel()[order]
     ends = np.flatnonzero(np.r_[values[1:] != values[:-1], True])  # equal scores pass together
-    told = [rate for rate in rates if rate * (~member).sum() >= FEWEST_ABOVE * (1 - 1e-9)]
+    told = [rate for rate in rates if rate * (~member).sum() >= MIN_ABOVE * (1 - 1e-9)]
     whole = _curve(np.ones((1, numbers.max() + 1)), places, inside, ends, told)[0]
     rng, rows = np.random.default_rng(seed), []
     step = max(1, _CHUNK // len(values))
@@ -113,7 +113,7 @@ def _normal(scores: FloatArray, chosen: NDArray[np.bool_]) -> tuple[FloatArray, 
         variance = np.full(len(count), squares.sum() / (count - 1).sum())
     else:
         variance = squares / (count - 1)
-    return means, np.maximum(np.sqrt(variance), LEAST_DEVIATION)
+    return means, np.maximum(np.sqrt(variance), MIN_DEVIATION)
 
 
 def _log_density(values: FloatArray, means: FloatArray, deviations: FloatArray) -> FloatArray:

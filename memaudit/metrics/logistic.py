@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from memaudit.records import FloatArray
 
-MOST_STEPS = 200
+MAX_STEPS = 200
 """Steps of L-BFGS: bags of words take 20 to 60."""
 FLAT = 1e-5
 """Slope of the mean objective from which on its minimum is reached."""
@@ -58,6 +58,6 @@ def fit_logistic(features: Any, labels: NDArray[np.bool_], penalty: float = 1.0)
         return float(loss) / rows, np.append(turned @ pulls + penalty * weights, pulls.sum()) / rows
 
     start = np.zeros(features.shape[1] + 1)
-    options = {"maxiter": MOST_STEPS, "gtol": FLAT, "ftol": 0.0}
+    options = {"maxiter": MAX_STEPS, "gtol": FLAT, "ftol": 0.0}
     found = minimize(mean_loss, start, jac=True, method="L-BFGS-B", options=options).x
     return Logistic(found[:-1], float(found[-1]))

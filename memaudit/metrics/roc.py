@@ -19,9 +19,9 @@ from scipy.special import betainc, gammaln, logit, ndtr, ndtri, xlog1py, xlogy
 from memaudit.records import FloatArray
 from memaudit.stats import midranks
 
-MOST_POINTS = 200
+MAX_POINTS = 200
 """Points of a ROC curve that are kept for a graph."""
-FEWEST_ABOVE = 10
+MIN_ABOVE = 10
 """A rate at a false positive rate is told only where at least so many held-out documents may pass."""
 _LEAST_WEIGHT, _HALVINGS = 1e-12, 50
 _ROUNDING = 1e-12
@@ -152,7 +152,7 @@ def auc_difference(
     return AucDifference(estimate, max(-1.0, estimate - reach), min(1.0, estimate + reach), p_value)
 
 
-def roc_points(members: ArrayLike, heldout: ArrayLike, most: int = MOST_POINTS) -> list[tuple[float, float]]:
+def roc_points(members: ArrayLike, heldout: ArrayLike, most: int = MAX_POINTS) -> list[tuple[float, float]]:
     """Return (false positive rate, true positive rate) from (0, 0) to (1, 1); empty where a side is empty.
 
     All points lie on the curve. Where there are more corners than ``most``, those stay that are spread evenly over the
@@ -179,7 +179,7 @@ def roc_points(members: ArrayLike, heldout: ArrayLike, most: int = MOST_POINTS) 
 def tpr_at(members: ArrayLike, heldout: ArrayLike, fpr: float, confidence: float = 0.95) -> RateAt | None:
     """Return the true positive rate where at most a share ``fpr`` of the held-out documents passes.
 
-    None where fewer than `FEWEST_ABOVE` held-out documents may pass (1% needs 1,000 of them): the threshold would be
+    None where fewer than `MIN_ABOVE` held-out documents may pass (1% needs 1,000 of them): the threshold would be
     the place of a handful, and the rate read there noise.
 
     The interval knows that both sides are samples, as that of Linnet (1987) does, and assumes no distribution. How many
@@ -191,7 +191,7 @@ def tpr_at(members: ArrayLike, heldout: ArrayLike, fpr: float, confidence: float
     ours, theirs = _finite(members), _finite(heldout)
     # 10 of 10,000 at 0.1%, however 0.001 is rounded.
     allowed = math.floor(len(theirs) * fpr * (1 + 1e-9))
-    if allowed < FEWEST_ABOVE or not len(ours):
+    if allowed < MIN_ABOVE or not len(ours):
         return None
     passing = _passing(ours, theirs)
     hits = int(passing[allowed + 1])

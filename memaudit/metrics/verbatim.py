@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from memaudit.metrics.sequences import Tokens, as_codes
 
 
-class Run(NamedTuple):
+class CommonSpan(NamedTuple):
     """A run of equal tokens: ``a[start_a:start_a + length] == b[start_b:start_b + length]``."""
 
     length: int
@@ -51,13 +51,13 @@ def extraction_strength(ranks: NDArray[np.int32]) -> float | None:
     return 1 - (int(wrong[-1]) + 1) / len(ranks) if len(wrong) else 1.0
 
 
-def longest_common_run(a: Tokens, b: Tokens) -> Run:
+def longest_common_run(a: Tokens, b: Tokens) -> CommonSpan:
     """Return the longest run of tokens (or characters) that stands in both sequences.
 
-    Of several equally long runs, the first in ``a``, then the first in ``b``; ``Run(0, 0, 0)`` if there is
+    Of several equally long runs, the first in ``a``, then the first in ``b``; ``CommonSpan(0, 0, 0)`` if there is
     none. Exact, O(len(a) len(b)) time.
     """
-    return Run(*_longest_common_run(as_codes(a), as_codes(b)))
+    return CommonSpan(*_longest_common_run(as_codes(a), as_codes(b)))
 
 
 @njit(cache=True, nogil=True)

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.errors import ModelError
-from memaudit.inputs import Inputs
 from memaudit.metrics.verbatim import matched_tokens
 from memaudit.models.decoding import checked_log_probs, continue_prompts, score_log_probs
 from memaudit.records import GREEDY, Decoding, FloatArray, Objective, TokenIds, TokenScores, Window
+from memaudit.runs.inputs import Inputs
 from memaudit.text.tokenize import Tokenizer
 
 Branch = Callable[[Sequence[TokenIds], NDArray[np.int64] | None], FloatArray]

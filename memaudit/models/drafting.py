@@ -21,9 +21,9 @@ from memaudit.models.torch_scores import HEAD_ROWS, Head, check_finite
 from memaudit.models.transformer_base import chunks
 from memaudit.records import TokenIds
 
-MOST_ROWS = 128
+MAX_ROWS = 128
 """Texts decoded together: a product with more rows is no quicker per row."""
-MOST_BYTES = 1 << 30
+MAX_BYTES = 1 << 30
 """Keys and values of the texts decoded together; as much again while texts wait for them."""
 FIRST_BLOCK = 6
 """Drafted tokens checked after the first; only a draft that passes is checked to its end."""
@@ -79,7 +79,7 @@ class Drafter:
         """
         texts = [_text(prompt, draft) for prompt, draft in zip(prompts, drafts, strict=True)]
         size = max((len(text.ids) for text in texts), default=1)
-        most = int(np.clip(MOST_BYTES // (self.shape.bytes * size), 1, MOST_ROWS))
+        most = int(np.clip(MAX_BYTES // (self.shape.bytes * size), 1, MAX_ROWS))
         order = sorted((text for text in texts if text.left), key=lambda text: (text.known, text.left))
         parked: list[Text] = []
         for group in chunks(order, most):

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from memaudit.errors import MemauditError, ModelError, one_line
-from memaudit.inputs import AT_ONCE, Inputs, Stamp, changed, current, digest_of, held_still, stamp_of
 from memaudit.models.base import LanguageModel
-from memaudit.models.stranger import Stranger
+from memaudit.models.external import ExternalModel
 from memaudit.plugins import import_object, search_working_directory
+from memaudit.runs.inputs import AT_ONCE, Inputs, Stamp, changed, current, digest_of, held_still, stamp_of
 
 PYTHON = "python:"
 
@@ -131,7 +131,7 @@ def _from_python(spec: str) -> LanguageModel:
     if source and stamp and digest:
         inputs.add(source, digest, stamp)
         inputs.check_stamps()
-    stranger = Stranger(spec, model, hashlib.sha256(f"{path}\0{digest or ''}".encode()).hexdigest())
+    stranger = ExternalModel(spec, model, hashlib.sha256(f"{path}\0{digest or ''}".encode()).hexdigest())
     stranger.inputs = inputs
     current().include(inputs)
     return stranger

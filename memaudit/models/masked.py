@@ -32,8 +32,8 @@ from memaudit.text.tokenize import Tokenizer
 FillOrder = Literal["left-to-right", "confident", "one-shot"]
 FILL_ORDERS: tuple[FillOrder, ...] = get_args(FillOrder)
 
-MOST_ROWS = 64
-MOST_TOKENS = 4096
+MAX_ROWS = 64
+MAX_TOKENS = 4096
 """Rows with a mask read together, and their tokens: small models gain up to here, BERT-base loses 3%."""
 
 
@@ -75,7 +75,7 @@ class MaskedTransformer(TransformerModel):
     def score(self, windows: Sequence[Window], decoding: Decoding = GREEDY) -> TokenScores:
         """Score every suffix token by its pseudo-log-likelihood: one row per token, that token alone masked.
 
-        Salazar et al. 2020. Rows of equal length are read together, at most `MOST_ROWS` and `MOST_TOKENS`, and
+        Salazar et al. 2020. Rows of equal length are read together, at most `MAX_ROWS` and `MAX_TOKENS`, and
         the head sees the masked position only, so memory does not grow with the windows.
 
         Raises:
@@ -248,7 +248,7 @@ class MaskedTransformer(TransformerModel):
 
 
 def _row_limit(length: int) -> int:
-    return max(1, min(MOST_ROWS, MOST_TOKENS // length))
+    return max(1, min(MAX_ROWS, MAX_TOKENS // length))
 
 
 def _only(asked: NDArray[np.bool_], places: NDArray[np.intp]) -> NDArray[np.bool_]:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from memaudit.errors import ModelError, one_line
-from memaudit.inputs import digest_of
+from memaudit.runs.inputs import digest_of
 
 UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".gguf")
 IDENTITY_SUFFIXES = (".json", ".safetensors", ".model", ".txt", ".jinja")

@@ -20,12 +20,12 @@ _PIECES = re.compile(
     r"|[^\W\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\U00020000-\U0003ffff]+"
     r"|\s+|[^\w\s]"
 )
-FEWEST_COPIED = 3
+MIN_COPIED = 3
 """Words in a row below which agreement is not marked: any two texts share single words."""
 _EMPTY_LINES = re.compile(r"(?:[^\S\n]*\n){4,}")
-MOST_LINES = 24
+MAX_LINES = 24
 """Of a text that is shown: a model that only says ``;`` and new lines would fill pages."""
-MOST_EDITED = 12
+MAX_EDITED = 12
 """Words between two copied spans above which they are no edit of one another but different text."""
 
 Kind = Literal["plain", "copied", "edited", "left out"]
@@ -102,7 +102,7 @@ def _numbered(steps: Iterable[_Step], rest: tuple[str, str]) -> tuple[list[Piece
     edits = 0
     for gaps, spans in steps:
         words = [gap.split() for gap in gaps]
-        short = max(map(len, words)) <= MOST_EDITED and max(map(len, gaps)) <= LONGEST_EDIT
+        short = max(map(len, words)) <= MAX_EDITED and max(map(len, gaps)) <= LONGEST_EDIT
         edited = any(sides) and words[0] != words[1] and short
         edits += edited
         for pieces, gap, span in zip(sides, gaps, spans, strict=True):
@@ -127,7 +127,7 @@ def _copied(ours: Sequence[str], theirs: Sequence[str], *, whole: bool) -> Itera
     for block in Levenshtein.opcodes(ours, theirs):
         if block.tag == "equal":
             words = [i for i in range(block.src_start, block.src_end) if not ours[i].isspace()]
-            if len(words) >= FEWEST_COPIED or (words and whole):
+            if len(words) >= MIN_COPIED or (words and whole):
                 shift = block.dest_start - block.src_start
                 yield range(words[0], words[-1] + 1), range(words[0] + shift, words[-1] + 1 + shift)
 
@@ -160,7 +160,7 @@ def shorten(pieces: Sequence[Piece], most: int, *, keep_end: bool = False) -> li
     """
     whole = "".join(piece.text for piece in pieces)
     lines = whole.split("\n")
-    kept = lines[-MOST_LINES:] if keep_end else lines[:MOST_LINES]
+    kept = lines[-MAX_LINES:] if keep_end else lines[:MAX_LINES]
     most = min(most, len("\n".join(kept)))
     if len(whole) <= most:
         return list(pieces)

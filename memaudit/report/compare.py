@@ -11,18 +11,18 @@ from typing import Any
 
 import memaudit.stats as stats
 from memaudit.errors import InputError
-from memaudit.growth import SIZE, Slope, fit_slope, growth_table
+from memaudit.metrics.growth import SIZE, Slope, fit_slope, growth_table
 from memaudit.records import SHOWN, Shown, WindowRecord
 from memaudit.report import wording
 from memaudit.report.alignment import Piece
-from memaudit.report.charts import MAX_SERIES, Chart, dose_chart, interval_chart
+from memaudit.report.charts.charts import MAX_SERIES, Chart, dose_chart, interval_chart
+from memaudit.report.charts.graphs import graph_chart
 from memaudit.report.disclosure import disclosed
 from memaudit.report.exhibits import discreet, exhibit, severity
-from memaudit.report.graphs import graph_chart
 from memaudit.report.page import render_page
 from memaudit.report.replicates import replicate_table
 from memaudit.report.sections import ShownTable, shown_table
-from memaudit.runs import FinishedRun, read_finished
+from memaudit.runs.directory import ReportInput, read_finished
 from memaudit.sections import Table
 
 TITLE = "What does each model recite of the same text?"
@@ -37,7 +37,7 @@ class Contender:
     """One of the models that are compared."""
 
     name: str
-    run: FinishedRun
+    run: ReportInput
 
     @property
     def report(self) -> Mapping[str, Any]:
@@ -163,7 +163,7 @@ def _refuse(folder: Path, report: Mapping[str, Any], first: Path, other: Mapping
         raise InputError(f"{folder}: asks other windows than {first}", hint)
 
 
-def _names(folders: Sequence[Path], runs: Sequence[FinishedRun]) -> list[str]:
+def _names(folders: Sequence[Path], runs: Sequence[ReportInput]) -> list[str]:
     """Return what to call each model: the end of its name, or else its whole name, or else its run."""
     names = [str(run.report["model"]["name"]) for run in runs]
     for found in ([name.rstrip("/").rpartition("/")[2] for name in names], names, [f.name for f in folders]):

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from memaudit.report.alignment import Piece, number_edits
-from memaudit.report.likeness_chart import likeness_chart
+from memaudit.report.charts.likeness_chart import likeness_chart
 from memaudit.report.page import render_page
 from memaudit.report.problems import MATCHES, and_others, policy_words, worst_first
 from memaudit.report.wording import counted
-from memaudit.runs import FinishedRun
+from memaudit.runs.directory import ReportInput
 
 TITLE = "Does the benchmark stand in the corpus?"
 EXHIBITS = {"new": 24, "accepted": 6}
@@ -52,7 +52,7 @@ class Exhibit:
     """Labels of the published rules that fire."""
 
 
-def render_run(run: FinishedRun) -> bytes:
+def render_run(run: ReportInput) -> bytes:
     """Return the page of a contamination check: the same report gives the same bytes."""
     report = run.report
     labels = {estimate["metric"]: estimate["label"] for estimate in report["estimates"]}

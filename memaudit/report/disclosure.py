@@ -13,7 +13,7 @@ from typing import Any
 from memaudit.records import Shown, WindowRecord, first_window
 from memaudit.report.alignment import Piece, digest, masked
 from memaudit.report.masking import mask
-from memaudit.runs import FinishedRun
+from memaudit.runs.directory import ReportInput
 
 SHORTEST_RUN = 16
 """Characters of training text, white space folded, that no name may hold when texts are withheld: fewer than any run
@@ -28,11 +28,11 @@ REJECTING = ("train", "heldout", "benchmark", "corpus")
 Report = dict[str, Any]
 
 
-def disclosed(run: FinishedRun, shown: Shown) -> FinishedRun:
+def disclosed(run: ReportInput, shown: Shown) -> ReportInput:
     """Return a run of which only what may be shown can be rendered; of other kinds than these two, the run itself."""
     kind = run.report.get("kind")
     if kind == "contamination":
-        return FinishedRun(_contamination(run.report, shown), run.records, run.measured, shown)
+        return ReportInput(_contamination(run.report, shown), run.records, run.measured, shown)
     if kind != "extraction":
         return run
     report = {**run.report, "findings": _findings(run, shown)}
@@ -41,11 +41,11 @@ def disclosed(run: FinishedRun, shown: Shown) -> FinishedRun:
         known = bool(run.records and run.records[0].suffix_ids)  # an earlier report may have withheld the ids
         report["first_window"] = first_window(report["model"], run.records) if shown.text and known else withheld
     if shown.text:
-        return FinishedRun(report, run.records, run.measured, shown)
+        return ReportInput(report, run.records, run.measured, shown)
     unsafe = _Names(_names(report, run.records), run.records)
     records = [_safe_record(record, unsafe) for record in run.records]
     measured = [_safe_measured(item, unsafe) for item in run.measured]
-    return FinishedRun(unsafe.clean(_without_reasons(report)), records, measured, shown)
+    return ReportInput(unsafe.clean(_without_reasons(report)), records, measured, shown)
 
 
 def without_texts(records: Sequence[WindowRecord]) -> list[WindowRecord]:
@@ -65,7 +65,7 @@ def without_texts(records: Sequence[WindowRecord]) -> list[WindowRecord]:
     ]
 
 
-def _findings(run: FinishedRun, shown: Shown) -> list[Report]:
+def _findings(run: ReportInput, shown: Shown) -> list[Report]:
     """Return the findings, each with the text of its window, masked, or with the length and digest of it.
 
     What an earlier report withheld comes back from the windows: there is one finding for each that was recited.

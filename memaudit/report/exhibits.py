@@ -15,12 +15,12 @@ from memaudit.report.alignment import Piece, align, masked, shorten, squeeze, wi
 
 EXHIBITS = {"worst": 120, "sample": 50, "heldout": 30}
 """Most exhibits of each gallery of a page."""
-FEWEST_NEAR = 5
+MIN_NEAR = 5
 """Documents that are shown although none of them was recited: the nearest to a copy."""
 LONGEST_PROMPT = 800
 LONGEST_TEXT = 2400
 """Characters of a prompt and of a continuation that are shown."""
-MOST_SAMPLES = 10**9
+MAX_SAMPLES = 10**9
 """Samples above which their number tells nothing that the probability does not."""
 
 
@@ -66,7 +66,7 @@ class Exhibit:
         p = min(1.0, math.exp(self.log_p))
         samples = 1.0 if p > 0.5 else math.log(0.5) / math.log1p(-p) if p else math.inf
         odds = f"{wording.significant(p)} in one sample"
-        if samples > MOST_SAMPLES:
+        if samples > MAX_SAMPLES:
             return odds
         return f"{odds}, {wording.counted(math.ceil(samples), 'sample')} for an even chance"
 
@@ -130,7 +130,7 @@ def choose(records: Sequence[WindowRecord], seed: int, *, worst: int, sample: in
     found = [max(windows, key=severity) for windows in documents.values()]
     found.sort(key=lambda r: (-_hits(documents[r.document]), *_order(r)))
     near = [record for record in found if record.extractable or 2 * _longest(record) >= len(record.suffix_ids)]
-    shown = found[: min(worst, max(len(near), FEWEST_NEAR))]
+    shown = found[: min(worst, max(len(near), MIN_NEAR))]
     any_hit = any(record.extractable for record in members)
     lot = random.Random(seed).sample(members, min(sample, len(members)))
     nearest = sorted(others, key=_order)[:heldout]

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memaudit.errors import InputError, RunError, one_line
-from memaudit.files import write_atomic
 from memaudit.plugins import Registry, import_object
 from memaudit.records import SHOWN, Shown
 from memaudit.report.disclosure import disclosed
-from memaudit.runs import REPORT, read_finished
+from memaudit.runs.directory import REPORT, read_finished
+from memaudit.runs.files import write_atomic
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,7 +44,7 @@ class Format:
 
     file: str
     renderers: Mapping[str, str]
-    """Kind of run -> ``module:function`` that takes a ``FinishedRun`` and returns the bytes of the file."""
+    """Kind of run -> ``module:function`` that takes a ``ReportInput`` and returns the bytes of the file."""
     excerpts: bool = True
     """Whether texts stand in it for people to read, so that addresses, telephone numbers and keys are masked."""
 

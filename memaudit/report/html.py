@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from memaudit.files import write_atomic
 from memaudit.report import wording
-from memaudit.report.charts import Chart, dose_chart, interval_chart
-from memaudit.report.distribution_chart import distribution_chart
+from memaudit.report.charts.charts import Chart, dose_chart, interval_chart
+from memaudit.report.charts.distribution_chart import distribution_chart
+from memaudit.report.charts.treemap import treemap
 from memaudit.report.exhibits import EXHIBITS, Gallery, galleries
 from memaudit.report.glossary import GLOSSARY
 from memaudit.report.page import render_page
 from memaudit.report.sections import ShownSection, ShownTable, shown_sections, shown_table
-from memaudit.report.treemap import treemap
-from memaudit.runs import FinishedRun
+from memaudit.runs.directory import ReportInput
+from memaudit.runs.files import write_atomic
 
 TITLE = "Does it recite its training text?"
-MOST_BYTES = 2_000_000
+MAX_BYTES = 2_000_000
 """Of a page: it must still open in a browser, and fit into a mail. Exhibits are left out above it."""
 FEWER = (1.0, 0.5, 0.25, 0.1, 0.0)
 """Shares of the exhibits that are tried, one after the other, until a page is small enough."""
@@ -53,18 +53,18 @@ class _Section:
     """Exhibits that the page had no room for."""
 
 
-def render_run(run: FinishedRun) -> bytes:
+def render_run(run: ReportInput) -> bytes:
     """Return the page of one run."""
     return render([run]).encode("utf-8")
 
 
-def write_page(runs: Sequence[FinishedRun], path: Path, title: str = TITLE) -> Path:
+def write_page(runs: Sequence[ReportInput], path: Path, title: str = TITLE) -> Path:
     """Write one page about one run or several, and return its path."""
     write_atomic(path, render(runs, title).encode("utf-8"))
     return path
 
 
-def render(runs: Sequence[FinishedRun], title: str = TITLE, most_bytes: int = MOST_BYTES) -> str:
+def render(runs: Sequence[ReportInput], title: str = TITLE, most_bytes: int = MAX_BYTES) -> str:
     """Return the page: the same runs give the same bytes.
 
     Args:
@@ -91,13 +91,13 @@ def render(runs: Sequence[FinishedRun], title: str = TITLE, most_bytes: int = MO
     return page
 
 
-def first_fold(run: FinishedRun) -> str:
+def summary(run: ReportInput) -> str:
     """Return a page of the verdict and the pictures alone: what a notebook shows."""
     section = replace(_section(run, "run-1", _names([run])[0], dict.fromkeys(EXHIBITS, 0)), galleries=[])
     return render_page("notebook.html.j2", TITLE, run.report["provenance"]["versions"], section=section)
 
 
-def _section(run: FinishedRun, id: str, name: str, most: Mapping[str, int], *, by_domain: bool = True) -> _Section:
+def _section(run: ReportInput, id: str, name: str, most: Mapping[str, int], *, by_domain: bool = True) -> _Section:
     report = run.report
     measured = report.get("sections", [])
     near = [section for section in measured if section["name"] in CONTEXT]
@@ -145,7 +145,7 @@ def _overview(sections: Sequence[_Section]) -> dict[str, Any]:
     }
 
 
-def _names(runs: Sequence[FinishedRun]) -> list[str]:
+def _names(runs: Sequence[ReportInput]) -> list[str]:
     """Return what to call each model: its family, unless two share one."""
     families = [wording.family(run.report["model"]["family"]) for run in runs]
     if len(set(families)) == len(families):

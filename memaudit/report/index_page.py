@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from memaudit.files import strict_json, write_atomic
 from memaudit.report.page import render_page
 from memaudit.report.wording import between
+from memaudit.runs.files import strict_json, write_atomic
 
 PAGE, JSON = "index.html", "statistics.json"
 TITLE = "What stands in this corpus?"

@@ -12,10 +12,10 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from memaudit.errors import one_line
-from memaudit.files import strict_json
 from memaudit.report.problems import Problem, policy_words, problems
 from memaudit.report.wording import counted, interval, percent
-from memaudit.runs import FinishedRun
+from memaudit.runs.directory import ReportInput
+from memaudit.runs.files import strict_json
 
 MAX_CASES = 1000
 """Contaminated items that are listed one by one."""
@@ -28,12 +28,12 @@ _EVIDENCE = {
 _NOT_XML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def report_json(run: FinishedRun) -> bytes:
+def report_json(run: ReportInput) -> bytes:
     """Return ``report.json`` of a run, byte for byte."""
     return strict_json(run.report)
 
 
-def extraction_junit(run: FinishedRun) -> bytes:
+def extraction_junit(run: ReportInput) -> bytes:
     """Return an extraction audit as JUnit XML: one test case for the policy, one for every control.
 
     A verdict of *found* is the only failure; *inconclusive* skips the policy's case and says why; a
@@ -49,7 +49,7 @@ def extraction_junit(run: FinishedRun) -> bytes:
     return _junit(report["model"]["name"], [_policy_case(report, name, sides), *_control_cases(report)])
 
 
-def contamination_junit(run: FinishedRun) -> bytes:
+def contamination_junit(run: ReportInput) -> bytes:
     """Return a contamination check as JUnit XML: a test case for the policy, every control, every finding.
 
     A contaminated item fails where the verdict is *found*; one that a baseline accepts, or that the policy
@@ -71,7 +71,7 @@ def contamination_junit(run: FinishedRun) -> bytes:
     return _junit("contamination", cases)
 
 
-def membership_junit(run: FinishedRun) -> bytes:
+def membership_junit(run: ReportInput) -> bytes:
     """Return a membership run as JUnit XML: a test case for the verdict, one for every control and every detector.
 
     A detector fails only where its answer counts as evidence; one that may not speak is skipped and says why.
@@ -83,7 +83,7 @@ def membership_junit(run: FinishedRun) -> bytes:
     return _junit(report["model"]["name"], cases)
 
 
-def judged_junit(run: FinishedRun) -> bytes:
+def judged_junit(run: ReportInput) -> bytes:
     """Return a run that judges a model as a whole as JUnit XML: a test case for the verdict, one for every control."""
     report = run.report
     model = report.get("model", {}).get("spec") or report["options"].get("model", "")

@@ -11,21 +11,21 @@ from typing import Any
 
 from memaudit.errors import one_line
 from memaudit.report.github import LONGEST, MAX_FINDINGS, step_summary
-from memaudit.runs import FinishedRun
+from memaudit.runs.directory import ReportInput
 
-MOST_CHARACTERS = 60_000
+MAX_CHARACTERS = 60_000
 """Of a comment; code hosts refuse more than 65,536."""
 FEWER = (MAX_FINDINGS, 20, 5, 0)
 """Findings that are listed, tried one after the other until the comment is small enough."""
 
 
-def comment(run: FinishedRun) -> bytes:
+def comment(run: ReportInput) -> bytes:
     """Return ``report.md`` of a run, byte for byte: the same run gives the same comment."""
     tail = _tail(run.report)
     text = ""
     for most in FEWER:
         text = f"<!-- memaudit {run.report['kind']} -->\n{step_summary(run.report, most)}{tail}"
-        if len(text) <= MOST_CHARACTERS:
+        if len(text) <= MAX_CHARACTERS:
             break
     return text.encode("utf-8")
 

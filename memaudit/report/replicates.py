@@ -11,7 +11,7 @@ from memaudit.errors import InputError
 from memaudit.metrics.trainings import FEWEST, OverTrainings, auc_over_trainings, rate_over_trainings
 from memaudit.records import FloatArray, WindowRecord
 from memaudit.report import wording
-from memaudit.runs import FinishedRun
+from memaudit.runs.directory import ReportInput
 from memaudit.sections import Column, Table, Value
 from memaudit.stats import document_means
 
@@ -21,7 +21,7 @@ CAPTION = (
 )
 
 
-def replicate_table(runs: Sequence[FinishedRun], *, declared: bool = False) -> Table | None:
+def replicate_table(runs: Sequence[ReportInput], *, declared: bool = False) -> Table | None:
     """Return rates and AUC over the replicates among runs over the same windows; None where there are none.
 
     Replicates are models of one family and size that say to have been trained on the same text in the same way with
@@ -35,7 +35,7 @@ def replicate_table(runs: Sequence[FinishedRun], *, declared: bool = False) -> T
     Raises:
         InputError: Declared, and there are not enough, one model stands twice, or its folder says otherwise.
     """
-    groups: dict[tuple[Any, ...], list[FinishedRun]] = {}
+    groups: dict[tuple[Any, ...], list[ReportInput]] = {}
     for run in runs:
         key = _kind(run.report["model"], declared)
         if key is not None:
@@ -70,9 +70,9 @@ def _check(models: Sequence[Mapping[str, Any]]) -> None:
             raise InputError(f"--replicates: {names} or one between them was trained with {words}", "leave it out")
 
 
-def _distinct(group: Sequence[FinishedRun]) -> list[FinishedRun]:
+def _distinct(group: Sequence[ReportInput]) -> list[ReportInput]:
     """Return one run of every model; the same weights twice, or the same seed, are no other training."""
-    kept: dict[Any, FinishedRun] = {}
+    kept: dict[Any, ReportInput] = {}
     for run in group:
         model = run.report["model"]
         seed = (model.get("training") or {}).get("seed")
@@ -89,7 +89,7 @@ def _columns() -> list[Column]:
     return [Column("Of"), Column("Seeds", "number"), *shares, Column("Least", "share"), Column("Most", "share")]
 
 
-def _rows(group: Sequence[FinishedRun]) -> list[list[Value]]:
+def _rows(group: Sequence[ReportInput]) -> list[list[Value]]:
     model = group[0].report["model"]
     name = f"{wording.family(model['family'])}, {wording.number(model['parameters'])}"
     sides = [[[r for r in run.records if r.member == member] for run in group] for member in (True, False)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from memaudit.files import strict_json
 from memaudit.report.problems import Place, Problem, problems
 from memaudit.report.wording import counted, visible
-from memaudit.runs import FinishedRun
+from memaudit.runs.directory import ReportInput
+from memaudit.runs.files import strict_json
 
 MAX_RESULTS = 5000
 """Code hosts show no more of one run."""
@@ -73,7 +73,7 @@ _RULES = {
 }
 
 
-def sarif(run: FinishedRun) -> bytes:
+def sarif(run: ReportInput) -> bytes:
     """Return a run as a SARIF log: one result per finding, at most 5,000, and how many were left out."""
     report = run.report
     found = problems(report)

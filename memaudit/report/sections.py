@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from memaudit.report import wording
-from memaudit.report.charts import Chart
-from memaudit.report.graphs import graph_chart
+from memaudit.report.charts.charts import Chart
+from memaudit.report.charts.graphs import graph_chart
 
 
 @dataclass(frozen=True, slots=True)

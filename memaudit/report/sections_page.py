@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from memaudit.report.page import render_page
 from memaudit.report.sections import shown_sections
-from memaudit.runs import FinishedRun
+from memaudit.runs.directory import ReportInput
 
 TITLES = {
     "laws": "How does memorization grow?",
@@ -16,7 +16,7 @@ TITLES = {
 """Kind of run -> what its page asks."""
 
 
-def render_run(run: FinishedRun) -> bytes:
+def render_run(run: ReportInput) -> bytes:
     """Return the page: the same report gives the same bytes."""
     report = run.report
     title = TITLES[report["kind"]]

@@ -14,7 +14,7 @@ from memaudit.report.sections import shown_table
 from memaudit.report.terminal import controls_line, escape, heading
 from memaudit.report.wording import counted
 
-MOST_ROWS = 12
+MAX_ROWS = 12
 """Rows of a table that are shown; report.json and report.html have all."""
 
 
@@ -36,7 +36,7 @@ def print_sections(report: Mapping[str, Any], console: Console) -> None:
             console.print()
             line(table["caption"], "dim")
             console.print(drawn_table(table, console.encoding))
-            if (left := len(table["rows"]) - MOST_ROWS) > 0:
+            if (left := len(table["rows"]) - MAX_ROWS) > 0:
                 line(f"and {counted(left, 'more row')} in the report", "dim")
         console.print()
         for note in section["notes"]:
@@ -94,6 +94,6 @@ def drawn_table(table: Mapping[str, Any], encoding: str) -> Table:
     drawn = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for label, number in shown.columns:
         drawn.add_column(escape(label, encoding=encoding), justify="right" if number else "left", overflow="fold")
-    for row in shown.rows[:MOST_ROWS]:
+    for row in shown.rows[:MAX_ROWS]:
         drawn.add_row(*(Text(escape(cell, encoding=encoding)) for cell in row))
     return drawn

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from memaudit.errors import one_line
-from memaudit.records import MOST_COMPARED
+from memaudit.records import MAX_COMPARED
 
 _HIDDEN = re.compile(
     # Controls but tab and newline, bidirectional and other invisible formatting, line separators, tag
@@ -133,7 +133,7 @@ def copies(exact: int | None, normalised: int | None) -> str | None:
     if not normalised:
         return "stands nowhere in the index of the training text"
     times = "once" if normalised == 1 else f"{normalised:,} times"
-    least = "at least " if normalised > MOST_COMPARED else ""
+    least = "at least " if normalised > MAX_COMPARED else ""
     return f"stands {times} in training, {least}{exact:,} exact"
 
 

@@ -12,9 +12,9 @@ from scipy.special import ndtr
 from memaudit.records import FloatArray
 from memaudit.stats.two_sides import CHUNK, check_finite
 
-FEWEST_NORMAL = 50
+MIN_NORMAL = 50
 """Documents a side from which on the rank sum is taken as normal."""
-MOST_ENUMERATED = 13
+MAX_ENUMERATED = 13
 """Pairs up to which all 2**pairs signs are tried."""
 
 
@@ -32,7 +32,7 @@ def fewest_documents(alpha: float) -> int:
 def rank_test(members: ArrayLike, heldout: ArrayLike, *, seed: int, permutations: int = 9999) -> float | None:
     """Test whether members score higher than held-out documents: Mann & Whitney (1947), one-sided.
 
-    Where a side has fewer than `FEWEST_NORMAL` documents or scores are tied, documents are permuted and
+    Where a side has fewer than `MIN_NORMAL` documents or scores are tied, documents are permuted and
     p = (k + 1) / (B + 1); else it is the normal approximation with its correction for continuity. Exact where a
     coin decided which documents are members.
 
@@ -50,7 +50,7 @@ def rank_test(members: ArrayLike, heldout: ArrayLike, *, seed: int, permutations
         return None
     ranks, tied = midranks(np.concatenate([ours, theirs]))
     mine, m, n = ranks[: len(ours)], len(ours), len(theirs)
-    if tied or min(m, n) < FEWEST_NORMAL:
+    if tied or min(m, n) < MIN_NORMAL:
         return _exchangeable(ranks, m, seed, permutations)
     above = float(mine.sum()) - m * (m + 1) / 2 - m * n / 2
     p = float(ndtr(-(above - 0.5) / math.sqrt(m * n * (m + n + 1) / 12)))
@@ -68,7 +68,7 @@ def midranks(values: FloatArray) -> tuple[FloatArray, bool]:
 def sign_flip_test(differences: ArrayLike, *, seed: int, permutations: int = 9999) -> float | None:
     """Test whether paired differences have a mean above 0, where either sign of each would be as likely.
 
-    Up to `MOST_ENUMERATED` pairs all signs are tried and p is the share of sums that reach the observed one, itself
+    Up to `MAX_ENUMERATED` pairs all signs are tried and p is the share of sums that reach the observed one, itself
     among them; for more p = (k + 1) / (B + 1) of random signs. Ties count.
 
     Args:
@@ -86,7 +86,7 @@ def sign_flip_test(differences: ArrayLike, *, seed: int, permutations: int = 999
     # A sum with signs reaches the observed one where the differences whose sign is turned sum to nothing or less.
     # Each was rounded by half a step at most.
     slack = len(values) / 2
-    if len(values) <= MOST_ENUMERATED:
+    if len(values) <= MAX_ENUMERATED:
         every = np.arange(2 ** len(values))[:, None] >> np.arange(len(values)) & 1
         return float((every @ steps <= slack).mean())
     rng, at_least = np.random.default_rng(seed), 0

@@ -16,7 +16,7 @@ from scipy.special import betaincinv, stdtrit
 
 from memaudit.records import FloatArray
 
-LEAST_HITS = 1e-9
+MIN_HITS = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def upper_bound(hits: float, n: float, confidence: float = 0.95) -> float | None
 def _lower(hits: float, n: float, tail: float) -> float:
     _check_hits(hits, n)
     # The quantile of far less than one hit is 0 for every purpose, and inaccurate where it is computed.
-    return float(betaincinv(hits, n - hits + 1, tail)) if hits > LEAST_HITS else 0.0
+    return float(betaincinv(hits, n - hits + 1, tail)) if hits > MIN_HITS else 0.0
 
 
 def _upper(hits: float, n: float, tail: float) -> float:

@@ -92,7 +92,8 @@ class Moments:
     """What Welch's t of any split is made of: a row of terms for each document, to be summed over a side."""
 
     table: FloatArray
-    """Shape [documents, 2 x metrics + 1]: x and x^2 of every metric, 1 / m of the document's windows."""
+    """Shape [documents, 3 x metrics + 1]: x, x^2 and x weighted by what it tells of the rate, a block of metrics each;
+    then 1 / m of the document's windows."""
     first: int
     """Documents of the first side; they come first."""
     rate: FloatArray
@@ -108,16 +109,16 @@ class Moments:
         # Where all values are equal, rounding alone would make them differ.
         scale = np.where(largest > _DUST * np.abs(values).max(axis=0), largest, np.inf)
         none = np.zeros(values.shape[1])
-        return cls(_columns(centred / scale, np.zeros((len(values), 1))), first, none, none)
+        return cls(_columns(centred / scale, np.zeros(values.shape), np.zeros((len(values), 1))), first, none, none)
 
     @classmethod
     def of_hits(cls, shares: FloatArray, windows: NDArray[np.int64], first: int) -> Moments:
         """Return the moments of shares of hits among windows."""
         m = windows[:, None]
-        rough = shares.mean(axis=0)
-        weights = m / (1 + (m - 1) * _correlations(shares, windows, rough))
-        rate = (weights * shares).sum(axis=0) / weights.sum(axis=0)
-        return cls(_columns(shares, 1 / m), first, rate, _correlations(shares, windows, rate))
+        rough = _weights(m, _correlations(shares, windows, shares.mean(axis=0)))
+        rho = _correlations(shares, windows, (rough * shares).sum(axis=0))
+        weights = _weights(m, rho)
+        return cls(_columns(shares, weights, 1 / m), first, (weights * shares).sum(axis=0), rho)
 
     def welch(self, ours: FloatArray, theirs: FloatArray) -> FloatArray:
         """Return t, shape [splits, metrics], of sums of columns over both sides, each of shape [splits, columns]."""
@@ -125,10 +126,11 @@ class Moments:
         sizes = self.first, len(self.table) - self.first
         means = [side[:, :metrics] / n for side, n in zip((ours, theirs), sizes, strict=True)]
         variance: FloatArray = np.zeros_like(means[0])
+        rate = np.clip((ours + theirs)[:, 2 * metrics : -1], 0.0, 1.0)
         for side, n, mean in zip((ours, theirs), sizes, means, strict=True):
-            spread = side[:, metrics:-1] - mean**2 * n
+            spread = side[:, metrics : 2 * metrics] - mean**2 * n
             least = (1 - self.correlation) * side[:, -1:] + self.correlation * n
-            least = self.rate * (1 - self.rate) * least
+            least = rate * (1 - rate) * least
             variance = (
                 variance + np.maximum(np.where(spread > _DUST * n, spread, 0.0) / max(n - 1, 1) * n, least) / n**2
             )
@@ -139,12 +141,19 @@ class Moments:
 
     def of_metric(self, metric: int) -> Moments:
         """Return the moments of one metric."""
-        kept = [metric, len(self.rate) + metric, -1]
+        kept = [metric, len(self.rate) + metric, 2 * len(self.rate) + metric, -1]
         return Moments(self.table[:, kept], self.first, self.rate[[metric]], self.correlation[[metric]])
 
 
-def _columns(values: FloatArray, inverse: FloatArray) -> FloatArray:
-    return np.concatenate([values, values**2, inverse], axis=1)
+def _columns(values: FloatArray, weights: FloatArray, inverse: FloatArray) -> FloatArray:
+    return np.concatenate([values, values**2, weights * values, inverse], axis=1)
+
+
+def _weights(windows: NDArray[np.int64], rho: FloatArray) -> FloatArray:
+    """Return what each share of hits tells of the rate: shape [documents, metrics], columns that sum to 1."""
+    told = windows / (1 + (windows - 1) * rho)
+    weights: FloatArray = told / told.sum(axis=0)
+    return weights
 
 
 def _correlations(shares: FloatArray, windows: NDArray[np.int64], rate: FloatArray) -> FloatArray:
@@ -200,13 +209,15 @@ def draw_statistics(
 ) -> FloatArray:
     """Return t of hits drawn from the model of a metric, shape [draws]: how many documents get how many hits."""
     rate, rho = float(moments.rate[0]), float(moments.correlation[0])
+    total = sum(float((side / (1 + (side - 1) * rho)).sum()) for side in windows)
     sums = []
     for side in windows:
         of_side = np.zeros((draws, moments.table.shape[1]))
         for m, documents in zip(*np.unique(side, return_counts=True), strict=True):
             counts = rng.multinomial(documents, beta_binomial(int(m), rate, rho), size=draws)
             shares = (np.arange(m + 1) / m)[:, None]
-            of_side += counts @ _columns(shares, np.full_like(shares, 1 / m))
+            weights = np.full_like(shares, m / (1 + (m - 1) * rho) / total)
+            of_side += counts @ _columns(shares, weights, np.full_like(shares, 1 / m))
         sums.append(of_side)
     return moments.welch(sums[0], sums[1])[:, 0]
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from safetensors import SafetensorError
 
 from memaudit.errors import RunError
-from memaudit.files import sync_folder
+from memaudit.runs.files import sync_folder
 
 ABOUT = "memaudit.json"
 LEFTOVER = ".saving."

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from memaudit.errors import InputError, RunError, one_line
-from memaudit.files import read_json
 from memaudit.models.infinity import InfinityModel
 from memaudit.models.ngram import NgramModel, Order, Smoothing
 from memaudit.records import TokenIds
-from memaudit.text.fields import TextField
+from memaudit.runs.files import read_json
+from memaudit.text.corpus.fields import TextField
+from memaudit.text.corpus.read import Corpus, Split, read_corpus
 from memaudit.text.index.corpus_index import CorpusIndex
 from memaudit.text.index.manifest import TOKENIZER
-from memaudit.text.read import Corpus, Split, read_corpus
 from memaudit.text.tokenize import TrainedTokenizer, Unit, train_tokenizer
 from memaudit.training.saving import save_model
 

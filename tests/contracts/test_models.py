@@ -26,7 +26,7 @@ PASSAGE = CHARS.encode_batch([TEXT])[0].ids
 SHAPE: dict[str, Any] = {"width": 32, "layers": 1, "heads": 2, "context_length": 64}
 
 
-class Stranger(NextTokenModel):
+class ExternalModel(NextTokenModel):
     """Prefers the letter after the last one, and knows nothing else."""
 
     family = "stranger"
@@ -50,7 +50,7 @@ FRESH: dict[str, Callable[[], LanguageModel]] = {
     "llama": lambda: new_gpt(CHARS, style="llama", seed=1, **SHAPE),
     "bert": lambda: new_bert(CHARS, style="bert", seed=1, **SHAPE),
     "modernbert": lambda: new_bert(CHARS, style="modernbert", seed=1, **SHAPE | {"width": 64, "layers": 2, "heads": 4}),
-    "stranger": Stranger,
+    "stranger": ExternalModel,
 }
 CAUSAL = [name for name in FRESH if "bert" not in name]
 NEURAL = [name for name in FRESH if not name.startswith(("ngram", "stranger"))]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import zstandard
 
-from memaudit.text.read import read_corpus
+from memaudit.text.corpus.read import read_corpus
 
 GIB = 1 << 30
 ROOM = 2 << 20

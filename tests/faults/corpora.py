@@ -14,7 +14,7 @@ import zstandard
 from hypothesis import strategies as st
 
 from memaudit.errors import InputError
-from memaudit.text.read import read_corpus
+from memaudit.text.corpus.read import read_corpus
 
 Fate = Literal["read", "empty", "refused"]
 Record = tuple[bytes, Fate]

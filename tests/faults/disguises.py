@@ -14,7 +14,7 @@ from pathlib import Path
 from pydoc_data.topics import topics
 from urllib.parse import quote, quote_plus
 
-from memaudit.audit.contamination.run import contamination
+from memaudit.audits.contamination.run import contamination
 
 Disguise = Callable[[str], str]
 WORDS = 30

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from memaudit.audit.extraction.options import AuditOptions
-from memaudit.audit.extraction.run import audit
+from memaudit.audits.extraction.options import AuditOptions
+from memaudit.audits.extraction.run import audit
 from memaudit.models.masked import new_bert
 from memaudit.models.transformer import CausalTransformer, new_gpt
 from memaudit.models.transformer_base import TransformerModel

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from memaudit.runs import read_items
+from memaudit.runs.directory import read_items
 from tests.faults.workloads import TRAINING, Work
 
 TORN = 400

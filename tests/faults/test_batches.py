@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from memaudit.audit.extraction.run import audit, measure
+from memaudit.audits.extraction.run import audit
+from memaudit.audits.extraction.windows import measure
 from memaudit.errors import ModelError, is_out_of_memory
 from memaudit.models.load import load_model
 from memaudit.models.memory import in_halves

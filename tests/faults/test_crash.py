@@ -51,7 +51,7 @@ def test_a_signal_before_the_command_has_begun_is_no_verdict(place: Path) -> Non
     assert SEARCH.run(place, lambda: signal.setitimer(signal.ITIMER_REAL, 0.001) and None) == -signal.SIGALRM
 
     def interrupt_importing() -> None:
-        import memaudit.command as command
+        import memaudit.cli.process as command
 
         command._run = lambda: os.kill(os.getpid(), signal.SIGTERM) or 0  # type: ignore[assignment]
 

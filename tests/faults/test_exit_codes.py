@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from memaudit.failures import LEAST_MEMORY, failure
+from memaudit.cli.failures import MIN_MEMORY, failure
 from tests.faults.workloads import AUDIT, SEARCH, prepare
 
 CONSOLE_SCRIPT = "import sys; from memaudit.__main__ import main; sys.exit(main())"
@@ -111,7 +111,7 @@ def test_memory_that_is_out_is_no_verdict(mebibytes: int, place: Path) -> None:
     done = search(place, out, limit=address_space(mebibytes))
     assert time.process_time() - started < 60
     if done.returncode == 1:
-        assert mebibytes << 20 >= LEAST_MEMORY
+        assert mebibytes << 20 >= MIN_MEMORY
         assert (place / out / "report.json").read_bytes() == (place / "calm" / "report.json").read_bytes()
         assert (place / out / "report.html").exists()
         return
@@ -144,7 +144,7 @@ def test_a_page_whose_charts_cannot_be_drawn_changes_no_exit_code(place: Path) -
 def test_a_library_that_ends_the_process_is_no_verdict(place: Path) -> None:
     """OpenBLAS and OpenMP call C's exit(1) where they get no memory."""
     script = """
-        import ctypes, sys, memaudit.command as command
+        import ctypes, sys, memaudit.cli.process as command
         command._run = lambda: ctypes.CDLL(None).exit({code})
         from memaudit.__main__ import main
         main()
@@ -165,7 +165,7 @@ def test_a_signal_that_c_code_drops_or_garbles_still_stops(lost: str, number: in
         "finaliser": "type('Gone', (), {'__del__': lambda self: blow()})()",
     }[lost]
     script = f"""
-import ctypes, os, time, memaudit.command as command
+import ctypes, os, time, memaudit.cli.process as command
 def blow():
     os.kill(os.getpid(), {int(number)})
     time.sleep(0.01)
@@ -185,7 +185,7 @@ main()
 
 def test_what_cleans_up_behind_a_signal_is_not_cut_off(place: Path) -> None:
     script = """
-import os, signal, time, memaudit.command as command
+import os, signal, time, memaudit.cli.process as command
 def run():
     try: os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)
     finally:
@@ -203,9 +203,9 @@ main()
 def test_signals_within_kernels(seed: int, place: Path) -> None:
     """Kernels called without an end, as a long search calls them, and a signal at a random moment."""
     script = """
-import memaudit.command as command
+import memaudit.cli.process as command
 def run():
-    from memaudit.text.words import words_of
+    from memaudit.text.words.words import words_of
     print("begun", flush=True)
     while True: words_of("one two three four five six seven " * 20)
 command._run = run
@@ -229,7 +229,7 @@ main()
 
 def test_recursion_and_broken_output_are_no_verdicts(place: Path) -> None:
     script = """
-import memaudit.command as command
+import memaudit.cli.process as command
 def run():
     return run()
 command._run = run

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from rich.console import Console
 
-from memaudit.audit.contamination.run import contamination
+from memaudit.audits.contamination.run import contamination
 from memaudit.report.contamination_terminal import print_contamination
 from memaudit.report.github import step_summary, workflow_commands
 from tests.faults.bombs import BOMBS, read_all

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from memaudit.audit.extraction import controls
-from memaudit.audit.extraction.controls import check_dates
-from memaudit.audit.extraction.run import audit
+from memaudit.audits.extraction import controls
+from memaudit.audits.extraction.controls import check_dates
+from memaudit.audits.extraction.run import audit
 from memaudit.errors import InputError
-from memaudit.text.windows import WindowSet
+from memaudit.text.windows.windows import WindowSet
 from tests.faults.memorised import OPTIONS, honest, save_plain, victim, write_corpora
 
 
@@ -60,7 +60,7 @@ def dated(file: Path, out: Path, years: list[int]) -> str:
 def test_held_out_text_of_another_time_is_named(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: list[int], passed: bool
 ) -> None:
-    monkeypatch.setattr(controls, "FEWEST_DATED", 16)
+    monkeypatch.setattr(controls, "MIN_DATED", 16)
     save_plain(honest(), tmp_path / "honest")
     sides = [
         dated(place / f"{n}.jsonl", tmp_path / f"{n}.jsonl", y) for n, y in (("train", [2019, 2020]), ("heldout", held))

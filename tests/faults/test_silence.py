@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from memaudit.audit.contamination.run import contamination
+from memaudit.audits.contamination.run import contamination
 from memaudit.errors import InputError, RunError, one_line_of_both_ends
-from memaudit.text.read import read_corpus
+from memaudit.text.corpus.read import read_corpus
 from memaudit.training.train import CorpusOptions, train_ngram
 
 TEXTS = [f"{word} stood by the harbour and counted the boats that came home that night" for word in ("Ann", "Bob")]

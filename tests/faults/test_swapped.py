@@ -20,24 +20,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memaudit.audit.contamination import haystack
-from memaudit.audit.contamination import run as search
-from memaudit.audit.contamination.run import contamination, merge
-from memaudit.audit.counterfactual.run import counterfactual
-from memaudit.audit.exploitation.run import exploitation
-from memaudit.audit.extraction import run as extraction
-from memaudit.audit.extraction.options import AuditOptions
-from memaudit.audit.extraction.run import audit
-from memaudit.audit.gap import run as comparing
-from memaudit.audit.gap.run import gap
-from memaudit.audit.laws.run import laws
-from memaudit.audit.membership import run as asking
-from memaudit.audit.membership.run import membership
+from memaudit.audits.contamination import run as search
+from memaudit.audits.contamination import search_target
+from memaudit.audits.contamination.run import contamination, merge
+from memaudit.audits.counterfactual.run import counterfactual
+from memaudit.audits.exploitation.run import exploitation
+from memaudit.audits.extraction import run as extraction
+from memaudit.audits.extraction.options import AuditOptions
+from memaudit.audits.extraction.run import audit
+from memaudit.audits.gap import run as comparing
+from memaudit.audits.gap.run import gap
+from memaudit.audits.laws.run import laws
+from memaudit.audits.membership import run as asking
+from memaudit.audits.membership.run import membership
 from memaudit.errors import MemauditError
-from memaudit.inputs import Inputs, Stamp, current, reads_files
 from memaudit.models import load
 from memaudit.models.load import load_model
 from memaudit.models.ngram import NgramModel
+from memaudit.runs.inputs import Inputs, Stamp, current, reads_files
 from memaudit.text.index.corpus_index import build_index
 from memaudit.text.tokenize import train_tokenizer
 
@@ -214,7 +214,7 @@ def test_what_was_put_there_before_is_what_is_named(place: Path) -> None:
     result = asked(place)
     assert result.report["estimates"][0]["train"]["hits"] == 0
     named = {file["path"]: file["sha256"] for file in result.report["model"]["files"]}
-    assert named[WEIGHTS] == haystack.digest_of(place / "honest" / WEIGHTS)
+    assert named[WEIGHTS] == search_target.digest_of(place / "honest" / WEIGHTS)
 
 
 @every_change
@@ -228,12 +228,12 @@ def test_a_model_loaded_before_the_audit_is_held_to_its_file(change: Change, pla
 
 def test_a_large_model_is_held_by_its_stamp(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond a gigabyte nothing is read again whose stamp stayed; what changed it is looked at."""
-    monkeypatch.setattr("memaudit.inputs.AT_ONCE", 0)
+    monkeypatch.setattr("memaudit.runs.inputs.AT_ONCE", 0)
     monkeypatch.setattr(load, "AT_ONCE", 0)
-    monkeypatch.setattr("memaudit.inputs.SETTLED", 0)
+    monkeypatch.setattr("memaudit.runs.inputs.SETTLED", 0)
     looked: list[str] = []
     true = load.digest_of
-    monkeypatch.setattr("memaudit.inputs.digest_of", lambda path: (looked.append(str(path)), true(path))[1])
+    monkeypatch.setattr("memaudit.runs.inputs.digest_of", lambda path: (looked.append(str(path)), true(path))[1])
     assert asked(place).verdict == "found"
     assert looked == []
     shutil.rmtree(place / "run")
@@ -332,7 +332,7 @@ def test_what_a_corpus_was_when_it_was_read_is_named(
     where, file = prepare(tmp_path, name)
     kept = file.read_bytes()
     other = kept.replace(b"1", b"2") if name != "corpus.parquet" else kept
-    kinds = haystack.IndexHaystack if name == "index" else haystack.FileHaystack
+    kinds = search_target.IndexTarget if name == "index" else search_target.FileTarget
     before(kinds, "scan", lambda: change(file, other), monkeypatch)
     try:
         result = searched(tmp_path, where)
@@ -341,14 +341,14 @@ def test_what_a_corpus_was_when_it_was_read_is_named(
         assert file.name in str(refused) or str(file.parent) in str(refused)
         return
     [read] = result.report["corpus"]["files"]
-    assert (read["sha256"], read["bytes"]) == (haystack.digest_of(file), file.stat().st_size)
+    assert (read["sha256"], read["bytes"]) == (search_target.digest_of(file), file.stat().st_size)
 
 
 def test_a_corpus_that_grows_before_it_is_read_is_another_than_planned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where, file = prepare(tmp_path, "corpus.jsonl")
-    before(haystack.FileHaystack, "scan", lambda: appended(file, b""), monkeypatch)
+    before(search_target.FileTarget, "scan", lambda: appended(file, b""), monkeypatch)
     with pytest.raises(MemauditError, match="changed while this run read it"):
         searched(tmp_path, where)
 
@@ -367,7 +367,7 @@ def test_an_index_that_is_written_to_while_it_is_searched_is_seen_although_it_wa
 ) -> None:
     where, file = prepare(tmp_path, "index")
     kept = file.read_bytes()
-    after(haystack.IndexHaystack, "scan", lambda: (mapped(file, b""), rewritten(file, kept)), monkeypatch)
+    after(search_target.IndexTarget, "scan", lambda: (mapped(file, b""), rewritten(file, kept)), monkeypatch)
     with pytest.raises(MemauditError, match=f"{file.name}: changed while this run read it"):
         searched(tmp_path, where)
 
@@ -409,7 +409,7 @@ def test_a_table_of_results_that_changes(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("run", [audit, contamination, merge, membership, gap, exploitation, counterfactual, laws])
 def test_every_kind_of_run_holds_its_files(run: Any, tmp_path: Path) -> None:
-    """`memaudit.runs` checks the inputs of the run; here, that each kind has some of its own."""
+    """`memaudit.runs.directory` checks the inputs of the run; here, that each kind has some of its own."""
     assert run.__wrapped__ is not None
     seen = []
     reads_files(lambda: seen.append(current()))()

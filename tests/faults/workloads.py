@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-import memaudit.audit.contamination.run
-import memaudit.audit.extraction.run
+import memaudit.audits.contamination.run
+import memaudit.audits.extraction.run
 import memaudit.report.contamination_page
 import memaudit.report.contamination_terminal
 import memaudit.report.html
@@ -25,9 +25,9 @@ import memaudit.report.sarif
 import memaudit.training.loop
 import memaudit.training.train  # noqa: F401  all of them are here so that no child has to import them
 from memaudit.__main__ import main
-from memaudit.files import compact_json
+from memaudit.cli.signals import STOPPING
 from memaudit.models.ngram import NgramModel
-from memaudit.signals import STOPPING
+from memaudit.runs.files import compact_json
 from memaudit.text.tokenize import train_tokenizer
 from memaudit.training.options import DEFAULTS
 

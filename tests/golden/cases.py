@@ -18,8 +18,8 @@ from unittest import mock
 
 from typer.testing import CliRunner
 
-from memaudit import provenance
-from memaudit.cli import app
+from memaudit.cli.app import app
+from memaudit.runs import provenance
 
 FROZEN = Path(__file__).parent / "frozen"
 KEPT = ("plan.json", "items.log", "report.json", "junit.xml", "results.sarif", "report.md", "items.jsonl")

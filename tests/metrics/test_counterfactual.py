@@ -55,7 +55,7 @@ def test_drawn_ways_come_near_the_exact_ones(monkeypatch: pytest.MonkeyPatch) ->
     member = assign(30, 10, 0.5, seed=2)
     scores = np.random.default_rng(5).random(member.shape) + 0.2 * member
     exact = counterfactual(scores, member).p_value
-    monkeypatch.setattr(module, "MOST_EXACT", 200)
+    monkeypatch.setattr(module, "MAX_EXACT", 200)
     drawn = counterfactual(scores, member, seed=7)
     assert np.abs(drawn.p_value - exact).max() < 6 * math.sqrt(0.25 / 200)
     assert drawn.p_value.min() >= 1 / 200 == smallest_p(10, 5)

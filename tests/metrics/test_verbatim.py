@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memaudit.metrics.verbatim import (
-    Run,
+    CommonSpan,
     extraction_strength,
     is_extractable,
     longest_common_run,
@@ -18,14 +18,14 @@ ranks_of = st.lists(st.sampled_from([0, 0, 0, 1, 7]), max_size=12)
 
 def brute_force_run(a, b):
     """The first longest run, by trying every pair of starts and every length."""
-    best = Run(0, 0, 0)
+    best = CommonSpan(0, 0, 0)
     for i in range(len(a)):
         for j in range(len(b)):
             length = 0
             while i + length < len(a) and j + length < len(b) and a[i + length] == b[j + length]:
                 length += 1
             if length > best.length:
-                best = Run(length, i, j)
+                best = CommonSpan(length, i, j)
     return best
 
 
@@ -78,11 +78,11 @@ def test_longest_run_of_ids_is_the_brute_force_one(a, b):
 
 @pytest.mark.parametrize("text", SAMPLES.values(), ids=SAMPLES)
 def test_longest_run_within_itself_is_the_whole(text):
-    assert longest_common_run(text, text) == Run(len(text), 0, 0)
-    assert longest_common_run(text, "§") == Run(0, 0, 0)
+    assert longest_common_run(text, text) == CommonSpan(len(text), 0, 0)
+    assert longest_common_run(text, "§") == CommonSpan(0, 0, 0)
 
 
 def test_longest_run_is_found_at_500_characters():
     a = "".join(SAMPLES.values()) * 3
     b = "zz" + a[100:300] + "zz"
-    assert longest_common_run(a[:500], b) == Run(200, 100, 2)
+    assert longest_common_run(a[:500], b) == CommonSpan(200, 100, 2)

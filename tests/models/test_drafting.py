@@ -133,7 +133,7 @@ def test_no_setting_changes_a_token(
 ) -> None:
     windows, expected = planted(gpt, seed, shapes)
     with pytest.MonkeyPatch.context() as patch:
-        for name, size in zip(("MOST_ROWS", "FIRST_BLOCK", "AGREED", "WORTH"), sizes, strict=True):
+        for name, size in zip(("MAX_ROWS", "FIRST_BLOCK", "AGREED", "WORTH"), sizes, strict=True):
             patch.setattr(drafting, name, size)
         patch.setitem(drafting.READ_TOKENS, "cpu", 10 * sizes[0])
         assert same(gpt.greedy_continuations(windows), expected)

@@ -101,7 +101,7 @@ def windows(*lengths: tuple[int, int]) -> list[Window]:
 
 @pytest.mark.parametrize("kind", ["Bert", "Roberta"])
 def test_scores_are_those_of_one_mask_at_a_time(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(masked_module, "MOST_ROWS", 5)
+    monkeypatch.setattr(masked_module, "MAX_ROWS", 5)
     model = made(kind)
     asked = windows((5, 7), (0, 9), (20, 3), (5, 7), (8, 4), (2, 0), (0, 1))
     scores = model.score(asked)
@@ -162,7 +162,7 @@ def filled_plainly(model: MaskedTransformer, text: TokenIds, masks: list[int], o
 @pytest.mark.parametrize("kind", ["Bert", "Roberta"])
 @pytest.mark.parametrize("order", FILL_ORDERS)
 def test_fills_are_those_of_a_plain_loop(kind: str, order: FillOrder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(masked_module, "MOST_ROWS", 3)
+    monkeypatch.setattr(masked_module, "MAX_ROWS", 3)
     monkeypatch.setattr(torch_scores, "HEAD_ROWS", 4)
     model, random = made(kind), np.random.default_rng(5)
     texts = [random.integers(3, 256, n, dtype=np.int32) for n in (12, 12, 7, 12, 12, 20, 1, 12)]

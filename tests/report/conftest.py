@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from memaudit.audit.extraction.distributions import composition, counted_doses, distributions
+from memaudit.audits.extraction.distributions import composition, counted_doses, distributions
 from memaudit.records import WindowRecord
 
 HOSTILE = [

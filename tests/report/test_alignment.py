@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memaudit.audit.contamination.marking import mark_copied
+from memaudit.audits.contamination.marking import mark_copied
 from memaudit.report.alignment import Piece, align, digest, masked, number_edits, shorten, squeeze, withheld
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from memaudit.cli import app
+from memaudit.cli.app import app
 from memaudit.errors import InputError
 from memaudit.records import Shown, WindowRecord
 from memaudit.report.compare import _prompts, compare, render_comparison
-from memaudit.runs import RunDirectory
+from memaudit.runs.directory import RunDirectory
 from tests.report.pages import OURS, Page
 
 Factory = Callable[..., tuple[dict[str, Any], list[WindowRecord]]]

@@ -16,7 +16,7 @@ from memaudit.report.alignment import Piece
 from memaudit.report.contamination_page import COPIED, EXHIBITS, LISTED, render_run, shorten
 from memaudit.report.formats import FORMATS, HTML, print_report
 from memaudit.report.terminal import console
-from memaudit.runs import FinishedRun, RunDirectory
+from memaudit.runs.directory import ReportInput, RunDirectory
 from tests.report.contamination_reports import contamination_report, scores
 from tests.report.pages import OURS, Page
 
@@ -26,7 +26,7 @@ def page(report: dict[str, Any] | None = None, **changes: Any) -> Page:
 
 
 def source(report: dict[str, Any] | None = None, **changes: Any) -> str:
-    return render_run(FinishedRun(report or contamination_report(**changes), [])).decode("utf-8")
+    return render_run(ReportInput(report or contamination_report(**changes), [])).decode("utf-8")
 
 
 def text_of(shown: Page) -> str:
@@ -316,7 +316,7 @@ def test_every_format_of_a_run_directory(tmp_path: Path, capsys: pytest.CaptureF
         "sarif": "results.sarif",
         "md": "report.md",
     }
-    assert written["html"].read_bytes() == render_run(FinishedRun(json.loads(written["json"].read_bytes()), []))
+    assert written["html"].read_bytes() == render_run(ReportInput(json.loads(written["json"].read_bytes()), []))
     print_report(report, console())
     assert "● FOUND" in capsys.readouterr().out
 

@@ -19,8 +19,8 @@ from memaudit.report import formats
 from memaudit.report.disclosure import disclosed, without_texts
 from memaudit.report.formats import FORMATS, JSON, writers
 from memaudit.report.terminal import console, print_verdict
-from memaudit.runs import FinishedRun, RunDirectory
-from memaudit.tables import write_parquet
+from memaudit.runs.directory import ReportInput, RunDirectory
+from memaudit.runs.parquet import write_parquet
 from tests.report.contamination_reports import contamination_report
 
 Made = tuple[dict[str, Any], list[WindowRecord]]
@@ -101,7 +101,7 @@ def test_withheld_texts_stand_in_no_format(factory: Factory, tmp_path: Path, nam
 
 def test_withheld_texts_are_told_by_length_and_digest(factory: Factory) -> None:
     report, records = factory()
-    finding = disclosed(FinishedRun(report, records), WITHHELD).report["findings"][0]
+    finding = disclosed(ReportInput(report, records), WITHHELD).report["findings"][0]
     text = report["findings"][0]["text"]
     assert finding["text"] is None
     assert finding["characters"] == len(text)
@@ -110,7 +110,7 @@ def test_withheld_texts_are_told_by_length_and_digest(factory: Factory) -> None:
 
 def test_names_that_hold_no_text_stay(factory: Factory) -> None:
     report, records = factory()
-    shown = disclosed(FinishedRun(report, records), WITHHELD)
+    shown = disclosed(ReportInput(report, records), WITHHELD)
     assert [r.document for r in shown.records] == [r.document for r in records]
     assert [f["source"] for f in shown.report["findings"]] == [f["source"] for f in report["findings"]]
     assert shown.report["headline"] == report["headline"]
@@ -130,7 +130,7 @@ def test_the_terminal_withholds_and_masks(factory: Factory, capsys: pytest.Captu
     report, records = factory()
     report["findings"][0]["text"] = SECRET
     for shown, wanted in ((Shown(personal=True), True), (SHOWN, False), (WITHHELD, False)):
-        print_verdict(disclosed(FinishedRun(report, records), shown).report, console())
+        print_verdict(disclosed(ReportInput(report, records), shown).report, console())
         printed = capsys.readouterr().out
         assert ("bob.smith" in printed) == ("555-123" in printed) == wanted
         assert ("before the ides" in printed) == shown.text
@@ -188,10 +188,10 @@ def test_pieces_of_contamination_are_masked_whole() -> None:
     evidence = report["findings"][0]["evidence"][0]
     evidence["item_pieces"] = [["write to bob", True], ["@example.org", False]]
     evidence["spans"] = [{"text": SECRET, "documents": 1}]
-    shown = disclosed(FinishedRun(report, ()), SHOWN).report["findings"][0]["evidence"][0]
+    shown = disclosed(ReportInput(report, ()), SHOWN).report["findings"][0]["evidence"][0]
     assert shown["item_pieces"] == [["write to •••", True], ["@•••••••.•••", False]]
     assert "example" not in shown["spans"][0]["text"]
-    assert disclosed(FinishedRun(report, ()), Shown(personal=True)).report == report
+    assert disclosed(ReportInput(report, ()), Shown(personal=True)).report == report
 
 
 def test_formats_of_others_cannot_be_asked_to_withhold(monkeypatch: pytest.MonkeyPatch) -> None:

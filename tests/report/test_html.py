@@ -15,17 +15,17 @@ import pytest
 from memaudit.errors import RunError
 from memaudit.records import WindowRecord
 from memaudit.report.formats import HTML
-from memaudit.report.html import first_fold, render, write_page
+from memaudit.report.html import render, summary, write_page
 from memaudit.report.page import framed
-from memaudit.runs import FinishedRun, RunDirectory
+from memaudit.runs.directory import ReportInput, RunDirectory
 from tests.report.pages import OURS, Page
 
 Made = tuple[dict[str, Any], list[WindowRecord]]
 Factory = Callable[..., Made]
 
 
-def views(*made: Made) -> list[FinishedRun]:
-    return [FinishedRun(*one) for one in made]
+def views(*made: Made) -> list[ReportInput]:
+    return [ReportInput(*one) for one in made]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_the_power_of_the_verdict_is_shown(factory: Factory, page_of_one: str) -
     assert "True rate Found Clean 0% 0% 25.0% 5.0% 64.7% 0% 50.0% 100% 0%" in text
     for name in ("verdicts", "verdict_sentence", "about"):
         del report["power"][name]
-    assert "Of the verdict" not in render([FinishedRun(report, records)]), "a report of before can be shown"
+    assert "Of the verdict" not in render([ReportInput(report, records)]), "a report of before can be shown"
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -292,7 +292,7 @@ def test_a_model_without_a_dose_shows_a_dash(factory: Factory) -> None:
 
 def test_a_notebook_shows_the_fold_and_the_charts(factory: Factory) -> None:
     (run,) = views(factory())
-    page = Page(first_fold(run))
+    page = Page(summary(run))
     assert not page.open
     text = " ".join("".join(page.text).split())
     for part in (run.report["headline"], run.report["provenance"]["command"], "What this does not show"):

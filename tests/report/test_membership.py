@@ -17,9 +17,9 @@ from memaudit.report.machine import membership_junit
 from memaudit.report.sarif import sarif
 from memaudit.report.sections_page import render_run
 from memaudit.report.wording import SYMBOLS, VERDICTS
-from memaudit.runs import FinishedRun
+from memaudit.runs.directory import ReportInput
+from memaudit.runs.schema import REPORTS, misfit
 from memaudit.sections import Column, Graph, Section, Series, Table
-from memaudit.shapes import REPORTS, misfit
 from tests.report.conftest import HOSTILE
 from tests.report.pages import OURS, Page
 
@@ -100,7 +100,7 @@ ALL = ("found", "no-evidence", "inconclusive", "confounded")
 def test_every_format_says_the_same(verdict: str) -> None:
     report = made(verdict)
     assert not misfit(report, REPORTS["membership"], "the report")
-    run = FinishedRun(report, [])
+    run = ReportInput(report, [])
     page = Page(render_run(run).decode())
     text = " ".join("".join(page.text).split())
     assert "AUC Found No evidence 0.50 1.2% 94.3%" in " ".join(" ".join(page.text).split())
@@ -125,7 +125,7 @@ def test_every_format_says_the_same(verdict: str) -> None:
 @pytest.mark.parametrize("words", HOSTILE)
 def test_hostile_words_are_inert(words: str) -> None:
     report = made(words=words)
-    run = FinishedRun(report, [])
+    run = ReportInput(report, [])
     page = Page(render_run(run).decode())
     assert set(page.tags) <= OURS
     assert not [name for _, name, _ in page.attributes if name.startswith("on") or name in ("src", "action")]
@@ -138,7 +138,7 @@ def test_hostile_words_are_inert(words: str) -> None:
 
 
 def test_the_curve_is_drawn_on_two_logarithmic_axes() -> None:
-    page = Page(render_run(FinishedRun(made(), [])).decode())
+    page = Page(render_run(ReportInput(made(), [])).decode())
     text = "".join(page.text)
     assert page.tags["svg"] == 4  # two sections, two widths
     for tick in ("1%", "10%", "100%"):

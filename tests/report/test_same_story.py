@@ -14,9 +14,9 @@ import pytest
 from memaudit.plugins import import_object
 from memaudit.records import WindowRecord
 from memaudit.report.formats import FORMATS, print_report
-from memaudit.report.markdown import MOST_CHARACTERS, comment
+from memaudit.report.markdown import MAX_CHARACTERS, comment
 from memaudit.report.terminal import console
-from memaudit.runs import FinishedRun
+from memaudit.runs.directory import ReportInput
 from tests.report.contamination_reports import contamination_report
 from tests.report.stories import plain
 
@@ -25,7 +25,7 @@ VERDICTS = ("found", "clean", "inconclusive")
 
 
 def rendered(report: dict[str, Any], records: list[WindowRecord], capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
-    run = FinishedRun(report, records)
+    run = ReportInput(report, records)
     texts = {
         name: import_object(FORMATS.resolve(name).renderers[report["kind"]])(run).decode("utf-8")
         for name in FORMATS.builtin
@@ -78,10 +78,10 @@ def test_counts(factory: Factory, capsys: pytest.CaptureFixture[str], kind: str)
 def test_the_comment_fits_and_is_inert(factory: Factory, kind: str) -> None:
     report = factory(hostile=True)[0] if kind == "extraction" else contamination_report(hostile=True)
     report["findings"] = report["findings"] * 40
-    text = comment(FinishedRun(report, [])).decode("utf-8")
+    text = comment(ReportInput(report, [])).decode("utf-8")
     assert text.startswith(f"<!-- memaudit {kind} -->\n## memaudit: ● Found")
-    assert len(text) <= MOST_CHARACTERS
-    assert comment(FinishedRun(report, [])).decode("utf-8") == text
+    assert len(text) <= MAX_CHARACTERS
+    assert comment(ReportInput(report, [])).decode("utf-8") == text
     tags = set(re.findall(r"<(\w+)", text))
     assert tags <= {"p", "strong", "ul", "li", "table", "tr", "th", "td", "code", "details", "summary"}
     assert not re.search(r"<\w+ [^>]*>", text.replace("<!--", ""))
@@ -92,6 +92,6 @@ def test_the_comment_fits_and_is_inert(factory: Factory, kind: str) -> None:
 
 def test_the_comment_says_how_to_repeat_the_run(factory: Factory) -> None:
     report, records = factory()
-    text = unescape(comment(FinishedRun(report, records)).decode("utf-8"))
+    text = unescape(comment(ReportInput(report, records)).decode("utf-8"))
     for part in (report["provenance"]["command"], report["provenance"]["identity"], *report["limits"], "torch 2.13.0"):
         assert part in text

@@ -13,14 +13,14 @@ import pytest
 
 from memaudit.report.problems import Place, place
 from memaudit.report.sarif import MAX_RESULTS, sarif
-from memaudit.runs import FinishedRun
+from memaudit.runs.directory import ReportInput
 from tests.report.contamination_reports import contamination_report
 
 Factory = Callable[..., tuple[dict[str, Any], list[Any]]]
 
 
 def log_of(report: dict[str, Any]) -> dict[str, Any]:
-    log: dict[str, Any] = json.loads(sarif(FinishedRun(report, [])))
+    log: dict[str, Any] = json.loads(sarif(ReportInput(report, [])))
     return log
 
 
@@ -164,7 +164,7 @@ def test_no_more_than_five_thousand_results_and_the_rest_is_counted() -> None:
 
 
 def test_same_report_same_bytes_and_incomplete_runs() -> None:
-    run = FinishedRun(contamination_report(complete=False), [])
+    run = ReportInput(contamination_report(complete=False), [])
     assert sarif(run) == sarif(run)
     assert json.loads(sarif(run))["runs"][0]["invocations"][0]["executionSuccessful"] is False
 

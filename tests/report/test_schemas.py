@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from memaudit.plugins import import_object
 from memaudit.report.formats import JUNIT, SARIF
-from memaudit.runs import FinishedRun
+from memaudit.runs.directory import ReportInput
 from tests.report.conftest import poison as poisoned_audit
 from tests.report.contamination_reports import contamination_report, poison
 from tests.report.schemas import junit_errors, sarif_errors
@@ -39,7 +39,7 @@ def report_of(kind: str, verdict: str, factory: Factory, hostile: list[str]) -> 
 
 
 def errors(report: dict[str, Any]) -> list[str]:
-    run = FinishedRun(report, [])
+    run = ReportInput(report, [])
     junit, sarif = (import_object(written.renderers[report["kind"]])(run) for written in (JUNIT, SARIF))
     return [*junit_errors(junit), *sarif_errors(sarif)]
 

@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 
 from memaudit.records import WindowRecord
-from memaudit.report.graphs import graph_chart
+from memaudit.report.charts.graphs import graph_chart
 from memaudit.report.html import render
 from memaudit.report.sections import shown_sections, shown_value
 from memaudit.report.terminal import print_verdict
-from memaudit.runs import FinishedRun
+from memaudit.runs.directory import ReportInput
 from memaudit.sections import Column, Graph, Kind, Section, Series, Table
 from tests.report.conftest import HOSTILE
 from tests.report.pages import OURS, Page
@@ -54,9 +54,9 @@ def section(words: str = "plain") -> Section:
     )
 
 
-def with_sections(made: Made, *sections: Section) -> FinishedRun:
+def with_sections(made: Made, *sections: Section) -> ReportInput:
     report, records = made
-    return FinishedRun({**report, "sections": [dataclasses.asdict(s) for s in sections]}, records)
+    return ReportInput({**report, "sections": [dataclasses.asdict(s) for s in sections]}, records)
 
 
 def test_every_value_is_on_the_page(factory: Factory) -> None:

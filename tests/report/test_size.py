@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from memaudit.records import WindowRecord
-from memaudit.report.html import MOST_BYTES, render
-from memaudit.runs import FinishedRun
+from memaudit.report.html import MAX_BYTES, render
+from memaudit.runs.directory import ReportInput
 from tests.report.conftest import build_records, build_report
 from tests.report.pages import Page
 
@@ -22,7 +22,7 @@ def test_thousands_of_windows_make_a_page_of_two_hundred_exhibits() -> None:
     assert len(records) == 2100
     report = build_report(records)
     started = time.perf_counter()
-    page = render([FinishedRun(report, records)])
+    page = render([ReportInput(report, records)])
     assert time.perf_counter() - started < 30
     assert page.count("<article") == 200
     assert len(page.encode()) < 500_000  # code and prose of 70 words, longer than 50 tokens of most models
@@ -30,8 +30,8 @@ def test_thousands_of_windows_make_a_page_of_two_hundred_exhibits() -> None:
 
 def test_a_page_that_would_be_too_large_shows_fewer_exhibits_and_says_so(factory: Factory) -> None:
     report, records = factory()
-    whole = render([FinishedRun(report, records)])
-    smaller = render([FinishedRun(report, records)], most_bytes=len(whole.encode()) - 1)
+    whole = render([ReportInput(report, records)])
+    smaller = render([ReportInput(report, records)], most_bytes=len(whole.encode()) - 1)
     assert len(smaller.encode()) < len(whole.encode())
     left = whole.count("<article") - smaller.count("<article")
     assert left > 0
@@ -45,7 +45,7 @@ def test_no_exhibit_is_worth_more_than_the_limit(factory: Factory) -> None:
     report, records = factory()
     long = "word " * 20_000
     huge = [replace(r, document=f"{r.document} {'x' * 30_000}", prefix_text=long, suffix_text=long) for r in records]
-    page = render([FinishedRun(report, huge)])
-    assert len(page.encode()) <= MOST_BYTES
+    page = render([ReportInput(report, huge)])
+    assert len(page.encode()) <= MAX_BYTES
     assert re.search(r"\d+ exhibits were left out", "".join(Page(page).text))
     assert report["headline"] in "".join(Page(page).text)

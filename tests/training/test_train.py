@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from memaudit.cli import app
+from memaudit.cli.app import app
 from memaudit.errors import InputError
 from memaudit.models.infinity import InfinityModel
 from memaudit.models.load import load_model

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from memaudit.errors import InputError
-from memaudit.provenance import version
 from memaudit.records import Document
-from memaudit.text.containers import ByteStream
+from memaudit.runs.provenance import version
+from memaudit.text.corpus.containers import ByteStream
+from memaudit.text.corpus.read import Corpus
+from memaudit.text.corpus.specs import CorpusFile
 from memaudit.text.index import manifest as manifests
 from memaudit.text.index.shard import MAX_SYMBOLS, ShardBuilder, file_digests
 from memaudit.text.index.units import Keys, Unit
-from memaudit.text.read import Corpus
-from memaudit.text.specs import CorpusFile
 
 BATCH = 1 << 20
 """Characters whose symbols are found at once."""

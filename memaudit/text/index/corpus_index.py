@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from memaudit.errors import InputError
 from memaudit.records import Document
-from memaudit.text.fields import TextField, names_of
+from memaudit.text.corpus.fields import TextField, names_of
+from memaudit.text.corpus.read import Split, read_corpus
 from memaudit.text.index import manifest as manifests
 from memaudit.text.index.build import write_index
 from memaudit.text.index.search import DAMAGED, find, longest_matches, next_symbols
 from memaudit.text.index.shard import AGAIN, END, MAX_SYMBOLS, Int32Array, Int64Array, Shard, ShardBuilder, open_shard
 from memaudit.text.index.units import Keys, Spans, Unit, UnitName, unit_of
-from memaudit.text.read import Split, read_corpus
 from memaudit.text.tokenize import Tokenizer
-from memaudit.text.words import encode_texts, hash_words
+from memaudit.text.words.words import encode_texts, hash_words
 
 SPANS_KEPT = 16
 """Documents whose symbols' places in the text are remembered: they are found by reading the document again."""
@@ -377,7 +377,7 @@ def build_index(
     An interrupted build leaves no index: the next one starts anew.
 
     Args:
-        specs: As `memaudit.text.read.read_corpus` takes them, and the options about reading likewise.
+        specs: As `memaudit.text.corpus.read.read_corpus` takes them, and the options about reading likewise.
         out: Folder of the index; created when absent.
         unit: What a symbol is: ``word``, ``token`` or ``byte``.
         tokenizer: For tokens; it is stored beside the shards.

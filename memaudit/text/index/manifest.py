@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from memaudit.errors import InputError
-from memaudit.files import compact_json, strict_json, sync_folder
-from memaudit.inputs import Stamp, current, read_file
+from memaudit.runs.files import compact_json, strict_json, sync_folder
+from memaudit.runs.inputs import Stamp, current, read_file
 from memaudit.text.index.shard import AGAIN, FILES, check_files, file_digests
 from memaudit.text.index.units import TokenUnit, Unit
 from memaudit.text.tokenize import HuggingFaceTokenizer, Tokenizer, TrainedTokenizer

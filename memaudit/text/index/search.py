@@ -13,8 +13,8 @@ import numpy as np
 from numba import njit
 
 from memaudit.errors import InputError
-from memaudit.text.blocks import read_only
 from memaudit.text.index.memory import Int32Array, Int64Array, prefetch
+from memaudit.text.words.blocks import read_only
 
 LANES = 24
 """Searches in flight at once."""

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from memaudit.provenance import version
+from memaudit.runs.provenance import version
 from memaudit.text.index.corpus_index import CorpusIndex, positions_in
 from memaudit.text.index.repeats import (
     COPIES,

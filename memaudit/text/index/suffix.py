@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from memaudit.text.blocks import read_only
 from memaudit.text.index.memory import Int32Array, UInt32Array, prefetch
+from memaudit.text.words.blocks import read_only
 
 AHEAD = 64
 """Entries between the scan and what it fetches into the cache for later: some hundred nanoseconds of work."""

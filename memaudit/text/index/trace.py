@@ -16,7 +16,7 @@ from memaudit.errors import InputError
 from memaudit.text.index.corpus_index import CorpusIndex, Occurrence
 from memaudit.text.index.shard import Int64Array
 from memaudit.text.index.units import Keys, Spans
-from memaudit.text.words import words_of
+from memaudit.text.words.words import words_of
 
 SOURCES = 10
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from memaudit.errors import InputError
 from memaudit.text.tokenize import Tokenizer
-from memaudit.text.words import encode_texts, hash_words, words_of
+from memaudit.text.words.words import encode_texts, hash_words, words_of
 
 UnitName = Literal["word", "token", "byte"]
 Keys = NDArray[np.uint64]

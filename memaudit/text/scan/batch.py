@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memaudit.text.containers import ByteStream
-from memaudit.text.fields import TextField, text_of
-from memaudit.text.formats import parse_object
-from memaudit.text.read import FileDigest, located, note_rejected, open_rows
-from memaudit.text.rows import RecordError
+from memaudit.text.corpus.containers import ByteStream
+from memaudit.text.corpus.fields import TextField, text_of
+from memaudit.text.corpus.formats import parse_object
+from memaudit.text.corpus.read import FileDigest, located, note_rejected, open_rows
+from memaudit.text.corpus.rows import RecordError
+from memaudit.text.corpus.specs import CorpusFile, Source
+from memaudit.text.corpus.split import Cut
 from memaudit.text.scan.jsonl import parse_json_lines
-from memaudit.text.specs import CorpusFile, Source
-from memaudit.text.split import Cut
-from memaudit.text.words import encode_texts
+from memaudit.text.words.words import encode_texts
 
 BATCH = 1 << 20
 """Bytes of text that a batch has at least, but for the last; one document more at most."""

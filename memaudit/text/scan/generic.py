@@ -12,9 +12,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from memaudit.text.blocks import BLOCK
-from memaudit.text.word_kernels import hash_spans
-from memaudit.text.words import encode_texts, hash_words
+from memaudit.text.words.blocks import BLOCK
+from memaudit.text.words.word_kernels import hash_spans
+from memaudit.text.words.words import encode_texts, hash_words
 
 GRAMMAR, NUMBER, IDEOGRAPH = 0.25, 0.5, 0.5
 """What a word of grammar weighs, a number below 10,000, and a character of a script that sets no spaces; a word of the

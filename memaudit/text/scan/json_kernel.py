@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from memaudit.text.blocks import BLOCK, copy_block, load_word, lowest_bit, span_mask
+from memaudit.text.words.blocks import BLOCK, copy_block, load_word, lowest_bit, span_mask
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from memaudit.errors import InputError
-from memaudit.text.blocks import BLOCK
-from memaudit.text.containers import CHUNK, MAX_RECORD
+from memaudit.text.corpus.containers import CHUNK, MAX_RECORD
 from memaudit.text.scan.json_kernel import Bytes, Ints, parse_lines
+from memaudit.text.words.blocks import BLOCK
 
 _SHORTEST = 8
 """A record with text has more bytes, its line end counted."""

@@ -15,7 +15,7 @@ MIN_SPAN, MIN_RUN, MAX_MISSES = 11, 10, 4
 
 SLIPS = 1
 """Words of a short needle that a candidate may lack."""
-FEWEST_SEEDS = 4
+MIN_SEEDS = 4
 """Different seeds that a second place of a document must add to be shown beside the first."""
 REGIONS = 3
 """Places of a document that are shown for one needle: beside a boilerplate that it holds, the item itself."""
@@ -343,7 +343,7 @@ def _locate(
                 ours[left_over] = i
                 left_over += 1
         best = _best_window(tables, tally, needle, places, seeds, ours[:left_over], regions[count])
-        if best == 0 or (count and best < FEWEST_SEEDS):
+        if best == 0 or (count and best < MIN_SEEDS):
             break
         count += 1
     return count

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from memaudit.text.scan.laying import Laid, changed, credit_at_best, largest_gap, lay, likeness, places_of, share
 from memaudit.text.scan.patterns import SHORT, Patterns
 from memaudit.text.scan.weights import TERSE, information, needed_information
-from memaudit.text.words import words_of
+from memaudit.text.words.words import words_of
 
 MIN_SIMILARITY = 0.7
 """Least share of an item's own words, by weight, that stand in the document in their order, less ..."""

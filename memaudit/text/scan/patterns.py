@@ -21,8 +21,8 @@ from memaudit.text.scan.generic import weights_of
 from memaudit.text.scan.substrings import Substrings, build_substrings
 from memaudit.text.scan.tables import fill_filter, fill_table
 from memaudit.text.scan.tally import Tables
-from memaudit.text.scan.weights import FEWEST_COMMON, Weights, information_of_each, needed_information, weigh
-from memaudit.text.words import Words, encode_texts, hash_words, words_of
+from memaudit.text.scan.weights import MIN_COMMON, Weights, information_of_each, needed_information, weigh
+from memaudit.text.words.words import Words, encode_texts, hash_words, words_of
 
 SEED = 5
 """Words of a seed: the shortest run by which a needle is found."""
@@ -188,10 +188,10 @@ def build_patterns(needles: Sequence[Needle]) -> Patterns:
 
 
 def tells_little(texts: Sequence[str]) -> NDArray[np.bool_]:
-    """Return which texts are too generic to convict, or the same in `FEWEST_COMMON` of them."""
+    """Return which texts are too generic to convict, or the same in `MIN_COMMON` of them."""
     hashes, offsets = hash_words(*encode_texts(texts))
     held = Counter(texts)
-    common = np.array([held[text] >= FEWEST_COMMON for text in texts], np.bool_)
+    common = np.array([held[text] >= MIN_COMMON for text in texts], np.bool_)
     return _says_little(hashes, offsets, weights_of(hashes)) | common
 
 
@@ -239,14 +239,14 @@ def _part_numbers(needles: Sequence[Needle]) -> NDArray[np.int64]:
 
 
 def _common(needles: Sequence[Needle], hashes: NDArray[np.uint64], offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which texts stand as a part in `FEWEST_COMMON` items that differ as a whole; repeated items count once."""
+    """Return which texts stand as a part in `MIN_COMMON` items that differ as a whole; repeated items count once."""
     texts = [hashes[first:last].tobytes() for first, last in pairwise(offsets.tolist())]
     whole = {needle.item: text for needle, text in zip(needles, texts, strict=True)}
     holders: defaultdict[tuple[str, bytes], set[bytes]] = defaultdict(set)
     for needle, text in zip(needles, texts, strict=True):
         holders[needle.part, text].add(whole[needle.item])
     sizes = [len(holders[needle.part, text]) for needle, text in zip(needles, texts, strict=True)]
-    return np.array(sizes) >= FEWEST_COMMON
+    return np.array(sizes) >= MIN_COMMON
 
 
 def _says_little(

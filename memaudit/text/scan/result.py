@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.errors import RunError
-from memaudit.text.read import FileDigest
+from memaudit.text.corpus.read import FileDigest
 from memaudit.text.scan.matching import Candidate, Match
 from memaudit.text.scan.patterns import Patterns
 from memaudit.text.scan.scripts import SCRIPTS

@@ -1,6 +1,6 @@
 """The contamination rules of published reports, each a function of what one pass over the corpus found.
 
-Words are those of `memaudit.text.words` for every rule, whatever tokens its authors used, so that the rules
+Words are those of `memaudit.text.words.words` for every rule, whatever tokens its authors used, so that the rules
 differ by their logic alone. A needle too short for a rule has no verdict by it. Every rule is a measurement:
 more documents never take back what it says.
 """

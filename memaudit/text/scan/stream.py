@@ -14,9 +14,10 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from memaudit.text.blocks import read_only
-from memaudit.text.fields import TextField
-from memaudit.text.read import located
+from memaudit.text.corpus.fields import TextField
+from memaudit.text.corpus.read import located
+from memaudit.text.corpus.specs import Source
+from memaudit.text.corpus.split import Cut
 from memaudit.text.scan.batch import BATCH, BatchReader
 from memaudit.text.scan.kernel import scan_documents
 from memaudit.text.scan.matching import Match, Matcher, Sighting
@@ -24,9 +25,8 @@ from memaudit.text.scan.patterns import Patterns
 from memaudit.text.scan.result import Scan, keep_strongest, natural_key
 from memaudit.text.scan.scripts import SCRIPTS, count_scripts
 from memaudit.text.scan.tally import KEPT, new_tally
-from memaudit.text.specs import Source
-from memaudit.text.split import Cut
-from memaudit.text.words import cut_places, encode_texts, hash_words, spans_of
+from memaudit.text.words.blocks import read_only
+from memaudit.text.words.words import cut_places, encode_texts, hash_words, spans_of
 
 TextOf = Callable[[int], str]
 

@@ -15,9 +15,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from memaudit.text.blocks import BLOCK as WIDE
-from memaudit.text.blocks import compress_block, load_word, lowest_bit, read_only, span_mask
 from memaudit.text.scan.tables import Slots, fill_filter, fill_table, lookup, passes
+from memaudit.text.words.blocks import BLOCK as WIDE
+from memaudit.text.words.blocks import compress_block, load_word, lowest_bit, read_only, span_mask
 
 Word = TypeVar("Word", np.uint64, NDArray[np.uint64])
 

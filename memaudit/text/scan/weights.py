@@ -17,15 +17,15 @@ from memaudit.text.scan.generic import weights_of
 
 COMMON_TEXTS = 10
 """A run in so many different texts of one part (questions, answers ...) is boilerplate ..."""
-COMMON_SHARE, FEWEST_COMMON = 0.05, 3
+COMMON_SHARE, MIN_COMMON = 0.05, 3
 """... and in a small benchmark a run in this share of them, and in no fewer than so many."""
 
-LEAST_BULK = 0.5
+MIN_BULK = 0.5
 """What a word that tells nothing, such as a letter of a formula, weighs where it is missing."""
 FEW_TEXTS = 100
 """Texts below which a benchmark hardly tells a rare word."""
 
-LEAST_INFORMATION, GREATEST_INFORMATION, INFORMATION_A_WORD = 2.25, 5.0, 0.16
+MIN_INFORMATION, GREATEST_INFORMATION, INFORMATION_A_WORD = 2.25, 5.0, 0.16
 """Weight of different words that makes a text of ``n`` words evidence: ``INFORMATION_A_WORD * n`` between these."""
 AGAIN = 0.5
 """What a word adds that was there before, of its weight."""
@@ -72,7 +72,7 @@ def weigh(
     for k in range(seed_words):
         within[starts + k] = True
     own = np.where(within, 0.0, plain)
-    bulk = np.where(within, 0.0, np.where(plain == 0, LEAST_BULK, plain))
+    bulk = np.where(within, 0.0, np.where(plain == 0, MIN_BULK, plain))
     return Weights(plain, own, bulk * _rarity(hashes, offsets, parts), boilerplate)
 
 
@@ -112,7 +112,7 @@ def needed_information(words: int) -> float:
     """Return the information without which a text of so many words is too generic to convict by."""
     if words < TERSE:
         return TERSE_INFORMATION
-    return min(GREATEST_INFORMATION, max(LEAST_INFORMATION, INFORMATION_A_WORD * words))
+    return min(GREATEST_INFORMATION, max(MIN_INFORMATION, INFORMATION_A_WORD * words))
 
 
 def _rarity(hashes: NDArray[np.uint64], offsets: NDArray[np.int64], parts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -142,7 +142,7 @@ def _boilerplate(
         runs = np.flatnonzero((seed_ids >= 0) & chosen[needles])
         counts = _texts_of_each(seed_ids[runs], needles[runs], seeds)
         boilerplate |= counts >= COMMON_TEXTS
-        boilerplate |= (counts >= FEWEST_COMMON) & (counts >= COMMON_SHARE * int(chosen.sum()))
+        boilerplate |= (counts >= MIN_COMMON) & (counts >= COMMON_SHARE * int(chosen.sum()))
     return boilerplate
 
 

@@ -17,7 +17,7 @@ from memaudit.records import Document
 from memaudit.text.index.corpus_index import CorpusIndex, build_index
 from memaudit.text.index.units import ByteUnit, TokenUnit, Unit, WordUnit
 from memaudit.text.tokenize import train_tokenizer
-from memaudit.text.words import words_of
+from memaudit.text.words.words import words_of
 
 WORDS = ["the", "The", "fox", "dog", "café", "CAFE\u0301", "Ѕаme", "same", "x"]
 TOKENIZER = train_tokenizer("bpe", ["the fox and the dog at the same café"], 300)

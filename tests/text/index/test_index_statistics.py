@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memaudit.files import strict_json
 from memaudit.records import Document
+from memaudit.runs.files import strict_json
 from memaudit.text.index.corpus_index import CorpusIndex
 from memaudit.text.index.repeats import (
     COPIES,

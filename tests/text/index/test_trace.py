@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memaudit.errors import InputError
-from memaudit.files import strict_json
 from memaudit.records import Document
+from memaudit.runs.files import strict_json
 from memaudit.text.index.corpus_index import CorpusIndex
 from memaudit.text.index.trace import SOURCES, trace
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from memaudit.text.scan.patterns import Needle, Patterns
 from memaudit.text.scan.rules import RULES, Outcome
-from memaudit.text.words import words_of
+from memaudit.text.words.words import words_of
 from tests.text.scan import published_oracle as oracle
 
-FEWEST_CHARACTERS = 20
+MIN_CHARACTERS = 20
 """Letters and digits from which on a needle is judged by GPT-4's rule: ours, the paper takes any text."""
 
 
@@ -65,7 +65,7 @@ def by_the_papers(documents: Documents, needles: list[Needle], patterns: Pattern
         starts, holders = [letters.index(piece) for piece in pieces], documents.holding(pieces)
         hits = [oracle.gpt4_contaminated(needle.text, holders, [start]) for start in starts]
         fired = oracle.gpt4_contaminated(needle.text, holders, starts)
-        says("gpt4", len(letters) >= FEWEST_CHARACTERS, fired, oracle.share(sum(hits), len(hits)))
+        says("gpt4", len(letters) >= MIN_CHARACTERS, fired, oracle.share(sum(hits), len(hits)))
     return found
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from memaudit.text.scan.generic import GRAMMAR, IDEOGRAPH, NUMBER, weights_of
-from memaudit.text.words import encode_texts, hash_words
+from memaudit.text.words.words import encode_texts, hash_words
 
 
 def weights(text: str) -> list[float]:

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memaudit.errors import InputError
-from memaudit.text import containers
-from memaudit.text.read import read_corpus
+from memaudit.text.corpus import containers
+from memaudit.text.corpus.read import read_corpus
+from memaudit.text.corpus.specs import parse_spec
 from memaudit.text.scan import jsonl
 from memaudit.text.scan.batch import BatchReader
-from memaudit.text.specs import parse_spec
 
 GOOD = b'{"text": "good"}'
 

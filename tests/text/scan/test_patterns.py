@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memaudit.text.scan.patterns import SEED, Needle, build_patterns
-from memaudit.text.words import words_of
+from memaudit.text.words.words import words_of
 
 NEEDLES = st.lists(
     st.tuples(st.sampled_from(["question", "answer"]), st.lists(st.sampled_from("abc"), max_size=25)), max_size=6

@@ -14,7 +14,7 @@ from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
 from memaudit.text.scan.rules import RULES, Outcome
 from memaudit.text.scan.stream import Scan, scan_texts
 from tests.text.scan import published_oracle as oracle
-from tests.text.scan.papers import FEWEST_CHARACTERS, Documents, by_the_papers, drawn
+from tests.text.scan.papers import MIN_CHARACTERS, Documents, by_the_papers, drawn
 
 DOCUMENTS = 5000
 PARTS = "question", "answer"
@@ -122,5 +122,5 @@ def test_drawn_substrings_are_those_of_the_definition() -> None:
     for k, needle in enumerate(needles):
         pieces, text = drawn(patterns, k), oracle.gpt4_characters(needle.text)
         assert all(piece in text for piece in pieces)
-        assert {len(piece) for piece in pieces} == (set() if len(text) < FEWEST_CHARACTERS else {min(50, len(text))})
+        assert {len(piece) for piece in pieces} == (set() if len(text) < MIN_CHARACTERS else {min(50, len(text))})
         assert sorted(pieces) == sorted(drawn(backwards, len(needles) - 1 - k))

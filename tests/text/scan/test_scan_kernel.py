@@ -12,7 +12,7 @@ from memaudit.text.scan.patterns import MIN_SHARE, SHORT, Needle, Patterns, buil
 from memaudit.text.scan.result import Scan
 from memaudit.text.scan.stream import scan_texts
 from memaudit.text.scan.tally import new_tally
-from memaudit.text.words import encode_texts, hash_words
+from memaudit.text.words.words import encode_texts, hash_words
 from tests.text.scan.published_oracle import llama2_contaminated
 
 Words = tuple[str, ...]

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from memaudit.errors import InputError
+from memaudit.text.corpus.specs import CorpusFile
 from memaudit.text.scan import stream
 from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
 from memaudit.text.scan.result import Scan
 from memaudit.text.scan.stream import scan_source, scan_texts, scan_words
 from memaudit.text.scan.tally import KEPT
-from memaudit.text.specs import CorpusFile
-from memaudit.text.words import encode_texts, hash_words
+from memaudit.text.words.words import encode_texts, hash_words
 
 NEEDLE = "Whether 'tis nobler in the mind to suffer the slings and arrows of outrageous fortune, or not"
 

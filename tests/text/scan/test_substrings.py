@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memaudit.text.scan.substrings import LENGTH, PIECES, SHORTEST, build_substrings
-from memaudit.text.words import encode_texts
+from memaudit.text.words.words import encode_texts
 
 
 def stripped(text: str) -> str:

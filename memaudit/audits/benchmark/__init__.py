@@ -1,0 +1,1 @@
+"""Benchmarks as they lie on disk: items, names, layouts, scores."""

@@ -1,0 +1,19 @@
+"""What a detector must do beside what every measure does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from memaudit.audits.comparison.detection import Detection
+from memaudit.audits.subject import Measure
+
+
+class Detector(Measure, Protocol):
+    """A measure whose records answer whether the model has seen the suspects."""
+
+    def declared(self, plan: Mapping[str, Any]) -> list[str]:
+        """Return the names of the detections that it makes under this plan, fixed before anything is measured."""
+
+    def detections(self, records: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> list[Detection]:
+        """Return what the records say; pure, and one detection for each declared name."""

@@ -1,0 +1,131 @@
+"""What measures of whole documents share: the documents as items, the two sides, and groups of them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import memaudit.stats as stats
+from memaudit.audits.subject import Subject
+from memaudit.errors import InputError
+from memaudit.records import Document, TokenIds
+from memaudit.report.wording import percent
+from memaudit.sections import Value
+
+Record = Mapping[str, Any]
+MAX_GROUPS = 4
+"""Groups of copies told apart in a chart, beside the two sides."""
+
+
+class Member(NamedTuple):
+    """A document and the side it is from."""
+
+    member: bool
+    document: Document
+
+
+def members(subject: Subject) -> list[Member]:
+    """Return the documents of both sides, training documents first.
+
+    Raises:
+        InputError: The model has no pass from left to right, or there is no document.
+    """
+    if subject.model.objective == "masked":
+        raise InputError("a masked model does not continue documents", "leave this measure out, or ask for infilling")
+    sides = (True, subject.train), (False, subject.heldout)
+    found = [Member(side, document) for side, documents in sides for document in documents]
+    if not found:
+        raise InputError(
+            "there are no documents, only windows", "give the training text with --train, or leave this out"
+        )
+    return found
+
+
+def about(item: Member) -> dict[str, Any]:
+    """Return the fields that say which document a record is of."""
+    document = item.document
+    return {
+        "member": item.member,
+        "document": document.id,
+        "source": document.source,
+        "domain": document.domain,
+        "copies": document.copies,
+    }
+
+
+def encoded(subject: Subject, items: Sequence[Member], most: int) -> Iterator[tuple[Member, TokenIds, int]]:
+    """Yield every item with its first ``most`` tokens, and how many the document has."""
+    encodings = subject.model.tokenizer.encode_batch([item.document.text for item in items])
+    for item, encoding in zip(items, encodings, strict=True):
+        yield item, encoding.ids[:most], len(encoding)
+
+
+def sides(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Return the records of both sides by name, training documents first."""
+    return {
+        "Training documents": [r for r in records if r["member"]],
+        "Held-out documents": [r for r in records if not r["member"]],
+    }
+
+
+def by_copies(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Return the training documents by their copies, at most `MAX_GROUPS` groups; none where copies are unknown."""
+    known = [r for r in records if r["member"] and r["copies"] is not None]
+    values = sorted({r["copies"] for r in known})
+    groups = {}
+    for part in np.array_split(values, min(MAX_GROUPS, len(values))) if len(values) > 1 else []:
+        low, high = int(part[0]), int(part[-1])
+        name = f"{low:,} copies" if low == high else f"{low:,} to {high:,} copies"
+        groups["1 copy" if low == high == 1 else name] = [r for r in known if low <= r["copies"] <= high]
+    return groups
+
+
+def by_domain(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Return the records of each domain and side; none where fewer than two domains are named."""
+    names = sorted({r["domain"] for r in records if r["domain"] is not None})
+    if len(names) < 2:
+        return {}
+    named = ((side, group) for side, group in sides(records).items())
+    return {
+        f"{name}, {side[:-10]}": [r for r in group if r["domain"] == name] for side, group in named for name in names
+    }
+
+
+def mean_share(shares: Sequence[float]) -> stats.Rate:
+    """Return the mean of shares, one a document, with its Clopper-Pearson interval over documents.
+
+    Conservative: shares vary less than whole hits of the same mean do.
+    """
+    interval = stats.clopper_pearson(math.fsum(shares), len(shares))
+    if interval is None:
+        return stats.Rate(0, 0, 0, None, None, None)
+    any_of_it = sum(share > 0 for share in shares)
+    n = len(shares)
+    return stats.Rate(any_of_it, n, n, math.fsum(shares) / n, interval.low, interval.high, float(n))
+
+
+def bounds(rate: stats.Rate) -> Value:
+    """Return the interval of a rate as a table shows it."""
+    return None if rate.low is None or rate.high is None else [rate.low, rate.high]
+
+
+def shown(rate: stats.Rate) -> str:
+    """Return a rate in words: ``12.0% [8.1%, 17.0%]``."""
+    if rate.rate is None or rate.low is None or rate.high is None:
+        return "an unknown share"
+    return f"{percent(rate.rate)} [{percent(rate.low)}, {percent(rate.high)}]"
+
+
+def median(values: Sequence[float]) -> float | None:
+    """Return the median, or None of nothing."""
+    return statistics.median(values) if values else None
+
+
+def worst(records: Sequence[Record], value: Callable[[Record], Any], most: int) -> list[Record]:
+    """Return the records of the largest values above 0, at most ``most``, ties in the order of their sources."""
+    above = [r for r in records if value(r)]
+    return sorted(above, key=lambda r: (-value(r), str(r["source"])))[:most]

@@ -1,0 +1,142 @@
+"""What an audit asks of a model, and where it comes from: documents of two corpora, or arrays of token ids."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from memaudit.audits.comparison.reference_models import ReferenceModels
+from memaudit.audits.extraction.copies import Measured, plan_copies
+from memaudit.audits.extraction.options import AuditOptions
+from memaudit.audits.logged import asked_documents
+from memaudit.audits.subject import Subject
+from memaudit.errors import InputError
+from memaudit.models.base import LanguageModel
+from memaudit.text.corpus.read import Corpus, Split, read_corpus
+from memaudit.text.index.corpus_index import CorpusIndex
+from memaudit.text.windows.token_windows import NO_SIDE, read_token_arrays, token_windows
+from memaudit.text.windows.windows import WindowSet, draw_windows
+
+Pair = tuple[str | Path, str | Path]
+"""Files of prefixes and of suffixes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The windows of an audit and the text behind them."""
+
+    drawn: WindowSet
+    sides: tuple[Mapping[str, Any], Mapping[str, Any]]
+    """What was read of training and of held-out text, as the plan says it."""
+    corpora: tuple[Corpus, Corpus] | None
+    """None where windows were given as token ids."""
+    copies: Mapping[str, Any]
+    """Where copies are counted, or why they are not."""
+    index: CorpusIndex | None
+    """The index that was given."""
+
+    def training_index(self, needed: bool) -> CorpusIndex | None:
+        """Return the index of the training text, made in memory where none was given and it is needed."""
+        if not self.copies["counted"] or self.index is not None or self.corpora is None:
+            return self.index if self.copies["counted"] else None
+        return CorpusIndex.of_documents(self.corpora[0]) if needed else None
+
+    def subject(
+        self,
+        model: LanguageModel,
+        index: CorpusIndex | None,
+        options: AuditOptions,
+    ) -> Subject:
+        """Return what measures are taken of, before anything is known about the windows."""
+        windows = self.drawn.windows
+        train, heldout = self.corpora or ((), ())
+        sides = asked_documents(train, windows, True), asked_documents(heldout, windows, False)
+        reference_models = None if options.membership is None else ReferenceModels(model, *sides, options.membership)
+        return Subject(model, windows, (), *sides, index, options, options.decoding, reference_models)
+
+
+def ask(
+    model: LanguageModel,
+    texts: tuple[str | Sequence[str], str | Sequence[str]],
+    windows: tuple[Pair | None, Pair | None],
+    options: AuditOptions,
+    index: CorpusIndex | None,
+) -> tuple[Asked, AuditOptions]:
+    """Return what is asked of a model, as text or as token ids, and the options with the lengths that these have.
+
+    Args:
+        model: Its tokenizer cuts the windows.
+        texts: Specs of training and of held-out text.
+        windows: Files of training and of held-out windows, instead of text.
+        options: Of the audit.
+        index: Of the training text, where one was given.
+
+    Raises:
+        InputError: Both are given, or windows of one side only where text is of the other.
+    """
+    ours, theirs = windows
+    if ours is None and theirs is not None:
+        raise InputError("held-out windows without windows of training text", "give --windows, or --heldout SPEC")
+    if ours is not None and any(texts):
+        raise InputError("windows are given as token ids and as text", "leave out --train and --heldout, or --windows")
+    if ours is None:
+        return ask_text(model, *texts, options, index), options
+    return ask_tokens(model, ours, theirs, options, index)
+
+
+def ask_text(
+    model: LanguageModel,
+    train: str | Sequence[str],
+    heldout: str | Sequence[str],
+    options: AuditOptions,
+    index: CorpusIndex | None,
+) -> Asked:
+    """Draw windows from documents of both sides."""
+    corpora = _corpora(train, heldout, options)
+    training = Measured(corpora[0])
+    drawn = draw_windows(training, corpora[1], model.tokenizer, options)
+    sides = corpora[0].summary(), corpora[1].summary()
+    copies = plan_copies(options.copies, index, training.characters, sides[0]["specs"])
+    return Asked(drawn, (dict(sides[0]), dict(sides[1])), corpora, copies, index)
+
+
+def ask_tokens(
+    model: LanguageModel, train: Pair, heldout: Pair | None, options: AuditOptions, index: CorpusIndex | None
+) -> tuple[Asked, AuditOptions]:
+    """Take windows that are given as token ids; their lengths replace those of the options."""
+    size = model.tokenizer.vocab_size
+    arrays = read_token_arrays(Path(train[0]), Path(train[1]), size)
+    others = None if heldout is None else read_token_arrays(Path(heldout[0]), Path(heldout[1]), size)
+    options = dataclasses.replace(options, prefix=arrays.lengths[0], suffix=arrays.lengths[1])
+    drawn = token_windows(arrays, others, model.tokenizer, options)
+    reason = "windows were given as token ids, and no index of the training text with them"
+    copies = {"counted": False, "reason": reason if options.copies else "not asked for", "index": None}
+    if index is not None:
+        copies = plan_copies(options.copies, index, 0, [])
+    sides = arrays.summary(), NO_SIDE if others is None else others.summary()
+    return Asked(drawn, sides, None, copies, index), options
+
+
+def _corpora(train: str | Sequence[str], heldout: str | Sequence[str], options: AuditOptions) -> tuple[Corpus, Corpus]:
+    """Read both sides by the same rule: if one must be cut into blocks, whole files could not match them."""
+
+    def read(name: str, specs: str | Sequence[str], split: Split) -> Corpus:
+        listed = [specs] if isinstance(specs, str) else list(specs)
+        if not listed:
+            raise InputError(f"no {name} text", f"give --{name} SPEC, or windows of token ids as --windows")
+        return read_corpus(
+            listed,
+            text_field=options.text_field,
+            split=split,
+            max_expand=options.max_expand,
+            skip_bad=options.skip_bad,
+        )
+
+    def both(split: Split) -> tuple[Corpus, Corpus]:
+        return read("train", train, split), read("heldout", heldout, split)
+
+    corpora = both(options.split)
+    return both("block") if options.split == "auto" and any(c.in_blocks for c in corpora) else corpora

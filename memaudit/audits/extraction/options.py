@@ -1,0 +1,51 @@
+"""What an extraction audit can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from memaudit.audits.comparison.options import MembershipOptions
+from memaudit.errors import InputError
+from memaudit.records import Decoding
+from memaudit.text.corpus.fields import TextField
+from memaudit.text.corpus.read import Split
+from memaudit.text.windows.windows import WindowOptions
+
+
+@dataclass(frozen=True, slots=True)
+class AuditOptions(WindowOptions):
+    """Everything that decides what an audit measures and concludes."""
+
+    max_rate: float = 0.01
+    """The policy: the share of training documents that may be extractable."""
+    alpha: float = 0.05
+    fuzzy: bool = True
+    """Whether continuations are produced for windows that are not verbatim, for the fuzzy metrics."""
+    copies: bool = True
+    """Whether suffixes and other continuations are counted in the training text."""
+    measures: tuple[str, ...] = ()
+    """What is measured beside the windows, by name: see `memaudit.audits.measures`."""
+    membership: MembershipOptions | None = None
+    """How the scores of whole documents are compared, as `memaudit contamination --model` does; None: not at all."""
+    temperature: float = 1.0
+    """With ``top_k`` and ``top_p``: how measures that sample do so. The verdict rests on greedy decoding."""
+    top_k: int | None = None
+    top_p: float | None = None
+    text_field: TextField = "text"
+    split: Split = "auto"
+    skip_bad: bool = False
+    max_expand: int | None = None
+    """Bytes that a compressed file may expand to; by default at most 200 times its size."""
+
+    def __post_init__(self) -> None:
+        WindowOptions.__post_init__(self)
+        for name in ("max_rate", "alpha"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
+        if self.decoding.greedy:
+            raise InputError("a temperature of 0 samples nothing", "the greedy verdict is always given beside")
+
+    @property
+    def decoding(self) -> Decoding:
+        """How samples are drawn."""
+        return Decoding(self.temperature, self.top_k, self.top_p, self.seed)

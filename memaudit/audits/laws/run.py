@@ -1,0 +1,246 @@
+"""Laws of memorization: a grid of small models trained on planted passages, and the lines through what they recite.
+
+Carlini et al. 2022 found that the fraction of text that a model recites grows with the logarithm of its parameters,
+of the copies in training, and of the context it is given. `laws` trains every size with every seed, asks every model
+for passages of every dose at every context, and fits the three lines; a line that is none is reported as such.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from memaudit.audits.laws.conclude import conclude
+from memaudit.audits.result import RunResult
+from memaudit.audits.small_models import MODELS, Family, check_sizes, train_small
+from memaudit.errors import InputError
+from memaudit.models.base import LanguageModel
+from memaudit.records import Document, TokenIds, Window
+from memaudit.report.formats import writers
+from memaudit.runs.directory import RunDirectory, identity, run_folder
+from memaudit.runs.files import strict_json
+from memaudit.runs.inputs import reads_files
+from memaudit.runs.invocation import Invocation, python_call
+from memaudit.runs.provenance import versions
+from memaudit.text.corpus.read import read_corpus
+from memaudit.text.planting.canaries import Planting, plant
+from memaudit.text.planting.passages import corpus_passages, library_passages
+from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
+
+Say = Callable[[str], None]
+
+VOCABULARY = 1024
+TOGETHER = 64
+"""Passages of one training document. Rows are cut from it anywhere, so a passage has no place of its own in a row."""
+SLACK = 16
+"""Tokens of a passage around what is asked of it: lengths vary a little between two tokenizers."""
+FIRST = 4
+"""Token of a passage at which the longest context begins: its first ones are left to what stands before."""
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "gpt": {"sizes": (32, 64, 128, 256), "epochs": 6.0},
+    "rnn": {"sizes": (32, 64, 128, 256), "epochs": 2.0},
+    "ngram": {"sizes": (3, 4, 5, 6, 8, 12), "epochs": 1.0},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LawsOptions:
+    """What is trained and asked.
+
+    Raises:
+        InputError: A value makes no grid.
+    """
+
+    family: Family = "gpt"
+    sizes: tuple[int, ...] = (32, 64, 128, 256)
+    """Widths of transformers (two blocks) and LSTMs (one layer), orders of n-grams."""
+    doses: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    contexts: tuple[int, ...] = (5, 10, 20, 40, 80)
+    """Tokens right before the suffix, which is the same at every context."""
+    suffix: int = 30
+    seeds: int = 3
+    """Trainings a size; each draws the doses, the order and the initial weights anew."""
+    per_dose: int = 16
+    background: int = 300
+    """Passages that stand once in the training text and are not asked for."""
+    epochs: float = 6.0
+    seed: int = 0
+    """The first of the seeds."""
+
+    def __post_init__(self) -> None:
+        for name in ("sizes", "doses", "contexts"):
+            values = getattr(self, name)
+            if not values or min(values) < 1 or len(set(values)) < len(values):
+                raise InputError(f"--{name} must be different whole numbers of at least 1", "as 1,2,4,8")
+        for name in ("suffix", "seeds", "per_dose"):
+            if getattr(self, name) < 1:
+                raise InputError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+        check_sizes(self.family, self.sizes, max(self.contexts) + self.suffix)
+
+    @classmethod
+    def for_family(cls, family: Family, **changes: Any) -> LawsOptions:
+        """Return the defaults of a family with ``changes`` over them; None changes nothing."""
+        given = {name: value for name, value in changes.items() if value is not None}
+        return cls(**{"family": family} | DEFAULTS[family] | given)
+
+    @property
+    def passage_tokens(self) -> int:
+        """Length of a passage."""
+        return FIRST + max(self.contexts) + self.suffix + SLACK
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The passages of a suite and the one tokenizer of all its models."""
+
+    passages: list[Document]
+    tokenizer: TrainedTokenizer
+    about: dict[str, Any]
+
+
+@reads_files
+def laws(
+    out: str | Path | None = None,
+    corpus: Sequence[str] = (),
+    *,
+    options: LawsOptions | None = None,
+    threads: int | None = None,
+    formats: Sequence[str] = ("html",),
+    say: Say = lambda _: None,
+    invocation: Invocation | None = None,
+    **fields: Any,
+) -> RunResult:
+    """Train the grid, ask it, fit the laws; the same call goes on with what stands in the folder.
+
+    Args:
+        out: Run directory; the models are kept in it. By default ``runs/laws-IDENTITY``.
+        corpus: Specs of text to take passages from; by default the text of the Python installation.
+        options: What to train and ask.
+        threads: Of torch; all cores by default.
+        formats: What to write beside report.json.
+        say: Told a line after every training.
+        invocation: What repeats the run; by default this call.
+        **fields: Single options by name (``seeds=1``), over those in ``options``.
+
+    Raises:
+        MemauditError: Bad input, too few passages, or a folder that cannot be used.
+    """
+    asked = invocation or python_call("memaudit.audits.laws.run.laws", laws, locals())
+    chosen_writers = writers(formats, "laws")
+    chosen = dataclasses.replace(options or LawsOptions(), **fields)
+    text = _text(corpus, chosen)
+    _planting(chosen, text, chosen.seed)  # too little text is refused before the folder is taken
+    plan, grid = _plan(chosen, text, asked), _grid(chosen)
+    folder = run_folder(out, "laws", plan)
+    with RunDirectory.open(folder, plan) as run:
+        for (index,) in run.pending([(i,) for i in range(len(grid))]):
+            size, seed = grid[index]
+            started = perf_counter()
+            documents = list(_documents(_planting(chosen, text, seed), text.tokenizer))
+            model, loss = train_small(
+                chosen.family,
+                text.tokenizer,
+                documents,
+                folder / MODELS / f"{chosen.family}-{size}-{seed}",
+                size=size,
+                seed=seed,
+                epochs=chosen.epochs,
+                threads=threads,
+            )
+            trained = perf_counter()
+            record = {"index": index, "size": size, "seed": seed, "parameters": model.parameters, "loss": loss}
+            run.append([record | _asked(model, chosen, text, seed)])
+            name = f"{chosen.family} {size}, seed {seed}"
+            run.times[f"train {name}"], run.times[f"ask {name}"] = trained - started, perf_counter() - trained
+            say(f"{name}: {model.parameters:,} parameters, {trained - started:.0f} s [{index + 1} of {len(grid)}]")
+        report = conclude(run.plan, [run.records[i] for i in range(len(grid))])
+        run.finish(report)
+        files = [write(folder) for write in chosen_writers]
+    return RunResult(folder, report, files, run.notice)
+
+
+def _grid(options: LawsOptions) -> list[tuple[int, int]]:
+    """Return (size, seed) of every training, small ones first."""
+    return [(size, options.seed + i) for i in range(options.seeds) for size in options.sizes]
+
+
+def _text(specs: Sequence[str], options: LawsOptions) -> Text:
+    length = options.passage_tokens
+    about: dict[str, Any] = {"specs": [], "units": "text of the Python installation: reference, docstrings, sources"}
+    if specs:
+        corpus = read_corpus(list(specs))
+        passages = corpus_passages(corpus, length, VOCABULARY)
+        about = dict(corpus.summary())
+    else:
+        passages = library_passages(length, VOCABULARY)
+    # Every passage counts once, planted or not: the tokens of twins are no coarser than those of copies.
+    tokenizer = train_tokenizer("bpe", [passage.text for passage in passages], VOCABULARY)
+    digest = hashlib.sha256("\0".join(p.text for p in passages).encode("utf-8", "surrogatepass"))
+    return Text(passages, tokenizer, about | {"passages": len(passages), "sha256": digest.hexdigest()})
+
+
+def _plan(options: LawsOptions, text: Text, invocation: Invocation) -> dict[str, Any]:
+    body = {
+        "schema_version": 1,
+        "kind": "laws",
+        "options": dataclasses.asdict(options) | {"passage_tokens": options.passage_tokens},
+        "corpus": text.about,
+        "tokenizer_sha256": text.tokenizer.sha256,
+        "versions": versions(),
+    }
+    plan: dict[str, Any] = json.loads(strict_json(body | invocation.in_plan()))
+    return plan | {"identity": identity(plan)}
+
+
+def _planting(options: LawsOptions, text: Text, seed: int) -> Planting:
+    """Return the training text of a seed: background, passages and doses are drawn from all passages."""
+    needed = options.background + 2 * options.per_dose * len(options.doses)
+    if len(text.passages) < needed:
+        raise InputError(
+            f"planting needs {needed:,} passages of {options.passage_tokens} tokens, the text gives"
+            f" {len(text.passages):,}",
+            "give more text, or lower --per-dose or --background",
+        )
+    background, passages = text.passages[: options.background], text.passages[options.background :]
+    return plant(passages, background, doses=options.doses, per_dose=options.per_dose, seed=seed)
+
+
+def _documents(planting: Planting, tokenizer: TrainedTokenizer) -> Iterator[TokenIds]:
+    """Yield the training documents: many passages each, blank lines between them.
+
+    Joined as ids, not as text, so that a passage has the same tokens wherever it stands.
+    """
+    (blank,) = tokenizer.encode_batch(["\n\n"])
+    texts = [encoding.ids for encoding in tokenizer.encode_batch([d.text for d in planting.training])]
+    for first in range(0, len(texts), TOGETHER):
+        parts = [part for ids in texts[first : first + TOGETHER] for part in (ids, blank.ids)]
+        yield np.concatenate(parts[:-1])
+
+
+def _asked(model: LanguageModel, options: LawsOptions, text: Text, seed: int) -> dict[str, Any]:
+    """Return what the model recites: for every passage and context the suffix tokens before the first difference."""
+    planting = _planting(options, text, seed)
+    asked = [*planting.planted, *planting.twins]
+    place = FIRST + max(options.contexts)
+    texts = [encoding.ids for encoding in text.tokenizer.encode_batch([d.text for d in asked])]
+    kept = [i for i, ids in enumerate(texts) if len(ids) >= place + options.suffix]
+    windows = [
+        Window(texts[i][place - context : place], texts[i][place : place + options.suffix])
+        for i in kept
+        for context in options.contexts
+    ]
+    matched = model.screen(windows).reshape(len(kept), len(options.contexts)) if windows else np.empty((0, 0), int)
+    return {
+        "documents": [asked[i].id for i in kept],
+        "copies": [asked[i].copies for i in kept],
+        "matched": matched.tolist(),
+        "too_short": len(asked) - len(kept),
+    }

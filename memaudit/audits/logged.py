@@ -1,0 +1,88 @@
+"""Measures in a run: their items follow the windows in the log, their sections follow from the log alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from memaudit.audits.subject import Measure, Subject
+from memaudit.records import Document, Window
+from memaudit.runs.directory import RunDirectory
+
+Progress = Callable[[int, int], None]
+"""Called with (items done, items in all) of the measure at hand."""
+
+
+def measure_all(
+    measures: Sequence[Measure], subject: Subject, run: RunDirectory, progress: Progress | None = None
+) -> list[dict[str, Any]]:
+    """Take every measure and return the sections of the report, as `take_all` does.
+
+    Args:
+        measures: In the order of the report.
+        subject: What they are taken of; the log holds its windows already, under the first indices.
+        run: Keeps the log.
+        progress: Told after every block.
+    """
+    taken = take_all([(measure, subject) for measure in measures], run, len(subject.windows), progress)
+    plan = {**run.plan, "blind": blind_of(taken)}
+    return [dataclasses.asdict(measure.section(taken[measure.name], plan)) for measure in measures]
+
+
+def blind_of(taken: Mapping[str, Sequence[Mapping[str, Any]]]) -> Mapping[str, Any] | None:
+    """Return what text alone says (control C1), which other measures need beside the plan; None if not asked."""
+    found: Mapping[str, Any] | None = next((record["blind"] for record in taken.get("text", ())), None)
+    return found
+
+
+def take_all(
+    asked: Sequence[tuple[Measure, Subject]], run: RunDirectory, first: int, progress: Progress | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """Take measures one after the other, log each block as soon as it is done, and return all records by measure.
+
+    Args:
+        asked: Each measure and what it is taken of.
+        run: Its log may hold some of them.
+        first: Index of the first record in the log.
+        progress: Told after every block.
+    """
+    taken = {}
+    for measure, subject in asked:
+        items = measure.items(subject)
+        places = range(first, first + len(items))
+        blocks = [places[at : at + measure.block] for at in range(0, len(items), measure.block)]
+        for block in run.pending(blocks):
+            records = measure.measure(subject, [items[place - first] for place in block])
+            run.append([{**r, "index": i, "measure": measure.name} for i, r in zip(block, records, strict=True)])
+            if progress:
+                progress(block.stop - first, len(items))
+        taken[measure.name] = [run.records[place] for place in places]
+        first = places.stop
+    return taken
+
+
+def check_measures(measures: Sequence[Measure], subject: Subject) -> None:
+    """Let every measure say what the subject lacks before hours are spent on its windows.
+
+    Args:
+        measures: To be taken.
+        subject: With its windows and no records of them yet.
+
+    Raises:
+        InputError: From `Measure.items`.
+    """
+    for measure in measures:
+        measure.items(subject)
+
+
+def asked_documents(corpus: Iterable[Document], windows: Sequence[Window], member: bool) -> list[Document]:
+    """Return the documents of one side of which windows were drawn, in the order of their first windows."""
+    wanted = dict.fromkeys(window.document for window in windows if window.member == member)
+    found = {document.id: document for document in corpus if document.id in wanted} if wanted else {}
+    return [found[name] for name in wanted if name in found]
+
+
+def describe_measures(measures: Sequence[Measure]) -> list[Mapping[str, Any]]:
+    """Return what a plan says of measures."""
+    return [{"name": measure.name, "block": measure.block} for measure in measures]

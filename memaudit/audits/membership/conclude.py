@@ -1,0 +1,220 @@
+"""What the detectors say together: the verdict, the family of tests, and what none of it shows.
+
+A pure function of plan and records: the same run gives the same report however often it was interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from memaudit.audits.comparison.detection import Detection, blind_control
+from memaudit.audits.comparison.power import power_of
+from memaudit.audits.comparison.verdict import (
+    EXIT_CODES,
+    adjusted_by_holm,
+    decide,
+    rejects,
+    shown_interval,
+    shown_p,
+    shown_size,
+)
+from memaudit.audits.detectors.base import Detector
+from memaudit.audits.logged import blind_of
+from memaudit.errors import one_line
+from memaudit.findings import Control, Finding, fingerprint
+from memaudit.runs.files import strict_json
+from memaudit.runs.provenance import provenance_of
+from memaudit.sections import ABOUT_DOCUMENTS, Column, Section, Table, Value
+
+_NOT_OPTIONS = ("references", "null", "set_apart", "excluded")
+"""What a plan says of models beside the options."""
+Records = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Name of a detector -> its records."""
+
+
+def conclude(plan: Mapping[str, Any], detectors: Sequence[Detector], records: Records) -> dict[str, Any]:
+    """Return what report.json holds: the verdict and everything it rests on.
+
+    Args:
+        plan: The run's plan.
+        detectors: In the order of the report.
+        records: All of each detector.
+    """
+    options = plan["membership"]
+    blind = blind_of(records)
+    whole = {**plan, "blind": blind}
+    detections = [d for detector in detectors for d in detector.detections(records[detector.name], whole)]
+    adjusted = adjusted_by_holm(detections)
+    first = next(d for d in detections if d.name == plan["primary"])
+    instrument = _instrument(plan, records)
+    power = power_of(first, len(detections), instrument, blind, options)
+    controls = [*instrument, *_of_sides(first, blind)]
+    verdict, reasons = decide(detections, adjusted, first, controls, power, blind, options)
+    family = _family(detections, adjusted, plan["primary"], options["alpha"])
+    sections = [detector.section(records[detector.name], whole) for detector in detectors]
+    report = {
+        "schema_version": 1,
+        "kind": "membership",
+        "complete": True,
+        "verdict": verdict,
+        "exit_code": EXIT_CODES[verdict],
+        "headline": _headline(plan, first),
+        "reasons": reasons,
+        "primary": first.name,
+        "options": {name: value for name, value in options.items() if name not in _NOT_OPTIONS},
+        "references": options["references"],
+        "null": options["null"],
+        **{part: plan[part] for part in ("model", "benchmark", "heldout")},
+        "corpus": _about_text(plan),
+        "detections": [_as_record(d, adjusted[d.name], options["alpha"]) for d in detections],
+        "blind": blind,
+        "controls": [dataclasses.asdict(control) for control in controls],
+        "power": dataclasses.asdict(power),
+        "limits": _limits(plan, verdict),
+        "findings": _findings(plan, detections, adjusted, verdict),
+        "sections": [dataclasses.asdict(section) for section in (family, *sections)],
+        "provenance": provenance_of(plan),
+    }
+    made: dict[str, Any] = json.loads(strict_json(report))
+    return made
+
+
+def _about_text(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was read of both sides, as every page of sections shows it."""
+    sides = plan["benchmark"], plan["heldout"]
+    digests = "".join(file["sha256"] for side in sides for file in side["files"])
+    return {
+        "specs": [spec for side in sides for spec in side["specs"]],
+        "units": f"{plan['benchmark']['items']:,} suspects, {plan['heldout']['compared']:,} held-out items compared",
+        "sha256": hashlib.sha256(digests.encode()).hexdigest(),
+    }
+
+
+def _instrument(plan: Mapping[str, Any], records: Records) -> list[Control]:
+    """Return the checks of the instrument; what concerns one detector stands beside it."""
+    controls = [Control(**control) for control in plan["controls"]]
+    return controls + [
+        _against_unigram(text["unigram"], records.get("membership", ())) for text in records.get("text", ())
+    ]
+
+
+def _of_sides(first: Detection, blind: Mapping[str, Any] | None) -> list[Control]:
+    """Return the checks of the sides, where text alone was asked about them."""
+    if blind is None:
+        return []
+    return [blind_control(blind), *(c for c in first.controls if c.name.endswith("(C3)"))]
+
+
+def _against_unigram(entropies: Mapping[str, float | None], records: Sequence[Mapping[str, Any]]) -> Control:
+    """Check that the model beats the best unigram model of the same tokens, on one side at least."""
+    name, passed, details = "beats a unigram model", False, []
+    for side, member in (("members", True), ("heldout", False)):
+        scored = [r for r in records if r["member"] is member and r["scores"]["loss"] is not None]
+        tokens, entropy = sum(r["tokens"] for r in scored), entropies[side]
+        if entropy is None or not tokens:
+            continue
+        nats = -math.fsum(r["scores"]["loss"] * r["tokens"] for r in scored) / tokens
+        passed |= nats < entropy
+        label = "suspects" if member else "held-out items"
+        details.append(f"{label} {nats:.2f} nats a token, unigram {entropy:.2f}")
+    return Control(name, passed if details else None, "; ".join(details) or "no document was scored")
+
+
+def _headline(plan: Mapping[str, Any], first: Detection) -> str:
+    model, files = one_line(plan["model"]["name"], 80), [f["path"] for f in plan["benchmark"]["files"]]
+    about = one_line(files[0], 80) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
+    asked = f"asked about {plan['benchmark']['items']:,} items of {about}, {model}"
+    if first.p_value is None or first.effect.estimate is None:
+        return f"{asked} allows no test by {first.label}"
+    return f"{asked} shows {shown_size(first.effect)} by {first.label}, p = {shown_p(first.p_value)}"
+
+
+def _family(
+    detections: Sequence[Detection], adjusted: Mapping[str, float | None], primary: str, alpha: float
+) -> Section:
+    rows: list[list[Value]] = []
+    for d in detections:
+        name = f"{d.label} (primary)" if d.name == primary else d.label
+        speaks = "yes" if d.admissible else "no"
+        rows.append([name, d.effect.name, shown_interval(d.effect), d.p_value, adjusted[d.name], speaks, d.reason])
+    columns = [Column("Detector"), Column("Effect"), Column("Size, 95% interval"), Column("p", "number")]
+    columns += [Column("p, Holm", "number"), Column("May speak"), Column("Test")]
+    rejecting = [d for d in detections if rejects(adjusted[d.name], alpha)]
+    speaking = sum(d.admissible for d in rejecting)
+    return Section(
+        "family",
+        "All detectors",
+        f"Of {len(detections)} declared detectors, {len(rejecting)} reject at a family-wise level of {alpha:g},"
+        f" {speaking} of them with their controls",
+        "The family and its primary detector were written into the plan before anything was measured. p is one-sided,"
+        " adjusted by Holm (1979) over the whole family; a detector speaks where none of its own controls fails.",
+        [Table("Declared detectors", columns, rows)],
+    )
+
+
+def _as_record(detection: Detection, adjusted: float | None, alpha: float) -> dict[str, Any]:
+    told = {"p_holm": adjusted, "speaks": detection.admissible, "rejects": rejects(adjusted, alpha)}
+    return dataclasses.asdict(detection) | told
+
+
+def _findings(
+    plan: Mapping[str, Any], detections: Sequence[Detection], adjusted: Mapping[str, float | None], verdict: str
+) -> list[dict[str, Any]]:
+    """Return one finding for every detector whose answer counts as evidence."""
+    if verdict != "found":
+        return []
+    files = plan["benchmark"]["files"]
+    about = "\n".join(file["sha256"] for file in files)
+    told = [d for d in detections if d.admissible and rejects(adjusted[d.name], plan["membership"]["alpha"])]
+    return [
+        dataclasses.asdict(
+            Finding(
+                id=fingerprint("membership", d.name, about),
+                kind="membership",
+                document=files[0]["path"],
+                source=files[0]["path"],
+                metric=d.name,
+                score=0.0 if d.effect.estimate is None else d.effect.estimate,
+                copies=None,
+                text=None,
+            )
+        )
+        for d in told
+    ]
+
+
+def _limits(plan: Mapping[str, Any], verdict: str) -> list[str]:
+    """Say what the run does not show."""
+    options, heldout, benchmark = plan["membership"], plan["heldout"], plan["benchmark"]
+    limits = [ABOUT_DOCUMENTS.format(units="documents")]
+    if heldout["specs"]:
+        assigned = "by lot, as was said" if options["randomised"] else "by whoever chose the held-out items"
+        limits.append(
+            f"Which items are suspects was decided {assigned}. What else differs between the sides, and is not seen by"
+            " the control of the text, is read as membership."
+        )
+    if verdict != "found":
+        limits.append("No evidence of membership is no evidence of absence: the model may have seen the items.")
+    else:
+        limits.append("The evidence is about the set: it accuses no single item.")
+    if benchmark["repeated"]:
+        limits.append(f"{benchmark['repeated']:,} items repeat another word for word and were asked about once.")
+    if heldout["repeated"]:
+        limits.append(f"{heldout['repeated']:,} held-out items repeat another and were left out.")
+    if heldout["set_aside"]:
+        shown = ", ".join(heldout["first_set_aside"][:3])
+        limits.append(
+            f"{heldout['set_aside']:,} held-out items stand in the benchmark, or hold an item of it, and were set"
+            f" aside: {shown}{' and others' if heldout['set_aside'] > 3 else ''}."
+        )
+    for name, side in (("benchmark", benchmark), ("held-out", heldout)):
+        left_out = [f"{side[kind]:,} {kind}" for kind in ("empty", "rejected") if side[kind]]
+        if left_out:
+            limits.append(f"Records of the {name} files that were not asked about: {' and '.join(left_out)}.")
+    limits += [f"The model's folder asked for {each}, which was not followed." for each in plan["model"]["ignored"]]
+    return limits

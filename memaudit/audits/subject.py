@@ -1,0 +1,64 @@
+"""What a measure is given and what it must do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from memaudit.models.base import LanguageModel
+from memaudit.records import Decoding, Document, Window, WindowRecord
+from memaudit.sections import Section
+from memaudit.text.index.corpus_index import CorpusIndex
+from memaudit.text.windows.windows import WindowOptions
+
+if TYPE_CHECKING:
+    from memaudit.audits.comparison.reference_models import ReferenceModels
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """All that may be asked in an audit."""
+
+    model: LanguageModel
+    windows: Sequence[Window]
+    """The windows of the audit: members first, then held-out ones."""
+    records: Sequence[WindowRecord]
+    """What the audit found out about them, in the same order."""
+    train: Sequence[Document]
+    """The training documents of which windows were drawn, in the order of their windows."""
+    heldout: Sequence[Document]
+    index: CorpusIndex | None
+    """An index of words of the training text, where there is one."""
+    options: WindowOptions
+    decoding: Decoding
+    """How samples are drawn (temperature 1 by default); greedy measures do not look at it."""
+    reference_models: ReferenceModels | None = None
+    """References and null model, and what the membership detectors were told; None where none is asked for."""
+
+
+class Measure(Protocol):
+    """One measure. It holds no state: the same subject gives the same items and records."""
+
+    name: str
+    block: int
+    """Items measured and logged together; part of the plan, so that a resumed run forms the same sums."""
+
+    def items(self, subject: Subject) -> Sequence[Any]:
+        """Return what is to be measured, one item a record.
+
+        Asked once before the windows are measured, when ``subject.records`` is still empty, so that what is lacking
+        is said at once; what that call returns is not used.
+
+        Raises:
+            InputError: The subject lacks what the measure needs (an index, a masked model); say what to give.
+        """
+
+    def measure(self, subject: Subject, items: Sequence[Any]) -> list[dict[str, Any]]:
+        """Return one strict JSON record for each item of a block."""
+
+    def section(self, records: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> Section:
+        """Return what all records together say; pure, and the same for the same records.
+
+        ``plan`` is the plan of the run: its options, model, sides.
+        """

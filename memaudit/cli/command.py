@@ -1,0 +1,225 @@
+"""What every command does with its options: none that was named goes unread, and what nobody typed is told."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from typer.core import TyperCommand
+
+from memaudit.cli.output import IN_CI, say
+
+if TYPE_CHECKING:
+    from memaudit.runs.invocation import Invocation
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+CONFIG = "memaudit.config"
+"""Where the context keeps the name of the file of options, if there is one."""
+
+
+class Command(TyperCommand):
+    """A command that refuses two values of an option that takes one, and variables that set no option.
+
+    The parser of the command line keeps the last of several values in silence: here all are looked at before.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line.
+
+        Raises:
+            InputError: An option that takes one value has two, or a variable names an option that there is not.
+        """
+        if not ctx.resilient_parsing:
+            self._refuse_two_values(ctx, args)
+            _refuse_unknown_variables(ctx, self.params)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Say which options nobody typed, then do it.
+
+        Raises:
+            InputError: Somebody else than who typed the command would let it download.
+        """
+        from memaudit.errors import InputError
+
+        for line in set_elsewhere(ctx):
+            say(line)
+        if ctx.params.get("allow_download") and ctx.get_parameter_source("allow_download").name != "COMMANDLINE":
+            raise InputError("a download is allowed on the command line alone", "type --allow-download")
+        return super().invoke(ctx)
+
+    def unused(self, ctx: Any) -> Collection[str]:  # noqa: ARG002 (what decides it, where it is overridden)
+        """Return the names of options that this call has no use for, wherever they come from."""
+        return ()
+
+    def _refuse_two_values(self, ctx: Any, args: Sequence[str]) -> None:
+        from memaudit.errors import InputError
+
+        keeping_all = copy.copy(self)
+        keeping_all.params = [copy.copy(param) for param in self.params]
+        for param in keeping_all.params:
+            if param.param_type_name == "option":
+                param.multiple = True
+        given, _, _ = keeping_all.make_parser(ctx).parse_args(args=list(args))
+        options: list[Any] = list(self.params)
+        for option in options:
+            if option.param_type_name != "option" or option.multiple:
+                continue
+            first, *others = list(dict.fromkeys(given.get(option.name) or ())) or [None]
+            for other in others:
+                if option.is_flag or option.process_value(ctx, first) != option.process_value(ctx, other):
+                    both = f"{_words(option, first)} and {_words(option, other)}"
+                    raise InputError(f"{both}: {option.opts[0]} takes one value", "leave out one of them")
+
+
+class App(typer.Typer):
+    """An app whose commands are of class `Command`, or of one derived from it."""
+
+    def command(
+        self, name: str | None = None, *, cls: type[TyperCommand] | None = None, **settings: Any
+    ) -> Callable[[Function], Function]:
+        """Return the decorator that adds a command."""
+        return super().command(name, cls=cls or Command, **settings)
+
+
+def as_listed(values: list[str] | None) -> list[str]:
+    """Return the names in values that may each hold several, with commas between them."""
+    return list(dict.fromkeys(name.strip() for value in values or () for name in value.split(",")))
+
+
+def as_formats(values: list[str] | None) -> list[str]:
+    """Return the formats of a report, which is a page unless somebody said otherwise."""
+    return as_listed(values) or ["html"]
+
+
+def as_text_field(values: list[str] | None) -> str | tuple[str, ...]:
+    """Return the field of the text, or fields, as the readers take them."""
+    names = tuple(dict.fromkeys(values or ("text",)))
+    return names[0] if len(names) == 1 else names
+
+
+Formats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        metavar="LIST",
+        help="html, junit, sarif, json, md; several with commas, or repeat.",
+        show_default="html",
+        callback=as_formats,
+    ),
+]
+TextFields = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Field that holds the text of a record, a.b inside an object; repeat: the texts of all are one.",
+        show_default="text",
+        callback=as_text_field,
+    ),
+]
+
+
+def set_elsewhere(ctx: Any, kept: Collection[str] = ()) -> list[str]:
+    """Return where the options came from that the command line does not have, a line each.
+
+    Args:
+        ctx: Of the command.
+        kept: Names of options to leave out.
+    """
+    unused = ctx.command.unused(ctx) if isinstance(ctx.command, Command) else ()
+    lines = []
+    for param in ctx.command.params:
+        where = _elsewhere(ctx, param)
+        if where and param.name not in kept:
+            lines.append(f"{where} (not used here)" if param.name in unused else where)
+    return lines
+
+
+def invocation_of(ctx: Any, **changed: Any) -> Invocation:
+    """Return what repeats a command.
+
+    Options that change no result are left out, so that a report does not depend on them; what came from the
+    environment or from a file is typed in.
+
+    Args:
+        ctx: Of the command.
+        **changed: Values of parameters that are shown otherwise than they were given.
+    """
+    from memaudit.runs.invocation import NOT_REPEATED, Invocation, command_line
+
+    left_out = {*NOT_REPEATED, *ctx.command.unused(ctx)}
+    params = [(p, changed.get(p.name, ctx.params[p.name])) for p in ctx.command.params if p.name in ctx.params]
+    arguments = [
+        str(word) for param, value in params if param.param_type_name == "argument" for word in _several(value)
+    ]
+    options = [
+        word
+        for param, value in params
+        if param.param_type_name == "option" and param.name not in left_out and _told(ctx, param, value)
+        for word in _flags(param, value)
+    ]
+    words: list[str] = []
+    at = ctx
+    while at.parent is not None:
+        words, at = [at.info_name, *words], at.parent
+    return Invocation(command_line(["memaudit", *words], arguments, options), tuple(set_elsewhere(ctx, kept=left_out)))
+
+
+def _told(ctx: Any, param: Any, value: Any) -> bool:
+    """Whether an option must be typed for the command to do the same."""
+    if value is None or _elsewhere(ctx, param):
+        return value is not None
+    return ctx.get_parameter_source(param.name).name == "COMMANDLINE" and (
+        value != param.default or _variable(ctx, param) in os.environ or param.name in (ctx.default_map or {})
+    )
+
+
+def _flags(param: Any, value: Any) -> Iterator[tuple[str, object]]:
+    """Yield flag and value for every time that an option is typed."""
+    if param.is_flag:
+        yield from ((flag, True) for flag in (param.opts if value else param.secondary_opts)[:1])
+    elif param.multiple:
+        yield from ((param.opts[0], one) for one in _several(value))
+    else:
+        yield param.opts[0], value
+
+
+def _several(value: Any) -> Iterable[Any]:
+    return value if isinstance(value, list | tuple) else () if value is None else (value,)
+
+
+def _words(option: Any, value: Any) -> str:
+    """Return a flag and its value as they are typed."""
+    if option.is_flag:
+        return str((option.opts if value else option.secondary_opts)[0])
+    return " ".join([option.opts[0], *map(str, _several(value))])
+
+
+def _elsewhere(ctx: Any, param: Any) -> str:
+    """Return where an option came from that the command line does not have; empty where nobody set it."""
+    source = ctx.get_parameter_source(param.name)
+    if source is not None and source.name == "ENVIRONMENT":
+        variable = _variable(ctx, param)
+        return f"from the environment: {variable}={os.environ[variable]}"
+    if source is not None and source.name == "DEFAULT_MAP":
+        given = ctx.default_map[param.name]
+        return f"from {ctx.meta.get(CONFIG, 'a file')}: {param.name} = {given!r}"
+    return str(ctx.meta[IN_CI]) if param.name == "redact" and IN_CI in ctx.meta else ""
+
+
+def _variable(ctx: Any, param: Any) -> str:
+    return f"{ctx.auto_envvar_prefix}_{param.name.upper()}"
+
+
+def _refuse_unknown_variables(ctx: Any, params: Iterable[Any]) -> None:
+    """Refuse a variable that seems to set an option and sets none: a name that is misspelt would go unread."""
+    from memaudit.config import did_you_mean
+    from memaudit.errors import InputError
+
+    known = [_variable(ctx, param) for param in params if param.param_type_name == "option"]
+    for variable in os.environ:
+        if variable.startswith(f"{ctx.auto_envvar_prefix}_") and variable not in known:
+            raise InputError(f"{variable}: {ctx.command_path} has no such option", did_you_mean(variable, known))

@@ -1,0 +1,48 @@
+"""Several audited models beside one another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from memaudit.cli.output import Redact, ShowPersonal, shown_texts, tell
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories of audits over one text.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The page.")] = Path("compare.html"),
+    replicates: Annotated[
+        bool,
+        typer.Option(
+            "--replicates",
+            help="Models of one family and size differ in the seed of their training alone. Models that memaudit"
+            " trained say so themselves.",
+        ),
+    ] = False,
+    redact: Redact = None,
+    show_personal: ShowPersonal = False,
+) -> None:
+    """Compare models that were audited on the same windows: what each recites, and what size does.
+
+    Give the runs in the order in which the page shall show them, small models before large ones. Of three trainings or
+    more that differ in their seed alone it gives the mean rate and AUC, with an interval over seeds and documents.
+
+    \b
+    Examples:
+      memaudit compare runs/gpt-small runs/gpt-large
+      memaudit compare runs/markov runs/ngram runs/lstm runs/gpt --out progress.html
+      memaudit compare runs/gpt-seed-1 runs/gpt-seed-2 runs/gpt-seed-3 --out seeds.html
+    """
+    from memaudit.report.compare import compare, refuse_foreign, render_comparison
+    from memaudit.report.compare_terminal import print_comparison
+    from memaudit.report.terminal import console, reader_may_leave
+    from memaudit.runs.files import write_atomic
+
+    refuse_foreign(out)
+    comparison = compare(runs, shown_texts(redact, show_personal), replicates=replicates)
+    write_atomic(out, render_comparison(comparison).encode("utf-8"))
+    with reader_may_leave():
+        print_comparison(comparison, console())
+        tell(f"report: {out}")

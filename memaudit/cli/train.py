@@ -1,0 +1,236 @@
+"""The ``train`` commands: one a family. Shared flags are declared once, as types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from memaudit.cli.command import App, TextFields
+from memaudit.cli.output import say, tell
+
+if TYPE_CHECKING:
+    from memaudit.training.loop import TrainingReport
+
+train_app = App(
+    no_args_is_help=True,
+    help="""Train a language model: n-gram, RNN, GPT or BERT.
+
+    \b
+    Examples:
+      memaudit train ngram --corpus book.txt --order 2 --unit char --out models/shannon
+      memaudit train gpt --corpus train.jsonl --heldout test.jsonl --out models/gpt
+    """,
+)
+
+Corpus = Annotated[
+    list[str],
+    typer.Option(
+        metavar="SPEC", help="A path, a glob, json:PATH, hf:NAME:CONFIG:SPLIT, or DOMAIN=SPEC; repeat to add up."
+    ),
+]
+Split = Annotated[
+    Literal["auto", "file", "paragraph", "block", "line"],
+    typer.Option(help="What one document of a text file is; auto: blocks of paragraphs unless there are many files."),
+]
+MaxExpand = Annotated[int | None, typer.Option(min=1, help="Bytes that a compressed file may expand to.")]
+Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the trained model.")]
+Unit = Annotated[Literal["byte", "char", "word", "bpe"], typer.Option(help="What a token is.")]
+VocabSize = Annotated[int | None, typer.Option(min=2, help="Largest vocabulary, for words and BPE.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Fixes every random choice.")]
+Epochs = Annotated[float | None, typer.Option(min=0.001, help="Passes over the corpus.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Rows (RNN: parallel streams) a step.")]
+LearningRate = Annotated[float | None, typer.Option(help="Peak learning rate.")]
+Optimizer = Annotated[
+    Literal["muon", "adamw"] | None, typer.Option(help="Muon (matrices) beside AdamW (the rest), or AdamW alone.")
+]
+Heldout = Annotated[
+    list[str] | None, typer.Option(metavar="SPEC", help="Text for the validation loss; never trained on.")
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")]
+CORPUS_FLAGS = ("corpus", "unit", "vocab_size", "text_field", "split", "max_expand")
+
+
+def _order(value: str) -> int | str:
+    if str(value) == "infinity":
+        return "infinity"
+    try:
+        order = int(value)
+    except ValueError:
+        raise typer.BadParameter("a whole number, or infinity") from None
+    if order < 1:
+        raise typer.BadParameter("the smallest order is 1: single tokens")
+    return order
+
+
+@train_app.command("ngram")
+def train_ngram(
+    call: typer.Context,
+    out: Out,
+    corpus: Corpus | None = None,
+    index: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="An index of tokens to count in, instead of --corpus.")
+    ] = None,
+    order: Annotated[
+        Any,
+        typer.Option(
+            parser=_order,
+            metavar="N|infinity",
+            help="Length of the n-grams; 2 is Shannon's two-character chain, infinity reads the whole context.",
+        ),
+    ] = 5,
+    unit: Unit = "word",
+    smoothing: Annotated[
+        Literal["mle", "kneser-ney"] | None,
+        typer.Option(help="Plain frequencies, or interpolated modified Kneser-Ney, the default of finite orders."),
+    ] = None,
+    vocab_size: VocabSize = None,
+    text_field: TextFields = None,
+    split: Split = "file",
+    max_expand: MaxExpand = None,
+) -> None:
+    """Train an n-gram model: counts, as Shannon did in 1948, with or without smoothing.
+
+    \b
+    Examples:
+      memaudit train ngram --corpus book.txt --order 2 --unit char --smoothing mle --out models/shannon
+      memaudit train ngram --corpus web=web.jsonl --corpus code='src/*.py' --unit bpe --out models/ngram
+      memaudit train ngram --corpus train.jsonl --order infinity --out models/infinity
+    """
+    from memaudit.errors import InputError
+    from memaudit.report.terminal import announce_compilation
+    from memaudit.training.train import CorpusOptions, train_ngram
+
+    announce_compilation()
+    source = CorpusOptions(corpus or [], unit, vocab_size, call.params["text_field"], split, max_expand)
+    if (index is None) == (not corpus):
+        raise InputError("an n-gram model counts in one text", "give either --corpus or --index")
+    if index is not None and source != CorpusOptions([], "word"):
+        raise InputError("an index is read already", "--unit, --split and the like belong to --corpus")
+    model = train_ngram(index or source, out, order=order, smoothing=smoothing)
+    counted = "tokens, n-grams of every order" if order == "infinity" else f"n-grams up to order {order}"
+    tell(f"{out}: {model.parameters:,} {counted}")
+    for note in model.notes:
+        say(note)
+
+
+@train_app.command("rnn")
+def train_rnn(
+    call: typer.Context,
+    corpus: Corpus,
+    out: Out,
+    cell: Annotated[
+        Literal["lstm", "gru", "mrnn"], typer.Option(help="mrnn is the multiplicative RNN of Sutskever et al. 2011.")
+    ] = "lstm",
+    unit: Unit = "char",
+    vocab_size: VocabSize = None,
+    width: Annotated[int, typer.Option(min=1, help="Size of the hidden state.")] = 256,
+    layers: Annotated[int, typer.Option(min=1, help="Recurrent layers.")] = 1,
+    context: Annotated[int, typer.Option(min=2, help="Steps of backpropagation through time.")] = 64,
+    heldout: Heldout = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    optimizer: Optimizer = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+    text_field: TextFields = None,
+    split: Split = "file",
+    max_expand: MaxExpand = None,
+) -> None:
+    """Train a recurrent model; its state is carried across the text.
+
+    \b
+    Examples:
+      memaudit train rnn --corpus book.txt --out models/lstm
+      memaudit train rnn --cell mrnn --corpus book.txt --epochs 10 --out models/mrnn
+    """
+    _train_neural("rnn", call.params, ("cell", "width", "layers"))
+
+
+@train_app.command("gpt")
+def train_gpt(
+    call: typer.Context,
+    corpus: Corpus,
+    out: Out,
+    style: Annotated[Literal["gpt2", "llama"], typer.Option(help="Whose architecture.")] = "gpt2",
+    unit: Unit = "bpe",
+    vocab_size: VocabSize = None,
+    width: Annotated[int, typer.Option(min=1, help="Model dimension.")] = 128,
+    layers: Annotated[int, typer.Option(min=1, help="Transformer blocks.")] = 4,
+    heads: Annotated[int, typer.Option(min=1, help="Attention heads.")] = 4,
+    context: Annotated[int, typer.Option(min=2, help="Longest sequence in tokens.")] = 256,
+    heldout: Heldout = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    optimizer: Optimizer = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+    text_field: TextFields = None,
+    split: Split = "file",
+    max_expand: MaxExpand = None,
+) -> None:
+    """Train a causal transformer; the folder loads with AutoModelForCausalLM.
+
+    \b
+    Examples:
+      memaudit train gpt --corpus train.jsonl --heldout test.jsonl --out models/gpt
+      memaudit train gpt --style llama --width 256 --layers 6 --corpus train.jsonl --out models/llama
+    """
+    _train_neural("gpt", call.params, ("style", "width", "layers", "heads"))
+
+
+@train_app.command("bert")
+def train_bert(
+    call: typer.Context,
+    corpus: Corpus,
+    out: Out,
+    style: Annotated[Literal["bert", "modernbert"], typer.Option(help="Whose architecture.")] = "bert",
+    unit: Unit = "bpe",
+    vocab_size: VocabSize = None,
+    width: Annotated[int, typer.Option(min=1, help="Model dimension.")] = 128,
+    layers: Annotated[int, typer.Option(min=1, help="Transformer blocks.")] = 2,
+    heads: Annotated[int, typer.Option(min=1, help="Attention heads.")] = 4,
+    context: Annotated[int, typer.Option(min=2, help="Longest sequence in tokens.")] = 256,
+    mask_rate: Annotated[float, typer.Option(min=0.01, max=0.99, help="Share of tokens to predict.")] = 0.15,
+    mask_rule: Annotated[
+        Literal["80/10/10", "mask"], typer.Option(help="BERT's rule, or always the mask token.")
+    ] = "80/10/10",
+    heldout: Heldout = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    optimizer: Optimizer = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+    text_field: TextFields = None,
+    split: Split = "file",
+    max_expand: MaxExpand = None,
+) -> None:
+    """Train a masked transformer; the folder loads with AutoModelForMaskedLM.
+
+    \b
+    Examples:
+      memaudit train bert --corpus train.jsonl --out models/bert
+      memaudit train bert --mask-rule mask --mask-rate 0.3 --corpus train.jsonl --out models/bert30
+    """
+    _train_neural("bert", call.params, ("style", "width", "layers", "heads"))
+
+
+def _train_neural(family: Any, flags: dict[str, Any], architecture: tuple[str, ...]) -> None:
+    """Hand the flags of a neural family on; what has no value here is left to the family's measured defaults."""
+    from memaudit.training.train import CorpusOptions, train_neural
+
+    flags = {name: value for name, value in flags.items() if value is not None}
+    source = CorpusOptions(**{name: flags.pop(name) for name in CORPUS_FLAGS if name in flags})
+    shape = {name: flags.pop(name) for name in architecture}
+    out, heldout = Path(flags.pop("out")), tuple(flags.pop("heldout", ()))
+    result = train_neural(family, source, out, heldout=heldout, architecture=shape, **flags)
+    tell(f"{out}: {result.model.parameters:,} parameters; {_summary(result.report)}")
+
+
+def _summary(report: TrainingReport) -> str:
+    trained = f"{report.steps:,} steps over {report.tokens:,} tokens, training loss {report.loss:.3f} bits per token"
+    return trained if report.heldout is None else f"{trained}, held-out {report.heldout:.3f} {report.heldout_measure}"

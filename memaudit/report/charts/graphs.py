@@ -1,0 +1,103 @@
+"""Any lines with their intervals as a chart: what measures and laws draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from memaudit.report.charts.charts import MAX_SERIES, Chart, altair, banded_lines, draw
+from memaudit.report.wording import percent, significant, visible
+
+MAX_TICKS = 9
+DECADES = (0.0001, 0.001, 0.01, 0.1, 1)
+"""Ticks of shares on a logarithmic axis."""
+
+
+def graph_chart(graph: Mapping[str, Any], id: str) -> Chart | None:
+    """Draw a graph (`memaudit.sections.Graph` as a dictionary).
+
+    Returns:
+        The chart, or None if no line has two points or there are more lines than marks.
+    """
+    lines = [s for s in graph["series"] if any(point[1] is not None for point in s["points"])]
+    if not lines or len(lines) > MAX_SERIES or max(len(s["points"]) for s in lines) < 2:
+        return None
+    values = [
+        {
+            "series": visible(s["name"]),
+            "x": x,
+            "y": y,
+            "low": y if low is None else low,
+            "high": y if high is None else high,
+        }
+        for s in lines
+        for x, y, low, high in s["points"]
+        if y is not None and not (graph["x_scale"] == "log" and x <= 0) and not (_is_log(graph) and y <= 0)
+    ]
+    years = _are_years([value["x"] for value in values])
+    return Chart(
+        id=id,
+        title=graph["title"],
+        description=graph["description"],
+        svgs=draw(lambda width: _layers(graph, values, [visible(s["name"]) for s in lines], width), id),
+        columns=["Line", graph["x"], graph["y"], "95% interval"],
+        rows=[[s["name"], *_row(point, graph["y_share"], years)] for s in lines for point in s["points"]],
+    )
+
+
+def _row(point: list[float | None], share: bool, years: bool) -> list[str]:
+    x, y, low, high = point
+    words = percent if share else significant
+    place = str(int(x)) if years and x is not None else significant(x)
+    return [place, words(y), words(None) if low is None else f"[{words(low)}, {words(high)}]"]
+
+
+def _are_years(places: list[float]) -> bool:
+    """Return whether all places are whole numbers of four digits: 2020 is neither 2.02k nor 2,020."""
+    return all(place == int(place) and 1000 <= place < 10_000 for place in places)
+
+
+def _layers(graph: Mapping[str, Any], values: list[dict[str, Any]], names: list[str], width: int) -> Any:
+    alt = altair()
+    axis = _decades([v["x"] for v in values], grid=False) if graph.get("x_share") else _x_axis(values)
+    x = alt.X("x:Q", title=visible(graph["x"]), scale=_x_scale(graph, values), axis=axis)
+    share = graph["y_share"]
+    if _is_log(graph):
+        places = [v["y"] for v in values]
+        y = alt.Y("y:Q", title=visible(graph["y"]), scale=_log(places), axis=_decades(places))
+        return banded_lines(values, names, x, y, _log(places), width)
+    ticks = {"format": ".0%", "values": [0, 0.25, 0.5, 0.75, 1]} if share else {"format": "~s"}
+    scale = alt.Scale(domain=[0, 1]) if share else alt.Scale(zero=False)
+    y = alt.Y("y:Q", title=None if share else visible(graph["y"]), scale=scale, axis=alt.Axis(**ticks))
+    return banded_lines(values, names, x, y, scale, width)
+
+
+def _is_log(graph: Mapping[str, Any]) -> bool:
+    return bool(graph.get("y_scale") == "log")
+
+
+def _log(shares: list[float]) -> Any:
+    return altair().Scale(type="log", domain=[min(shares), 1], nice=False)
+
+
+def _decades(shares: list[float], **options: Any) -> Any:
+    ticks = [tick for tick in DECADES if tick >= min(shares)]
+    return altair().Axis(values=ticks, format=".3~%", titlePadding=10, **options)
+
+
+def _x_scale(graph: Mapping[str, Any], values: list[dict[str, Any]]) -> Any:
+    alt = altair()
+    if graph["x_scale"] == "symlog":
+        return alt.Scale(type="symlog", constant=1, domain=[0, max(v["x"] for v in values)], nice=False)
+    if graph.get("x_share"):
+        return _log([v["x"] for v in values])
+    return alt.Scale(type=graph["x_scale"], nice=False, zero=False)
+
+
+def _x_axis(values: list[dict[str, Any]]) -> Any:
+    """Put ticks where the points are, unless these are many."""
+    alt = altair()
+    places = sorted({v["x"] for v in values})
+    every = -(-len(places) // MAX_TICKS)
+    shown = "d" if _are_years(places) else "~s"
+    return alt.Axis(values=places[::every], grid=False, format=shown, labelOverlap="greedy", titlePadding=10)

@@ -1,0 +1,405 @@
+"""The run directory: a plan, an append-only log of finished items, and what is derived from them.
+
+``plan.json`` says what is to be done and on what; ``items.log`` is the only place where results are
+born; everything else can be written again from the two. A run may be killed at any byte and goes on
+with the same command: nothing is lost, nothing is counted twice, and the derived files come out with
+the same bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shlex
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from time import gmtime, perf_counter, strftime
+from types import TracebackType
+from typing import Any, TypeVar
+
+from memaudit.errors import RunError
+from memaudit.records import SHOWN, Shown, WindowRecord
+from memaudit.runs.files import LOG, PLAN, compact_json, read_json, strict_json, sync_folder, write_atomic, write_error
+from memaudit.runs.inputs import current
+from memaudit.runs.provenance import machine
+from memaudit.runs.schema import REPORT_OF_ANY_KIND, REPORTS, WINDOW_RECORD, misfit
+
+REPORT, TIMES, LOCK = "report.json", "times.json", "run.lock"
+PARQUET = "records.parquet"
+ITEMS = "items.jsonl"
+_SHOWN = ("command", "set_elsewhere", "judgement")
+"""How the run was asked for last, and what its measurements are judged by: a report shows these."""
+_NOT_IDENTITY = ("identity", "controls", *_SHOWN)
+"""What is shown, follows from the rest, or only judges what was measured: a new policy needs no new run."""
+Block = TypeVar("Block", bound=Sequence[int])
+
+
+def identity(plan: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of what a plan is about: all of it but how it was asked for, its controls and policy.
+
+    The same flags in another order ask for the same run, controls follow from model and text, and the same
+    measurements may be judged by another policy. Of the versions, the digest of the code is left out: a run goes on
+    after a change of a comment or a style sheet, and ``times.json`` says which code each session had.
+    """
+    body = {key: value for key, value in plan.items() if key not in _NOT_IDENTITY}
+    if isinstance(body.get("versions"), Mapping):
+        body["versions"] = {name: version for name, version in body["versions"].items() if name != "code"}
+    return hashlib.sha256(compact_json(body)).hexdigest()
+
+
+def run_folder(out: str | Path | None, kind: str, plan: Mapping[str, Any]) -> Path:
+    """Return where a run goes: where it was told to, or ``runs/KIND-IDENTITY``: the same command finds it again."""
+    return Path(out) if out else Path("runs") / f"{kind}-{plan['identity'][:12]}"
+
+
+class RunDirectory:
+    """One run on disk, held by one process; use it as a context manager.
+
+    Attributes:
+        folder: Where it lies.
+        plan: The plan as it stands in ``plan.json``, with its ``identity``.
+        records: What was done so far: index of the item -> its record.
+        notice: What the user should know about how the log was found; empty as a rule.
+        times: Seconds per stage, to be filled in by the caller; they go to ``times.json``.
+    """
+
+    def __init__(self, folder: Path, plan: dict[str, Any], lock: int) -> None:
+        self.folder = folder
+        self.plan = plan
+        self.times: dict[str, float] = {}
+        self._lock = lock
+        self._inputs = current()
+        self._started = perf_counter(), strftime("%Y-%m-%dT%H:%M:%SZ", gmtime())
+        path = folder / LOG
+        self._log = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self.records, whole, self.notice = _read_log(path)
+            os.ftruncate(self._log, whole)
+            os.lseek(self._log, 0, os.SEEK_END)
+            sync_folder(folder)
+        except BaseException:
+            os.close(self._log)
+            raise
+        self._size = whole
+        self._found = len(self.records)
+
+    @staticmethod
+    def open(folder: Path, plan: Mapping[str, Any]) -> RunDirectory:
+        """Start the run of ``plan`` in ``folder``, or go on with it.
+
+        Args:
+            folder: Created when absent.
+            plan: Strict JSON values; ``identity`` is computed when absent.
+
+        Raises:
+            RunError: If another process holds the folder, if it belongs to another plan, or if its log is
+                damaged before its last line.
+        """
+        wanted = {**plan, "identity": plan.get("identity") or identity(plan)}
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"cannot create {folder}: {error.strerror}", "choose another --out") from error
+        started = (folder / PLAN).exists() or (folder / LOG).exists()
+        if not started and any(not _ours(path.name) for path in folder.iterdir()):
+            raise RunError(f"{folder}: holds other files", "choose another --out: a run has a folder of its own")
+        lock = _take_lock(folder)
+        try:
+            settled = _settle_plan(folder, wanted)
+            for name in (PLAN, REPORT, TIMES, PARQUET, ITEMS):
+                for leftover in folder.glob(f".{name}.*.tmp"):
+                    leftover.unlink()
+            return RunDirectory(folder, settled, lock)
+        except BaseException:
+            os.close(lock)
+            raise
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def pending(self, blocks: Sequence[Block]) -> list[Block]:
+        """Return the blocks of which an item is missing; a block is always done again as a whole.
+
+        So that a resumed run forms the same floating-point sums as an undisturbed one.
+        """
+        return [block for block in blocks if any(index not in self.records for index in block)]
+
+    def append(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Add finished items to the log with one write and wait until they are on the disk.
+
+        Items that the log already holds (of a block that was cut off) keep their first record.
+
+        Args:
+            records: Strict JSON values, each with an integer ``index``.
+
+        Raises:
+            RunError: If they cannot be written; the log then ends where it ended before.
+            InputError: If a file that is read on has changed: what was measured of it is not logged.
+            ValueError: For NaN and infinities.
+        """
+        self._inputs.check_stamps(live=True)
+        new = [dict(record) for record in records if record["index"] not in self.records]
+        lines = b"".join(_line(record) for record in new)
+        try:
+            written = os.write(self._log, lines)
+            if written < len(lines):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(self._log)
+        except OSError as error:
+            os.ftruncate(self._log, self._size)
+            os.lseek(self._log, self._size, os.SEEK_SET)
+            raise write_error(LOG, error) from error
+        self._size += len(lines)
+        self.records.update((record["index"], record) for record in new)
+
+    def finish(self, report: Mapping[str, Any]) -> None:
+        """Write ``report.json``, atomically and byte-stable; what else is derived must stand there already.
+
+        Raises:
+            InputError: If a file is no longer what this run read: there is no report about another.
+        """
+        self._inputs.check()
+        write_atomic(self.folder / REPORT, strict_json(report))
+
+    def close(self) -> None:
+        """Note the wall time of this session in ``times.json`` and let the folder go."""
+        if self._lock < 0:
+            return
+        try:
+            # Times are a courtesy: where they cannot be written, the run does not fail over them.
+            with suppress(RunError):
+                self._write_times()
+        finally:
+            os.close(self._log)
+            os.close(self._lock)
+            self._lock = -1
+
+    def _write_times(self) -> None:
+        path = self.folder / TIMES
+        stored: Any = read_json(path) if path.exists() else None
+        sessions = [] if misfit(stored, {"sessions": list}, TIMES) else stored["sessions"]
+        began, started = self._started
+        session = {
+            "started": started,
+            "seconds": perf_counter() - began,
+            "items": len(self.records) - self._found,
+            "stages": self.times,
+            "machine": machine(),
+        }
+        write_atomic(path, strict_json({"sessions": [*sessions, session]}))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run as it was found on disk: all that a report is made of."""
+
+    plan: dict[str, Any]
+    records: list[WindowRecord]
+    """In the order of the plan; only an extraction audit has windows."""
+    measured: list[dict[str, Any]]
+    """What further measures logged, in the order of the plan; each names its ``measure``."""
+    report: dict[str, Any] | None
+    """None if the run was stopped before it wrote one."""
+    complete: bool
+    """Whether a report was written over all items of the plan."""
+
+
+def read_run(folder: Path) -> StoredRun:
+    """Return what a run directory holds, without locking or changing it.
+
+    Raises:
+        RunError: If there is no plan, or if a file is damaged or was not written by this version.
+    """
+    plan = read_plan(folder)
+    report = read_json(folder / REPORT) if (folder / REPORT).exists() else None
+    if problem := misfit(report, ({"complete": bool},), "the report"):
+        raise _foreign(folder / REPORT, problem)
+    windows = plan.get("kind", "extraction") == "extraction"
+    done = read_items(folder) if windows else {}
+    measured = [done.pop(index) for index in sorted(done) if "measure" in done[index]]
+    for index, record in done.items():
+        problem = misfit(record, WINDOW_RECORD, f"record {index}")
+        if problem or record.keys() - {field.name for field in fields(WindowRecord)}:
+            raise _foreign(folder / LOG, problem or f"record {index} is of another version of memaudit")
+    records = [WindowRecord(**done[index]) for index in sorted(done)]
+    return StoredRun(plan, records, measured, report, report is not None and report["complete"])
+
+
+def read_plan(folder: Path) -> dict[str, Any]:
+    """Return the plan of a run directory.
+
+    Raises:
+        RunError: If there is none, or if it is not as memaudit wrote it.
+    """
+    path = folder / PLAN
+    plan = read_json(path)
+    if problem := misfit(plan, {"identity": str}, "the plan"):
+        raise _foreign(path, problem)
+    if problem := misfit(plan.get("schema_version", 1), {1}, "schema_version"):
+        raise _foreign(path, problem)
+    if identity(plan) != plan["identity"]:
+        raise _foreign(path, "the plan was changed")
+    return dict(plan)
+
+
+def read_items(folder: Path) -> dict[int, dict[str, Any]]:
+    """Return the finished items of a run directory by their index, without locking or changing it.
+
+    Raises:
+        RunError: If the log is damaged.
+    """
+    log = folder / LOG
+    return _read_log(log)[0] if log.exists() else {}
+
+
+@dataclass(frozen=True, slots=True)
+class ReportInput:
+    """A run that came to a report: what report.json holds, and one record a window."""
+
+    report: Mapping[str, Any]
+    records: Sequence[WindowRecord]
+    measured: Sequence[Mapping[str, Any]] = ()
+    """What further measures logged."""
+    shown: Shown = SHOWN
+
+
+def read_finished(folder: Path) -> ReportInput:
+    """Return report and records of a run.
+
+    Raises:
+        RunError: If there is no plan, if a file is damaged, or if the run never came to a report.
+    """
+    run = read_run(folder)
+    if run.report is None:
+        command = f"{run.plan.get('command', 'memaudit audit')} --out {shlex.quote(str(folder))}"
+        raise RunError(f"{folder} has no report yet", f"go on with: {command}")
+    if problem := misfit(run.report, REPORTS.get(run.plan.get("kind", "extraction"), REPORT_OF_ANY_KIND), "the report"):
+        raise _foreign(folder / REPORT, problem)
+    return ReportInput(run.report, run.records, run.measured)
+
+
+def _foreign(path: Path, problem: str) -> RunError:
+    return RunError(f"{path}: {problem}", "not a file that this version of memaudit wrote; run again in a new folder")
+
+
+def _ours(name: str) -> bool:
+    """Whether a file may stand in a folder whose plan was not written yet."""
+    return name == LOCK or (name.startswith(f".{PLAN}.") and name.endswith(".tmp"))
+
+
+def _take_lock(folder: Path) -> int:
+    """Return the descriptor that holds the folder; the kernel lets go of it when the process dies."""
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.read(lock, 20).decode("ascii", "replace").strip() or "unknown"
+        os.close(lock)
+        raise RunError(
+            f"run directory in use by pid {holder}: {folder}", "wait for it or choose another --out"
+        ) from error
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
+
+
+def _settle_plan(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the plan on disk after comparing it with the wanted one; write the latter if there is none."""
+    path = folder / PLAN
+    if not path.exists():
+        if (folder / LOG).exists():
+            raise RunError(f"{folder} has {LOG} but no {PLAN}", "choose another --out or delete it")
+        write_atomic(path, strict_json(wanted))
+        return wanted
+    stored = read_plan(folder)
+    if stored["identity"] != wanted["identity"] and _gives_way(folder, stored, wanted):
+        write_atomic(path, strict_json(wanted))
+        return wanted
+    if stored["identity"] != wanted["identity"]:
+        names = sorted(set(_differing(stored, wanted)))[:4] or ["identity"]
+        which = ", ".join(f"{name} differs" for name in names)
+        raise RunError(f"run belongs to another plan: {which}", f"choose another --out or delete {folder}")
+    shown = {name: wanted[name] for name in _SHOWN if name in wanted}
+    settled = {name: value for name, value in stored.items() if name not in _SHOWN} | shown
+    if settled != stored:
+        write_atomic(path, strict_json(settled))
+    return settled
+
+
+def _gives_way(folder: Path, stored: dict[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a plan can take the place of another because nothing that was finished is touched by what differs.
+
+    A run that stopped at bad input goes on once that is mended: nothing was finished, or the plans differ in files of
+    the corpus alone that were not read to their end.
+    """
+    if (folder / REPORT).exists():
+        return False
+    log = folder / LOG
+    done = _read_log(log)[0] if log.exists() else {}
+    if not done:
+        return True
+    corpus, units = stored.get("corpus"), (wanted.get("corpus") or {}).get("units")
+    if not isinstance(corpus, dict) or not isinstance(units, list) or len(corpus.get("units", ())) != len(units):
+        return False
+    mended = identity({**stored, "corpus": {**corpus, "units": units}}) == wanted["identity"]
+    return mended and all(index < len(units) and corpus["units"][index] == units[index] for index in done)
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any], inside: str = "") -> Iterator[str]:
+    """Yield the dotted names of the values in which two plans differ."""
+    for key in {*one, *other}:
+        left, right = one.get(key), other.get(key)
+        if left == right or (not inside and key in _NOT_IDENTITY):
+            continue
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            yield from _differing(left, right, f"{inside}{key}.")
+        else:
+            yield f"{inside}{key}"
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    body = compact_json(record)
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def _read_log(path: Path) -> tuple[dict[int, dict[str, Any]], int, str]:
+    """Return the records of a log, the bytes of its whole lines, and a notice if its tail was torn off."""
+    records: dict[int, dict[str, Any]] = {}
+    whole = 0
+    *lines, rest = path.read_bytes().split(b"\n")
+    lines = [line + b"\n" for line in lines] + ([rest] if rest else [])
+    for number, line in enumerate(lines, 1):
+        try:
+            record = _parse(line)
+        except ValueError as error:
+            raise _foreign(path, f"line {number} is no record") from error
+        if record is None and number == len(lines):
+            return records, whole, f"{LOG}:{number}: torn last line cut off; that item is done again"
+        if record is None:
+            raise RunError(f"{path}:{number}: damaged", "delete the folder and run again")
+        if records.setdefault(record["index"], record) != record:
+            raise RunError(f"{path}:{number}: item {record['index']} again, but different", "run again")
+        whole += len(line)
+    return records, whole, ""
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """Return the record of a line, None if the line is damaged; ValueError if it never was a record."""
+    body = line[9:-1]
+    if line[:9] != b"%08x " % zlib.crc32(body) or line[-1:] != b"\n":
+        return None
+    record: dict[str, Any] = json.loads(body)
+    if problem := misfit(record, {"index": int}, "a line"):
+        raise ValueError(problem)
+    return record

@@ -1,0 +1,74 @@
+"""What a run was made with: versions of memaudit and of every library that touches a number."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "scipy",
+    "numba",
+    "rapidfuzz",
+    "pyarrow",
+    "orjson",
+)
+
+
+SOURCES = (".py", ".j2", ".css")
+
+
+def version() -> str:
+    """Return the version of memaudit."""
+    return metadata.version("lm-memaudit")
+
+
+@cache
+def code() -> str:
+    """Return the start of the SHA-256 of memaudit's own sources, which tells releases, commits and edits apart."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for file in sorted(path for kind in SOURCES for path in package.rglob(f"*{kind}")):
+        digest.update(f"{file.relative_to(package).as_posix()}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:12]
+
+
+def machine() -> dict[str, Any]:
+    """Return on what a session ran; nothing of this changes a result, so that no report holds it."""
+    installed = sorted({f"{found.name}=={found.version}" for found in metadata.distributions()})
+    torch = sys.modules.get("torch")
+    return {
+        "code": code(),
+        "system": platform.platform(),
+        "processor": platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads() if torch else None,
+        "packages": len(installed),
+        "packages_sha256": hashlib.sha256("\n".join(installed).encode()).hexdigest(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of memaudit, Python and the libraries that are installed, without importing any of them."""
+    found = {"memaudit": version(), "code": code(), "python": platform.python_version()}
+    for name in LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):  # searching a corpus needs no torch
+            found[name] = metadata.version(name)
+    return found
+
+
+def provenance_of(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a report says of where it comes from, given the plan of its run."""
+    return {name: plan[name] for name in ("identity", "command", "set_elsewhere", "versions") if name in plan}

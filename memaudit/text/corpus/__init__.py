@@ -1,0 +1,1 @@
+"""Corpora: places, containers, formats, records, documents."""

@@ -1,0 +1,396 @@
+"""A corpus: documents streamed from files, each record read, counted as empty, or refused with its place."""
+
+from __future__ import annotations
+
+import dataclasses
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal, NotRequired, TypedDict
+
+import numpy as np
+
+from memaudit.errors import InputError
+from memaudit.records import Document
+from memaudit.runs.files import made_by_us
+from memaudit.text.corpus.containers import ByteStream
+from memaudit.text.corpus.fields import TextField, columns_of, names_of, text_of
+from memaudit.text.corpus.formats import Format, HubStream, json_type, read_rows
+from memaudit.text.corpus.rows import RecordError, Row
+from memaudit.text.corpus.specs import CorpusFile, HubDataset, Part, Source, contradicted, parse_spec, real_path
+from memaudit.text.corpus.split import BLOCK, Cut
+
+Split = Literal["auto", "file", "paragraph", "block", "line"]
+FILES_ARE_DOCUMENTS = 20
+"""From this many text files on, ``auto`` takes each file as one document."""
+SHOWN_REJECTS = 20
+EMPTY_FILE = "leave it out, or see whether it is whole: a download that failed looks like that"
+
+_LABELS = {"id", "domain", "date", "copies"}
+
+
+class FileDigest(TypedDict):
+    """One source of a corpus as it was read."""
+
+    path: str
+    sha256: str
+    """Of the bytes of the file; of a data set of the hub: of the fields that are read, as JSON."""
+    bytes: int
+
+
+class Summary(TypedDict):
+    """What one full pass over a corpus found; documents + empty + rejected = physical records."""
+
+    specs: list[str]
+    files: list[FileDigest]
+    documents: int
+    empty: int
+    """Records whose text is empty or white space: counted, never scored."""
+    rejected: NotRequired[int]
+    """Records that cannot be used; only where they may be skipped."""
+    first_rejected: NotRequired[list[str]]
+    """Place and reason of the first 20 of them."""
+    units: str
+    """One sentence that says what one document is."""
+    domains: dict[str, int]
+    """Documents per named domain."""
+    read_as: NotRequired[dict[str, Format]]
+    """Files that are not read as what their names stand for, and as what they are; absent where there is none."""
+
+
+class Corpus:
+    """Documents that are read anew from their files in every iteration; memory stays flat.
+
+    A full iteration raises InputError at the first bad record (``file:line: what``), when a spec yields
+    no document, when two records of one file share an id, and when a file has changed since the last.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        splits: Mapping[str | None, Cut],
+        *,
+        text_field: TextField,
+        max_expand: int | None,
+        skip_bad: bool,
+        links: int = 0,
+    ) -> None:
+        self.parts = list(parts)
+        self.splits = splits
+        """How text files are cut, by domain."""
+        self.text_field = text_field
+        self.max_expand = max_expand
+        self.skip_bad = skip_bad
+        self.links = links
+        """Further names of the same files, which were not read again."""
+        self._summary: Summary | None = None
+        self._labels = _LABELS - set(names_of(text_field))
+        self._one_source = sum(len(part.sources) for part in parts) == 1
+
+    def __iter__(self) -> Iterator[Document]:
+        tally = _Tally()
+        for part in self.parts:
+            before = tally.counts.copy()
+            for source in part.sources:
+                yield from self._read_source(source, part, tally)
+            self._refuse_nothing(part, tally, before)
+        specs = [part.spec for part in self.parts]
+        if self._summary is not None:
+            _refuse_change(self._summary["files"], tally.files)
+        self._summary = tally.summary(specs, self.skip_bad, self.links)
+        if read_as := self.read_as():
+            self._summary["read_as"] = read_as
+
+    def read_as(self) -> dict[str, Format]:
+        """Return the files that are not read as what their names stand for, and as what they are."""
+        return contradicted(source for part in self.parts for source in part.sources)
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether some of its text files are cut into blocks."""
+        return any(self.splits[part.domain] == "block" for part in self.parts if any(map(_is_text, part.sources)))
+
+    def summary(self) -> Summary:
+        """Return what the last full iteration found; reads the corpus if there was none."""
+        while self._summary is None:
+            for _ in self:
+                pass
+        return self._summary
+
+    def _read_source(self, source: Source, part: Part, tally: _Tally) -> Iterator[Document]:
+        before, rejected = tally.counts["documents"], tally.counts["rejected"]
+        stream, rows = self._open(source, part)
+        ids = array("q")
+        for place, row in rows:
+            try:
+                document = self._document(row, stream.name, place, part.domain)
+            except RecordError as problem:
+                tally.reject(located(stream.name, place), problem, self.skip_bad)
+                continue
+            if document is None:
+                tally.counts["empty"] += 1
+                continue
+            ids.append(hash(document.id))
+            tally.count(document)
+            yield document
+        if len(np.unique(np.asarray(ids))) < len(ids):
+            self._refuse_repeated_id(source, part)
+        if not ids and tally.counts["rejected"] == rejected and len(part.sources) > 1 and not _is_text(source):
+            raise InputError(f"no records in {stream.name}", EMPTY_FILE)
+        tally.files.append(FileDigest(path=stream.name, sha256=stream.sha256, bytes=stream.bytes))
+        unit = "row" if isinstance(source, HubDataset) else "record"
+        if _is_text(source):
+            unit = self.splits[part.domain]
+        tally.units[unit] += Counter(files=1, documents=tally.counts["documents"] - before)
+
+    def _open(self, source: Source, part: Part) -> tuple[ByteStream | HubStream, Iterator[Row]]:
+        cut = self.splits[part.domain]
+        return open_rows(source, cut, text_field=self.text_field, max_expand=self.max_expand)
+
+    def _document(
+        self, row: Mapping[str, Any] | RecordError | None, name: str, place: str, domain: str | None
+    ) -> Document | None:
+        """Return the document of a row, None for one without text; raise RecordError if it cannot be used."""
+        text = text_of(row, self.text_field)
+        if row is None or isinstance(row, RecordError) or text is None:
+            return None
+        source = located(name, place)
+        labels = {field: _label(row[field], field) for field in row.keys() & self._labels}
+        label = labels.get("id")
+        if label is not None and not self._one_source:
+            label = f"{name}#{label}"
+        return Document(
+            id=label or source,
+            text=text,
+            source=source,
+            domain=domain or labels.get("domain"),
+            date=labels.get("date"),
+            copies=_copies(labels.get("copies")),
+        )
+
+    def _refuse_nothing(self, part: Part, tally: _Tally, before: Counter[str]) -> None:
+        found = tally.counts - before
+        if found["documents"]:
+            return
+        count = len(part.sources)
+        name = str(part.sources[0]) if count == 1 else f"the {count} files of {part.spec}"
+        counted = [f"{found[what]:,} {what}" for what in ("empty", "rejected") if found[what]]
+        if found["rejected"]:
+            counted.append(f"first {tally.first_rejected[0]}")
+        raise InputError(f"no records in {name}", ", ".join(counted))
+
+    def _refuse_repeated_id(self, source: Source, part: Part) -> None:
+        places: dict[str, str] = {}
+        stream, rows = self._open(source, part)
+        for place, row in rows:
+            try:
+                document = self._document(row, stream.name, place, part.domain)
+            except RecordError:
+                continue
+            if document is None:
+                continue
+            if document.id in places:
+                problem = f'{document.source}: id "{document.id}" also stands at {places[document.id]}'
+                raise InputError(problem, "records of one id are one document: join them or rename the field")
+            places[document.id] = document.source
+
+
+def read_corpus(
+    specs: Sequence[str],
+    *,
+    text_field: TextField = "text",
+    split: Split = "auto",
+    max_expand: int | None = None,
+    skip_bad: bool = False,
+) -> Corpus:
+    """Open a corpus; every name is looked up now, the files are read when it is iterated.
+
+    Args:
+        specs: ``PATH``, ``GLOB``, ``-``, ``json:PATH``, ``text:PATH``, ``hf:NAME:CONFIG:SPLIT`` or ``DOMAIN=SPEC``;
+            several add up. What a file holds decides how it is read: JSON lines and documents, Parquet, Arrow and
+            WET whatever it is called, CSV and TSV by their names, else text; gzip and zstd are unpacked.
+        text_field: Field or column that holds the text of a record, or several, whose texts are one document with
+            line ends between them; a dot reaches into an object. A record must have one of them. ``id``,
+            ``domain``, ``date`` and ``copies`` are read too where there are any.
+        split: How a text file is cut: ``file``, ``paragraph``, ``block`` or ``line``; ``auto`` takes
+            whole files where a domain has at least 20 of them, and blocks where it has fewer.
+        max_expand: Bytes that one compressed file may give; None: 64 MiB, beyond that 200 times its size.
+        skip_bad: Count records that cannot be used instead of raising at the first.
+
+    Returns:
+        A corpus whose documents are identified by the ``id`` of their record (``file#id`` in a corpus of
+        several files, which may number their records alike), or else by their source.
+
+    Raises:
+        InputError: A file is missing, of a kind that is not read, or named by two specs. Two names of one
+            file in the same spec, as a glob finds them, are read once.
+    """
+    found = [_each_once(parse_spec(spec)) for spec in ([specs] if isinstance(specs, str) else specs)]
+    parts = [part for part, _ in found]
+    if not parts:
+        raise InputError("no corpus given", "name a file, a glob or hf:NAME:CONFIG:SPLIT")
+    _refuse_twice(parts)
+    _refuse_ours(parts)
+    texts: Counter[str | None] = Counter()
+    for part in parts:
+        texts[part.domain] += sum(map(_is_text, part.sources))
+    splits: dict[str | None, Cut] = {
+        domain: (("file" if count >= FILES_ARE_DOCUMENTS else "block") if split == "auto" else split)
+        for domain, count in texts.items()
+    }
+    return Corpus(
+        parts, splits, text_field=text_field, max_expand=max_expand, skip_bad=skip_bad, links=sum(n for _, n in found)
+    )
+
+
+def open_rows(
+    source: Source, cut: Cut, *, text_field: TextField, max_expand: int | None
+) -> tuple[ByteStream | HubStream, Iterator[Row]]:
+    """Open one source; return the stream, which knows the digest when all is read, and its rows.
+
+    Args:
+        source: A file or a data set of the hub.
+        cut: How a text file is cut into documents.
+        text_field: Field that holds the text; those of the labels (id, domain, date, copies) are read too.
+        max_expand: Bytes that a compressed file may give; None: 64 MiB, beyond that 200 times its size.
+    """
+    columns = columns_of(text_field) | _LABELS
+    if isinstance(source, HubDataset):
+        hub = HubStream(source.name, source.config, source.split)
+        return hub, hub.rows(columns)
+    stream = source.open(max_expand)
+    return stream, read_rows(stream, source.format, cut, names_of(text_field)[0], columns)
+
+
+class _Tally:
+    """Counts of one pass."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.files: list[FileDigest] = []
+        self.domains: Counter[str] = Counter()
+        self.units: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.first_rejected: list[str] = []
+
+    def count(self, document: Document) -> None:
+        self.counts["documents"] += 1
+        if document.domain is not None:
+            self.domains[document.domain] += 1
+
+    def reject(self, place: str, problem: RecordError, skip: bool) -> None:
+        note_rejected(self.first_rejected, place, problem, skip)
+        self.counts["rejected"] += 1
+
+    def summary(self, specs: list[str], skip_bad: bool, links: int) -> Summary:
+        units = [_unit_sentence(unit, found) for unit, found in self.units.items()]
+        if links:
+            units.append(
+                "1 link to one of them is not read again"
+                if links == 1
+                else f"{links:,} links to them are not read again"
+            )
+        summary = Summary(
+            specs=specs,
+            files=self.files,
+            documents=self.counts["documents"],
+            empty=self.counts["empty"],
+            units="; ".join(units),
+            domains=dict(self.domains),
+        )
+        if skip_bad:
+            summary["rejected"] = self.counts["rejected"]
+            summary["first_rejected"] = self.first_rejected
+        return summary
+
+
+def note_rejected(first: list[str], place: str, problem: RecordError, skip: bool) -> None:
+    """Raise InputError for a record that cannot be used, or note it among the first 20 that are skipped."""
+    if not skip:
+        raise InputError(f"{place}: {problem.message}", problem.hint) from problem
+    if len(first) < SHOWN_REJECTS:
+        first.append(f"{place}: {problem.message}")
+
+
+def _unit_sentence(unit: str, found: Counter[str]) -> str:
+    noun = "data set" if unit == "row" else "file"
+    files = f"1 {noun}" if found["files"] == 1 else f"{found['files']:,} {noun}s"
+    count = f"{found['documents']:,}"
+    if unit == "file":
+        return f"{files}, each one document" if found["files"] > 1 else "1 file, which is one document"
+    if unit in {"record", "row"}:
+        return f"{count} {unit}s of {files}, each one document"
+    pieces = {
+        "block": f"blocks of whole paragraphs of at least {BLOCK:,} characters",
+        "paragraph": "paragraphs between blank lines",
+        "line": "lines",
+    }
+    return f"{files} cut into {count} {pieces[unit]}"
+
+
+def _is_text(source: Source) -> bool:
+    return isinstance(source, CorpusFile) and source.format == "text"
+
+
+def located(name: str, place: str) -> str:
+    """Return ``file:place``, or the file alone where it is one document."""
+    return f"{name}:{place}" if place else name
+
+
+def _label(value: Any, field: str) -> str | None:
+    """Return the value of an optional field as text; null and empty are as if it were absent."""
+    if isinstance(value, str):
+        return value or None
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    raise RecordError(f'"{field}" is {json_type(value)}, expected string or whole number')
+
+
+def _copies(label: str | None) -> int | None:
+    if label is not None and not (label.isascii() and label.isdecimal() and len(label) < 10):
+        raise RecordError(f'"copies" is {label[:40]}, expected a whole number from 0 to 999,999,999')
+    return None if label is None else int(label)
+
+
+def _each_once(part: Part) -> tuple[Part, int]:
+    """Return a part without the links to files that it holds under another name, and how many there were."""
+    chosen: dict[Path, Source] = {}
+    for source in part.sources:
+        real = real_path(source)
+        if real not in chosen or Path(str(source)).absolute() == real:
+            chosen[real] = source
+    kept = tuple(source for source in part.sources if chosen[real_path(source)] is source)
+    return dataclasses.replace(part, sources=kept), len(part.sources) - len(kept)
+
+
+def _refuse_twice(parts: Sequence[Part]) -> None:
+    seen: dict[Path, Source] = {}
+    for part in parts:
+        for source in part.sources:
+            first = seen.setdefault(real_path(source), source)
+            if first is not source:
+                raise InputError(f"{source}: named twice, first as {first}", "name it once")
+
+
+def _refuse_ours(parts: Sequence[Part]) -> None:
+    """Refuse what memaudit wrote itself: a pattern that also matches the folders of runs would have it audited.
+
+    A half of a benchmark that was split may be named, not matched by chance.
+    """
+    for part in parts:
+        names = [source.name for source in part.sources if isinstance(source, CorpusFile)]
+        for name, what in made_by_us(names):
+            if what.startswith("the run") or not part.spec.endswith(name):
+                hint = f"leave it out of {part.spec}" if not part.spec.endswith(name) else "name the text itself"
+                raise InputError(f"{name}: memaudit wrote it, as a part of {what}", hint)
+
+
+def _refuse_change(old: list[FileDigest], new: list[FileDigest]) -> None:
+    for before, after in zip(old, new, strict=True):
+        if before != after:
+            raise InputError(f"{after['path']}: changed since it was last read", "start again")

@@ -1,0 +1,1 @@
+"""Passages and canaries at known numbers of copies."""

@@ -1,0 +1,1 @@
+"""Windows of tokens, and the guard against overlap of the sides."""

@@ -1,0 +1,1 @@
+"""Words of a text as a reader sees them, and their normal form."""
