@@ -37,7 +37,7 @@ def test_the_digest_of_the_code_follows_its_sources_and_nothing_else(tmp_path: P
         file.write("\n")
     edited = told()
     assert edited != code()
-    (copy / "errors.py").rename(copy / "grown.py")
+    (copy / "sections.py").rename(copy / "grown.py")
     assert told() not in (code(), edited)
 
 
