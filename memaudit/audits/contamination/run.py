@@ -8,8 +8,7 @@ do its share of the files only (``shard``); `merge` joins such runs to the bytes
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,18 +29,18 @@ from memaudit.audits.contamination.search_target import (
     refuse_itself,
     refuse_nothing,
 )
-from memaudit.audits.result import VerdictResult
+from memaudit.audits.lifecycle import Delivery, Question, Report, carry_out, in_folder, refined
+from memaudit.audits.result import RunResult, VerdictResult
 from memaudit.engines.processes import Work, in_workers
 from memaudit.errors import InputError, RunError
 from memaudit.records import Shown
 from memaudit.report.contamination_page import render_run
 from memaudit.report.formats import writers
 from memaudit.report.page import framed
-from memaudit.runs.directory import ITEMS, RunDirectory, identity, read_items, run_folder
-from memaudit.runs.files import compact_json, strict_json, write_atomic
+from memaudit.runs.directory import ITEMS, RunDirectory, read_items
+from memaudit.runs.files import compact_json, write_atomic
 from memaudit.runs.inputs import reads_files
 from memaudit.runs.invocation import Invocation, python_call
-from memaudit.runs.provenance import versions
 from memaudit.text.index.units import unit_of
 from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
 from memaudit.text.scan.result import Scan
@@ -72,7 +71,6 @@ class Contamination(VerdictResult):
         return framed(render_run(self._disclosed()).decode("utf-8"))
 
 
-@reads_files
 def contamination(
     benchmark: str | Sequence[str],
     corpus: str | Sequence[str] = (),
@@ -115,31 +113,19 @@ def contamination(
         MemauditError: Bad input, or a run directory that cannot be used.
     """
     corpus = sorted(_listed(corpus))  # the same command, in whatever order it was typed
-    asked = invocation or python_call("memaudit.contamination", contamination, locals())
-    chosen = dataclasses.replace(options or ContaminationOptions(), **fields)
+    repeated = invocation or python_call("memaudit.contamination", contamination, locals())
     judged = judgement or Judgement()
-    shown = Shown(not judged.redact, personal)
-    chosen_writers = writers(formats, shown=shown)
-    _read_judgement(judged, chosen)
-    target = open_target(corpus, [index] if isinstance(index, str | Path) else index or (), chosen)
-    refuse_itself(target, benchmark_sources(_listed(benchmark)))
-    if clean_split is not None:
-        split_targets(_listed(benchmark), Path(clean_split), _read_beside(target, judged))
-    items = _read_items(_listed(benchmark), chosen)
-    plan = _plan(items, _listed(benchmark), target, chosen, judged, asked)
-    folder = run_folder(out, "contamination", plan)
-    patterns = build_patterns(needles_of(items))
-    with RunDirectory.open(folder, plan) as run:
-        started = perf_counter()
-        check_scans(run.records, len(target.units), patterns, folder)
-        _scan_all(target, patterns, run, shard, processes, progress)
-        run.times["scan"] = perf_counter() - started
-        report, records = _finish(run, items, patterns, judged)
-        files = [write(folder) for write in chosen_writers]
-    if clean_split is not None:
-        kept = _read_beside(target, judged)
-        files += _split(items, _listed(benchmark), records, Path(clean_split), kept, chosen.max_expand)
-    return Contamination(folder, report, files, _notices(run, items), shown, records)
+    question = Search(
+        Searched(
+            _listed(benchmark), corpus, tuple(map(str, [index] if isinstance(index, str | Path) else index or ()))
+        ),
+        dataclasses.replace(options or ContaminationOptions(), **fields),
+        judged,
+        Share(*shard, processes),
+        None if clean_split is None else Path(clean_split),
+        progress,
+    )
+    return carry_out(question, Delivery(repeated, out, formats, Shown(not judged.redact, personal)))
 
 
 @reads_files
@@ -155,30 +141,181 @@ def merge(runs: Sequence[Path], out: Path, formats: Sequence[str] = ("html",)) -
         RunError: A folder holds no run, or one of another plan.
         InputError: The benchmark is not where it was, or has changed.
     """
-    plan = common_plan(runs, ContaminationOptions)
-    options = ContaminationOptions(**{**plan["options"], "fields": tuple(plan["options"]["fields"])})
-    judgement = Judgement(**{**plan["judgement"], "scores": tuple(plan["judgement"]["scores"])})
-    items = _read_items(plan["benchmark"]["specs"], options)
-    if [file["sha256"] for file in items.files] != [file["sha256"] for file in plan["benchmark"]["files"]]:
-        raise InputError(f"{items.files[0]['path']}: changed since the runs", "run them again")
-    units, patterns = plan["corpus"]["units"], build_patterns(needles_of(items))
-    with RunDirectory.open(out, plan) as run:
-        check_scans(run.records, len(units), patterns, out)
-        for folder in runs:
+    question = Merge(runs)
+    return in_folder(question, question.stored, out, writers(formats, shown=question.shown), question.shown)
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """What is searched for, and where."""
+
+    benchmark: list[str]
+    """Files of items."""
+    corpus: list[str]
+    """Specs of the corpus to stream; or else"""
+    index: Sequence[str]
+    """folders of indexes of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The part of the files that a run does."""
+
+    number: int = 1
+    """From 1."""
+    shares: int = 1
+    """Every so many-th file."""
+    processes: int = 1
+    """Files scanned at the same time."""
+
+    def of(self, units: int) -> range:
+        """Return the units of this share.
+
+        Raises:
+            InputError: There is no such share.
+        """
+        if not 1 <= self.number <= self.shares:
+            raise InputError(f"there is no share {self.number} of {self.shares}", "the first is 1/N, the last N/N")
+        return range(self.number - 1, units, self.shares)
+
+
+class _Judged(Question[Contamination]):
+    """Scans of the items, joined and judged."""
+
+    kind = "contamination"
+    items: Benchmark
+    patterns: Patterns
+    judgement: Judgement
+
+    def conclude(self, run: RunDirectory) -> Report:
+        """Join the scans of all logged units, and judge."""
+        units = run.plan["corpus"]["units"]
+        logged = [run.records[index]["scan"] for index in sorted(run.records)]
+        complete = len(logged) == len(units)
+        if complete:
+            refuse_nothing(run.plan["corpus"], [record["documents"] for record in logged])
+        scan = Scan.joined(map(Scan.from_record, logged), self.patterns)
+        report, self.records = conclude(
+            run.plan, self.items, self.patterns, scan, complete=complete, judgement=self.judgement
+        )
+        return report
+
+    def derive(self, run: RunDirectory, shown: Shown) -> None:  # noqa: ARG002 (a record of an item holds no text)
+        """Write one line an item."""
+        lines = (compact_json(dataclasses.asdict(record)) + b"\n" for record in self.records)
+        write_atomic(run.folder / ITEMS, b"".join(lines))
+
+    def notices(self) -> Iterator[str]:
+        """Yield what was noticed about the benchmark."""
+        yield self.items.notice
+
+    def result(self, outcome: RunResult) -> Contamination:
+        """Return the outcome with one record an item."""
+        return refined(outcome, Contamination, items=self.records)
+
+
+class Search(_Judged):
+    """The items of a benchmark, in the files of a corpus or of an index."""
+
+    def __init__(
+        self,
+        searched: Searched,
+        options: ContaminationOptions,
+        judgement: Judgement,
+        share: Share,
+        clean_split: Path | None,
+        progress: Progress | None,
+    ) -> None:
+        self.searched, self.options, self.judgement = searched, options, judgement
+        self.share, self.clean_split, self.progress = share, clean_split, progress
+
+    def prepare(self) -> None:
+        """Read policy and items, open the corpus, and refuse what would be written over."""
+        _read_judgement(self.judgement, self.options)
+        self.target = open_target(self.searched.corpus, self.searched.index, self.options)
+        refuse_itself(self.target, benchmark_sources(self.searched.benchmark))
+        if self.clean_split is not None:
+            split_targets(self.searched.benchmark, self.clean_split, _read_beside(self.target, self.judgement))
+        self.items = _read_items(self.searched.benchmark, self.options)
+        self.patterns = build_patterns(needles_of(self.items))
+
+    def plan(self) -> Mapping[str, Any]:
+        """Return items, corpus and options; the judgement is shown beside them."""
+        items = self.items
+        return {
+            "benchmark": {
+                "specs": self.searched.benchmark,
+                "files": items.files,
+                "fields": items.fields,
+                "items": len(items.items),
+            },
+            "corpus": self.target.describe(),
+            "options": dataclasses.asdict(self.options),
+            "words": unit_of("word").version,
+            "judgement": dataclasses.asdict(self.judgement),
+        }
+
+    def measure(self, run: RunDirectory) -> None:
+        """Search the units of this share that are not in the log yet, and log each as it is done."""
+        started = perf_counter()
+        check_scans(run.records, len(self.target.units), self.patterns, run.folder)
+        mine = self.share.of(len(self.target.units))
+        pending = [unit for unit in mine if unit not in run.records]
+        refuse_change(self.target, run)
+        for unit, logged in run.records.items():
+            self.target.note(unit, logged["scan"]["files"])
+        with closing(_scanned(self.target, self.patterns, pending, self.share.processes)) as scanned:
+            for done, (unit, record) in enumerate(scanned, 1):
+                self.target.note(unit, record["files"])
+                run.append([{"index": unit, "scan": record}])
+                if self.progress:
+                    self.progress(len(mine) - len(pending) + done, len(mine))
+        run.times["scan"] = perf_counter() - started
+
+    def write_beside(self) -> list[Path]:
+        """Write the clean, the contaminated and the undecided items as files of their own, where that was asked for."""
+        if self.clean_split is None:
+            return []
+        return write_clean_split(
+            self.searched.benchmark,
+            {record.number for record in self.records if record.verdict == "contaminated"},
+            self.clean_split,
+            clean={record.number for record in self.records if record.verdict == "clean"},
+            files=self.items.files,
+            kept=_read_beside(self.target, self.judgement),
+            max_expand=self.options.max_expand,
+        ).files
+
+
+class Merge(_Judged):
+    """Shares of one plan, joined."""
+
+    def __init__(self, runs: Sequence[Path]) -> None:
+        self.runs = runs
+        self.stored = stored = common_plan(runs, ContaminationOptions)
+        self.judgement = Judgement(**{**stored["judgement"], "scores": tuple(stored["judgement"]["scores"])})
+        self.shown = Shown(not self.judgement.redact)
+        options = ContaminationOptions(**{**stored["options"], "fields": tuple(stored["options"]["fields"])})
+        self.items = items = _read_items(stored["benchmark"]["specs"], options)
+        if [file["sha256"] for file in items.files] != [file["sha256"] for file in stored["benchmark"]["files"]]:
+            raise InputError(f"{items.files[0]['path']}: changed since the runs", "run them again")
+        self.patterns = build_patterns(needles_of(items))
+
+    def plan(self) -> Mapping[str, Any]:
+        """Return the plan of which every run did a share."""
+        return self.stored
+
+    def measure(self, run: RunDirectory) -> None:
+        """Take over what the shares logged; what two of them did must be the same."""
+        units = self.stored["corpus"]["units"]
+        check_scans(run.records, len(units), self.patterns, run.folder)
+        for folder in self.runs:
             shares = read_items(folder)
-            check_scans(shares, len(units), patterns, folder)
+            check_scans(shares, len(units), self.patterns, folder)
             twice = [unit for unit, share in shares.items() if run.records.get(unit, share) != share]
             if twice:
                 raise RunError(f"{folder}: read another {units[twice[0]][0]} than the shares before it", "run it again")
             run.append([shares[index] for index in sorted(shares)])
-        report, records = _finish(run, items, patterns, judgement)
-        shown = Shown(not judgement.redact)
-        files = [write(out) for write in writers(formats, shown=shown)]
-    return Contamination(out, report, files, _notices(run, items), shown, records)
-
-
-def _notices(run: RunDirectory, items: Benchmark) -> str:
-    return "; ".join(filter(None, (run.notice, items.notice)))
 
 
 def _read_judgement(judgement: Judgement, options: ContaminationOptions) -> None:
@@ -207,53 +344,6 @@ def _read_items(specs: Sequence[str], options: ContaminationOptions) -> Benchmar
     return read_benchmark(specs, options.fields or None, **told)
 
 
-def _plan(
-    items: Benchmark,
-    specs: Sequence[str],
-    target: SearchTarget,
-    options: ContaminationOptions,
-    judgement: Judgement,
-    invocation: Invocation,
-) -> dict[str, Any]:
-    body = {
-        "schema_version": 1,
-        "kind": "contamination",
-        "benchmark": {"specs": list(specs), "files": items.files, "fields": items.fields, "items": len(items.items)},
-        "corpus": target.describe(),
-        "options": dataclasses.asdict(options),
-        "words": unit_of("word").version,
-        "versions": versions(),
-    }
-    shown = {"judgement": dataclasses.asdict(judgement)} | invocation.in_plan()
-    plan: dict[str, Any] = json.loads(strict_json(body | shown | {"identity": identity(body)}))
-    return plan
-
-
-def _scan_all(
-    target: SearchTarget,
-    patterns: Patterns,
-    run: RunDirectory,
-    shard: tuple[int, int],
-    processes: int,
-    progress: Progress | None,
-) -> None:
-    """Search the units of a share that are not in the log yet, and log each as it is done."""
-    number, shares = shard
-    if not 1 <= number <= shares:
-        raise InputError(f"there is no share {number} of {shares}", "the first is 1/N, the last N/N")
-    mine = range(number - 1, len(target.units), shares)
-    pending = [unit for unit in mine if unit not in run.records]
-    refuse_change(target, run)
-    for unit, logged in run.records.items():
-        target.note(unit, logged["scan"]["files"])
-    with closing(_scanned(target, patterns, pending, processes)) as scanned:
-        for done, (unit, record) in enumerate(scanned, 1):
-            target.note(unit, record["files"])
-            run.append([{"index": unit, "scan": record}])
-            if progress:
-                progress(len(mine) - len(pending) + done, len(mine))
-
-
 def _scanned(
     target: SearchTarget, patterns: Patterns, units: Sequence[int], processes: int
 ) -> Generator[tuple[int, dict[str, Any]]]:
@@ -269,39 +359,3 @@ def _searcher(target: SearchTarget, needles: Sequence[Needle]) -> Work:
     """Return what a worker process does: it searches a unit."""
     patterns = build_patterns(needles)
     return lambda unit: target.scan(unit, patterns).to_record()
-
-
-def _split(
-    items: Benchmark,
-    specs: Sequence[str],
-    records: Sequence[ItemRecord],
-    folder: Path,
-    kept: Sequence[str],
-    max_expand: int | None,
-) -> list[Path]:
-    return write_clean_split(
-        specs,
-        {record.number for record in records if record.verdict == "contaminated"},
-        folder,
-        clean={record.number for record in records if record.verdict == "clean"},
-        files=items.files,
-        kept=kept,
-        max_expand=max_expand,
-    ).files
-
-
-def _finish(
-    run: RunDirectory, items: Benchmark, patterns: Patterns, judgement: Judgement
-) -> tuple[dict[str, Any], list[ItemRecord]]:
-    """Join the scans of all logged units, judge, and write what is derived."""
-    units = run.plan["corpus"]["units"]
-    logged = [run.records[index]["scan"] for index in sorted(run.records)]
-    complete = len(logged) == len(units)
-    if complete:
-        refuse_nothing(run.plan["corpus"], [record["documents"] for record in logged])
-    scan = Scan.joined(map(Scan.from_record, logged), patterns)
-    report, records = conclude(run.plan, items, patterns, scan, complete=complete, judgement=judgement)
-    lines = (compact_json(dataclasses.asdict(record)) + b"\n" for record in records)
-    write_atomic(run.folder / ITEMS, b"".join(lines))
-    run.finish(report)
-    return report, records

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import numpy as np
 
 from memaudit.audits.counterfactual.conclude import conclude
 from memaudit.audits.document_scores import score_documents
+from memaudit.audits.lifecycle import Delivery, Question, Report, carry_out
 from memaudit.audits.result import RunResult
 from memaudit.audits.small_models import MODELS, Family, check_sizes, train_small
 from memaudit.errors import InputError
@@ -28,12 +28,8 @@ from memaudit.metrics.counterfactual import assign
 from memaudit.metrics.likelihood import loss_score
 from memaudit.models.base import LanguageModel
 from memaudit.records import Document, TokenIds
-from memaudit.report.formats import writers
-from memaudit.runs.directory import RunDirectory, identity, run_folder
-from memaudit.runs.files import strict_json
-from memaudit.runs.inputs import reads_files
+from memaudit.runs.directory import RunDirectory
 from memaudit.runs.invocation import Invocation, python_call
-from memaudit.runs.provenance import versions
 from memaudit.text.corpus.fields import TextField
 from memaudit.text.corpus.read import Split, read_corpus
 from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
@@ -99,7 +95,6 @@ class _Text:
     about: dict[str, Any]
 
 
-@reads_files
 def counterfactual(
     corpus: Sequence[str],
     out: str | Path | None = None,
@@ -126,42 +121,73 @@ def counterfactual(
     Raises:
         MemauditError: Bad input, too little text, or a folder that cannot be used.
     """
-    name = "memaudit.audits.counterfactual.run.counterfactual"
-    asked = invocation or python_call(name, counterfactual, locals())
-    chosen_writers = writers(formats, "counterfactual")
+    repeated = invocation or python_call("memaudit.counterfactual", counterfactual, locals())
     chosen = dataclasses.replace(options or CounterfactualOptions(), **fields)
-    text = _read(corpus, chosen)
-    member = assign(len(text.documents), chosen.models, chosen.share, chosen.seed)
-    if not member.any(axis=1).all():
-        raise InputError(
-            f"{len(text.documents):,} documents leave a model of {chosen.models} without any",
-            "give more documents, or fewer --models",
-        )
-    plan = _plan(chosen, text, asked)
-    folder = run_folder(out, "counterfactual", plan)
-    with RunDirectory.open(folder, plan) as run:
-        for (index,) in run.pending([(i,) for i in range(chosen.models)]):
-            started = perf_counter()
-            subset = [text.ids[i] for i in np.flatnonzero(member[index])]
-            model, loss = train_small(
-                chosen.family,
-                text.tokenizer,
-                subset,
-                folder / MODELS / str(index),
-                size=chosen.size,
-                seed=chosen.seed + index,
-                epochs=chosen.epochs,
-                threads=threads,
+    return carry_out(Counterfactual(corpus, chosen, threads, say), Delivery(repeated, out, formats))
+
+
+class Counterfactual(Question[RunResult]):
+    """Models of random halves, each of which scores all documents."""
+
+    kind = "counterfactual"
+
+    def __init__(self, corpus: Sequence[str], options: CounterfactualOptions, threads: int | None, say: Say) -> None:
+        self.corpus, self.options, self.threads, self.say = corpus, options, threads, say
+
+    def prepare(self) -> None:
+        """Read the text and draw who sees what."""
+        options = self.options
+        self.text = _read(self.corpus, options)
+        self.member = assign(len(self.text.documents), options.models, options.share, options.seed)
+        if not self.member.any(axis=1).all():
+            raise InputError(
+                f"{len(self.text.documents):,} documents leave a model of {options.models} without any",
+                "give more documents, or fewer --models",
             )
-            trained = perf_counter()
-            scored = _scores(model, [ids[: chosen.tokens] for ids in text.ids])
-            run.append([{"index": index, "parameters": model.parameters, "loss": loss, **scored}])
-            run.times[f"train {index}"], run.times[f"score {index}"] = trained - started, perf_counter() - trained
-            say(f"model {index}: {len(subset):,} documents, {perf_counter() - started:.0f} s [of {chosen.models}]")
-        report = conclude(run.plan, _described(text, chosen), member, [run.records[i] for i in range(chosen.models)])
-        run.finish(report)
-        files = [write(folder) for write in chosen_writers]
-    return RunResult(folder, report, files, run.notice)
+
+    def plan(self) -> Mapping[str, Any]:
+        """Return options and text."""
+        texts = "\0".join(d.text for d in self.text.documents).encode("utf-8", "surrogatepass")
+        return {
+            "options": dataclasses.asdict(self.options),
+            "corpus": self.text.about | {"sha256": hashlib.sha256(texts).hexdigest()},
+            "tokenizer_sha256": self.text.tokenizer.sha256,
+        }
+
+    def measure(self, run: RunDirectory) -> None:
+        """Train and ask the models that the log lacks."""
+        for (index,) in run.pending([(i,) for i in range(self.options.models)]):
+            self._measure_one(run, index)
+
+    def _measure_one(self, run: RunDirectory, index: int) -> None:
+        options, text = self.options, self.text
+        started = perf_counter()
+        subset = [text.ids[i] for i in np.flatnonzero(self.member[index])]
+        model, loss = train_small(
+            options.family,
+            text.tokenizer,
+            subset,
+            run.folder / MODELS / str(index),
+            size=options.size,
+            seed=options.seed + index,
+            epochs=options.epochs,
+            threads=self.threads,
+        )
+        trained = perf_counter()
+        scored = _scores(model, [ids[: options.tokens] for ids in text.ids])
+        run.append([{"index": index, "parameters": model.parameters, "loss": loss, **scored}])
+        run.times[f"train {index}"], run.times[f"score {index}"] = trained - started, perf_counter() - trained
+        seconds = perf_counter() - started
+        self.say(f"model {index}: {len(subset):,} documents, {seconds:.0f} s [of {options.models}]")
+
+    def conclude(self, run: RunDirectory) -> Report:
+        """Subtract what models know that never saw a document."""
+        records = [run.records[i] for i in range(self.options.models)]
+        return conclude(run.plan, _described(self.text, self.options), self.member, records)
+
+    def result(self, outcome: RunResult) -> RunResult:
+        """Return the outcome; it comes to no verdict."""
+        return outcome
 
 
 def _read(specs: Sequence[str], options: CounterfactualOptions) -> _Text:
@@ -177,20 +203,6 @@ def _read(specs: Sequence[str], options: CounterfactualOptions) -> _Text:
     kept = [documents[i] for i in long_enough]
     copies, texts = [times[d.text] for d in kept], [numbers[d.text] for d in kept]
     return _Text(kept, copies, texts, [ids[i] for i in long_enough], tokenizer, about)
-
-
-def _plan(options: CounterfactualOptions, text: _Text, invocation: Invocation) -> dict[str, Any]:
-    digest = hashlib.sha256("\0".join(d.text for d in text.documents).encode("utf-8", "surrogatepass"))
-    body = {
-        "schema_version": 1,
-        "kind": "counterfactual",
-        "options": dataclasses.asdict(options),
-        "corpus": text.about | {"sha256": digest.hexdigest()},
-        "tokenizer_sha256": text.tokenizer.sha256,
-        "versions": versions(),
-    }
-    plan: dict[str, Any] = json.loads(strict_json(body | invocation.in_plan()))
-    return plan | {"identity": identity(plan)}
 
 
 def _scores(model: LanguageModel, texts: Sequence[TokenIds]) -> dict[str, list[int] | list[float]]:

@@ -1,4 +1,4 @@
-"""What an audit asks of a model, and where it comes from: documents of two corpora, or arrays of token ids."""
+"""What an audit gives a model, and where it comes from: documents of two corpora, or arrays of token ids."""
 
 from __future__ import annotations
 
@@ -25,7 +25,30 @@ Pair = tuple[str | Path, str | Path]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Sources:
+    """Where the text of both sides comes from."""
+
+    texts: tuple[str | Sequence[str], str | Sequence[str]]
+    """Specs of training and of held-out text."""
+    windows: tuple[Pair | None, Pair | None]
+    """Files of training and of held-out windows, instead of text."""
+    index: str | Path | None
+    """Folder of an index of all training text."""
+
+    def open_index(self) -> CorpusIndex | None:
+        """Return the index, each of whose files is what its manifest says.
+
+        Raises:
+            InputError: There is none in the folder, or it is damaged.
+        """
+        opened = None if self.index is None else CorpusIndex.open(self.index)
+        if opened is not None:
+            opened.verify()
+        return opened
+
+
+@dataclass(frozen=True, slots=True)
+class AuditInputs:
     """The windows of an audit and the text behind them."""
 
     drawn: WindowSet
@@ -58,54 +81,47 @@ class Asked:
         return Subject(model, windows, (), *sides, index, options, options.decoding, reference_models)
 
 
-def ask(
-    model: LanguageModel,
-    texts: tuple[str | Sequence[str], str | Sequence[str]],
-    windows: tuple[Pair | None, Pair | None],
-    options: AuditOptions,
-    index: CorpusIndex | None,
-) -> tuple[Asked, AuditOptions]:
-    """Return what is asked of a model, as text or as token ids, and the options with the lengths that these have.
+def prepare_inputs(model: LanguageModel, sources: Sources, options: AuditOptions) -> tuple[AuditInputs, AuditOptions]:
+    """Return what a model is given, as text or as token ids, and the options with the lengths that these have.
 
     Args:
         model: Its tokenizer cuts the windows.
-        texts: Specs of training and of held-out text.
-        windows: Files of training and of held-out windows, instead of text.
+        sources: Text or windows of either side.
         options: Of the audit.
-        index: Of the training text, where one was given.
 
     Raises:
         InputError: Both are given, or windows of one side only where text is of the other.
     """
-    ours, theirs = windows
+    ours, theirs = sources.windows
     if ours is None and theirs is not None:
         raise InputError("held-out windows without windows of training text", "give --windows, or --heldout SPEC")
-    if ours is not None and any(texts):
+    if ours is not None and any(sources.texts):
         raise InputError("windows are given as token ids and as text", "leave out --train and --heldout, or --windows")
+    index = sources.open_index()
     if ours is None:
-        return ask_text(model, *texts, options, index), options
-    return ask_tokens(model, ours, theirs, options, index)
+        return inputs_of_text(model, *sources.texts, options, index), options
+    return inputs_of_tokens(model, ours, theirs, options, index)
 
 
-def ask_text(
+def inputs_of_text(
     model: LanguageModel,
     train: str | Sequence[str],
     heldout: str | Sequence[str],
     options: AuditOptions,
     index: CorpusIndex | None,
-) -> Asked:
+) -> AuditInputs:
     """Draw windows from documents of both sides."""
     corpora = _corpora(train, heldout, options)
     training = Measured(corpora[0])
     drawn = draw_windows(training, corpora[1], model.tokenizer, options)
     sides = corpora[0].summary(), corpora[1].summary()
     copies = plan_copies(options.copies, index, training.characters, sides[0]["specs"])
-    return Asked(drawn, (dict(sides[0]), dict(sides[1])), corpora, copies, index)
+    return AuditInputs(drawn, (dict(sides[0]), dict(sides[1])), corpora, copies, index)
 
 
-def ask_tokens(
+def inputs_of_tokens(
     model: LanguageModel, train: Pair, heldout: Pair | None, options: AuditOptions, index: CorpusIndex | None
-) -> tuple[Asked, AuditOptions]:
+) -> tuple[AuditInputs, AuditOptions]:
     """Take windows that are given as token ids; their lengths replace those of the options."""
     size = model.tokenizer.vocab_size
     arrays = read_token_arrays(Path(train[0]), Path(train[1]), size)
@@ -117,7 +133,7 @@ def ask_tokens(
     if index is not None:
         copies = plan_copies(options.copies, index, 0, [])
     sides = arrays.summary(), NO_SIDE if others is None else others.summary()
-    return Asked(drawn, sides, None, copies, index), options
+    return AuditInputs(drawn, sides, None, copies, index), options
 
 
 def _corpora(train: str | Sequence[str], heldout: str | Sequence[str], options: AuditOptions) -> tuple[Corpus, Corpus]:

@@ -8,37 +8,36 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from memaudit.audits.comparison.reference_models import ReferenceModels
 from memaudit.audits.detectors.blind_baseline import BLIND_BASELINE
 from memaudit.audits.detectors.membership import MEMBERSHIP
 from memaudit.audits.extraction.conclude import conclude
-from memaudit.audits.extraction.inputs import Pair, ask
+from memaudit.audits.extraction.inputs import Pair, Sources, prepare_inputs
 from memaudit.audits.extraction.options import AuditOptions
-from memaudit.audits.extraction.plan import make_plan
+from memaudit.audits.extraction.plan import plan_of
 from memaudit.audits.extraction.result import Audit
 from memaudit.audits.extraction.windows import blocks_of, measure_windows
+from memaudit.audits.lifecycle import Delivery, Question, Report, carry_out, refined
 from memaudit.audits.logged import check_measures, measure_all
 from memaudit.audits.measures import Measure, measures
+from memaudit.audits.result import RunResult
 from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
 from memaudit.records import SHOWN, Shown, WindowRecord
 from memaudit.report.disclosure import disclosed, without_texts
-from memaudit.report.formats import writers
-from memaudit.runs.directory import PARQUET, ReportInput, RunDirectory, run_folder
-from memaudit.runs.inputs import reads_files
+from memaudit.runs.directory import PARQUET, ReportInput, RunDirectory
 from memaudit.runs.invocation import Invocation, python_call
 from memaudit.runs.parquet import write_parquet
-from memaudit.text.index.corpus_index import CorpusIndex
 
 Progress = Callable[[int, int], None]
 """Called with (windows done, windows in all)."""
 
 
-@reads_files
 def audit(
     model: str | Path | LanguageModel,
     train: str | Sequence[str] = (),
@@ -82,55 +81,79 @@ def audit(
         MemauditError: Bad input, a refused model, or a run directory that cannot be used.
     """
     repeated = invocation or python_call("memaudit.audit", audit, locals())
-    chosen_writers = writers(formats, shown=shown)
     chosen = dataclasses.replace(options or AuditOptions(), **fields)
-    compared: list[Measure] = [BLIND_BASELINE, MEMBERSHIP] if chosen.membership else []
-    taken = [*measures(list(chosen.measures)), *compared]
-    loaded = load_model(str(model)) if isinstance(model, str | Path) else model
-    name = name or (str(model) if isinstance(model, str | Path) else loaded.family)
-    opened = None if index is None else CorpusIndex.open(index)
-    if opened is not None:
-        opened.verify()
-    asked, chosen = ask(loaded, (train, heldout), (windows, heldout_windows), chosen, opened)
-    training = asked.training_index(needed=True) if taken else None
-    subject = asked.subject(loaded, training, chosen) if taken else None
-    if subject is not None:
-        check_measures(taken, subject)
-    reference_models = subject.reference_models if subject is not None else None
-    plan = make_plan(
-        loaded,
-        name,
-        asked,
-        chosen,
-        taken,
-        repeated,
-        membership=None if reference_models is None else reference_models.describe(),
-    )
-    folder = run_folder(out, _file_name(loaded.family), plan)
-    with RunDirectory.open(folder, plan) as run:
-        if reference_models is not None:
-            reference_models.prepare(folder)
-        started = perf_counter()
-        blocks = blocks_of(len(asked.drawn.windows))
-        training = training or asked.training_index(needed=bool(run.pending(blocks)))
-        measure_windows(loaded, asked.drawn.windows, run, chosen.fuzzy, training, progress)
+    sources = Sources((train, heldout), (windows, heldout_windows), index)
+    return carry_out(Extraction(model, name, sources, chosen, progress), Delivery(repeated, out, formats, shown))
+
+
+class Extraction(Question[Audit]):
+    """Windows of training and of held-out text, and what else is measured of the documents they come from."""
+
+    kind = "extraction"
+
+    def __init__(
+        self,
+        model: str | Path | LanguageModel,
+        name: str,
+        sources: Sources,
+        options: AuditOptions,
+        progress: Progress | None,
+    ) -> None:
+        self.spec, self.name, self.sources, self.options, self.progress = model, name, sources, options, progress
+        compared: list[Measure] = [BLIND_BASELINE, MEMBERSHIP] if options.membership else []
+        self.measures = [*measures(list(options.measures)), *compared]
+
+    def prepare(self) -> None:
+        """Load the model, draw the windows, and let every measure say what it lacks."""
+        named = isinstance(self.spec, str | Path)
+        self.model = load_model(str(self.spec)) if isinstance(self.spec, str | Path) else self.spec
+        self.name = self.name or (str(self.spec) if named else self.model.family)
+        self.inputs, self.options = prepare_inputs(self.model, self.sources, self.options)
+        self.training = self.inputs.training_index(needed=True) if self.measures else None
+        self.subject = self.inputs.subject(self.model, self.training, self.options) if self.measures else None
+        if self.subject is not None:
+            check_measures(self.measures, self.subject)
+
+    @property
+    def references(self) -> ReferenceModels | None:
+        """What the scores of whole documents are compared by, if they are."""
+        return None if self.subject is None else self.subject.reference_models
+
+    def plan(self) -> Mapping[str, Any]:
+        """Return model, text, windows and options, with the self-tests of the model."""
+        compared = None if self.references is None else self.references.describe()
+        return plan_of(self.model, self.name, self.inputs, self.options, self.measures, membership=compared)
+
+    @property
+    def folder_name(self) -> str:
+        """The family of the model; an external one may call itself ``../../etc``."""
+        return re.sub(r"[^A-Za-z0-9_-]+", "-", self.model.family)[:40]
+
+    def measure(self, run: RunDirectory) -> None:
+        """Measure the windows that the log lacks, then what else is asked of their documents."""
+        if self.references is not None:
+            self.references.prepare(run.folder)
+        started, windows = perf_counter(), self.inputs.drawn.windows
+        lacking = bool(run.pending(blocks_of(len(windows))))
+        training = self.training or self.inputs.training_index(needed=lacking)
+        measure_windows(self.model, windows, run, self.options.fuzzy, training, self.progress)
         run.times["windows"] = perf_counter() - started
-        records = [WindowRecord(**run.records[i]) for i in range(len(asked.drawn.windows))]
-        whole = None if subject is None else dataclasses.replace(subject, records=records)
-        sections = [] if whole is None else measure_all(taken, whole, run, progress)
-        report = conclude(run.plan, records) | {"sections": sections}
-        _write(run, report, records, shown)
-        files = [write(folder) for write in chosen_writers]
-    return Audit(folder, report, files, run.notice, shown, records)
+        self.records = [WindowRecord(**run.records[i]) for i in range(len(windows))]
+        whole = None if self.subject is None else dataclasses.replace(self.subject, records=self.records)
+        self.sections = [] if whole is None else measure_all(self.measures, whole, run, self.progress)
 
+    def conclude(self, run: RunDirectory) -> Report:
+        """Compare the sides and decide."""
+        return conclude(run.plan, self.records) | {"sections": self.sections}
 
-def _write(run: RunDirectory, report: dict[str, Any], records: Sequence[WindowRecord], shown: Shown) -> None:
-    """Write table and report, with no more text than may be shown; both are data, in which nothing is masked."""
-    write_parquet(records if shown.text else without_texts(records), run.folder / PARQUET)
-    finished = ReportInput(report, records)
-    run.finish(disclosed(finished, Shown(shown.text, personal=True)).report)
+    def derive(self, run: RunDirectory, shown: Shown) -> None:
+        """Write one row a window, with no more text than may be shown."""
+        write_parquet(self.records if shown.text else without_texts(self.records), run.folder / PARQUET)
 
+    def disclosed(self, report: Report, shown: Shown) -> Mapping[str, Any]:
+        """Return the report with no more text than may be shown; it is data, in which nothing is masked."""
+        return disclosed(ReportInput(report, self.records), Shown(shown.text, personal=True)).report
 
-def _file_name(family: str) -> str:
-    """Return a family as part of a file name: a stranger's model may call itself ``../../etc``."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", family)[:40]
+    def result(self, outcome: RunResult) -> Audit:
+        """Return the outcome with one record a window."""
+        return refined(outcome, Audit, records=self.records)

@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from memaudit.audits.gap.conclude import conclude
 from memaudit.audits.gap.results import read_results
-from memaudit.audits.result import VerdictResult
+from memaudit.audits.lifecycle import Delivery, Question, Report, carry_out, refined
+from memaudit.audits.result import RunResult, VerdictResult
 from memaudit.errors import InputError
-from memaudit.report.formats import writers
-from memaudit.runs.directory import RunDirectory, identity, run_folder
-from memaudit.runs.files import strict_json
-from memaudit.runs.inputs import reads_files
+from memaudit.runs.directory import RunDirectory
 from memaudit.runs.invocation import Invocation, python_call
-from memaudit.runs.provenance import versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +64,6 @@ class GapRun(VerdictResult):
     """A finished comparison and the run directory it lies in."""
 
 
-@reads_files
 def gap(
     results: str | Sequence[str],
     *,
@@ -95,29 +90,36 @@ def gap(
     Raises:
         MemauditError: Bad input, or a run directory that cannot be used.
     """
-    asked = invocation or python_call("memaudit.audits.gap.run.gap", gap, locals())
-    chosen_writers = writers(formats, "gap")
-    options = GapOptions(model, tuple(controls), cutoff, **fields)
+    repeated = invocation or python_call("memaudit.gap", gap, locals())
     specs = [results] if isinstance(results, str) else list(results)
-    read = read_results(specs, [model, *controls], options.date_field)
-    plan = _plan(options, specs, [dict(file) for file in read.files], asked)
-    folder = run_folder(out, "gap", plan)
-    with RunDirectory.open(folder, plan) as run:
-        report = conclude(run.plan, read)
-        run.finish(report)
-        files = [write(folder) for write in chosen_writers]
-    return GapRun(folder, report, files)
+    question = Gap(specs, GapOptions(model, tuple(controls), cutoff, **fields))
+    return carry_out(question, Delivery(repeated, out, formats))
 
 
-def _plan(
-    options: GapOptions, specs: Sequence[str], files: Sequence[dict[str, Any]], invocation: Invocation
-) -> dict[str, Any]:
-    body = {
-        "schema_version": 1,
-        "kind": "gap",
-        "options": dataclasses.asdict(options),
-        "results": {"specs": list(specs), "files": files},
-        "versions": versions(),
-    }
-    plan: dict[str, Any] = json.loads(strict_json(body | invocation.in_plan()))
-    return plan | {"identity": identity(plan)}
+class Gap(Question[GapRun]):
+    """Results of a model and of its controls, on items that are dated."""
+
+    kind = "gap"
+
+    def __init__(self, specs: Sequence[str], options: GapOptions) -> None:
+        self.specs, self.options = specs, options
+
+    def prepare(self) -> None:
+        """Read the results."""
+        self.read = read_results(self.specs, [self.options.model, *self.options.controls], self.options.date_field)
+
+    def plan(self) -> Mapping[str, Any]:
+        """Return the options, and what was read."""
+        files = [dict(file) for file in self.read.files]
+        return {"options": dataclasses.asdict(self.options), "results": {"specs": self.specs, "files": files}}
+
+    def measure(self, run: RunDirectory) -> None:
+        """Do nothing: the results are all there is."""
+
+    def conclude(self, run: RunDirectory) -> Report:
+        """Compare the losses."""
+        return conclude(run.plan, self.read)
+
+    def result(self, outcome: RunResult) -> GapRun:
+        """Return the outcome with its verdict."""
+        return refined(outcome, GapRun)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -19,17 +18,14 @@ from typing import Any
 import numpy as np
 
 from memaudit.audits.laws.conclude import conclude
+from memaudit.audits.lifecycle import Delivery, Question, Report, carry_out
 from memaudit.audits.result import RunResult
 from memaudit.audits.small_models import MODELS, Family, check_sizes, train_small
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
 from memaudit.records import Document, TokenIds, Window
-from memaudit.report.formats import writers
-from memaudit.runs.directory import RunDirectory, identity, run_folder
-from memaudit.runs.files import strict_json
-from memaudit.runs.inputs import reads_files
+from memaudit.runs.directory import RunDirectory
 from memaudit.runs.invocation import Invocation, python_call
-from memaudit.runs.provenance import versions
 from memaudit.text.corpus.read import read_corpus
 from memaudit.text.planting.canaries import Planting, plant
 from memaudit.text.planting.passages import corpus_passages, library_passages
@@ -106,7 +102,6 @@ class Text:
     about: dict[str, Any]
 
 
-@reads_files
 def laws(
     out: str | Path | None = None,
     corpus: Sequence[str] = (),
@@ -133,38 +128,66 @@ def laws(
     Raises:
         MemauditError: Bad input, too few passages, or a folder that cannot be used.
     """
-    asked = invocation or python_call("memaudit.audits.laws.run.laws", laws, locals())
-    chosen_writers = writers(formats, "laws")
+    repeated = invocation or python_call("memaudit.laws", laws, locals())
     chosen = dataclasses.replace(options or LawsOptions(), **fields)
-    text = _text(corpus, chosen)
-    _planting(chosen, text, chosen.seed)  # too little text is refused before the folder is taken
-    plan, grid = _plan(chosen, text, asked), _grid(chosen)
-    folder = run_folder(out, "laws", plan)
-    with RunDirectory.open(folder, plan) as run:
-        for (index,) in run.pending([(i,) for i in range(len(grid))]):
-            size, seed = grid[index]
-            started = perf_counter()
-            documents = list(_documents(_planting(chosen, text, seed), text.tokenizer))
-            model, loss = train_small(
-                chosen.family,
-                text.tokenizer,
-                documents,
-                folder / MODELS / f"{chosen.family}-{size}-{seed}",
-                size=size,
-                seed=seed,
-                epochs=chosen.epochs,
-                threads=threads,
-            )
-            trained = perf_counter()
-            record = {"index": index, "size": size, "seed": seed, "parameters": model.parameters, "loss": loss}
-            run.append([record | _asked(model, chosen, text, seed)])
-            name = f"{chosen.family} {size}, seed {seed}"
-            run.times[f"train {name}"], run.times[f"ask {name}"] = trained - started, perf_counter() - trained
-            say(f"{name}: {model.parameters:,} parameters, {trained - started:.0f} s [{index + 1} of {len(grid)}]")
-        report = conclude(run.plan, [run.records[i] for i in range(len(grid))])
-        run.finish(report)
-        files = [write(folder) for write in chosen_writers]
-    return RunResult(folder, report, files, run.notice)
+    return carry_out(Laws(corpus, chosen, threads, say), Delivery(repeated, out, formats))
+
+
+class Laws(Question[RunResult]):
+    """A grid of trainings, each asked for its passages as soon as it is done."""
+
+    kind = "laws"
+
+    def __init__(self, corpus: Sequence[str], options: LawsOptions, threads: int | None, say: Say) -> None:
+        self.corpus, self.options, self.threads, self.say = corpus, options, threads, say
+        self.grid = _grid(options)
+
+    def prepare(self) -> None:
+        """Read the text, and refuse too little of it before the folder is taken."""
+        self.text = _text(self.corpus, self.options)
+        _planting(self.options, self.text, self.options.seed)
+
+    def plan(self) -> Mapping[str, Any]:
+        """Return options and text."""
+        return {
+            "options": dataclasses.asdict(self.options) | {"passage_tokens": self.options.passage_tokens},
+            "corpus": self.text.about,
+            "tokenizer_sha256": self.text.tokenizer.sha256,
+        }
+
+    def measure(self, run: RunDirectory) -> None:
+        """Train and ask the models that the log lacks."""
+        for (index,) in run.pending([(i,) for i in range(len(self.grid))]):
+            self._measure_one(run, index)
+
+    def _measure_one(self, run: RunDirectory, index: int) -> None:
+        (size, seed), options = self.grid[index], self.options
+        started = perf_counter()
+        model, loss = train_small(
+            options.family,
+            self.text.tokenizer,
+            list(_documents(_planting(options, self.text, seed), self.text.tokenizer)),
+            run.folder / MODELS / f"{options.family}-{size}-{seed}",
+            size=size,
+            seed=seed,
+            epochs=options.epochs,
+            threads=self.threads,
+        )
+        trained = perf_counter()
+        record = {"index": index, "size": size, "seed": seed, "parameters": model.parameters, "loss": loss}
+        run.append([record | _matched(model, options, self.text, seed)])
+        name = f"{options.family} {size}, seed {seed}"
+        run.times[f"train {name}"], run.times[f"ask {name}"] = trained - started, perf_counter() - trained
+        done = f"[{index + 1} of {len(self.grid)}]"
+        self.say(f"{name}: {model.parameters:,} parameters, {trained - started:.0f} s {done}")
+
+    def conclude(self, run: RunDirectory) -> Report:
+        """Fit the three laws."""
+        return conclude(run.plan, [run.records[i] for i in range(len(self.grid))])
+
+    def result(self, outcome: RunResult) -> RunResult:
+        """Return the outcome; laws come to no verdict."""
+        return outcome
 
 
 def _grid(options: LawsOptions) -> list[tuple[int, int]]:
@@ -185,19 +208,6 @@ def _text(specs: Sequence[str], options: LawsOptions) -> Text:
     tokenizer = train_tokenizer("bpe", [passage.text for passage in passages], VOCABULARY)
     digest = hashlib.sha256("\0".join(p.text for p in passages).encode("utf-8", "surrogatepass"))
     return Text(passages, tokenizer, about | {"passages": len(passages), "sha256": digest.hexdigest()})
-
-
-def _plan(options: LawsOptions, text: Text, invocation: Invocation) -> dict[str, Any]:
-    body = {
-        "schema_version": 1,
-        "kind": "laws",
-        "options": dataclasses.asdict(options) | {"passage_tokens": options.passage_tokens},
-        "corpus": text.about,
-        "tokenizer_sha256": text.tokenizer.sha256,
-        "versions": versions(),
-    }
-    plan: dict[str, Any] = json.loads(strict_json(body | invocation.in_plan()))
-    return plan | {"identity": identity(plan)}
 
 
 def _planting(options: LawsOptions, text: Text, seed: int) -> Planting:
@@ -225,12 +235,12 @@ def _documents(planting: Planting, tokenizer: TrainedTokenizer) -> Iterator[Toke
         yield np.concatenate(parts[:-1])
 
 
-def _asked(model: LanguageModel, options: LawsOptions, text: Text, seed: int) -> dict[str, Any]:
+def _matched(model: LanguageModel, options: LawsOptions, text: Text, seed: int) -> dict[str, Any]:
     """Return what the model recites: for every passage and context the suffix tokens before the first difference."""
     planting = _planting(options, text, seed)
-    asked = [*planting.planted, *planting.twins]
+    passages = [*planting.planted, *planting.twins]
     place = FIRST + max(options.contexts)
-    texts = [encoding.ids for encoding in text.tokenizer.encode_batch([d.text for d in asked])]
+    texts = [encoding.ids for encoding in text.tokenizer.encode_batch([d.text for d in passages])]
     kept = [i for i, ids in enumerate(texts) if len(ids) >= place + options.suffix]
     windows = [
         Window(texts[i][place - context : place], texts[i][place : place + options.suffix])
@@ -239,8 +249,8 @@ def _asked(model: LanguageModel, options: LawsOptions, text: Text, seed: int) ->
     ]
     matched = model.screen(windows).reshape(len(kept), len(options.contexts)) if windows else np.empty((0, 0), int)
     return {
-        "documents": [asked[i].id for i in kept],
-        "copies": [asked[i].copies for i in kept],
+        "documents": [passages[i].id for i in kept],
+        "copies": [passages[i].copies for i in kept],
         "matched": matched.tolist(),
-        "too_short": len(asked) - len(kept),
+        "too_short": len(passages) - len(kept),
     }

@@ -7,8 +7,7 @@ detectors, one log line a document -> tests, controls and verdict -> run directo
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -19,11 +18,12 @@ from memaudit.audits.comparison.reference_models import ReferenceModels
 from memaudit.audits.detectors.base import Detector
 from memaudit.audits.detectors.blind_baseline import BLIND_BASELINE
 from memaudit.audits.detectors.membership import primary
+from memaudit.audits.lifecycle import Delivery, Question, Report, carry_out, refined
 from memaudit.audits.logged import check_measures, describe_measures, take_all
 from memaudit.audits.membership.conclude import conclude
 from memaudit.audits.membership.sides import Side, read_sides
 from memaudit.audits.model_description import describe_model
-from memaudit.audits.result import VerdictResult
+from memaudit.audits.result import RunResult, VerdictResult
 from memaudit.audits.self_tests import check_batches, check_precision, check_round_trip
 from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
@@ -31,12 +31,8 @@ from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
 from memaudit.plugins import Registry
 from memaudit.records import GREEDY, Document, Window
-from memaudit.report.formats import writers
-from memaudit.runs.directory import RunDirectory, identity, run_folder
-from memaudit.runs.files import strict_json
-from memaudit.runs.inputs import reads_files
+from memaudit.runs.directory import RunDirectory
 from memaudit.runs.invocation import Invocation, python_call
-from memaudit.runs.provenance import versions
 from memaudit.text.windows.windows import WindowOptions
 
 DETECTORS = Registry(
@@ -63,7 +59,6 @@ class MembershipRun(VerdictResult):
     """A finished run and the run directory it lies in."""
 
 
-@reads_files
 def membership(
     benchmark: str | Sequence[str],
     model: str | Path | LanguageModel,
@@ -98,28 +93,78 @@ def membership(
         MemauditError: Bad input, a refused model, or a run directory that cannot be used.
     """
     repeated = invocation or python_call("memaudit.membership", membership, locals())
-    chosen_writers = writers(formats, "membership")
     chosen = dataclasses.replace(options or MembershipOptions(), **_as_tuples(fields))
-    name = name or (str(model) if isinstance(model, str | Path) else model.family)
-    loaded = load(str(model)) if isinstance(model, str | Path) else model
-    sides = read_sides(_listed(benchmark), _listed(heldout), chosen)
-    detectors = _detectors(chosen, loaded, bool(sides[1].documents))
-    reference_models = ReferenceModels(loaded, sides[0].documents, sides[1].documents, chosen, load)
-    asked = [(detector, _subject(detector, loaded, sides[0], reference_models)) for detector in detectors]
-    for detector, subject in asked:
-        check_measures([detector], subject)
-    plan = _plan(loaded, name, sides, reference_models, detectors, repeated)
-    folder = run_folder(out, "membership", plan)
-    with RunDirectory.open(folder, plan) as run:
-        reference_models.prepare(folder)
+    question = Membership(model, name, (_listed(benchmark), _listed(heldout)), chosen, load, progress)
+    return carry_out(question, Delivery(repeated, out, formats))
+
+
+class Membership(Question[MembershipRun]):
+    """Scores of a model for suspects and for text that it cannot have seen, by every detector that applies."""
+
+    kind = "membership"
+
+    def __init__(
+        self,
+        model: str | Path | LanguageModel,
+        name: str,
+        sides: tuple[list[str], list[str]],
+        options: MembershipOptions,
+        load: Callable[[str], LanguageModel],
+        progress: Progress | None,
+    ) -> None:
+        self.name = name or (str(model) if isinstance(model, str | Path) else model.family)
+        self.spec, self.specs, self.options, self.load, self.progress = model, sides, options, load, progress
+
+    def prepare(self) -> None:
+        """Load the model, read both sides, and let every detector say what it lacks."""
+        self.model = self.load(str(self.spec)) if isinstance(self.spec, str | Path) else self.spec
+        self.sides = read_sides(*self.specs, self.options)
+        suspects, heldout = (side.documents for side in self.sides)
+        self.detectors = _detectors(self.options, self.model, bool(heldout))
+        self.references = ReferenceModels(self.model, suspects, heldout, self.options, self.load)
+        self.subjects = [
+            (detector, _subject(detector, self.model, self.sides[0], self.references)) for detector in self.detectors
+        ]
+        for detector, subject in self.subjects:
+            check_measures([detector], subject)
+
+    def plan(self) -> Mapping[str, Any]:
+        """Return model, sides, references and detectors, with the family of tests that they declare."""
+        windows = _windows(self.model, [*self.references.members, *self.references.heldout])
+        batches, behaviour = check_batches(self.model, windows)
+        controls = [check_round_trip(self.model, windows), batches, *check_precision(self.model, windows)]
+        about = {
+            "model": describe_model(self.model, self.name) | {"self_test": behaviour},
+            "benchmark": self.sides[0].summary,
+            "heldout": self.sides[1].summary | {"compared": len(self.references.heldout)},
+            "membership": self.references.describe(),
+            "measures": describe_measures(self.detectors),
+            "controls": [dataclasses.asdict(control) for control in controls],
+        }
+        declared = [name for detector in self.detectors for name in detector.declared(about)]
+        if not declared:
+            raise InputError("none of the detectors applies", "name a data set with --guided, or give --heldout SPEC")
+        first = next((name for name in (primary(about),) if name in declared), declared[0])
+        return about | {"declared": declared, "primary": first}
+
+    def measure(self, run: RunDirectory) -> None:
+        """Train the references that are lacking, and take what the log lacks of every detector."""
+        self.references.prepare(run.folder)
         started = perf_counter()
-        records = take_all(asked, run, 0, progress)
+        self.records = take_all(self.subjects, run, 0, self.progress)
         run.times["detectors"] = perf_counter() - started
-        report = conclude(run.plan, detectors, records)
-        run.finish(report)
-        files = [write(folder) for write in chosen_writers]
-    notices = [run.notice, *(side.notice for side in sides)]
-    return MembershipRun(folder, report, files, "; ".join(filter(None, notices)))
+
+    def conclude(self, run: RunDirectory) -> Report:
+        """Test, control, adjust and decide."""
+        return conclude(run.plan, self.detectors, self.records)
+
+    def notices(self) -> Iterator[str]:
+        """Yield what was noticed about either side."""
+        yield from (side.notice for side in self.sides)
+
+    def result(self, outcome: RunResult) -> MembershipRun:
+        """Return the outcome with its verdict."""
+        return refined(outcome, MembershipRun)
 
 
 def _listed(given: str | Sequence[str]) -> list[str]:
@@ -155,40 +200,10 @@ def _detectors(options: MembershipOptions, model: LanguageModel, compared: bool)
     return [BLIND_BASELINE, *found] if compared and set(COMPARING) & set(names) else found
 
 
-def _subject(detector: Detector, model: LanguageModel, suspects: Side, reference_models: ReferenceModels) -> Subject:
+def _subject(detector: Detector, model: LanguageModel, suspects: Side, references: ReferenceModels) -> Subject:
     """Return what a detector is asked about: the order test needs a file as it is, copies included."""
-    members = suspects.everything if detector.name == "order" else reference_models.members
-    return Subject(model, (), (), members, reference_models.heldout, None, WindowOptions(), GREEDY, reference_models)
-
-
-def _plan(
-    model: LanguageModel,
-    name: str,
-    sides: tuple[Side, Side],
-    reference_models: ReferenceModels,
-    detectors: Sequence[Detector],
-    invocation: Invocation,
-) -> dict[str, Any]:
-    windows = _windows(model, [*reference_models.members, *reference_models.heldout])
-    batches, behaviour = check_batches(model, windows)
-    body = {
-        "schema_version": 1,
-        "kind": "membership",
-        "model": describe_model(model, name) | {"self_test": behaviour},
-        "benchmark": sides[0].summary,
-        "heldout": sides[1].summary | {"compared": len(reference_models.heldout)},
-        "membership": reference_models.describe(),
-        "measures": describe_measures(detectors),
-        "versions": versions(),
-    }
-    declared = [name for detector in detectors for name in detector.declared(body)]
-    if not declared:
-        raise InputError("none of the detectors applies", "name a data set with --guided, or give --heldout SPEC")
-    body |= {"declared": declared, "primary": next((n for n in (primary(body),) if n in declared), declared[0])}
-    controls = [check_round_trip(model, windows), batches, *check_precision(model, windows)]
-    shown = {"controls": [dataclasses.asdict(control) for control in controls]} | invocation.in_plan()
-    plan: dict[str, Any] = json.loads(strict_json(body | shown | {"identity": identity(body)}))
-    return plan
+    members = suspects.everything if detector.name == "order" else references.members
+    return Subject(model, (), (), members, references.heldout, None, WindowOptions(), GREEDY, references)
 
 
 def _windows(model: LanguageModel, documents: Sequence[Document]) -> list[Window]:

@@ -1,0 +1,140 @@
+"""The way of every run, written once: options -> plan -> folder -> resume -> measure -> conclude -> finish -> write.
+
+A question (`memaudit.audits.gap.run.Gap`, ...) says what its run is about, how it is measured and what follows from the
+log; `carry_out` does the rest, so that every kind of run resumes, refuses, redacts and reports in the same way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from memaudit.audits.result import RunResult
+from memaudit.records import SHOWN, Shown
+from memaudit.report.formats import writers
+from memaudit.runs.directory import RunDirectory, identity, run_folder
+from memaudit.runs.files import strict_json
+from memaudit.runs.inputs import reads_files
+from memaudit.runs.invocation import Invocation
+from memaudit.runs.provenance import versions
+
+SCHEMA_VERSION = 1
+Report = dict[str, Any]
+Result = TypeVar("Result", bound=RunResult)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """Where a run goes and what is written of it: nothing of this changes what it measures."""
+
+    invocation: Invocation
+    """What repeats the run."""
+    out: str | Path | None = None
+    """Run directory; None: ``runs/NAME-IDENTITY``, where the same call finds it again."""
+    formats: Sequence[str] = ("html",)
+    """What is written beside report.json."""
+    shown: Shown = SHOWN
+    """What of the texts may stand in it."""
+
+
+class Question(ABC, Generic[Result]):
+    """What one kind of run asks. `carry_out` calls its methods in the order in which they stand here, each once."""
+
+    kind: ClassVar[str]
+    """As the plan names it; `memaudit.report.kinds` says how such a run looks."""
+
+    def prepare(self) -> None:
+        """Load and read what the run is about, and refuse what cannot be asked, before a folder is taken.
+
+        Raises:
+            MemauditError: Bad input, or a model that is refused.
+        """
+
+    @abstractmethod
+    def plan(self) -> Mapping[str, Any]:
+        """Return what the run is about, as JSON values; its identity follows from them.
+
+        ``controls`` and ``judgement`` may stand among them: they are shown and do not enter the identity.
+        """
+
+    @property
+    def folder_name(self) -> str:
+        """How a run directory begins that nobody named."""
+        return self.kind
+
+    @abstractmethod
+    def measure(self, run: RunDirectory) -> None:
+        """Measure what the log lacks; each record is appended as soon as it is done."""
+
+    @abstractmethod
+    def conclude(self, run: RunDirectory) -> Report:
+        """Return the report that follows from plan and log; no new facts."""
+
+    def derive(self, run: RunDirectory, shown: Shown) -> None:
+        """Write the tables that stand beside the report."""
+
+    def disclosed(self, report: Report, shown: Shown) -> Mapping[str, Any]:  # noqa: ARG002 (of those that hold texts)
+        """Return what report.json may hold of a report."""
+        return report
+
+    def write_beside(self) -> list[Path]:
+        """Write files outside the run directory that were asked for, and return their paths."""
+        return []
+
+    def notices(self) -> Iterator[str]:
+        """Yield what the user should know beside the verdict."""
+        yield from ()
+
+    @abstractmethod
+    def result(self, outcome: RunResult) -> Result:
+        """Return what the caller gets."""
+
+
+@reads_files
+def carry_out(question: Question[Result], delivery: Delivery) -> Result:
+    """Take a question from its options to its report; the same call resumes what stands in the folder.
+
+    Raises:
+        MemauditError: Bad input, a refused model, an unknown format, or a run directory that cannot be used.
+    """
+    chosen = writers(delivery.formats, question.kind, delivery.shown)  # refused before anything is read
+    question.prepare()
+    plan = sealed_plan(question.kind, question.plan(), delivery.invocation)
+    return in_folder(question, plan, run_folder(delivery.out, question.folder_name, plan), chosen, delivery.shown)
+
+
+def in_folder(
+    question: Question[Result],
+    plan: Mapping[str, Any],
+    folder: Path,
+    chosen: Sequence[Callable[[Path], Path]],
+    shown: Shown = SHOWN,
+) -> Result:
+    """Measure, conclude and write a plan in its folder."""
+    with RunDirectory.open(folder, plan) as run:
+        question.measure(run)
+        report = question.conclude(run)
+        question.derive(run, shown)
+        run.finish(question.disclosed(report, shown))
+        files = [write(folder) for write in chosen]
+        files += question.write_beside()
+        notice = "; ".join(filter(None, (run.notice, *question.notices())))
+    return question.result(RunResult(folder, report, files, notice, shown))
+
+
+def sealed_plan(kind: str, about: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
+    """Return a plan as plan.json holds it: what it is about, what made it, how it was asked for, its identity."""
+    body = {"schema_version": SCHEMA_VERSION, "kind": kind, **about, "versions": versions(), **invocation.in_plan()}
+    plan: dict[str, Any] = json.loads(strict_json(body))
+    return plan | {"identity": identity(plan)}
+
+
+def refined(outcome: RunResult, kind: type[Result], **more: Any) -> Result:
+    """Return an outcome as a result of another class, with what that has more."""
+    known = {field.name: getattr(outcome, field.name) for field in dataclasses.fields(RunResult)}
+    return kind(**known, **more)
