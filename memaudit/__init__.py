@@ -19,40 +19,60 @@ TYPE_CHECKING = False  # as type checkers know it: nothing is imported before th
 if TYPE_CHECKING:
     from typing import Any
 
-    from memaudit.audits.contamination.run import Contamination, contamination
+    from memaudit.audits.contamination.run import Contamination, contamination, merge
+    from memaudit.audits.counterfactual.run import counterfactual
+    from memaudit.audits.exploitation.run import exploitation
     from memaudit.audits.extraction.options import AuditOptions
     from memaudit.audits.extraction.result import Audit
     from memaudit.audits.extraction.run import audit
+    from memaudit.audits.gap.run import GapRun, gap
+    from memaudit.audits.laws.run import laws
     from memaudit.audits.membership.run import MembershipRun, membership
+    from memaudit.audits.result import RunResult, VerdictResult
     from memaudit.errors import MemauditError
     from memaudit.models.base import LanguageModel, NextTokenModel
     from memaudit.models.load import load_model
     from memaudit.records import Decoding, Document, TokenScores, Window
+    from memaudit.report.compare import Comparison, compare
     from memaudit.text.corpus.read import read_corpus
     from memaudit.text.index.corpus_index import CorpusIndex, build_index
+    from memaudit.text.index.trace import trace
+    from memaudit.text.planting.dose_kit import plant_corpus as plant
     from memaudit.text.tokenize import character_tokenizer, train_tokenizer
     from memaudit.training.train import train_neural, train_ngram
 
 __all__ = [
     "Audit",
     "AuditOptions",
+    "Comparison",
     "Contamination",
     "CorpusIndex",
     "Decoding",
     "Document",
+    "GapRun",
     "LanguageModel",
     "MemauditError",
     "MembershipRun",
     "NextTokenModel",
+    "RunResult",
     "TokenScores",
+    "VerdictResult",
     "Window",
     "audit",
     "build_index",
     "character_tokenizer",
+    "compare",
     "contamination",
+    "counterfactual",
+    "exploitation",
+    "gap",
+    "laws",
     "load_model",
     "membership",
+    "merge",
+    "plant",
     "read_corpus",
+    "trace",
     "train_neural",
     "train_ngram",
     "train_tokenizer",
@@ -61,23 +81,35 @@ __all__ = [
 _HOMES = {
     "Audit": "audits.extraction.result",
     "AuditOptions": "audits.extraction.options",
+    "Comparison": "report.compare",
     "Contamination": "audits.contamination.run",
     "CorpusIndex": "text.index.corpus_index",
     "Decoding": "records",
     "Document": "records",
+    "GapRun": "audits.gap.run",
     "LanguageModel": "models.base",
     "MemauditError": "errors",
     "MembershipRun": "audits.membership.run",
     "NextTokenModel": "models.base",
+    "RunResult": "audits.result",
     "TokenScores": "records",
+    "VerdictResult": "audits.result",
     "Window": "records",
     "audit": "audits.extraction.run",
     "build_index": "text.index.corpus_index",
     "character_tokenizer": "text.tokenize",
+    "compare": "report.compare",
     "contamination": "audits.contamination.run",
+    "counterfactual": "audits.counterfactual.run",
+    "exploitation": "audits.exploitation.run",
+    "gap": "audits.gap.run",
+    "laws": "audits.laws.run",
     "load_model": "models.load",
     "membership": "audits.membership.run",
+    "merge": "audits.contamination.run",
+    "plant": "text.planting.dose_kit:plant_corpus",
     "read_corpus": "text.corpus.read",
+    "trace": "text.index.trace",
     "train_neural": "training.train",
     "train_ngram": "training.train",
     "train_tokenizer": "text.tokenize",
@@ -89,7 +121,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'memaudit' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f"memaudit.{_HOMES[name]}"), name)
+    home, _, attribute = _HOMES[name].partition(":")
+    value = getattr(import_module(f"memaudit.{home}"), attribute or name)
     globals()[name] = value
     return value
 

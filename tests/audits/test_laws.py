@@ -166,7 +166,7 @@ def test_bad_input(corpus: str, tmp_path: Path) -> None:
 def test_the_command(corpus: str, tmp_path: Path, finished: tuple[Path, dict[str, Any]]) -> None:
     command = finished[1]["provenance"]["command"]
     changed = "family='ngram', sizes=(2, 4, 12), doses=(1, 4, 16), contexts=(4, 8, 16), suffix=12, seeds=2, per_dose=4"
-    assert command == f"memaudit.audits.laws.run.laws(corpus=['{corpus}'], {changed}, background=10)"
+    assert command == f"memaudit.laws(corpus=['{corpus}'], {changed}, background=10)"
     words = f"--family ngram --corpus {corpus} --sizes 2,4,12 --doses 1,4,16 --contexts 4,8,16 --suffix 12"
     words = f"laws {words} --seeds 2 --per-dose 4 --background 10 --epochs 6.0"
     done = CliRunner().invoke(app, [*words.split(), "--out", str(tmp_path / "run")])
