@@ -12,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
+from memaudit.audits.benchmark.layouts import LAYOUTS as TABLE
+from memaudit.audits.benchmark.layouts import Layout, detect, parts_of
 from memaudit.audits.contamination.run import Contamination, contamination, merge
 from memaudit.text.index.corpus_index import build_index
 
@@ -100,6 +102,33 @@ def test_copies_never_clean_an_item_nor_do_other_documents(
     result = contamination(benchmarks, corpus, out=Path(mkdtemp(dir=folder)) / "run", formats=())
     assert convicted(result) == {1}
     assert (result.verdict, result.exit_code) == ("found", 1)
+
+
+def laid_out(layout: Layout, n: int) -> dict[str, object]:
+    """A record of a layout: prose in every column, four choices where it has some, the first of them right."""
+    row: dict[str, object] = {}
+    for column in layout.columns.split():
+        offered = column in layout.choices.split()
+        texts = [prose(f"{column} {n} {letter}", 12) for letter in "abcd"]
+        value: object = texts if offered and " " not in layout.choices else prose(f"{column} {n}", 24)
+        if column == layout.label:
+            value = "A" if column == "answerkey" else 0
+        outer, _, inner = column.partition(".")
+        row[outer] = {**row.get(outer, {}), inner: value} if inner else value  # type: ignore[dict-item]
+    return row
+
+
+@pytest.mark.parametrize("layout", TABLE, ids=lambda layout: layout.name)
+def test_copies_never_clean_an_item_of_any_layout(folder: Path, layout: Layout) -> None:
+    rows = [laid_out(layout, n) for n in range(6)]
+    fields = detect(rows[2])
+    assert fields is not None
+    held = " ".join(text for part, text in parts_of(rows[2], fields).items() if part in fields.fields)
+    benchmark = write(folder / "b.jsonl", rows)
+    for copies in (1, 11, 300):
+        documents = [f"{prose(f'before {i}', 9)} {held} {prose(f'after {i}', 9)}" for i in range(copies)]
+        corpus = texts(folder / "c.jsonl", [*documents, *(prose(f"other {i}", 60) for i in range(20))])
+        assert convicted(contamination(benchmark, corpus, out=folder / f"run{copies}", formats=())) == {3}
 
 
 @pytest.mark.parametrize("copies", [1, 11, 60])
