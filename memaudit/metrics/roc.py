@@ -96,12 +96,6 @@ def auc(members: ArrayLike, heldout: ArrayLike, confidence: float = 0.95) -> Auc
     return Auc(estimate, low, high)
 
 
-def auc_variance(members: ArrayLike, heldout: ArrayLike) -> float | None:
-    """Return DeLong's variance of the AUC, or None where one side has fewer than two documents."""
-    placements = _placements(members, heldout)
-    return None if placements is None else placements.variance
-
-
 def auc_covariance(members: ArrayLike, heldout: ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Return the AUCs of several scorers of the same documents and DeLong's covariance matrix of them.
 

@@ -44,11 +44,6 @@ class Rate:
     effective_n: float = 0.0
     """Independent windows that would tell as much of the rate, in [documents, n]."""
 
-    @property
-    def effective_hits(self) -> float:
-        """Hits among so many independent windows."""
-        return 0.0 if self.rate is None else self.rate * self.effective_n
-
     def lower(self, confidence: float = 0.95) -> float | None:
         """Return the one-sided lower limit of the rate, or None where there is no document."""
         return None if self.rate is None else _limits(self.rate, self.effective_n, self.documents, 1 - confidence).low

@@ -25,7 +25,7 @@ from memaudit.audits.comparison.power import (
 )
 from memaudit.audits.comparison.verdict import adjusted_by_holm, decide
 from memaudit.findings import Control
-from memaudit.metrics.roc import auc, auc_variance
+from memaudit.metrics.roc import auc, auc_covariance
 from memaudit.stats import holm, rank_test
 
 BLIND = {"confounded": False, "features": [{"name": "words", "auc": {"estimate": 0.5, "low": 0.4}}]}
@@ -77,7 +77,7 @@ def test_covariances_are_those_of_drawn_aucs() -> None:
         scores[:40] += math.sqrt(2) * ndtri(0.7)
         sides = [(values[:40], values[40:]) for values in (scores, null)]
         areas.append([found.estimate for found in (auc(*side) for side in sides) if found])
-        variances.append(auc_variance(*sides[0]))
+        variances.append(auc_covariance(*([side] for side in sides[0]))[1])
     assert np.cov(np.transpose(areas)) == pytest.approx(expected, rel=0.12)
     assert np.mean(variances) == pytest.approx(estimated[0, 0], rel=0.03)
 

@@ -14,8 +14,8 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from memaudit.metrics.roc import (
     auc,
+    auc_covariance,
     auc_difference,
-    auc_variance,
     cohens_d,
     roc_points,
     tpr_at,
@@ -64,7 +64,7 @@ def test_auc_is_scikit_learns_and_the_share_of_pairs(members, heldout):
 @quick
 @given(a_side, a_side)
 def test_variance_is_delongs(members, heldout):
-    assert auc_variance(members, heldout) == pytest.approx(naive_variance(wins(members, heldout)), abs=1e-14)
+    assert auc_covariance([members], [heldout])[1] == pytest.approx(naive_variance(wins(members, heldout)), abs=1e-14)
 
 
 @quick
@@ -112,7 +112,6 @@ def test_equal_scores_say_nothing_and_not_for_certain():
 def test_a_side_of_one_has_no_auc():
     assert auc([1], [0, 0, 0]) is None
     assert auc([1, 2], []) is None
-    assert auc_variance([], []) is None
     assert auc_difference(([1], [0, 0]), ([1], [0, 0])) is None
 
 

@@ -67,7 +67,7 @@ class OverlapGuard:
                     self.overlaps.setdefault(found.id, Overlap(found.source, document.source, view))
 
     def _normalised_ids(self, documents: Sequence[Document]) -> list[TokenIds]:
-        texts = [normalize(document.text).text for document in documents]
+        texts = [normalize(document.text) for document in documents]
         return [encoding.ids for encoding in self.tokenizer.encode_batch(texts)]
 
 

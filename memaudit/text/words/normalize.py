@@ -1,4 +1,4 @@
-"""A skeleton of a text, in which disguises and typography no longer differ, with the way back.
+"""A skeleton of a text, in which disguises and typography no longer differ.
 
 Two spellings of a passage that look alike, or that differ by what nobody sees, have one skeleton:
 
@@ -22,89 +22,22 @@ for display.
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from dataclasses import dataclass
-from typing import TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-Codes = TypeVar("Codes", NDArray[np.uint8], NDArray[np.uint32])
+_RUNS = re.compile(r"([ -])\1+")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Normalized:
-    """The skeleton of a text and where each of its characters comes from."""
-
-    text: str
-    starts: NDArray[np.int64]
-    """Shape [len(text)]: index in the raw text of the character that each one comes from."""
-    raw_length: int
-
-    def raw_span(self, first: int, last: int) -> tuple[int, int]:
-        """Return the raw ``[start, end)`` of ``text[first:last]``, with what was dropped in it and after it.
-
-        Args:
-            first: First character of the span, at least 0.
-            last: End of the span, exclusive, over ``first``.
-        """
-        start = int(self.starts[first:last].min())
-        inner = int(self.starts[first:last].max()) + 1
-        following = int(self.starts[last]) if last < len(self.text) else self.raw_length
-        return start, max(inner, following)
-
-
-def normalize(text: str) -> Normalized:
+def normalize(text: str) -> str:
     """Return the skeleton of a text; normalising a skeleton changes nothing."""
-    if text.isascii():
-        codes = np.frombuffer(text.encode(), dtype=np.uint8)
-        folded = _ASCII_FOLD[codes]
-        kept = np.flatnonzero(folded)
-        folded, starts = _collapsed(folded[kept], kept)
-        return Normalized(folded.tobytes().decode(), starts, len(text))
-    pieces = [_FOLD[character] for character in text]
-    folded_text = "".join(pieces)
-    lengths = np.fromiter(map(len, pieces), dtype=np.int64, count=len(pieces))
-    starts = np.repeat(np.arange(len(text)), lengths)
-    if not unicodedata.is_normalized("NFD", folded_text):
-        folded_text, starts = _ordered_marks(folded_text, starts)
-    points = np.frombuffer(folded_text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    points, starts = _collapsed(points, starts)
-    return Normalized(points.tobytes().decode("utf-32-le", "surrogatepass"), starts, len(text))
+    folded = text.translate(_ASCII_FOLD) if text.isascii() else "".join([_FOLD[character] for character in text])
+    # All is decomposed already: NFD puts marks in order, which may have come from other characters.
+    return _RUNS.sub(r"\1", unicodedata.normalize("NFD", folded)).strip(" ")
 
 
 def fold(character: str) -> str:
     """Return one character's part of a skeleton, before marks are put in order and runs shortened."""
     return _FOLD[character]
-
-
-def _collapsed(codes: Codes, starts: NDArray[np.int64]) -> tuple[Codes, NDArray[np.int64]]:
-    """Shorten runs of spaces and of dashes to one, and drop the spaces at both ends."""
-    run = (codes == _SPACE) | (codes == _DASH)
-    keep = np.ones(len(codes), dtype=bool)
-    keep[1:] = ~(run[1:] & (codes[1:] == codes[:-1]))
-    if len(codes):
-        keep[0] = codes[0] != _SPACE
-        ends_in_space = codes[-1] == _SPACE
-        codes, starts = codes[keep], starts[keep]
-        if ends_in_space and len(codes):
-            codes, starts = codes[:-1], starts[:-1]
-    return codes, starts
-
-
-def _ordered_marks(text: str, starts: NDArray[np.int64]) -> tuple[str, NDArray[np.int64]]:
-    """Put runs of marks into canonical order, in which they may have come from other characters."""
-    order = list(range(len(text)))
-    classes = [unicodedata.combining(character) for character in text]
-    first = 0
-    while first < len(text):
-        last = first + 1
-        if classes[first]:
-            while last < len(text) and classes[last]:
-                last += 1
-            order[first:last] = sorted(order[first:last], key=classes.__getitem__)
-        first = last
-    return "".join(text[i] for i in order), starts[order]
 
 
 class _Fold(dict[str, str]):
@@ -175,6 +108,4 @@ _LOOKALIKES = {
     **dict.fromkeys("‐‑‒–—―−⁃﹘﹣－‧⸺⸻", "-"),
 }
 _FOLD = _Fold()
-_ASCII_FOLD = np.array([ord(_FOLD[chr(code)] or "\0") for code in range(128)], dtype=np.uint8)
-"""Skeleton of every ASCII character; 0 for those that are dropped."""
-_SPACE, _DASH = ord(" "), ord("-")
+_ASCII_FOLD = {code: _FOLD[chr(code)] for code in range(128)}
