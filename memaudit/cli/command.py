@@ -129,7 +129,7 @@ def invocation_of(ctx: Any, **changed: Any) -> Invocation:
     options = [
         word
         for param, value in params
-        if param.param_type_name == "option" and param.name not in left_out and _told(ctx, param, value)
+        if param.param_type_name == "option" and param.name not in left_out and _must_be_typed(ctx, param, value)
         for word in _flags(param, value)
     ]
     words: list[str] = []
@@ -139,7 +139,7 @@ def invocation_of(ctx: Any, **changed: Any) -> Invocation:
     return Invocation(command_line(["memaudit", *words], arguments, options), tuple(set_elsewhere(ctx, kept=left_out)))
 
 
-def _told(ctx: Any, param: Any, value: Any) -> bool:
+def _must_be_typed(ctx: Any, param: Any, value: Any) -> bool:
     """Whether an option must be typed for the command to do the same."""
     if value is None or _elsewhere(ctx, param):
         return value is not None

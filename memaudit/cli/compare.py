@@ -27,7 +27,7 @@ def compare(
     ] = False,
     shown: ShownFlags,
 ) -> None:
-    """Compare models that were audited on the same windows: what each recites, and what size does.
+    """Compare models that were audited on the same windows: what each reproduces, and what size does.
 
     Give the runs in the order in which the page shall show them, small models before large ones. Of three trainings or
     more that differ in their seed alone it gives the mean rate and AUC, with an interval over seeds and documents.

@@ -53,7 +53,7 @@ def counterfactual(
 ) -> None:
     """Train models on random halves of a corpus: what do they know of a document only if they saw it?
 
-    The same command goes on with what stands in the folder.
+    The same command continues what the folder holds.
 
     \b
     Examples:

@@ -46,7 +46,7 @@ def laws(
 ) -> None:
     """Train a grid of small models and fit the laws: memorization against size, copies and context.
 
-    The same command goes on with what stands in the folder. A law that fails is a result: the exit code is 0.
+    The same command continues what the folder holds. A law that fails is a result: the exit code is 0.
 
     \b
     Examples:
