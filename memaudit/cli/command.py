@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand
 
-from memaudit.cli.output import IN_CI, say
+from memaudit.cli.groups import flat
+from memaudit.cli.options import IN_CI
+from memaudit.cli.output import log
 
 if TYPE_CHECKING:
     from memaudit.runs.invocation import Invocation
@@ -46,7 +48,7 @@ class Command(TyperCommand):
         from memaudit.errors import InputError
 
         for line in set_elsewhere(ctx):
-            say(line)
+            log(line)
         if ctx.params.get("allow_download") and ctx.get_parameter_source("allow_download").name != "COMMANDLINE":
             raise InputError("a download is allowed on the command line alone", "type --allow-download")
         return super().invoke(ctx)
@@ -81,45 +83,14 @@ class App(typer.Typer):
     def command(
         self, name: str | None = None, *, cls: type[TyperCommand] | None = None, **settings: Any
     ) -> Callable[[Function], Function]:
-        """Return the decorator that adds a command."""
-        return super().command(name, cls=cls or Command, **settings)
+        """Return the decorator that adds a command, whose flags may stand in groups."""
+        add = super().command(name, cls=cls or Command, **settings)
 
+        def added(function: Function) -> Function:
+            add(flat(function))
+            return function
 
-def as_listed(values: list[str] | None) -> list[str]:
-    """Return the names in values that may each hold several, with commas between them."""
-    return list(dict.fromkeys(name.strip() for value in values or () for name in value.split(",")))
-
-
-def as_formats(values: list[str] | None) -> list[str]:
-    """Return the formats of a report, which is a page unless somebody said otherwise."""
-    return as_listed(values) or ["html"]
-
-
-def as_text_field(values: list[str] | None) -> str | tuple[str, ...]:
-    """Return the field of the text, or fields, as the readers take them."""
-    names = tuple(dict.fromkeys(values or ("text",)))
-    return names[0] if len(names) == 1 else names
-
-
-Formats = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--format",
-        metavar="LIST",
-        help="html, junit, sarif, json, md; several with commas, or repeat.",
-        show_default="html",
-        callback=as_formats,
-    ),
-]
-TextFields = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="NAME",
-        help="Field that holds the text of a record, a.b inside an object; repeat: the texts of all are one.",
-        show_default="text",
-        callback=as_text_field,
-    ),
-]
+        return added
 
 
 def set_elsewhere(ctx: Any, kept: Collection[str] = ()) -> list[str]:
@@ -158,7 +129,7 @@ def invocation_of(ctx: Any, **changed: Any) -> Invocation:
     options = [
         word
         for param, value in params
-        if param.param_type_name == "option" and param.name not in left_out and _told(ctx, param, value)
+        if param.param_type_name == "option" and param.name not in left_out and _must_be_typed(ctx, param, value)
         for word in _flags(param, value)
     ]
     words: list[str] = []
@@ -168,7 +139,7 @@ def invocation_of(ctx: Any, **changed: Any) -> Invocation:
     return Invocation(command_line(["memaudit", *words], arguments, options), tuple(set_elsewhere(ctx, kept=left_out)))
 
 
-def _told(ctx: Any, param: Any, value: Any) -> bool:
+def _must_be_typed(ctx: Any, param: Any, value: Any) -> bool:
     """Whether an option must be typed for the command to do the same."""
     if value is None or _elsewhere(ctx, param):
         return value is not None

@@ -1,4 +1,4 @@
-"""Several audited models beside one another."""
+"""``memaudit compare``: several audited models beside one another."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
-from memaudit.cli.output import Redact, ShowPersonal, shown_texts, tell
+from memaudit.cli.options import ShownFlags
+from memaudit.cli.output import echo
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories of audits over one text.")],
+    runs: Annotated[
+        tuple[Path, ...], typer.Argument(metavar="RUN...", help="Run directories of audits over one text.")
+    ],
+    *,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The page.")] = Path("compare.html"),
     replicates: Annotated[
         bool,
@@ -21,10 +25,9 @@ def compare(
             " trained say so themselves.",
         ),
     ] = False,
-    redact: Redact = None,
-    show_personal: ShowPersonal = False,
+    shown: ShownFlags,
 ) -> None:
-    """Compare models that were audited on the same windows: what each recites, and what size does.
+    """Compare models that were audited on the same windows: what each reproduces, and what size does.
 
     Give the runs in the order in which the page shall show them, small models before large ones. Of three trainings or
     more that differ in their seed alone it gives the mean rate and AUC, with an interval over seeds and documents.
@@ -41,8 +44,8 @@ def compare(
     from memaudit.runs.files import write_atomic
 
     refuse_foreign(out)
-    comparison = compare(runs, shown_texts(redact, show_personal), replicates=replicates)
+    comparison = compare(runs, shown.shown, replicates=replicates)
     write_atomic(out, render_comparison(comparison).encode("utf-8"))
     with reader_may_leave():
         print_comparison(comparison, console())
-        tell(f"report: {out}")
+        echo(f"report: {out}")

@@ -1,60 +1,206 @@
-"""The commands of the contamination gate: search, merge shares, accept findings."""
+"""``memaudit contamination``: text is searched for the items of a benchmark, or a model is asked about them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperOption
 
-import memaudit.cli.asking as asking
-from memaudit.cli.command import Command, Formats, TextFields, invocation_of
-from memaudit.cli.output import Redact, ShowPersonal, shown_texts, tell, tell_verdict
-from memaudit.cli.train import MaxExpand, Split
+from memaudit.cli.command import Command, invocation_of
+from memaudit.cli.groups import Panel, names_in
+from memaudit.cli.options import (
+    ASKING,
+    Formats,
+    LoadingFlags,
+    ReferenceFlags,
+    Seed,
+    ShownFlags,
+    SkipBad,
+    TextFlags,
+)
+from memaudit.cli.output import exit_with_verdict
 
+if TYPE_CHECKING:
+    from memaudit.audits.comparison.options import MembershipOptions
+    from memaudit.audits.contamination.conclude import Judgement
+    from memaudit.audits.contamination.run import ContaminationOptions
+
+Benchmark = Annotated[
+    tuple[str, ...], typer.Argument(metavar="BENCHMARK...", help="Files of items: JSON, CSV, Parquet; - is stdin")
+]
 Out = Annotated[Path | None, typer.Option(metavar="RUN", help="Run directory; by default runs/contamination-IDENTITY.")]
 
 
-Benchmarks = Annotated[
-    list[str], typer.Argument(metavar="BENCHMARK...", help="Files of items: JSON, CSV, Parquet; - is stdin")
-]
-Corpora = Annotated[
-    list[str] | None,
-    typer.Option(metavar="SPEC", help="Text to search: a path, a quoted glob, hf:NAME:CONFIG:SPLIT; repeat to add up."),
-]
-Index = Annotated[
-    list[Path] | None, typer.Option(metavar="DIR", help="An index of the text, instead of --corpus; repeat to add up.")
-]
-Fields = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME", help="Field of an item to check; repeat. Well-known layouts need none."),
-]
-IdField = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Field that names the items, a.b inside an object; by default id and such."),
-]
-MaxItems = Annotated[
-    int | None, typer.Option(min=0, help="Policy: contaminated items that are tolerated; by default none.")
-]
-MaxRate = Annotated[
-    float | None, typer.Option(min=0, max=1, help="Policy: share of the items that may be contaminated.")
-]
-Baseline = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Accepted findings, as `memaudit baseline` wrote them.")
-]
-CleanSplit = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Write the clean and the contaminated items as two files.")
-]
-Scores = Annotated[
-    list[Path] | None,
-    typer.Option(metavar="FILE", help="Item id and correct or not: compare both kinds of items; repeat for models."),
-]
-Shard = Annotated[str, typer.Option(metavar="I/N", help="Do every N-th file from the I-th; `merge` joins.")]
-Processes = Annotated[int, typer.Option(min=1, help="Files searched at the same time.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Count and list bad records, and go on.")]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFlags:
+    """The text that is searched."""
+
+    corpus: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            metavar="SPEC", help="Text to search: a path, a quoted glob, hf:NAME:CONFIG:SPLIT; repeat to add up."
+        ),
+    ] = ()
+    index: Annotated[
+        tuple[Path, ...],
+        typer.Option(metavar="DIR", help="An index of the text, instead of --corpus; repeat to add up."),
+    ] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemFlags:
+    """What an item of the benchmark is."""
+
+    field: Annotated[
+        tuple[str, ...],
+        typer.Option(metavar="NAME", help="Field of an item to check; repeat. Well-known layouts need none."),
+    ] = ()
+    id_field: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Field that names the items, a.b inside an object; by default id and such."),
+    ] = None
+
+    def options(self, text: TextFlags, skip_bad: bool) -> ContaminationOptions:
+        """Return what is searched for, and how the text is read."""
+        from memaudit.audits.contamination.run import ContaminationOptions
+
+        return ContaminationOptions(
+            text_field=text.field,
+            split=text.split,
+            skip_bad=skip_bad,
+            max_expand=text.max_expand,
+            fields=self.field,
+            id_field=self.id_field,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchFlags:
+    """How text is searched, and the policy that findings are held against."""
+
+    max_items: Annotated[
+        int | None, typer.Option(min=0, help="Policy: contaminated items that are tolerated; by default none.")
+    ] = None
+    max_rate: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Policy: share of the items that may be contaminated.")
+    ] = None
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Accepted findings, as `memaudit baseline` wrote them.")
+    ] = None
+    clean_split: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the clean and the contaminated items as two files.")
+    ] = None
+    scores: Annotated[
+        tuple[Path, ...],
+        typer.Option(
+            metavar="FILE", help="Item id and correct or not: compare both kinds of items; repeat for models."
+        ),
+    ] = ()
+    shard: Annotated[str, typer.Option(metavar="I/N", help="Do every N-th file from the I-th; `merge` joins.")] = "1/1"
+    processes: Annotated[int, typer.Option(min=1, help="Files searched at the same time.")] = 1
+
+    def judgement(self, redact: bool) -> Judgement:
+        """Return what findings are judged by; without a policy none is tolerated."""
+        from memaudit.audits.contamination.conclude import Judgement
+
+        unlimited = self.max_items is None and self.max_rate is None
+        return Judgement(
+            max_items=0 if unlimited else self.max_items,
+            max_rate=self.max_rate,
+            baseline=str(self.baseline) if self.baseline else None,
+            scores=tuple(map(str, self.scores)),
+            redact=redact,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskingFlags:
+    """Which model is asked, beside what, and by which detectors."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Ask this model instead of searching text: a folder, a Hugging Face id, or python:module:factory.",
+        ),
+    ] = None
+    heldout: Annotated[
+        tuple[str, ...],
+        typer.Option(metavar="SPEC", help="Items of the same kind that the model cannot have seen; repeat to add up."),
+    ] = ()
+    references: ReferenceFlags
+    detector: Annotated[
+        tuple[str, ...],
+        typer.Option(metavar="NAME", help="membership, order, overlap, guided; repeat. By default all that fit."),
+    ] = ()
+    randomised: Annotated[
+        bool, typer.Option("--randomised", help="A coin decided which items are suspects: tests are exact.")
+    ] = False
+    paired: Annotated[
+        bool, typer.Option("--paired", help="An item and the held-out one of the same id are a pair, as text and twin.")
+    ] = False
+    guided: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Name of the data set, for models that follow instructions: does naming it help?"
+        ),
+    ] = ""
+    guided_split: Annotated[str, typer.Option(help="Its split, as the instruction names it.")] = "test"
+    tokens: Annotated[int, typer.Option(min=2, help="Tokens of an item that are scored.")] = 512
+    masks: Annotated[
+        int | None,
+        typer.Option(min=1, help="Masked models: the mean of so many random maskings, an approximation (10 or more)."),
+    ] = None
+    alpha: Annotated[float, typer.Option(help="Family-wise level of all detectors.")] = 0.05
+    detectable: Annotated[float, typer.Option(help='AUC that must be detectable before "no evidence" is said.')] = 0.6
+    order_permutations: Annotated[int, typer.Option(min=1, help="Random orders of the whole file (n-grams).")] = 999
+    order_tokens: Annotated[
+        int, typer.Option(min=2, help="Tokens of an item that the order test reads (networks).")
+    ] = 64
+    overlap_prefix: Annotated[
+        float, typer.Option(help="Share of an item that is given before it must be continued.")
+    ] = 0.5
+    seed: Seed = 0
+    loading: LoadingFlags
+
+    def options(self, items: ItemFlags, text: TextFlags, skip_bad: bool) -> MembershipOptions:
+        """Return what the detectors measure, and what is concluded from it."""
+        from memaudit.audits.comparison.options import MembershipOptions
+
+        return MembershipOptions(
+            alpha=self.alpha,
+            detectable=self.detectable,
+            tokens=self.tokens,
+            masks=self.masks,
+            randomised=self.randomised,
+            paired=self.paired,
+            references=self.references.reference,
+            reference_corpus=self.references.reference_corpus,
+            order_permutations=self.order_permutations,
+            order_tokens=self.order_tokens,
+            overlap_prefix=self.overlap_prefix,
+            guided=self.guided,
+            guided_split=self.guided_split,
+            fields=items.field,
+            id_field=items.id_field,
+            skip_bad=skip_bad,
+            max_expand=text.max_expand,
+            text_field=text.field,
+            split=text.split,
+            detectors=self.detector,
+            seed=self.seed,
+        )
+
+
+SEARCHING = names_in(SourceFlags, SearchFlags)
+"""Names of the flags that concern a search of text, and nothing else."""
+OF_MODEL = names_in(AskingFlags) - {"model"}
+"""Names of the flags that concern a model, and nothing else."""
 
 
 class GateCommand(Command):
@@ -68,51 +214,22 @@ class GateCommand(Command):
 
     def unused(self, ctx: Any) -> Collection[str]:
         """Return what a search has no use for, or else what asking a model has none for."""
-        return asking.FLAGS if ctx.params["model"] is None else asking.SEARCH_FLAGS
+        return OF_MODEL if ctx.params["model"] is None else SEARCHING
 
 
 def contamination(
     call: typer.Context,
-    benchmark: Benchmarks,
-    corpus: Corpora = None,
-    index: Index = None,
-    field: Fields = None,
-    id_field: IdField = None,
+    benchmark: Benchmark,
+    *,
+    source: SourceFlags,
+    items: ItemFlags,
     out: Out = None,
-    max_items: MaxItems = None,
-    max_rate: MaxRate = None,
-    baseline: Baseline = None,
-    clean_split: CleanSplit = None,
-    scores: Scores = None,
-    shard: Shard = "1/1",
-    processes: Processes = 1,
-    redact: Redact = None,
-    show_personal: ShowPersonal = False,
+    search: SearchFlags,
+    shown: ShownFlags,
     skip_bad: SkipBad = False,
-    formats: Formats = None,
-    text_field: TextFields = None,
-    split: Split = "auto",
-    max_expand: MaxExpand = None,
-    model: asking.Model = None,
-    heldout: asking.Heldout = None,
-    reference: asking.Reference = None,
-    reference_corpus: asking.ReferenceCorpus = None,
-    detector: asking.Detectors = None,
-    randomised: asking.Randomised = False,
-    paired: asking.Paired = False,
-    guided: asking.Guided = "",
-    guided_split: asking.GuidedSplit = "test",
-    tokens: asking.Tokens = 512,
-    masks: asking.Masks = None,
-    alpha: asking.Alpha = 0.05,
-    detectable: asking.Detectable = 0.6,
-    order_permutations: asking.OrderPermutations = 999,
-    order_tokens: asking.OrderTokens = 64,
-    overlap_prefix: asking.OverlapPrefix = 0.5,
-    seed: asking.AskedSeed = 0,
-    device: asking.Device = "cpu",
-    dtype: asking.Dtype = "float32",
-    allow_download: asking.Download = False,
+    formats: Formats = ("html",),
+    text: TextFlags,
+    asking: Annotated[AskingFlags, Panel(ASKING)],
 ) -> None:
     """Has it seen the test? Search a corpus for the items of a benchmark, or ask a model.
 
@@ -136,80 +253,77 @@ def contamination(
     Exit codes: 0 policy met, or no evidence at a stated power; 1 contamination found; 2 bad input; 3 inconclusive,
     confounded, or a share only.
     """
-    asking.refuse_mixture(call)
-    if model is not None:
-        asking.ask_model(call)
-    _search(call)
-
-
-def merge(
-    call: typer.Context,
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run directories, each a share of one plan.")],
-    out: Annotated[Path, typer.Option(metavar="RUN", help="Run directory for the whole.")],
-    formats: Formats = None,
-) -> None:
-    """Join contamination runs that each did a share of the files; the result is that of one run over all.
-
-    \b
-    Examples:
-      memaudit merge runs/share-* --out runs/all
-      memaudit merge runs/share-1 runs/share-2 --out runs/all --format html,junit,sarif
-    """
-    from memaudit.audits.contamination.run import merge
-
-    tell_verdict(merge(runs, out, call.params["formats"]))
-
-
-def baseline(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A finished contamination run.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="File of accepted findings; commit it.")],
-) -> None:
-    """Accept the findings of a run: with --baseline FILE only new ones fail. The file holds hashes, no text.
-
-    \b
-    Examples:
-      memaudit baseline runs/contamination-0a1b2c3d4e5f --out accepted.json
-    """
-    from memaudit.audits.contamination.baseline import write_baseline
-    from memaudit.report.wording import counted
-    from memaudit.runs.directory import read_finished
-
-    count = write_baseline(read_finished(run).report, out)
-    tell(f"{out}: {counted(count, 'accepted finding')}")
-
-
-def _search(call: typer.Context) -> None:
-    """Search the corpus, print the outcome, and end with the exit code of the verdict."""
-    from memaudit.audits.contamination.conclude import Judgement
-    from memaudit.audits.contamination.run import ContaminationOptions, contamination
     from memaudit.report.terminal import announce_compilation, progress_bar
 
+    _refuse_mixture(call)
     announce_compilation()
-    params = call.params
-    shown = shown_texts(params["redact"], params["show_personal"])
-    told = {name: params[name] for name in ("text_field", "id_field", "split", "skip_bad", "max_expand")}
-    unlimited = params["max_items"] is None and params["max_rate"] is None
-    judgement = Judgement(
-        max_items=0 if unlimited else params["max_items"],
-        max_rate=params["max_rate"],
-        baseline=str(params["baseline"]) if params["baseline"] else None,
-        scores=tuple(map(str, params["scores"] or ())),
-        redact=not shown.text,
-    )
+    if asking.model is not None:
+        _ask(call, benchmark, asking.model, asking, asking.options(items, text, skip_bad), out, formats)
+    from memaudit.audits.contamination.run import contamination
+
     with progress_bar("files") as progress:
         result = contamination(
-            params["benchmark"],
-            params["corpus"] or (),
-            options=ContaminationOptions(fields=tuple(params["field"] or ()), **told),
-            judgement=judgement,
-            shard=_share(params["shard"]),
-            formats=params["formats"],
-            invocation=invocation_of(call, corpus=sorted(params["corpus"] or ())),
-            personal=shown.personal,
+            benchmark,
+            source.corpus,
+            index=source.index,
+            out=out,
+            options=items.options(text, skip_bad),
+            judgement=search.judgement(redact=not shown.shown.text),
+            clean_split=search.clean_split,
+            shard=_share(search.shard),
+            processes=search.processes,
+            formats=formats,
+            personal=shown.shown.personal,
             progress=progress,
-            **{name: params[name] for name in ("index", "out", "clean_split", "processes")},
+            invocation=invocation_of(call, corpus=sorted(source.corpus)),
         )
-    tell_verdict(result)
+    exit_with_verdict(result)
+
+
+def _ask(
+    call: typer.Context,
+    benchmark: tuple[str, ...],
+    model: str,
+    asking: AskingFlags,
+    options: MembershipOptions,
+    out: Path | None,
+    formats: tuple[str, ...],
+) -> NoReturn:
+    """Ask the model, print the outcome, and end with the exit code of the verdict; no corpus is read."""
+    from memaudit.audits.membership.run import membership
+    from memaudit.report.terminal import progress_bar
+
+    with progress_bar("pieces of text") as progress:
+        result = membership(
+            benchmark,
+            model,
+            heldout=asking.heldout,
+            out=out,
+            options=options,
+            formats=formats,
+            progress=progress,
+            load=asking.loading.load,
+            invocation=invocation_of(call),
+        )
+    exit_with_verdict(result)
+
+
+def _refuse_mixture(call: typer.Context) -> None:
+    """Refuse flags of the other way to ask: a model is asked, or text is searched.
+
+    Raises:
+        InputError: A flag was given that would not be followed.
+    """
+    from memaudit.errors import InputError
+
+    asked = call.params["model"] is not None
+    for param in call.command.params:
+        source = call.get_parameter_source(param.name or "")
+        if param.name in (SEARCHING if asked else OF_MODEL) and source is not None and source.name == "COMMANDLINE":
+            flag = param.opts[0]
+            if asked:
+                raise InputError(f"{flag} is about a search of text, and --model asks a model", f"leave out {flag}")
+            raise InputError(f"{flag} is about a model, and none was named", "name one with --model")
 
 
 def _refuse_expanded(arguments: Sequence[str], valued: Collection[str]) -> None:

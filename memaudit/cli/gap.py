@@ -1,48 +1,60 @@
-"""The command that compares what a model loses on new items with what its controls lose."""
+"""``memaudit gap``: what a model loses on new items, compared with what its controls lose."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from memaudit.cli.command import Formats, invocation_of
-from memaudit.cli.output import tell_verdict
-from memaudit.cli.train import Seed
+from memaudit.cli.command import invocation_of
+from memaudit.cli.options import Formats, Seed
+from memaudit.cli.output import exit_with_verdict
 
-Results = Annotated[
-    list[str], typer.Argument(metavar="RESULTS...", help="Per-item results with dates: .jsonl .csv .parquet")
-]
-Model = Annotated[str, typer.Option(metavar="NAME", help="Column of the model in question.")]
-Controls = Annotated[
-    list[str],
-    typer.Option("--control", metavar="NAME", help="Column of a model that has not seen the old items; repeat."),
-]
-Cutoff = Annotated[
-    str, typer.Option(metavar="YYYY-MM-DD", help="Last day of the model's training data: later items are new.")
-]
-Out = Annotated[Path | None, typer.Option(metavar="RUN", help="Run directory; by default runs/gap-IDENTITY.")]
-DateField = Annotated[str | None, typer.Option(metavar="NAME", help="Column of the dates; by default date and such.")]
-Alpha = Annotated[float, typer.Option(help="Level of the test.")]
-LeastGap = Annotated[
-    float, typer.Option(help='Gap that must be detectable before "no evidence" is said, as a share: .15 is 15 points.')
-]
-Permutations = Annotated[int, typer.Option(min=99, help="Of the items, in the test.")]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedFlags:
+    """Who is compared with whom, and which items are new."""
+
+    model: Annotated[str, typer.Option(metavar="NAME", help="Column of the model in question.")]
+    control: Annotated[
+        tuple[str, ...],
+        typer.Option(metavar="NAME", help="Column of a model that has not seen the old items; repeat."),
+    ]
+    cutoff: Annotated[
+        str, typer.Option(metavar="YYYY-MM-DD", help="Last day of the model's training data: later items are new.")
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestFlags:
+    """How the results are read and judged."""
+
+    date_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Column of the dates; by default date and such.")
+    ] = None
+    alpha: Annotated[float, typer.Option(help="Level of the test.")] = 0.05
+    least_gap: Annotated[
+        float,
+        typer.Option(help='Gap that must be detectable before "no evidence" is said, as a share: .15 is 15 points.'),
+    ] = 0.15
+    permutations: Annotated[int, typer.Option(min=99, help="Of the items, in the test.")] = 9999
 
 
 def gap(
     call: typer.Context,
-    results: Results,
-    model: Model,
-    control: Controls,
-    cutoff: Cutoff,
-    out: Out = None,
-    date_field: DateField = None,
-    alpha: Alpha = 0.05,
-    least_gap: LeastGap = 0.15,
-    permutations: Permutations = 9999,
-    formats: Formats = None,
+    results: Annotated[
+        tuple[str, ...],
+        typer.Argument(metavar="RESULTS...", help="Per-item results with dates: .jsonl .csv .parquet"),
+    ],
+    *,
+    compared: ComparedFlags,
+    out: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Run directory; by default runs/gap-IDENTITY.")
+    ] = None,
+    test: TestFlags,
+    formats: Formats = ("html",),
     seed: Seed = 0,
 ) -> None:
     """Does a model lose more on items newer than its training data than models that saw neither?
@@ -58,16 +70,16 @@ def gap(
 
     done = gap(
         results,
-        model=model,
-        controls=control,
-        cutoff=cutoff,
+        model=compared.model,
+        controls=compared.control,
+        cutoff=compared.cutoff,
         out=out,
-        formats=call.params["formats"],
+        formats=formats,
         invocation=invocation_of(call),
-        date_field=date_field,
-        alpha=alpha,
-        least_gap=least_gap,
-        permutations=permutations,
+        date_field=test.date_field,
+        alpha=test.alpha,
+        least_gap=test.least_gap,
+        permutations=test.permutations,
         seed=seed,
     )
-    tell_verdict(done)
+    exit_with_verdict(done)

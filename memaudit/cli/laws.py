@@ -1,60 +1,52 @@
-"""The commands that train many small models: laws of memorization, counterfactual memorization."""
+"""``memaudit laws``: memorization against size, copies and context, on a grid of small models."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import typer
 
-from memaudit.cli.command import TextFields, as_formats, invocation_of
-from memaudit.cli.output import say, tell_run
-from memaudit.cli.train import Corpus, Seed, Split, Threads, VocabSize
+from memaudit.cli.command import invocation_of
+from memaudit.cli.options import ModelsOut, SectionFormats, Seed, Threads
+from memaudit.cli.output import echo_run, log
 
-RunOut = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Run directory, models in it; by default a new one in runs/.")
-]
-Passages = Annotated[
-    list[str] | None,
-    typer.Option(metavar="SPEC", help="Text to take passages from; by default that of the Python installation."),
-]
-Family = Literal["gpt", "rnn", "ngram"]
-SectionFormats = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--format",
-        metavar="LIST",
-        help="html, json; several with commas, or repeat.",
-        show_default="html",
-        callback=as_formats,
-    ),
-]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridFlags:
+    """What is trained, and what each model is asked; None leaves it to the family."""
+
+    sizes: Annotated[
+        str | None, typer.Option(metavar="N,N,...", help="Widths (GPT of 2 layers, LSTM of 1), orders of n-grams.")
+    ] = None
+    doses: Annotated[str | None, typer.Option(metavar="N,N,...", help="Copies that are planted.")] = None
+    contexts: Annotated[str | None, typer.Option(metavar="N,N,...", help="Tokens that a model is given.")] = None
+    suffix: Annotated[int | None, typer.Option(min=1, help="Tokens that it must then reproduce.")] = None
+    seeds: Annotated[int | None, typer.Option(min=1, help="Trainings a size.")] = None
+    per_dose: Annotated[int | None, typer.Option(min=1, help="Passages a dose; as many twins.")] = None
+    background: Annotated[int | None, typer.Option(min=0, help="Passages that stand once and are not asked.")] = None
+    epochs: Annotated[
+        float | None, typer.Option(min=0.001, help="Passes over the training text; n-grams count it once.")
+    ] = None
 
 
 def laws(
     call: typer.Context,
-    out: RunOut = None,
-    family: Annotated[Family, typer.Option(help="What is trained.")] = "gpt",
-    corpus: Passages = None,
-    sizes: Annotated[
-        str | None, typer.Option(metavar="N,N,...", help="Widths (GPT of 2 layers, LSTM of 1), orders of n-grams.")
-    ] = None,
-    doses: Annotated[str | None, typer.Option(metavar="N,N,...", help="Copies that are planted.")] = None,
-    contexts: Annotated[str | None, typer.Option(metavar="N,N,...", help="Tokens that a model is given.")] = None,
-    suffix: Annotated[int | None, typer.Option(min=1, help="Tokens that it must then reproduce.")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Trainings a size.")] = None,
-    per_dose: Annotated[int | None, typer.Option(min=1, help="Passages a dose; as many twins.")] = None,
-    background: Annotated[int | None, typer.Option(min=0, help="Passages that stand once and are not asked.")] = None,
-    epochs: Annotated[
-        float | None, typer.Option(min=0.001, help="Passes over the training text; n-grams count it once.")
-    ] = None,
-    formats: SectionFormats = None,
+    *,
+    out: ModelsOut = None,
+    family: Annotated[Literal["gpt", "rnn", "ngram"], typer.Option(help="What is trained.")] = "gpt",
+    corpus: Annotated[
+        tuple[str, ...],
+        typer.Option(metavar="SPEC", help="Text to take passages from; by default that of the Python installation."),
+    ] = (),
+    grid: GridFlags,
+    formats: SectionFormats = ("html",),
     seed: Seed = 0,
     threads: Threads = None,
 ) -> None:
     """Train a grid of small models and fit the laws: memorization against size, copies and context.
 
-    The same command goes on with what stands in the folder. A law that fails is a result: the exit code is 0.
+    The same command continues what the folder holds. A law that fails is a result: the exit code is 0.
 
     \b
     Examples:
@@ -64,63 +56,20 @@ def laws(
     """
     from memaudit.audits.laws.run import LawsOptions, laws
 
-    flags = {name: call.params[name] for name in ("suffix", "seeds", "per_dose", "background", "epochs", "seed")}
-    lists = {name: _numbers(call.params[name], name) for name in ("sizes", "doses", "contexts")}
-    options = LawsOptions.for_family(family, **flags, **lists)
-    done = laws(
-        out,
-        corpus or (),
-        options=options,
-        threads=threads,
-        formats=call.params["formats"],
-        say=say,
-        invocation=invocation_of(call),
+    options = LawsOptions.for_family(
+        family,
+        sizes=_numbers(grid.sizes, "sizes"),
+        doses=_numbers(grid.doses, "doses"),
+        contexts=_numbers(grid.contexts, "contexts"),
+        suffix=grid.suffix,
+        seeds=grid.seeds,
+        per_dose=grid.per_dose,
+        background=grid.background,
+        epochs=grid.epochs,
+        seed=seed,
     )
-    tell_run(done)
-
-
-def counterfactual(
-    call: typer.Context,
-    corpus: Corpus,
-    out: RunOut = None,
-    family: Annotated[Family, typer.Option(help="What is trained; n-grams take seconds.")] = "ngram",
-    models: Annotated[int, typer.Option(min=2, help="Models.")] = 8,
-    share: Annotated[float, typer.Option(help="Share of the models that see a document.")] = 0.5,
-    size: Annotated[int | None, typer.Option(min=1, help="Width, or order of the n-gram.")] = None,
-    epochs: Annotated[
-        float | None, typer.Option(min=0.001, help="Passes over the corpus; n-grams count it once.")
-    ] = None,
-    vocab_size: VocabSize = None,
-    tokens: Annotated[int | None, typer.Option(min=2, help="Tokens of a document that are scored.")] = None,
-    formats: SectionFormats = None,
-    text_field: TextFields = None,
-    split: Split = "auto",
-    seed: Seed = 0,
-    threads: Threads = None,
-) -> None:
-    """Train models on random halves of a corpus: what do they know of a document only if they saw it?
-
-    The same command goes on with what stands in the folder.
-
-    \b
-    Examples:
-      memaudit counterfactual --corpus train.jsonl --out runs/counterfactual
-      memaudit counterfactual --corpus train.jsonl --family gpt --models 16 --out runs/counterfactual-gpt
-    """
-    from memaudit.audits.counterfactual.run import CounterfactualOptions, counterfactual
-
-    names = "models", "share", "size", "epochs", "vocab_size", "tokens", "text_field", "split", "seed"
-    options = CounterfactualOptions.for_family(family, **{name: call.params[name] for name in names})
-    done = counterfactual(
-        corpus,
-        out,
-        options=options,
-        threads=threads,
-        formats=call.params["formats"],
-        say=say,
-        invocation=invocation_of(call),
-    )
-    tell_run(done)
+    done = laws(out, corpus, options=options, threads=threads, formats=formats, say=log, invocation=invocation_of(call))
+    echo_run(done)
 
 
 def _numbers(listed: str | None, name: str) -> tuple[int, ...] | None:

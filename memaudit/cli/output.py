@@ -1,70 +1,32 @@
-"""What commands that write a report share: flags that say what may be shown of texts, and how an outcome is told."""
+"""What a command prints: lines that name files, notes on stderr, and what became of a run."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
     from memaudit.audits.result import RunResult, VerdictResult
-    from memaudit.records import Shown
 
-IN_CI = "memaudit.ci"
-"""Where the context of a command keeps that a continuous integration runs it, if that decided anything."""
-LONGEST = 10_000
-"""Characters of a line that is told: a path may have 4,096 bytes."""
+MAX_LINE = 10_000
+"""Characters of a line that is printed: a path may have 4,096 bytes."""
 
 
-def in_ci_by_default(context: typer.Context, value: bool | None) -> bool | None:
-    """Return a value that is true where a continuous integration runs the command, unless somebody said otherwise."""
-    if value is not None or not in_ci():
-        return value
-    said = f"from the environment: CI={os.environ['CI']}"
-    context.meta[IN_CI] = f"{said}, so that texts are withheld (--show-text shows them)"
-    return True
-
-
-Redact = Annotated[
-    bool | None,
-    typer.Option(
-        "--redact/--show-text",
-        help="Hashes and lengths instead of text in every output; by default where CI is set.",
-        show_default=False,
-        callback=in_ci_by_default,
-    ),
-]
-ShowPersonal = Annotated[
-    bool, typer.Option("--show-personal", help="Leave addresses, telephone numbers and keys in excerpts legible.")
-]
-
-
-def shown_texts(redact: bool | None, personal: bool) -> Shown:
-    """Return what may be shown of texts.
-
-    Args:
-        redact: Whether they are withheld; None where nobody said so: then where a continuous integration runs.
-        personal: Whether addresses, telephone numbers and keys stay legible in excerpts.
-    """
-    from memaudit.records import Shown
-
-    return Shown(text=not (in_ci() if redact is None else redact), personal=personal)
-
-
-def tell(line: str, *, err: bool = False) -> None:
+def echo(line: str, *, err: bool = False) -> None:
     """Print a line that names files: nothing in a name acts on the terminal."""
     from memaudit.errors import one_line
 
-    typer.echo(one_line(line, LONGEST), err=err)
+    typer.echo(one_line(line, MAX_LINE), err=err)
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """Print what the user should know on stderr."""
-    tell(f"memaudit: {line}", err=True)
+    echo(f"memaudit: {line}", err=True)
 
 
-def tell_run(run: RunResult) -> None:
+def echo_run(run: RunResult) -> None:
     """Print what a run found and where its files are; on GitHub, annotate what has a verdict."""
     from memaudit.audits.result import VerdictResult
     from memaudit.report.formats import print_report
@@ -72,23 +34,18 @@ def tell_run(run: RunResult) -> None:
     from memaudit.report.terminal import console, reader_may_leave
 
     if run.notice:
-        say(run.notice)
+        log(run.notice)
     with reader_may_leave():
         print_report(run.shown_report, console())
         for file in run.files:
-            tell(f"report: {file}")
+            echo(f"report: {file}")
         if isinstance(run, VerdictResult):
             publish(run.shown_report, os.environ)
 
 
-def tell_verdict(run: VerdictResult) -> NoReturn:
-    """Tell of a run as `tell_run` does, and end with the exit code of its verdict."""
+def exit_with_verdict(run: VerdictResult) -> NoReturn:
+    """Print a run as `echo_run` does, and end with the exit code of its verdict."""
     from memaudit.errors import ExitWithVerdict
 
-    tell_run(run)
+    echo_run(run)
     raise ExitWithVerdict(run.exit_code)
-
-
-def in_ci() -> bool:
-    """Return whether a continuous integration runs the command, whose artefacts many can read."""
-    return os.environ.get("CI", "").lower() not in ("", "0", "false")

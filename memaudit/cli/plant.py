@@ -1,39 +1,45 @@
-"""The command that plants passages and canaries in a training corpus."""
+"""``memaudit plant``: passages and canaries at known numbers of copies."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from memaudit.cli.command import TextFields
-from memaudit.cli.train import MaxExpand, Seed, Split
+from memaudit.cli.options import Seed, TextFlags
+from memaudit.cli.output import echo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlantingFlags:
+    """What is planted, and how often."""
+
+    doses: Annotated[str, typer.Option(metavar="LIST", help="Numbers of copies; twins have none.")] = (
+        "1,2,4,8,16,32,64,128,256"
+    )
+    per_dose: Annotated[int, typer.Option(min=0, help="Passages of each variant at each dose.")] = 12
+    canaries: Annotated[int, typer.Option(min=0, help="Canaries of each variant at each dose.")] = 12
+    words: Annotated[int, typer.Option(min=1, help="Words of a passage, and of a canary.")] = 100
+    changed: Annotated[int, typer.Option(min=0, help="Words replaced in each fuzzy copy; 0: exact copies alone.")] = 4
+    digits: Annotated[int, typer.Option(min=1, help="Digits of a canary's secret.")] = 6
+    seed: Seed = 0
 
 
 def plant(
-    call: typer.Context,
     background: Annotated[
-        list[str],
+        tuple[str, ...],
         typer.Argument(metavar="BACKGROUND...", help="The training corpus: paths, globs, hf:..., or DOMAIN=SPEC."),
     ],
+    *,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the planted corpus.")],
     passages: Annotated[
-        list[str] | None,
+        tuple[str, ...],
         typer.Option(metavar="SPEC", help="Text to cut passages from; by default documents held back."),
-    ] = None,
-    doses: Annotated[
-        str, typer.Option(metavar="LIST", help="Numbers of copies; twins have none.")
-    ] = "1,2,4,8,16,32,64,128,256",
-    per_dose: Annotated[int, typer.Option(min=0, help="Passages of each variant at each dose.")] = 12,
-    canaries: Annotated[int, typer.Option(min=0, help="Canaries of each variant at each dose.")] = 12,
-    words: Annotated[int, typer.Option(min=1, help="Words of a passage, and of a canary.")] = 100,
-    changed: Annotated[int, typer.Option(min=0, help="Words replaced in each fuzzy copy; 0: exact copies alone.")] = 4,
-    digits: Annotated[int, typer.Option(min=1, help="Digits of a canary's secret.")] = 6,
-    seed: Seed = 0,
-    text_field: TextFields = None,
-    split: Split = "auto",
-    max_expand: MaxExpand = None,
+    ] = (),
+    planting: PlantingFlags,
+    text: TextFlags,
 ) -> None:
     """Plant passages and canaries at known numbers of copies, to measure what a model trained on them memorises.
 
@@ -54,14 +60,22 @@ def plant(
     made = plant_corpus(
         background,
         out,
-        passages=passages or (),
-        options=PlantOptions(_doses(doses), per_dose, canaries, words, changed, digits, seed),
-        text_field=call.params["text_field"],
-        split=split,
-        max_expand=max_expand,
+        passages=passages,
+        options=PlantOptions(
+            doses=_doses(planting.doses),
+            per_dose=planting.per_dose,
+            canaries=planting.canaries,
+            words=planting.words,
+            changed=planting.changed,
+            digits=planting.digits,
+            seed=planting.seed,
+        ),
+        text_field=text.field,
+        split=text.split,
+        max_expand=text.max_expand,
     )
     copies = sum(document.copies or 0 for document in made.kit.planted)
-    typer.echo(
+    echo(
         f"{out}: {len(made.kit.planted):,} passages and canaries in {copies:,} copies among"
         f" {len(made.kit.training):,} documents, {len(made.kit.twins):,} twins in none;"
         f" {made.kit.held_back:,} documents held back"

@@ -1,17 +1,20 @@
-"""The ``train`` commands: one a family. Shared flags are declared once, as types."""
+"""``memaudit train``: one command a family."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from memaudit.cli.command import App, TextFields
-from memaudit.cli.output import say, tell
+from memaudit.cli.command import App
+from memaudit.cli.options import Corpus, Seed, Split, TextFlags, Threads, VocabSize
+from memaudit.cli.output import echo, log
 
 if TYPE_CHECKING:
     from memaudit.training.loop import TrainingReport
+    from memaudit.training.train import CorpusOptions, NeuralFamily
 
 train_app = App(
     no_args_is_help=True,
@@ -24,32 +27,50 @@ train_app = App(
     """,
 )
 
-Corpus = Annotated[
-    list[str],
-    typer.Option(
-        metavar="SPEC", help="A path, a glob, json:PATH, hf:NAME:CONFIG:SPLIT, or DOMAIN=SPEC; repeat to add up."
-    ),
-]
-Split = Annotated[
-    Literal["auto", "file", "paragraph", "block", "line"],
-    typer.Option(help="What one document of a text file is; auto: blocks of paragraphs unless there are many files."),
-]
-MaxExpand = Annotated[int | None, typer.Option(min=1, help="Bytes that a compressed file may expand to.")]
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the trained model.")]
 Unit = Annotated[Literal["byte", "char", "word", "bpe"], typer.Option(help="What a token is.")]
-VocabSize = Annotated[int | None, typer.Option(min=2, help="Largest vocabulary, for words and BPE.")]
-Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Fixes every random choice.")]
-Epochs = Annotated[float | None, typer.Option(min=0.001, help="Passes over the corpus.")]
-BatchSize = Annotated[int | None, typer.Option(min=1, help="Rows (RNN: parallel streams) a step.")]
-LearningRate = Annotated[float | None, typer.Option(help="Peak learning rate.")]
-Optimizer = Annotated[
-    Literal["muon", "adamw"] | None, typer.Option(help="Muon (matrices) beside AdamW (the rest), or AdamW alone.")
-]
-Heldout = Annotated[
-    list[str] | None, typer.Option(metavar="SPEC", help="Text for the validation loss; never trained on.")
-]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")]
-CORPUS_FLAGS = ("corpus", "unit", "vocab_size", "text_field", "split", "max_expand")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeTextFlags(TextFlags):
+    """How the records of a corpus become documents; a whole file by default, so that no seam is learnt as an end."""
+
+    split: Split = "file"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformerFlags:
+    """The size of a transformer."""
+
+    width: Annotated[int, typer.Option(min=1, help="Model dimension.")] = 128
+    layers: Annotated[int, typer.Option(min=1, help="Transformer blocks.")] = 4
+    heads: Annotated[int, typer.Option(min=1, help="Attention heads.")] = 4
+    context: Annotated[int, typer.Option(min=2, help="Longest sequence in tokens.")] = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BertFlags(TransformerFlags):
+    """The size of a masked transformer."""
+
+    layers: Annotated[int, typer.Option(min=1, help="Transformer blocks.")] = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningFlags:
+    """How a network is trained; None leaves it to what was measured best for the family."""
+
+    heldout: Annotated[
+        tuple[str, ...], typer.Option(metavar="SPEC", help="Text for the validation loss; never trained on.")
+    ] = ()
+    epochs: Annotated[float | None, typer.Option(min=0.001, help="Passes over the corpus.")] = None
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Rows (RNN: parallel streams) a step.")] = None
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None
+    optimizer: Annotated[
+        Literal["muon", "adamw"] | None,
+        typer.Option(help="Muon (matrices) beside AdamW (the rest), or AdamW alone."),
+    ] = None
+    seed: Seed = 0
+    threads: Threads = None
 
 
 def _order(value: str) -> int | str:
@@ -66,9 +87,9 @@ def _order(value: str) -> int | str:
 
 @train_app.command("ngram")
 def train_ngram(
-    call: typer.Context,
+    *,
     out: Out,
-    corpus: Corpus | None = None,
+    corpus: Corpus = (),
     index: Annotated[
         Path | None, typer.Option(metavar="DIR", help="An index of tokens to count in, instead of --corpus.")
     ] = None,
@@ -86,9 +107,7 @@ def train_ngram(
         typer.Option(help="Plain frequencies, or interpolated modified Kneser-Ney, the default of finite orders."),
     ] = None,
     vocab_size: VocabSize = None,
-    text_field: TextFields = None,
-    split: Split = "file",
-    max_expand: MaxExpand = None,
+    text: WholeTextFlags,
 ) -> None:
     """Train an n-gram model: counts, as Shannon did in 1948, with or without smoothing.
 
@@ -103,21 +122,21 @@ def train_ngram(
     from memaudit.training.train import CorpusOptions, train_ngram
 
     announce_compilation()
-    source = CorpusOptions(corpus or [], unit, vocab_size, call.params["text_field"], split, max_expand)
+    source = _source(corpus, unit, vocab_size, text)
     if (index is None) == (not corpus):
         raise InputError("an n-gram model counts in one text", "give either --corpus or --index")
-    if index is not None and source != CorpusOptions([], "word"):
+    if index is not None and source != CorpusOptions((), "word"):
         raise InputError("an index is read already", "--unit, --split and the like belong to --corpus")
     model = train_ngram(index or source, out, order=order, smoothing=smoothing)
     counted = "tokens, n-grams of every order" if order == "infinity" else f"n-grams up to order {order}"
-    tell(f"{out}: {model.parameters:,} {counted}")
+    echo(f"{out}: {model.parameters:,} {counted}")
     for note in model.notes:
-        say(note)
+        log(note)
 
 
 @train_app.command("rnn")
 def train_rnn(
-    call: typer.Context,
+    *,
     corpus: Corpus,
     out: Out,
     cell: Annotated[
@@ -128,16 +147,8 @@ def train_rnn(
     width: Annotated[int, typer.Option(min=1, help="Size of the hidden state.")] = 256,
     layers: Annotated[int, typer.Option(min=1, help="Recurrent layers.")] = 1,
     context: Annotated[int, typer.Option(min=2, help="Steps of backpropagation through time.")] = 64,
-    heldout: Heldout = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    learning_rate: LearningRate = None,
-    optimizer: Optimizer = None,
-    seed: Seed = 0,
-    threads: Threads = None,
-    text_field: TextFields = None,
-    split: Split = "file",
-    max_expand: MaxExpand = None,
+    learning: LearningFlags,
+    text: WholeTextFlags,
 ) -> None:
     """Train a recurrent model; its state is carried across the text.
 
@@ -146,31 +157,21 @@ def train_rnn(
       memaudit train rnn --corpus book.txt --out models/lstm
       memaudit train rnn --cell mrnn --corpus book.txt --epochs 10 --out models/mrnn
     """
-    _train_neural("rnn", call.params, ("cell", "width", "layers"))
+    architecture = {"cell": cell, "width": width, "layers": layers}
+    _train("rnn", _source(corpus, unit, vocab_size, text), out, architecture, context, learning)
 
 
 @train_app.command("gpt")
 def train_gpt(
-    call: typer.Context,
+    *,
     corpus: Corpus,
     out: Out,
     style: Annotated[Literal["gpt2", "llama"], typer.Option(help="Whose architecture.")] = "gpt2",
     unit: Unit = "bpe",
     vocab_size: VocabSize = None,
-    width: Annotated[int, typer.Option(min=1, help="Model dimension.")] = 128,
-    layers: Annotated[int, typer.Option(min=1, help="Transformer blocks.")] = 4,
-    heads: Annotated[int, typer.Option(min=1, help="Attention heads.")] = 4,
-    context: Annotated[int, typer.Option(min=2, help="Longest sequence in tokens.")] = 256,
-    heldout: Heldout = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    learning_rate: LearningRate = None,
-    optimizer: Optimizer = None,
-    seed: Seed = 0,
-    threads: Threads = None,
-    text_field: TextFields = None,
-    split: Split = "file",
-    max_expand: MaxExpand = None,
+    size: TransformerFlags,
+    learning: LearningFlags,
+    text: WholeTextFlags,
 ) -> None:
     """Train a causal transformer; the folder loads with AutoModelForCausalLM.
 
@@ -179,35 +180,25 @@ def train_gpt(
       memaudit train gpt --corpus train.jsonl --heldout test.jsonl --out models/gpt
       memaudit train gpt --style llama --width 256 --layers 6 --corpus train.jsonl --out models/llama
     """
-    _train_neural("gpt", call.params, ("style", "width", "layers", "heads"))
+    architecture = {"style": style, "width": size.width, "layers": size.layers, "heads": size.heads}
+    _train("gpt", _source(corpus, unit, vocab_size, text), out, architecture, size.context, learning)
 
 
 @train_app.command("bert")
 def train_bert(
-    call: typer.Context,
+    *,
     corpus: Corpus,
     out: Out,
     style: Annotated[Literal["bert", "modernbert"], typer.Option(help="Whose architecture.")] = "bert",
     unit: Unit = "bpe",
     vocab_size: VocabSize = None,
-    width: Annotated[int, typer.Option(min=1, help="Model dimension.")] = 128,
-    layers: Annotated[int, typer.Option(min=1, help="Transformer blocks.")] = 2,
-    heads: Annotated[int, typer.Option(min=1, help="Attention heads.")] = 4,
-    context: Annotated[int, typer.Option(min=2, help="Longest sequence in tokens.")] = 256,
+    size: BertFlags,
     mask_rate: Annotated[float, typer.Option(min=0.01, max=0.99, help="Share of tokens to predict.")] = 0.15,
     mask_rule: Annotated[
         Literal["80/10/10", "mask"], typer.Option(help="BERT's rule, or always the mask token.")
     ] = "80/10/10",
-    heldout: Heldout = None,
-    epochs: Epochs = None,
-    batch_size: BatchSize = None,
-    learning_rate: LearningRate = None,
-    optimizer: Optimizer = None,
-    seed: Seed = 0,
-    threads: Threads = None,
-    text_field: TextFields = None,
-    split: Split = "file",
-    max_expand: MaxExpand = None,
+    learning: LearningFlags,
+    text: WholeTextFlags,
 ) -> None:
     """Train a masked transformer; the folder loads with AutoModelForMaskedLM.
 
@@ -216,19 +207,60 @@ def train_bert(
       memaudit train bert --corpus train.jsonl --out models/bert
       memaudit train bert --mask-rule mask --mask-rate 0.3 --corpus train.jsonl --out models/bert30
     """
-    _train_neural("bert", call.params, ("style", "width", "layers", "heads"))
+    architecture = {"style": style, "width": size.width, "layers": size.layers, "heads": size.heads}
+    source = _source(corpus, unit, vocab_size, text)
+    _train("bert", source, out, architecture, size.context, learning, mask_rate=mask_rate, mask_rule=mask_rule)
 
 
-def _train_neural(family: Any, flags: dict[str, Any], architecture: tuple[str, ...]) -> None:
-    """Hand the flags of a neural family on; what has no value here is left to the family's measured defaults."""
-    from memaudit.training.train import CorpusOptions, train_neural
+def _source(
+    corpus: tuple[str, ...],
+    unit: Literal["byte", "char", "word", "bpe"],
+    vocab_size: int | None,
+    text: WholeTextFlags,
+) -> CorpusOptions:
+    from memaudit.training.train import CorpusOptions
 
-    flags = {name: value for name, value in flags.items() if value is not None}
-    source = CorpusOptions(**{name: flags.pop(name) for name in CORPUS_FLAGS if name in flags})
-    shape = {name: flags.pop(name) for name in architecture}
-    out, heldout = Path(flags.pop("out")), tuple(flags.pop("heldout", ()))
-    result = train_neural(family, source, out, heldout=heldout, architecture=shape, **flags)
-    tell(f"{out}: {result.model.parameters:,} parameters; {_summary(result.report)}")
+    return CorpusOptions(
+        corpus=corpus,
+        unit=unit,
+        vocab_size=vocab_size,
+        text_field=text.field,
+        split=text.split,
+        max_expand=text.max_expand,
+    )
+
+
+def _train(
+    family: NeuralFamily,
+    source: CorpusOptions,
+    out: Path,
+    architecture: dict[str, Any],
+    context: int,
+    learning: LearningFlags,
+    **masking: Any,
+) -> None:
+    """Train a network; what has no value here is left to the family's measured defaults."""
+    from memaudit.training.train import train_neural
+
+    given: dict[str, Any] = {
+        "epochs": learning.epochs,
+        "batch_size": learning.batch_size,
+        "learning_rate": learning.learning_rate,
+        "optimizer": learning.optimizer,
+        "threads": learning.threads,
+    }
+    result = train_neural(
+        family,
+        source,
+        out,
+        architecture=architecture,
+        heldout=learning.heldout,
+        context=context,
+        seed=learning.seed,
+        **masking,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+    echo(f"{out}: {result.model.parameters:,} parameters; {_summary(result.report)}")
 
 
 def _summary(report: TrainingReport) -> str:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from memaudit.cli.app import app
 from memaudit.cli.command import Command, invocation_of
+from memaudit.cli.contamination import OF_MODEL, SEARCHING
 from memaudit.errors import InputError
 from memaudit.runs.invocation import NOT_REPEATED
 
@@ -144,6 +145,26 @@ def test_arguments_that_look_like_options_are_shown_as_such() -> None:
     shown = invocation_of(asked).command
     assert shown == "memaudit contamination --corpus 'c d.jsonl' -- -b.jsonl 'e'\"'\"'f'"
     assert list(parsed(("contamination",), shlex.split(shown)[2:]).params["benchmark"]) == ["-b.jsonl", "e'f"]
+
+
+GATE = ("contamination",)
+
+
+@pytest.mark.parametrize("name", sorted(OF_MODEL | SEARCHING))
+def test_a_flag_of_the_other_way_to_ask_is_refused(name: str) -> None:
+    option = next(param for param in COMMANDS[GATE].params if param.name == name)
+    words = [option.opts[0]] if option.is_flag else typed(option, values_of(GATE, option)[0])
+    way = ["--corpus", "c.jsonl"] if name in OF_MODEL else ["--model", "m"]
+    done = CliRunner().invoke(app, ["contamination", "bench.jsonl", *way, *words])
+    assert isinstance(done.exception, InputError)
+    about = "a model, and none was named" if name in OF_MODEL else "a search of text, and --model asks a model"
+    assert str(done.exception).startswith(f"{option.opts[0]} is about {about}")
+
+
+def test_flags_of_both_ways_to_ask_are_these() -> None:
+    both = {param.name for param in COMMANDS[GATE].params} - OF_MODEL - SEARCHING
+    about_items = {"benchmark", "field", "id_field", "text_field", "split", "max_expand", "skip_bad"}
+    assert both - {"help"} == {"model", "out", "formats", "redact", "show_personal", *about_items}
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The index on the command line: built, described, searched; every failure one line."""
+"""The index on the command line: built and described; every failure one line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import Result
@@ -66,52 +65,6 @@ def test_stats(folder: Path) -> None:
     assert [(d["domain"], d["documents"]) for d in json.loads(shown.stdout)["domains"]] == [("web", 12), ("book", 1)]
 
 
-def test_trace_of_a_text_a_file_and_standard_input(folder: Path) -> None:
-    text = f"They told me: {PROVERB.title()}!"
-    (folder / "said.txt").write_text(text, encoding="utf-8")
-    shown = [
-        run("trace", text, "--index", "it.index"),
-        run("trace", "said.txt", "--index", "it.index"),
-        run("trace", "-", "--index", "it.index", text=text),
-    ]
-    assert [done.exit_code for done in shown] == [0, 0, 0]
-    assert shown[0].stdout == shown[1].stdout == shown[2].stdout
-    assert "14 of 17 words (82.4%) stand in the corpus" in shown[0].stdout
-    assert "13 times in 13 documents" in shown[0].stdout
-    assert "web.jsonl:1 (web), characters 17 to 80" in shown[0].stdout
-    assert "and 3 more documents" in shown[0].stdout
-
-
-def test_trace_as_json(folder: Path) -> None:
-    said = "penny saved is a penny"
-    done = run("trace", said, "--min-words", "4", "--format", "json", "--index", "it.index")
-    (passage,) = json.loads(done.stdout)["passages"]
-    assert (passage["text"], passage["spans"][0]["count"]) == (said, 13)
-
-
-def test_a_very_long_text_is_no_file(folder: Path) -> None:
-    done = run("trace", f"{PROVERB} " * 500, "--index", "it.index")
-    assert done.exit_code == 0, done.stderr
-    assert "7,000 of 7,000 words (100%)" in done.stdout
-
-
-def test_trace_of_a_pipe_and_of_what_is_no_file(folder: Path) -> None:
-    command = [sys.executable, "-m", "memaudit", "trace", "--index", "it.index"]
-
-    def traced(text: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*command, text], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False, **options
-        )
-
-    assert "14 of 14 words (100%)" in traced("/dev/stdin", input=PROVERB).stdout
-    nothing = traced("said-by-none.txt")
-    assert nothing.returncode == 2
-    assert "memaudit: no file is called said-by-none.txt: it is read as a text\n" in nothing.stderr
-    closed = traced("-", preexec_fn=lambda: os.close(0))
-    assert (closed.returncode, closed.stdout) == (2, "")
-    assert "standard input is closed" in closed.stderr
-
-
 def test_tokens_of_a_model(folder: Path) -> None:
     train_tokenizer("bpe", [PROVERB] * 5, 300).save(folder / "tokenizer")
     (folder / "tokenizer" / "memaudit.json").write_text("{}", encoding="utf-8")
@@ -133,16 +86,9 @@ def test_tokens_of_a_model(folder: Path) -> None:
         (["index", "build", "web.jsonl", "--out", "web.jsonl"], "File exists"),
         (["index", "stats", "none"], "none: no such folder"),
         (["index", "stats", "."], ".: not an index: no manifest.json"),
-        (["trace", "a b", "--index", "it.index"], "the text has only 2 of the 8 words"),
-        (["trace", "", "--index", "it.index"], "the text has only 0 of the 8 words"),
-        (["trace", ".", "--index", "it.index"], ".: is a folder"),
-        (["trace", PROVERB, "--index", "web.jsonl"], "web.jsonl: not a folder"),
-        (["trace", PROVERB, "--index", "none"], "none: no such folder"),
-        (["trace", "latin.txt", "--index", "it.index"], "latin.txt: not UTF-8 at byte 4"),
     ],
 )
-def test_failures_say_what_is_wrong(folder: Path, arguments: list[str], what: str) -> None:
-    (folder / "latin.txt").write_bytes("café".encode("latin-1"))
+def test_failures_say_what_is_wrong(arguments: list[str], what: str) -> None:
     done = run(*arguments)
     assert isinstance(done.exception, (InputError, OSError))
     assert what in str(done.exception)
@@ -150,7 +96,7 @@ def test_failures_say_what_is_wrong(folder: Path, arguments: list[str], what: st
 
 
 def test_help_has_examples() -> None:
-    for command in (["index"], ["index", "build"], ["index", "stats"], ["trace"]):
+    for command in (["index"], ["index", "build"], ["index", "stats"]):
         shown = CliRunner().invoke(app, [*command, "--help"])
         assert shown.exit_code == 0
         assert "Examples:" in shown.output

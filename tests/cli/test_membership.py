@@ -13,7 +13,7 @@ import pytest
 
 from memaudit.models.ngram import NgramModel
 from memaudit.text.tokenize import train_tokenizer
-from tests.cli.test_app import run
+from tests.cli.calls import run
 
 DRAWN = random.Random(0)
 WORDS = ["".join(DRAWN.choices("abcdefghijklmnop", k=DRAWN.randint(2, 7))) for _ in range(300)]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from memaudit.cli.output import in_ci, shown_texts
+from memaudit.cli.options import ShownFlags, in_ci
 
 FORMATS = "html,json,junit,sarif,md"
 FILES = ("report.html", "report.json", "junit.xml", "results.sarif", "report.md")
@@ -127,6 +127,6 @@ def test_contamination_is_withheld_in_a_ci_too(folder: Path) -> None:
 def test_what_counts_as_a_ci(monkeypatch: pytest.MonkeyPatch, value: str, wanted: bool) -> None:
     monkeypatch.setenv("CI", value)
     assert in_ci() is wanted
-    assert shown_texts(None, False).text is not wanted
-    assert shown_texts(False, True).personal
-    assert not shown_texts(True, False).text
+    assert ShownFlags().shown.text is not wanted
+    assert ShownFlags(redact=False, show_personal=True).shown.personal
+    assert not ShownFlags(redact=True).shown.text

@@ -1,0 +1,214 @@
+"""``memaudit audit``: does a model repeat its training text?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from memaudit.cli.command import invocation_of
+from memaudit.cli.groups import Panel
+from memaudit.cli.options import (
+    ASKING,
+    Corpus,
+    Formats,
+    LoadingFlags,
+    ReferenceFlags,
+    Seed,
+    ShownFlags,
+    SkipBad,
+    TextFlags,
+    TopK,
+    TopP,
+    listed,
+)
+from memaudit.cli.output import exit_with_verdict
+
+if TYPE_CHECKING:
+    from memaudit.audits.comparison.options import MembershipOptions
+    from memaudit.audits.extraction.options import AuditOptions
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A model folder, a Hugging Face id, or python:module:factory.")
+]
+TokenWindows = Annotated[
+    tuple[Path, Path] | None,
+    typer.Option(metavar="PREFIX.npy SUFFIX.npy", help="Windows as token ids of this model, instead of text."),
+]
+Out = Annotated[Path | None, typer.Option(metavar="RUN", help="Run directory; by default runs/FAMILY-IDENTITY.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideFlags:
+    """The two sides: what the model was trained on, and what it never saw."""
+
+    train: Corpus = ()
+    heldout: Corpus = ()
+    windows: TokenWindows = None
+    heldout_windows: TokenWindows = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredFlags:
+    """What is measured, and the policy it is held against."""
+
+    prefix: Annotated[int, typer.Option(min=0, help="Tokens of a document that the model is given.")] = 50
+    suffix: Annotated[int, typer.Option(min=1, help="Tokens that it must then reproduce.")] = 50
+    limit: Annotated[int, typer.Option(min=1, help="Most windows a side.")] = 1000
+    max_rate: Annotated[
+        float, typer.Option(min=0, max=1, help="Policy: share of training documents that may be extractable.")
+    ] = 0.01
+    fuzzy: Annotated[bool, typer.Option(help="Continue windows that are not verbatim, for fuzzy metrics.")] = True
+    index: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Index of all training text, for copies; by default of --train.")
+    ] = None
+    copies: Annotated[bool, typer.Option(help="Count what is found, and what is said instead, in training.")] = True
+    measure: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            metavar="LIST",
+            help="Measure more: surface, coverage, probability, ...; several with commas, or repeat.",
+            callback=listed,
+        ),
+    ] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MembershipFlags:
+    """Whether scores of whole documents are compared too, and with whose."""
+
+    membership: Annotated[
+        bool,
+        typer.Option(
+            "--membership", help="Compare scores of whole documents too: does the model know the training text?"
+        ),
+    ] = False
+    references: Annotated[ReferenceFlags, Panel(ASKING)]
+
+    def options(self, text: TextFlags, seed: int) -> MembershipOptions | None:
+        """Return how documents are compared, or None where they are not to be.
+
+        Raises:
+            InputError: Text for references, and none to be trained.
+        """
+        from memaudit.audits.comparison.options import TRAIN, MembershipOptions
+        from memaudit.errors import InputError
+
+        references, corpus = self.references.reference, self.references.reference_corpus
+        if (references or corpus) and not self.membership:
+            raise InputError(
+                "a reference is a model to compare documents by", "ask for the comparison with --membership"
+            )
+        if corpus and TRAIN not in references:
+            raise InputError("--reference-corpus is text to train a reference on", "ask for one with --reference train")
+        if not self.membership:
+            return None
+        return MembershipOptions(
+            references=references, reference_corpus=corpus, text_field=text.field, split=text.split, seed=seed
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingFlags:
+    """How measures that sample do so."""
+
+    temperature: Annotated[float, typer.Option(help="For measures that sample; the verdict is greedy.")] = 1.0
+    top_k: TopK = None
+    top_p: TopP = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAsideFlags:
+    """What may be set aside instead of refused."""
+
+    allow_overlap: Annotated[
+        bool, typer.Option("--allow-overlap", help="Set held-out documents aside that overlap with train.")
+    ] = False
+    skip_bad: SkipBad = False
+
+
+def audit(
+    call: typer.Context,
+    model: Model,
+    *,
+    sides: SideFlags,
+    out: Out = None,
+    measured: MeasuredFlags,
+    membership: MembershipFlags,
+    sampling: SamplingFlags,
+    set_aside: SetAsideFlags,
+    formats: Formats = ("html",),
+    shown: ShownFlags,
+    text: TextFlags,
+    seed: Seed = 0,
+    loading: LoadingFlags,
+) -> None:
+    """Audit a model: does it continue its training text verbatim, more than text it never saw?
+
+    The same command resumes an interrupted run.
+
+    \b
+    Examples:
+      memaudit audit models/gpt --train train.jsonl --heldout test.jsonl
+      memaudit audit gpt2 --train hf:wikitext:wikitext-2-raw-v1:train[:1%] --heldout essays.txt --limit 300
+      memaudit audit python:adapters:my_model --train 'books/*.txt' --heldout new.txt --max-rate 0.001
+      memaudit audit models/gpt --train train.jsonl --heldout test.jsonl --measure surface,probability
+      memaudit audit models/gpt --train train.jsonl --heldout test.jsonl --membership --reference train
+      memaudit audit EleutherAI/gpt-neo-1.3B --windows val_prefix.npy val_suffix.npy --measure protocol
+    """
+    from memaudit.audits.extraction.run import audit
+    from memaudit.report.terminal import announce_compilation, progress_bar
+
+    announce_compilation()
+    options = _options(measured, membership, sampling, set_aside, text, seed)
+    loaded = loading.load(model)
+    with progress_bar("windows") as progress:
+        result = audit(
+            loaded,
+            sides.train,
+            sides.heldout,
+            windows=sides.windows,
+            heldout_windows=sides.heldout_windows,
+            index=measured.index,
+            out=out,
+            options=options,
+            name=model,
+            invocation=invocation_of(call),
+            formats=formats,
+            shown=shown.shown,
+            progress=progress,
+        )
+    exit_with_verdict(result)
+
+
+def _options(
+    measured: MeasuredFlags,
+    membership: MembershipFlags,
+    sampling: SamplingFlags,
+    set_aside: SetAsideFlags,
+    text: TextFlags,
+    seed: int,
+) -> AuditOptions:
+    from memaudit.audits.extraction.options import AuditOptions
+
+    return AuditOptions(
+        prefix=measured.prefix,
+        suffix=measured.suffix,
+        limit=measured.limit,
+        seed=seed,
+        allow_overlap=set_aside.allow_overlap,
+        max_rate=measured.max_rate,
+        fuzzy=measured.fuzzy,
+        copies=measured.copies,
+        measures=measured.measure,
+        membership=membership.options(text, seed),
+        temperature=sampling.temperature,
+        top_k=sampling.top_k,
+        top_p=sampling.top_p,
+        text_field=text.field,
+        split=text.split,
+        skip_bad=set_aside.skip_bad,
+        max_expand=text.max_expand,
+    )
