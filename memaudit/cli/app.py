@@ -148,7 +148,8 @@ def demo(
       memaudit demo --out /tmp/demo --seed 7
     """
     from memaudit.demo import run_demo
-    from memaudit.report.terminal import console, print_demo
+    from memaudit.report.extraction_terminal import print_demo
+    from memaudit.report.terminal import console
 
     result = run_demo(out, seed=seed, say=console().print)
     print_demo(result.reports, console())
@@ -300,7 +301,8 @@ def report(
       memaudit report runs/gpt-0a1b2c3d4e5f --format md --redact
     """
     from memaudit.report.disclosure import disclosed
-    from memaudit.report.formats import print_report, writers
+    from memaudit.report.formats import writers
+    from memaudit.report.formats.screen import print_report
     from memaudit.report.terminal import console
     from memaudit.runs.directory import read_finished
 

@@ -26,7 +26,8 @@ from memaudit.audits.measures import Measure, measures
 from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
 from memaudit.records import SHOWN, Shown, WindowRecord
-from memaudit.report.disclosure import disclosed, without_texts
+from memaudit.report.disclosure import disclosed
+from memaudit.report.extraction_disclosure import without_texts
 from memaudit.report.formats import writers
 from memaudit.runs.directory import PARQUET, ReportInput, RunDirectory, run_folder
 from memaudit.runs.inputs import reads_files
