@@ -1,7 +1,7 @@
-"""The formats a finished run can be written in, by name. None of them knows a kind of run: each asks the run's own.
+"""The formats a finished run can be written in. None of them knows a kind of run: each asks the kind of the run itself.
 
-The names are cheap to read, for help texts; what writes a format is imported when it is used. Other packages declare
-theirs as entry points of the group ``memaudit.format``; `memaudit.report.formats.base` says what those are.
+`memaudit.report.formats.names` lists them, `memaudit.report.formats.base` says what one is. What writes a format is
+imported when it is used.
 """
 
 from __future__ import annotations
@@ -12,25 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memaudit.errors import InputError
-from memaudit.plugins import Registry
+from memaudit.report.formats.names import FORMATS
 
 if TYPE_CHECKING:
     from memaudit.records import Shown
-
-FORMATS = Registry(
-    "memaudit.format",
-    {
-        "html": "memaudit.report.formats.html:HTML",
-        "json": "memaudit.report.formats.json:JSON",
-        "junit": "memaudit.report.formats.junit:JUNIT",
-        "sarif": "memaudit.report.formats.sarif:SARIF",
-        "md": "memaudit.report.formats.md:MD",
-    },
-)
-OF_VERDICTS = tuple(FORMATS.builtin)
-"""Formats of a run that comes to a verdict, as help texts list them."""
-OF_ANY_RUN = ("html", "json")
-"""Those of them that every kind of run has."""
 
 Writer = Callable[[Path], Path]
 """Folder of a finished run -> the file that was written in it."""

@@ -27,7 +27,7 @@ from typing import Any, Generic, TypeVar
 
 from memaudit.errors import InputError
 from memaudit.records import SHOWN, Shown
-from memaudit.report.formats import OF_ANY_RUN
+from memaudit.report.formats.names import OF_ANY_RUN
 from memaudit.report.kinds import kind_of
 from memaudit.report.kinds.base import Kind
 from memaudit.runs.directory import ReportInput, read_finished

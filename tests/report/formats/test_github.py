@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from memaudit.report.github import publish, step_summary, workflow_commands
+from memaudit.report.formats.github import publish
 from tests.report.contamination_reports import contamination_report
+from tests.report.rendered import step_summary, workflow_commands
 
 Factory = Callable[..., tuple[dict[str, Any], list[Any]]]
 
