@@ -22,7 +22,7 @@ class Rule:
     """What a finding is a case of, as SARIF and code hosts describe it."""
 
     id: str
-    """Unique among all kinds of run: ``memaudit/extraction``."""
+    """Unique among all kinds of run: ``PACKAGE/NAME``."""
     name: str
     """In Pascal case, for programs."""
     title: str

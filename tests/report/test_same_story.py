@@ -24,9 +24,7 @@ Factory = Callable[..., tuple[dict[str, Any], list[WindowRecord]]]
 VERDICTS = ("found", "clean", "inconclusive")
 
 
-def told_by(
-    report: dict[str, Any], records: list[WindowRecord], capsys: pytest.CaptureFixture[str]
-) -> dict[str, str]:
+def told_by(report: dict[str, Any], records: list[WindowRecord], capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
     texts = {name: rendered(name, report, records).decode("utf-8") for name in FORMATS.builtin}
     print_report(report, console())
     return texts | {"terminal": capsys.readouterr().out}

@@ -25,7 +25,7 @@ def sarif(run: ReportInput, kind: VerdictKind) -> bytes:
     shown = found[:MAX_RESULTS]
     left_out = len(found) - len(shown)
     rules = [_rule(rule) for rule in kind.rules]
-    driver = {"name": "memaudit", "version": report["provenance"]["versions"]["memaudit"], "rules": rules}
+    driver = {"name": "memaudit", "version": report["provenance"]["versions"].get("memaudit", ""), "rules": rules}
     places = {rule.id: index for index, rule in enumerate(kind.rules)}
     notes = [{"level": "note", "message": {"text": _message(text)}} for text in _notes(report, left_out)]
     log = {

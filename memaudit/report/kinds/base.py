@@ -106,10 +106,10 @@ class VerdictKind(Kind):
         if report["verdict"] != "found" or not self.rules:
             return []
         specs = report["corpus"]["specs"]
-        file = next(iter(specs), "")
+        model, file = str(report["options"].get("model") or ""), next(iter(specs), "")
         return [
             Problem(
-                id=fingerprint(self.name, report["options"].get("model", ""), " ".join(specs)),
+                id=fingerprint(self.name, model, " ".join(specs)),
                 rule=self.rules[0].id,
                 level="error",
                 name=self.name,

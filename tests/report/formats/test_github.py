@@ -135,6 +135,12 @@ def test_the_summary_says_what_the_report_says() -> None:
     assert "### Findings" not in step_summary(contamination_report("clean", found=0, accepted=0, baseline=None))
 
 
+def test_a_small_rate_is_no_markup() -> None:
+    report = contamination_report()
+    summary = step_summary(report | {"estimates": [{**report["estimates"][0], "rate": 0.0002}]})
+    assert "<td>&lt;0.1%</td>" in summary
+
+
 def test_extraction_audits_too(factory: Factory) -> None:
     report, _ = factory()
     level, properties, message = parsed(workflow_commands(report)[0])
