@@ -16,7 +16,8 @@ from common import Report
 
 from memaudit.audits.extraction.conclude import conclude
 from memaudit.records import Shown, WindowRecord
-from memaudit.report.formats import FORMATS, writers
+from memaudit.report.formats import writers
+from memaudit.report.formats.names import FORMATS
 from memaudit.runs.directory import RunDirectory
 from memaudit.text.planting.passages import library_passages
 

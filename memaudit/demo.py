@@ -18,7 +18,7 @@ from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.extraction.run import audit
 from memaudit.errors import InputError
 from memaudit.records import Document
-from memaudit.report.html import write_page
+from memaudit.report.extraction_page import write_page
 from memaudit.runs.directory import ReportInput
 from memaudit.runs.files import write_atomic
 from memaudit.runs.invocation import Invocation, command_line

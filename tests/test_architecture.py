@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import memaudit
+from memaudit.report.formats.names import FORMATS, OF_ANY_RUN, OF_VERDICTS
+from memaudit.report.kinds import KINDS
 
 PACKAGE = Path(memaudit.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -150,10 +153,42 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_reading_a_report_needs_no_torch() -> None:
-    assert not modules_after("import memaudit.report.html, memaudit.report.terminal, memaudit.runs.directory") & {
-        "torch",
-        "transformers",
-    }
+    read = "import memaudit.report.formats.html, memaudit.report.extraction_page, memaudit.report.extraction_terminal"
+    assert not modules_after(read) & {"torch", "transformers"}
+
+
+def test_the_names_of_formats_cost_nothing() -> None:
+    code = "from memaudit.report.formats.names import OF_VERDICTS, OF_ANY_RUN"
+    assert not modules_after(code) & (HEAVY | {"numpy", "rich", "jinja2"})
+
+
+def test_a_kind_of_run_draws_nothing_before_it_is_shown() -> None:
+    code = "import memaudit.report.kinds as k; [k.kind_named(name) for name in k.KINDS.builtin]"
+    assert not modules_after(code) & ((HEAVY - {"scipy"}) | {"rich", "jinja2"})
+
+
+BLIND = [
+    *(PACKAGE / "report" / "formats").glob("*.py"),
+    PACKAGE / "report" / "kinds" / "base.py",
+    *(PACKAGE / "report" / f"{name}.py" for name in ("problems", "cases", "blocks", "disclosure", "page", "terminal")),
+    *(PACKAGE / "report" / f"sections{part}.py" for part in ("", "_page", "_terminal")),
+]
+"""What shows a run of any kind."""
+
+
+def test_formats_know_no_kind_of_run() -> None:
+    kinds = re.compile(rf"\b({'|'.join(KINDS.builtin)})\b", re.IGNORECASE)
+    found = {file.name: kinds.findall(file.read_text(encoding="utf-8")) for file in BLIND}
+    assert {name: words for name, words in found.items() if words} == {}
+
+
+def test_one_file_a_kind_and_one_file_a_format() -> None:
+    def modules(folder: str, apart: set[str]) -> set[str]:
+        return {file.stem for file in (PACKAGE / "report" / folder).glob("*.py")} - {"__init__", "base"} - apart
+
+    assert modules("kinds", set()) == set(KINDS.builtin)
+    assert modules("formats", {"names", "github", "screen"}) == set(FORMATS.builtin)
+    assert set(OF_ANY_RUN) < set(OF_VERDICTS)
 
 
 def test_public_names_are_what_the_package_offers() -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 from memaudit.records import SHOWN, Shown
 from memaudit.report.disclosure import disclosed
+from memaudit.report.kinds import kind_of
 from memaudit.report.page import framed
-from memaudit.report.sections_page import render_run
 from memaudit.runs.directory import ReportInput
 
 
@@ -37,8 +37,8 @@ class RunResult:
         return disclosed(ReportInput(self.report, ()), self.shown)
 
     def _repr_html_(self) -> str:
-        """Show the page in a notebook."""
-        return framed(render_run(self._disclosed()).decode("utf-8"))
+        """Show in a notebook what the kind of the run shows there."""
+        return framed(kind_of(self.report).notebook(self._disclosed()))
 
 
 @dataclass(frozen=True, slots=True)

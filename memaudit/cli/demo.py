@@ -27,7 +27,8 @@ def demo(
       memaudit demo --out /tmp/demo --seed 7
     """
     from memaudit.demo import run_demo
-    from memaudit.report.terminal import console, print_demo
+    from memaudit.report.extraction_terminal import print_demo
+    from memaudit.report.terminal import console
 
     result = run_demo(out, seed=seed, say=console().print)
     print_demo(result.reports, console())

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from memaudit.report.formats.names import FORMATS, OF_ANY_RUN
+
 if TYPE_CHECKING:
     from memaudit.models.base import LanguageModel
     from memaudit.records import Shown
@@ -81,7 +83,7 @@ Formats = Annotated[
     typer.Option(
         "--format",
         metavar="LIST",
-        help="html, junit, sarif, json, md; several with commas, or repeat.",
+        help=f"{', '.join(FORMATS.targets())}; several with commas, or repeat.",
         show_default="html",
         callback=listed,
     ),
@@ -91,7 +93,7 @@ SectionFormats = Annotated[
     typer.Option(
         "--format",
         metavar="LIST",
-        help="html, json; several with commas, or repeat.",
+        help=f"{', '.join(OF_ANY_RUN)}; several with commas, or repeat.",
         show_default="html",
         callback=listed,
     ),

@@ -29,8 +29,8 @@ def log(line: str) -> None:
 def echo_run(run: RunResult) -> None:
     """Print what a run found and where its files are; on GitHub, annotate what has a verdict."""
     from memaudit.audits.result import VerdictResult
-    from memaudit.report.formats import print_report
-    from memaudit.report.github import publish
+    from memaudit.report.formats.github import publish
+    from memaudit.report.formats.screen import print_report
     from memaudit.report.terminal import console, reader_may_leave
 
     if run.notice:

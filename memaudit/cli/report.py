@@ -26,7 +26,8 @@ def report(
       memaudit report runs/gpt-0a1b2c3d4e5f --format md --redact
     """
     from memaudit.report.disclosure import disclosed
-    from memaudit.report.formats import print_report, writers
+    from memaudit.report.formats import writers
+    from memaudit.report.formats.screen import print_report
     from memaudit.report.terminal import console
     from memaudit.runs.directory import read_finished
 

@@ -8,12 +8,11 @@ from typing import Any
 
 from memaudit.report.alignment import Piece, number_edits
 from memaudit.report.charts.likeness_chart import likeness_chart
+from memaudit.report.contamination_wording import MATCHES, and_others, policy_words, worst_first
 from memaudit.report.page import render_page
-from memaudit.report.problems import MATCHES, and_others, policy_words, worst_first
 from memaudit.report.wording import counted
 from memaudit.runs.directory import ReportInput
 
-TITLE = "Does the benchmark stand in the corpus?"
 EXHIBITS = {"new": 24, "accepted": 6}
 """Items shown side by side with their documents; the others are rows of a table."""
 LISTED = 500
@@ -52,7 +51,7 @@ class Exhibit:
     """Labels of the published rules that fire."""
 
 
-def render_run(run: ReportInput) -> bytes:
+def render_run(run: ReportInput, title: str) -> bytes:
     """Return the page of a contamination check: the same report gives the same bytes."""
     report = run.report
     labels = {estimate["metric"]: estimate["label"] for estimate in report["estimates"]}
@@ -67,7 +66,7 @@ def render_run(run: ReportInput) -> bytes:
     }
     page = render_page(
         "contamination.html.j2",
-        TITLE,
+        title,
         report["provenance"]["versions"],
         report=report,
         groups=groups,

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from memaudit.errors import one_line
 from memaudit.report import wording
-from memaudit.report.problems import MATCHES, and_others, spared_words, worst_first
+from memaudit.report.contamination_wording import MATCHES, and_others, spared_words, worst_first
 from memaudit.report.terminal import EXCERPT, STYLES, controls_line, escape, heading
 from memaudit.sections import ABOUT_DOCUMENTS
 

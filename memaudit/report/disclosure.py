@@ -1,26 +1,16 @@
 """What of a run's texts leaves it: everything, excerpts with addresses masked, or hashes and lengths alone.
 
-Renderers get a report that holds no more than may be shown. Records stay as they are, because exhibits compare their
-texts before they withhold them; names of documents, files and domains are made safe in both.
+Renderers get a report that holds no more than may be shown. What that is, the kind of the run decides.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from memaudit.records import Shown, WindowRecord, first_window
-from memaudit.report.alignment import Piece, digest, masked
-from memaudit.report.masking import mask
+from memaudit.records import Shown
+from memaudit.report.kinds import kind_of
 from memaudit.runs.directory import ReportInput
-
-SHORTEST_RUN = 16
-"""Characters of training text, white space folded, that no name may hold when texts are withheld: fewer than any run
-of 8 tokens has whose tokens are words or pieces of words."""
-
-WITHHELD = ("characters", "sha256")
-"""What a finding says of its text instead of it."""
 
 REJECTING = ("train", "heldout", "benchmark", "corpus")
 """Texts of a run, some of whose records may be rejected."""
@@ -29,89 +19,15 @@ Report = dict[str, Any]
 
 
 def disclosed(run: ReportInput, shown: Shown) -> ReportInput:
-    """Return a run of which only what may be shown can be rendered; of other kinds than these two, the run itself."""
-    kind = run.report.get("kind")
-    if kind == "contamination":
-        return ReportInput(_contamination(run.report, shown), run.records, run.measured, shown)
-    if kind != "extraction":
-        return run
-    report = {**run.report, "findings": _findings(run, shown)}
-    if report.get("first_window"):
-        withheld = {**report["first_window"], "ids": None}
-        known = bool(run.records and run.records[0].suffix_ids)  # an earlier report may have withheld the ids
-        report["first_window"] = first_window(report["model"], run.records) if shown.text and known else withheld
-    if shown.text:
-        return ReportInput(report, run.records, run.measured, shown)
-    unsafe = _Names(_names(report, run.records), run.records)
-    records = [_safe_record(record, unsafe) for record in run.records]
-    measured = [_safe_measured(item, unsafe) for item in run.measured]
-    return ReportInput(unsafe.clean(_without_reasons(report)), records, measured, shown)
+    """Return a run of which only what may be shown can be rendered.
 
-
-def without_texts(records: Sequence[WindowRecord]) -> list[WindowRecord]:
-    """Return records for a table that holds no text, as token ids neither."""
-    names = _Names(map(_names_of, records), records)
-    return [
-        dataclasses.replace(
-            _safe_record(record, names),
-            prefix_ids=[],
-            suffix_ids=[],
-            continuation_ids=None,
-            prefix_text="",
-            suffix_text="",
-            continuation_text=None,
-        )
-        for record in records
-    ]
-
-
-def _findings(run: ReportInput, shown: Shown) -> list[Report]:
-    """Return the findings, each with the text of its window, masked, or with the length and digest of it.
-
-    What an earlier report withheld comes back from the windows: there is one finding for each that was recited.
+    Raises:
+        RunError: If the run is of a kind that is not known.
     """
-    findings = run.report["findings"]
-    recited = [record for record in run.records if record.member and record.extractable]
-    records = recited if len(recited) == len(findings) else [None] * len(findings)
-    return [_finding(finding, record, shown) for finding, record in zip(findings, records, strict=True)]
+    return kind_of(run.report).disclosed(run, shown)
 
 
-def _finding(finding: Mapping[str, Any], record: WindowRecord | None, shown: Shown) -> Report:
-    if finding.get("text") is None and record is None:
-        return dict(finding)
-    known = {key: finding[key] for key in finding if key not in WITHHELD}
-    if finding.get("text") is None and record is not None:
-        known |= {"document": record.document, "source": record.source, "text": record.suffix_text}
-    text = str(known["text"])
-    if shown.text:
-        before = record.prefix_text if record is not None else ""
-        return known | {"text": text if shown.personal else mask(before + text)[len(before) :]}
-    return known | {"text": None, "characters": len(text), "sha256": digest(text)}
-
-
-def _contamination(report: Mapping[str, Any], shown: Shown) -> Report:
-    findings = [{**f, "evidence": [_evidence(e, shown) for e in f["evidence"]]} for f in report["findings"]]
-    return {**(report if shown.text else _without_reasons(report)), "findings": findings}
-
-
-def _evidence(evidence: Mapping[str, Any], shown: Shown) -> Report:
-    pieces = {name: evidence[name] for name in ("item_pieces", "corpus_pieces")}
-    spans = evidence["spans"]
-    if not shown.text:
-        spans = [{**span, "text": None} for span in spans]
-        return {**evidence, **dict.fromkeys(pieces), "spans": spans}
-    if not shown.personal:
-        pieces = {name: side and _masked(side) for name, side in pieces.items()}
-        spans = [{**span, "text": span["text"] and mask(span["text"])} for span in spans]
-    return {**evidence, **pieces, "spans": spans}
-
-
-def _masked(pieces: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    shown = masked([Piece(text) for text, _ in pieces])
-    return [[piece.text, copied] for piece, (_, copied) in zip(shown, pieces, strict=True)]
-
-
-def _without_reasons(report: Mapping[str, Any]) -> Report:
+def without_reasons(report: Mapping[str, Any]) -> Report:
     """Return a report that names rejected records by their place alone: why they were rejected may quote them."""
     sides = [(name, report[name]) for name in REJECTING if "first_rejected" in report.get(name, {})]
     places = {entry: entry.partition(": ")[0] for _, side in sides for entry in side["first_rejected"]}
@@ -120,82 +36,3 @@ def _without_reasons(report: Mapping[str, Any]) -> Report:
     for entry in sorted(places, key=len, reverse=True):
         reasons = [reason.replace(entry, places[entry]) for reason in reasons]
     return {**report, **changed, **({"reasons": reasons} if "reasons" in report else {})}
-
-
-class _Names:
-    """Names that hold a run of training text, and what stands for them."""
-
-    def __init__(self, names: Iterator[Sequence[str]] | Collection[Sequence[str]], records: Sequence[WindowRecord]):
-        found: dict[str, set[str]] = {}
-        for several in names:
-            for name in several:
-                folded = _folded(name)
-                for at in range(len(folded) - SHORTEST_RUN + 1):
-                    found.setdefault(folded[at : at + SHORTEST_RUN], set()).add(name)
-        self._unsafe = set[str]()
-        for text in _texts(records) if found else ():
-            for at in range(len(text) - SHORTEST_RUN + 1):
-                if (run := text[at : at + SHORTEST_RUN]) in found:
-                    self._unsafe |= found.pop(run)
-
-    def __call__(self, name: str) -> str:
-        """Return the name, or the digest of one that holds training text."""
-        return f"sha256 {digest(name)}" if name in self._unsafe else name
-
-    def clean(self, value: Any) -> Any:
-        """Return a JSON value in which every text is safe that is one of the names."""
-        if isinstance(value, dict):
-            return {self(key): self.clean(inner) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [self.clean(inner) for inner in value]
-        return self(value) if isinstance(value, str) else value
-
-
-def _names(report: Report, records: Sequence[WindowRecord]) -> Iterator[Sequence[str]]:
-    """Yield what names documents, files and domains, and the cells of tables: all that data had a say in."""
-    yield from set(map(_names_of, records))
-    for finding in report["findings"]:
-        yield finding.get("document", ""), finding["source"]
-    for overlap in report.get("windows", {}).get("overlaps", ()):
-        yield overlap["heldout"], overlap["train"]
-    for section in report.get("sections", ()):
-        for table in section["tables"]:
-            yield [cell for row in table["rows"] for cell in row if isinstance(cell, str)]
-        for graph in section["graphs"]:
-            yield [series["name"] for series in graph["series"]]
-
-
-def _names_of(record: WindowRecord) -> tuple[str, ...]:
-    holders = (*(record.copies_in or ()), *(record.elsewhere_in or ()))
-    return record.document, record.source, record.domain or "", *holders
-
-
-def _texts(records: Sequence[WindowRecord]) -> Iterator[str]:
-    for record in records:
-        yield _folded(record.prefix_text + record.suffix_text)
-        if record.continuation_text and not record.extractable:
-            yield _folded(record.continuation_text)
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.split()).casefold()
-
-
-def _safe_record(record: WindowRecord, names: _Names) -> WindowRecord:
-    domain = record.domain and names(record.domain)
-    return dataclasses.replace(
-        record,
-        document=names(record.document),
-        source=names(record.source),
-        domain=domain,
-        copies_in=_safe_list(record.copies_in, names),
-        elsewhere_in=_safe_list(record.elsewhere_in, names),
-    )
-
-
-def _safe_list(some: list[str] | None, names: _Names) -> list[str] | None:
-    return some and [names(name) for name in some]
-
-
-def _safe_measured(item: Mapping[str, Any], names: _Names) -> Report:
-    return {**item, **{key: names(item[key]) for key in ("document", "source") if isinstance(item.get(key), str)}}

@@ -37,7 +37,7 @@ def shown_sections(report: Mapping[str, Any], id: str) -> list[ShownSection]:
     """Return the sections of a report as they are shown.
 
     Args:
-        report: Of an extraction audit, or of any run with ``sections``.
+        report: Of any run; without ``sections`` there are none.
         id: Unique on the page; ids of charts begin with it.
     """
     return [

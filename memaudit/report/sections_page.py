@@ -6,20 +6,15 @@ from memaudit.report.page import render_page
 from memaudit.report.sections import shown_sections
 from memaudit.runs.directory import ReportInput
 
-TITLES = {
-    "laws": "How does memorization grow?",
-    "counterfactual": "What does a model know only if it saw it?",
-    "gap": "Does it ace the old test and fail the new one?",
-    "membership": "Has the model seen the benchmark?",
-    "exploitation": "Does the model know the labels of the test, and use them?",
-}
-"""Kind of run -> what its page asks."""
 
+def render_run(run: ReportInput, title: str) -> bytes:
+    """Return the page: the same report gives the same bytes.
 
-def render_run(run: ReportInput) -> bytes:
-    """Return the page: the same report gives the same bytes."""
+    Args:
+        run: A run whose report has sections.
+        title: What the page asks.
+    """
     report = run.report
-    title = TITLES[report["kind"]]
     versions = report["provenance"]["versions"]
     page = render_page("sections.html.j2", title, versions, report=report, sections=shown_sections(report, "run"))
     return page.encode("utf-8")

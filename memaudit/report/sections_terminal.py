@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from memaudit.report import wording
 from memaudit.report.sections import shown_table
 from memaudit.report.terminal import controls_line, escape, heading
 from memaudit.report.wording import counted
@@ -41,51 +40,6 @@ def print_sections(report: Mapping[str, Any], console: Console) -> None:
         console.print()
         for note in section["notes"]:
             line(note, "dim")
-
-
-def print_membership(report: Mapping[str, Any], console: Console) -> None:
-    """Print a membership run on one screen: verdict, detectors, a line a section, what it does not show."""
-    encoding = console.encoding
-
-    def line(*parts: tuple[str, str]) -> None:
-        console.print(Text.assemble(*((escape(text, encoding=encoding), style) for text, style in parts)))
-
-    for parts in heading(report, console, "the run was stopped before all was measured"):
-        line(*parts)
-    console.print()
-    console.print(_detectors(report, encoding))
-    console.print()
-    line((controls_line(report["controls"]), ""))
-    line((f"power: {report['power']['sentence']}", "dim"))
-    for section in report["sections"][1:]:
-        line((f"{section['title']}: ", "bold"), (section["summary"], ""))
-    for limit in report["limits"]:
-        line((limit, "dim"))
-
-
-def _detectors(report: Mapping[str, Any], encoding: str) -> Table:
-    """Return a row for every declared detector, the primary one in bold."""
-    drawn = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for label in ("detector", "effect"):
-        drawn.add_column(label, overflow="fold")
-    for label in ("size", "95% interval", "p", "p, Holm"):
-        drawn.add_column(label, justify="right", no_wrap=True)
-    drawn.add_column("may speak", no_wrap=True)
-    for d in report["detections"]:
-        effect = d["effect"]
-        limits = None if effect["low"] is None else f"[{effect['low']:.3f}, {effect['high']:.3f}]"
-        cells = [
-            d["label"],
-            effect["name"],
-            wording.NONE if effect["estimate"] is None else f"{effect['estimate']:.3f}",
-            limits or wording.NONE,
-            wording.p_value(d["p_value"]),
-            wording.p_value(d["p_holm"]),
-            "yes" if d["speaks"] else "no",
-        ]
-        style = "bold" if d["name"] == report["primary"] else ""
-        drawn.add_row(*(Text(escape(cell, encoding=encoding), style) for cell in cells))
-    return drawn
 
 
 def drawn_table(table: Mapping[str, Any], encoding: str) -> Table:

@@ -22,7 +22,6 @@ from rich.text import Text
 
 from memaudit.errors import one_line
 from memaudit.report import wording
-from memaudit.sections import ABOUT_DOCUMENTS
 
 STYLES = {
     "found": "bold red",
@@ -63,47 +62,6 @@ def escape(text: str, limit: int = sys.maxsize, encoding: str = "utf-8") -> str:
     return one_line(text, limit).encode(encoding, "backslashreplace").decode(encoding)
 
 
-def print_verdict(report: Mapping[str, Any], console: Console) -> None:
-    """Print a report on one screen: verdict, estimates, controls, the three worst findings."""
-
-    def line(*parts: tuple[str, str]) -> None:
-        console.print(Text.assemble(*((escape(text, encoding=console.encoding), style) for text, style in parts)))
-
-    for parts in heading(report, console, "the run was stopped before all windows were scored"):
-        line(*parts)
-    console.print()
-    console.print(_estimates(report["estimates"], console.encoding))
-    line((ABOUT_DOCUMENTS.format(units="documents"), "dim"))
-    line((controls_line(report["controls"]), ""))
-    if power := report.get("power", {}).get("verdict_sentence"):
-        line((f"power: {power}", "dim"))
-    if unasked := [entry for entry in report["windows"]["set_aside"] if entry["reason"] != wording.BEYOND_LIMIT]:
-        sides = {"train": "training", "heldout": "held-out"}
-        told = (f"{entry['count']:,} {sides[entry['side']]} ({entry['reason']})" for entry in unasked)
-        line((f"documents that were not asked: {'; '.join(told)}", ""))
-    ended = report.get("ended", {})
-    if any(side["hits"] for side in ended.values()):
-        counts = f"{wording.hits(ended['train'])} training, {wording.hits(ended['heldout'])} held-out windows"
-        line((f"ended by the model before the end of the window: {counts}", ""))
-    elsewhere = report.get("copies", {}).get("elsewhere", {}).get("train", {})
-    if elsewhere.get("hits"):
-        line((f"other continuations that stand elsewhere in training: {wording.hits(elsewhere)}", ""))
-    for section in report.get("sections", []):
-        line((f"{section['title']}: ", "bold"), (section["summary"], ""))
-    for finding in report["findings"][:3]:
-        copies = finding.get("copies")
-        details = [] if finding["source"] == finding["document"] else [finding["source"]]
-        details += [] if copies is None else [f"copies: {copies}"]
-        where = finding["document"] + (f" ({', '.join(details)})" if details else "")
-        line(("  " + one_line(where, EXCERPT), "bold"))
-        if counted := wording.copies(finding.get("copies_exact"), finding.get("copies_normalised")):
-            line((f"    {counted}", "dim"))
-        if finding.get("text"):
-            line(("    " + one_line(" ".join(finding["text"].split()), EXCERPT), STYLES["found"]))
-    if len(report["findings"]) > 3:
-        line((f"  and {len(report['findings']) - 3:,} more findings", "dim"))
-
-
 def heading(report: Mapping[str, Any], console: Console, incomplete: str) -> Iterator[list[tuple[str, str]]]:
     """Yield the first lines of any report, each as (text, style): the verdict and why.
 
@@ -113,38 +71,12 @@ def heading(report: Mapping[str, Any], console: Console, incomplete: str) -> Ite
         incomplete: What an incomplete run has not done.
     """
     verdict = report["verdict"]
-    word = f"{_symbol(verdict, console)} {wording.VERDICTS[verdict].upper()}"
+    word = f"{symbol(verdict, console)} {wording.VERDICTS[verdict].upper()}"
     yield [(word, STYLES[verdict]), (f"  {report['headline']}", "bold")]
     if not report["complete"]:
         yield [(f"INCOMPLETE: {incomplete}", STYLES["inconclusive"])]
     for reason in report["reasons"]:
         yield [(f"  {reason}", "dim")]
-
-
-def print_demo(reports: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Print the table of copies by models: verbatim rate with its interval, and the mean edit similarity."""
-    encoding = console.encoding
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("copies", justify="right", no_wrap=True)
-    for report in reports:
-        table.add_column(Text(escape(wording.family(report["model"]["family"]), encoding=encoding)), no_wrap=True)
-    doses = [{dose["copies"]: dose for dose in report["doses"]} for report in reports]
-    for copies in sorted(set().union(*doses)):
-        cells = [_dose(known.get(copies), encoding) for known in doses]
-        table.add_row(Text(f"{copies:,}"), *cells)
-    words = [
-        Text(
-            escape(_symbol(r["verdict"], console) + " " + r["verdict"], encoding=encoding),
-            STYLES[r["verdict"]],
-        )
-        for r in reports
-    ]
-    table.add_section()
-    table.add_row(Text("verdict"), *words)
-    console.print(table)
-    note = "recited word for word, mean edit similarity; beneath it the 95% interval; 0 copies: held out"
-    console.print(Text(note, "dim"))
-    console.print(Text(ABOUT_DOCUMENTS.format(units="documents"), "dim"))
 
 
 def print_continuations(prompt: str, texts: Sequence[tuple[str, str]], console: Console) -> None:
@@ -232,27 +164,6 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     yield plain
 
 
-def _estimates(estimates: Sequence[Mapping[str, Any]], encoding: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("metric", overflow="fold")
-    for name in ("train", "held-out", "difference, points", "p"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for e in estimates:
-        cells = [
-            e["label"],
-            f"{wording.percent(e['train']['rate'])} ({_hits(e['train'])})",
-            f"{wording.percent(e['heldout']['rate'])} ({_hits(e['heldout'])})",
-            f"{wording.points(e['difference'])} {wording.point_interval(e['difference'])}",
-            wording.p_value(e["p_value"]),
-        ]
-        table.add_row(*(Text(escape(cell, encoding=encoding), "bold" if e["primary"] else "") for cell in cells))
-    return table
-
-
-def _hits(rate: Mapping[str, Any]) -> str:
-    return f"{rate['hits']:,}/{rate['n']:,}"
-
-
 def controls_line(controls: Sequence[Mapping[str, Any]]) -> str:
     """Return on one line which controls did not pass, or else that all did."""
     missing = [f"{control['name']} ({control['detail']})" for control in controls if not control["passed"]]
@@ -262,18 +173,10 @@ def controls_line(controls: Sequence[Mapping[str, Any]]) -> str:
     return f"controls passed: {', '.join(passed) or 'none'}"
 
 
-def _dose(dose: Mapping[str, Any] | None, encoding: str) -> Text:
-    if dose is None:
-        return Text(escape(wording.NONE, encoding=encoding))
-    above = f"{wording.percent(dose['rate'])}  {wording.number(dose['edit_similarity'])}"
-    return Text.assemble(
-        escape(above, encoding=encoding), "\n", (escape(wording.interval(dose), encoding=encoding), "dim")
-    )
-
-
 def _paragraphs(text: str, encoding: str) -> str:
     return "\n".join(escape(line.expandtabs(), encoding=encoding) for line in text.split("\n"))
 
 
-def _symbol(verdict: str, console: Console) -> str:
+def symbol(verdict: str, console: Console) -> str:
+    """Return the sign of a verdict, or a plain one where the terminal cannot show it."""
     return wording.SYMBOLS[verdict] if console.encoding.lower().startswith("utf") else ">"

@@ -28,7 +28,7 @@ from memaudit.records import SHOWN, Shown, WindowRecord
 from memaudit.runs.files import LOG, PLAN, compact_json, read_json, strict_json, sync_folder, write_atomic, write_error
 from memaudit.runs.inputs import current
 from memaudit.runs.provenance import machine
-from memaudit.runs.schema import REPORT_OF_ANY_KIND, REPORTS, WINDOW_RECORD, misfit
+from memaudit.runs.schema import ANY_REPORT, REPORTS, WINDOW_RECORD, misfit
 
 REPORT, TIMES, LOCK = "report.json", "times.json", "run.lock"
 PARQUET = "records.parquet"
@@ -284,7 +284,8 @@ def read_finished(folder: Path) -> ReportInput:
     if run.report is None:
         command = f"{run.plan.get('command', 'memaudit audit')} --out {shlex.quote(str(folder))}"
         raise RunError(f"{folder} has no report yet", f"go on with: {command}")
-    if problem := misfit(run.report, REPORTS.get(run.plan.get("kind", "extraction"), REPORT_OF_ANY_KIND), "the report"):
+    kind = run.plan.get("kind", "extraction")
+    if problem := misfit(run.report, REPORTS.get(kind, ANY_REPORT | {"kind": {kind}}), "the report"):
         raise _foreign(folder / REPORT, problem)
     return ReportInput(run.report, run.records, run.measured)
 

@@ -25,7 +25,7 @@ _NAMES = {
 _FILE = {"path": str, "sha256": str, "bytes": int}
 _CONTROL = {"name": str, "passed": (bool,), "detail": str}
 _ESTIMATE = {"metric": str, "label": str, "definition": str, "primary": bool}
-REPORT_OF_ANY_KIND: dict[str, Shape] = {
+_ESTIMATED: dict[str, Shape] = {
     "schema_version": {1},
     "kind": str,
     "complete": bool,
@@ -44,7 +44,7 @@ _TABLE = {"caption": str, "columns": [{"label": str, "kind": str}], "rows": [lis
 _GRAPH = {"title": str, "description": str, "x": str, "y": str, "series": [{"name": str, "points": [list]}]}
 _SECTION = {"title": str, "summary": str, "method": str, "tables": [_TABLE], "graphs": [_GRAPH], "notes": [str]}
 _ITEMS: dict[str, Shape] = {"specs": [str], "files": [_FILE], "items": int}
-_SECTIONS: dict[str, Shape] = {
+SECTIONS: dict[str, Shape] = {
     "schema_version": {1},
     "complete": bool,
     "exit_code": int,
@@ -54,7 +54,16 @@ _SECTIONS: dict[str, Shape] = {
     "sections": [_SECTION],
     "provenance": {"identity": str, "command": str, "versions": dict},
 }
-_JUDGED: dict[str, Shape] = {"reasons": [str], "controls": [_CONTROL], "limits": [str]}
+"""What the report of a run made of sections holds, whatever its kind."""
+JUDGED: dict[str, Shape] = {"reasons": [str], "controls": [_CONTROL], "limits": [str]}
+"""And of a run that comes to a verdict."""
+ANY_REPORT: dict[str, Shape] = {
+    "schema_version": {1},
+    "kind": str,
+    "complete": bool,
+    "provenance": {"identity": str, "command": str, "versions": dict},
+}
+"""What every report holds; what more it must hold, a kind of another package says."""
 _MATCH = {"raw", "normalised", "edited"}
 _PIECES = ([[str, bool]],)
 _EVIDENCE = {
@@ -114,14 +123,14 @@ _LIKENESS = {
 _POLICY = {"max_items": (int,), "max_rate": (float,)}
 
 REPORTS: Mapping[str, Shape] = {
-    "extraction": REPORT_OF_ANY_KIND | {"kind": {"extraction"}},
-    "laws": _SECTIONS | {"kind": {"laws"}},
-    "counterfactual": _SECTIONS | {"kind": {"counterfactual"}},
-    "gap": _SECTIONS | _JUDGED | {"kind": {"gap"}, "verdict": {"found", "no-evidence", "inconclusive"}},
-    "exploitation": _SECTIONS
-    | _JUDGED
+    "extraction": _ESTIMATED | {"kind": {"extraction"}},
+    "laws": SECTIONS | {"kind": {"laws"}},
+    "counterfactual": SECTIONS | {"kind": {"counterfactual"}},
+    "gap": SECTIONS | JUDGED | {"kind": {"gap"}, "verdict": {"found", "no-evidence", "inconclusive"}},
+    "exploitation": SECTIONS
+    | JUDGED
     | {"kind": {"exploitation"}, "verdict": {"found", "no-evidence", "inconclusive", "confounded"}},
-    "membership": _SECTIONS
+    "membership": SECTIONS
     | {
         "kind": {"membership"},
         "verdict": {"found", "no-evidence", "inconclusive", "confounded"},
@@ -135,7 +144,7 @@ REPORTS: Mapping[str, Shape] = {
         "detections": [{"name": str, "label": str, "p_value": (float,), "p_holm": (float,), "speaks": bool}],
         "findings": [{"id": str, "source": str, "score": float}],
     },
-    "contamination": REPORT_OF_ANY_KIND
+    "contamination": _ESTIMATED
     | {
         "kind": {"contamination"},
         "policy": _POLICY,

@@ -16,7 +16,11 @@ from memaudit import audit
 from memaudit.audits.counterfactual.run import counterfactual
 from memaudit.audits.gap.run import gap
 from memaudit.audits.membership.run import membership
-from memaudit.report.formats import HTML, JSON, MARKDOWN, print_report
+from memaudit.report.formats.html import HTML
+from memaudit.report.formats.json import JSON
+from memaudit.report.formats.md import MD
+from memaudit.report.formats.screen import print_report
+from memaudit.report.kinds import kind_of
 from memaudit.training.train import CorpusOptions, NeuralFamily, train_neural
 from tests.audits.test_gap import results
 from tests.audits.test_membership import BACKGROUND, HELDOUT, SEEN, SUSPECTS, items
@@ -56,12 +60,12 @@ def run_counterfactual(folder: Path) -> Any:
 )
 def test_every_format_says_what_varies(made: Callable[[Path], Any], said: str, tmp_path: Path) -> None:
     finished = made(tmp_path)
-    kind = finished.report["kind"]
+    kind = kind_of(finished.report)
     screen = io.StringIO()
     print_report(finished.report, Console(file=screen, width=110))
     shown = {"terminal": screen.getvalue()}
-    for name, format_ in (("html", HTML), ("json", JSON), ("md", MARKDOWN)):
-        if kind in format_.renderers:
+    for name, format_ in (("html", HTML), ("json", JSON), ("md", MD)):
+        if isinstance(kind, format_.suits):
             shown[name] = format_(tmp_path / "run").read_text(encoding="utf-8")
     assert set(shown) >= {"terminal", "html", "json"}
     for name, text in shown.items():

@@ -22,7 +22,7 @@ from memaudit.models.ngram import NgramModel
 from memaudit.models.rnn import new_rnn
 from memaudit.models.transformer import new_gpt
 from memaudit.records import Document, Shown
-from memaudit.report.terminal import print_verdict
+from memaudit.report.extraction_terminal import print_extraction
 from memaudit.text.tokenize import train_tokenizer
 from memaudit.text.windows.windows import WindowOptions, draw_windows
 from tests.faults.memorised import save_plain
@@ -48,7 +48,7 @@ def ngram(some: list[str]) -> NgramModel:
 
 def screen(report: dict[str, Any]) -> str:
     console = Console(width=400, record=True, file=io.StringIO())
-    print_verdict(report, console)
+    print_extraction(report, console)
     return console.export_text()
 
 

@@ -13,7 +13,7 @@ import memaudit
 from memaudit.audits.contamination.conclude import Judgement
 from memaudit.audits.contamination.run import Contamination, contamination, merge
 from memaudit.errors import InputError, RunError
-from memaudit.report.formats import FORMATS
+from memaudit.report.formats.names import FORMATS
 from memaudit.text.scan.patterns import Needle, build_patterns
 from memaudit.text.scan.stream import scan_texts
 

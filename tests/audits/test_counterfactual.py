@@ -15,7 +15,7 @@ import memaudit.audits.counterfactual.run as module
 from memaudit.audits.counterfactual.run import CounterfactualOptions, counterfactual
 from memaudit.cli.app import app
 from memaudit.errors import InputError, RunError
-from memaudit.report.formats import HTML
+from memaudit.report.formats.html import HTML
 from tests.report.stories import quoted
 
 UNIQUE, COPIES = 60, 8

@@ -27,7 +27,7 @@ from memaudit.models.rnn import new_rnn
 from memaudit.models.sampling import continue_text
 from memaudit.models.transformer import new_gpt
 from memaudit.records import FloatArray, TokenIds
-from memaudit.report.terminal import print_verdict
+from memaudit.report.extraction_terminal import print_extraction
 from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
 from tests.faults.memorised import save_plain
 
@@ -136,7 +136,7 @@ def test_it_is_shown_everywhere(sides: tuple[str, str], tmp_path: Path) -> None:
     assert "Here the model ended the text." in files["report.html"]
     assert f"ended the text in {count:,} training and" in files["report.md"]
     console = Console(width=200, record=True, file=io.StringIO())
-    print_verdict(result.report, console)
+    print_extraction(result.report, console)
     assert f"ended by the model before the end of the window: {count} of {count} training" in console.export_text()
     assert pd.read_parquet(result.folder / "records.parquet")["ended"].all()
     assert json.loads((result.folder / "report.json").read_bytes())["ended"]["train"]["hits"] == count

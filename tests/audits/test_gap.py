@@ -19,7 +19,7 @@ from memaudit.audits.gap.results import read_results
 from memaudit.audits.gap.run import gap
 from memaudit.cli.app import app
 from memaudit.errors import InputError
-from memaudit.report.formats import print_report
+from memaudit.report.formats.screen import print_report
 from memaudit.report.terminal import console
 from memaudit.text.corpus.dates import Period, parse_date
 from tests.report.stories import differing

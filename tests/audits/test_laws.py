@@ -15,7 +15,7 @@ from memaudit.audits.laws.conclude import MIN_R2, verdict
 from memaudit.audits.laws.run import LawsOptions, laws
 from memaudit.cli.app import app
 from memaudit.errors import InputError, RunError
-from memaudit.report.formats import HTML
+from memaudit.report.formats.html import HTML
 from tests.report.stories import quoted
 
 TINY = LawsOptions(

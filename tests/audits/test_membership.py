@@ -20,7 +20,7 @@ from memaudit.findings import Control
 from memaudit.models.masked import new_bert
 from memaudit.models.ngram import NgramModel
 from memaudit.models.transformer import new_gpt
-from memaudit.report.formats import FORMATS
+from memaudit.report.formats.names import FORMATS
 from memaudit.runs.directory import read_finished
 from memaudit.stats import holm
 from memaudit.text.tokenize import train_tokenizer

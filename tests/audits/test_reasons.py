@@ -10,7 +10,7 @@ from rich.console import Console
 from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.extraction.result import Audit
 from memaudit.audits.extraction.run import audit
-from memaudit.report.terminal import print_verdict
+from memaudit.report.extraction_terminal import print_extraction
 from tests.audits.test_extraction import oracle, unique_text, write_jsonl
 
 OPTIONS = AuditOptions(prefix=10, suffix=10)
@@ -18,7 +18,7 @@ OPTIONS = AuditOptions(prefix=10, suffix=10)
 
 def screen(result: Audit) -> str:
     console = Console(file=io.StringIO(), width=10_000)
-    print_verdict(result.report, console)
+    print_extraction(result.report, console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

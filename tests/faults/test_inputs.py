@@ -18,13 +18,13 @@ from rich.console import Console
 
 from memaudit.audits.contamination.run import contamination
 from memaudit.report.contamination_terminal import print_contamination
-from memaudit.report.github import step_summary, workflow_commands
 from tests.faults.bombs import BOMBS, read_all
 from tests.faults.corpora import FuzzedCorpus, corpora
 from tests.faults.disguises import ALPHABETS, ANY_SCRIPT, EVERY, TWELVE, clean_texts, found_items, hidden_in, passages
 from tests.faults.isolation import isolated
 from tests.faults.payloads import payloads
 from tests.faults.tampering import MEBIBYTES, SECONDS
+from tests.report.rendered import step_summary, workflow_commands
 
 
 def test_twelve_disguises_hide_nothing(tmp_path: Path) -> None:

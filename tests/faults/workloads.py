@@ -19,9 +19,12 @@ import memaudit.audits.contamination.run
 import memaudit.audits.extraction.run
 import memaudit.report.contamination_page
 import memaudit.report.contamination_terminal
-import memaudit.report.html
-import memaudit.report.machine
-import memaudit.report.sarif
+import memaudit.report.extraction_page
+import memaudit.report.formats.html
+import memaudit.report.formats.junit
+import memaudit.report.formats.sarif
+import memaudit.report.kinds.contamination
+import memaudit.report.kinds.extraction
 import memaudit.training.loop
 import memaudit.training.train  # noqa: F401  all of them are here so that no child has to import them
 from memaudit.__main__ import main

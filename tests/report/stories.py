@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from memaudit.report.formats import FORMATS, writers
+from memaudit.report.formats import writers
+from memaudit.report.formats.names import FORMATS
 from memaudit.report.wording import VERDICTS
 from tests.report.pages import Page
 from tests.report.schemas import junit_errors, sarif_errors

@@ -14,11 +14,10 @@ import pytest
 
 from memaudit.records import WindowRecord
 from memaudit.report.compare import Comparison, Contender, _pair, render_comparison
-from memaudit.report.contamination_page import render_run
-from memaudit.report.html import render
 from memaudit.runs.directory import ReportInput
 from tests.report.browser import CHROMIUM, DRIVER, Browser, browser
 from tests.report.contamination_reports import contamination_report
+from tests.report.rendered import extraction_pages, rendered
 
 pytest.importorskip("selenium")
 pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed")
@@ -70,9 +69,9 @@ def pages(factory: Factory, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     few = [ReportInput(*factory(name, verdict)) for name, verdict in (("rnn", "found"), ("bert", "inconclusive"))]
     both = [Contender("small", ReportInput(*factory("gpt", strength=0.3))), Contender("large", one)]
     made = {
-        "extraction": render([one]),
-        "several": render(few, "Two families, one corpus"),
-        "contamination": render_run(ReportInput(contamination_report(), [])).decode("utf-8"),
+        "extraction": extraction_pages([one]),
+        "several": extraction_pages(few, "Two families, one corpus"),
+        "contamination": rendered("html", contamination_report()).decode("utf-8"),
         "comparison": render_comparison(Comparison(both, [_pair(*both)])),
     }
     folder = tmp_path_factory.mktemp("pages")
@@ -264,7 +263,9 @@ def test_five_hundred_payloads_are_inert_in_every_field(chromium: Browser, facto
 
     findings = [{**report["findings"][0], "document": text, "source": f"{text}:1"} for text in texts]
     page = tmp_path / "hostile.html"
-    page.write_text(render([ReportInput({**spoil(report), "findings": findings}, spoilt)], texts[0]), encoding="utf-8")
+    page.write_text(
+        extraction_pages([ReportInput({**spoil(report), "findings": findings}, spoilt)], texts[0]), encoding="utf-8"
+    )
     chromium.open(page)
     chromium.run("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert chromium.requests() == [page.as_uri()]

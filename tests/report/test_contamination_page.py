@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 
 from memaudit.errors import InputError, RunError
 from memaudit.report.alignment import Piece
-from memaudit.report.contamination_page import COPIED, EXHIBITS, LISTED, render_run, shorten
-from memaudit.report.formats import FORMATS, HTML, print_report
+from memaudit.report.contamination_page import COPIED, EXHIBITS, LISTED, shorten
+from memaudit.report.formats.html import HTML
+from memaudit.report.formats.names import FORMATS
+from memaudit.report.formats.screen import print_report
 from memaudit.report.terminal import console
-from memaudit.runs.directory import ReportInput, RunDirectory
+from memaudit.runs.directory import RunDirectory
 from tests.report.contamination_reports import contamination_report, scores
 from tests.report.pages import OURS, Page
+from tests.report.rendered import rendered
 
 
 def page(report: dict[str, Any] | None = None, **changes: Any) -> Page:
@@ -26,7 +29,7 @@ def page(report: dict[str, Any] | None = None, **changes: Any) -> Page:
 
 
 def source(report: dict[str, Any] | None = None, **changes: Any) -> str:
-    return render_run(ReportInput(report or contamination_report(**changes), [])).decode("utf-8")
+    return rendered("html", report or contamination_report(**changes)).decode("utf-8")
 
 
 def text_of(shown: Page) -> str:
@@ -316,7 +319,7 @@ def test_every_format_of_a_run_directory(tmp_path: Path, capsys: pytest.CaptureF
         "sarif": "results.sarif",
         "md": "report.md",
     }
-    assert written["html"].read_bytes() == render_run(ReportInput(json.loads(written["json"].read_bytes()), []))
+    assert written["html"].read_bytes() == rendered("html", json.loads(written["json"].read_bytes()))
     print_report(report, console())
     assert "● FOUND" in capsys.readouterr().out
 

@@ -16,9 +16,13 @@ import pytest
 from memaudit.errors import InputError
 from memaudit.records import SHOWN, Shown, WindowRecord
 from memaudit.report import formats
-from memaudit.report.disclosure import disclosed, without_texts
-from memaudit.report.formats import FORMATS, JSON, writers
-from memaudit.report.terminal import console, print_verdict
+from memaudit.report.disclosure import disclosed
+from memaudit.report.extraction_disclosure import without_texts
+from memaudit.report.extraction_terminal import print_extraction
+from memaudit.report.formats import writers
+from memaudit.report.formats.json import JSON
+from memaudit.report.formats.names import FORMATS
+from memaudit.report.terminal import console
 from memaudit.runs.directory import ReportInput, RunDirectory
 from memaudit.runs.parquet import write_parquet
 from tests.report.contamination_reports import contamination_report
@@ -130,7 +134,7 @@ def test_the_terminal_withholds_and_masks(factory: Factory, capsys: pytest.Captu
     report, records = factory()
     report["findings"][0]["text"] = SECRET
     for shown, wanted in ((Shown(personal=True), True), (SHOWN, False), (WITHHELD, False)):
-        print_verdict(disclosed(ReportInput(report, records), shown).report, console())
+        print_extraction(disclosed(ReportInput(report, records), shown).report, console())
         printed = capsys.readouterr().out
         assert ("bob.smith" in printed) == ("555-123" in printed) == wanted
         assert ("before the ides" in printed) == shown.text

@@ -11,17 +11,13 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
-from memaudit.report.formats import print_report
-from memaudit.report.github import step_summary, workflow_commands
-from memaudit.report.machine import membership_junit
-from memaudit.report.sarif import sarif
-from memaudit.report.sections_page import render_run
+from memaudit.report.formats.screen import print_report
 from memaudit.report.wording import SYMBOLS, VERDICTS
-from memaudit.runs.directory import ReportInput
 from memaudit.runs.schema import REPORTS, misfit
 from memaudit.sections import Column, Graph, Section, Series, Table
 from tests.report.conftest import HOSTILE
 from tests.report.pages import OURS, Page
+from tests.report.rendered import rendered, step_summary, workflow_commands
 
 DETECTORS = ("loss", "min-k", "reference", "order")
 CURVE = [[i / 200, (i / 200) ** 0.5, None, None] for i in range(1, 201)]
@@ -100,19 +96,18 @@ ALL = ("found", "no-evidence", "inconclusive", "confounded")
 def test_every_format_says_the_same(verdict: str) -> None:
     report = made(verdict)
     assert not misfit(report, REPORTS["membership"], "the report")
-    run = ReportInput(report, [])
-    page = Page(render_run(run).decode())
+    page = Page(rendered("html", report).decode())
     text = " ".join("".join(page.text).split())
     assert "AUC Found No evidence 0.50 1.2% 94.3%" in " ".join(" ".join(page.text).split())
     assert f"power: {report['power']['sentence']}" in " ".join(printed(report).split())
     assert f"{SYMBOLS[verdict]} {VERDICTS[verdict]}" in text
     assert f"{SYMBOLS[verdict]} {VERDICTS[verdict].upper()}" in printed(report)
     assert VERDICTS[verdict] in step_summary(report)
-    log = json.loads(sarif(run))["runs"][0]
+    log = json.loads(rendered("sarif", report))["runs"][0]
     assert log["properties"]["verdict"] == verdict
     assert log["invocations"][0]["exitCode"] == report["exit_code"]
     assert len(log["results"]) == len(report["findings"])
-    suite = ET.fromstring(membership_junit(run))[0]
+    suite = ET.fromstring(rendered("junit", report))[0]
     failed = int(suite.attrib["failures"])
     assert failed == (2 if verdict == "found" else 0)  # the verdict and the one detector that speaks
     assert int(suite.attrib["tests"]) == 1 + 3 + len(DETECTORS)
@@ -125,20 +120,19 @@ def test_every_format_says_the_same(verdict: str) -> None:
 @pytest.mark.parametrize("words", HOSTILE)
 def test_hostile_words_are_inert(words: str) -> None:
     report = made(words=words)
-    run = ReportInput(report, [])
-    page = Page(render_run(run).decode())
+    page = Page(rendered("html", report).decode())
     assert set(page.tags) <= OURS
     assert not [name for _, name, _ in page.attributes if name.startswith("on") or name in ("src", "action")]
     assert all(value.startswith("#") for tag, name, value in page.attributes if tag == "a" and name == "href")
     terminal = printed(report)
     assert not set(terminal) & (set(map(chr, range(32))) - {"\n"} | set(map(chr, range(0x7F, 0xA0))) | {"\u202e"})
-    ET.fromstring(membership_junit(run))
-    json.loads(sarif(run))
+    ET.fromstring(rendered("junit", report))
+    json.loads(rendered("sarif", report))
     assert all("\n" not in command for command in workflow_commands(report))
 
 
 def test_the_curve_is_drawn_on_two_logarithmic_axes() -> None:
-    page = Page(render_run(ReportInput(made(), [])).decode())
+    page = Page(rendered("html", made()).decode())
     text = "".join(page.text)
     assert page.tags["svg"] == 4  # two sections, two widths
     for tick in ("1%", "10%", "100%"):

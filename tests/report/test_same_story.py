@@ -11,25 +11,21 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from memaudit.plugins import import_object
 from memaudit.records import WindowRecord
-from memaudit.report.formats import FORMATS, print_report
-from memaudit.report.markdown import MAX_CHARACTERS, comment
+from memaudit.report.formats.md import MAX_CHARACTERS
+from memaudit.report.formats.names import FORMATS
+from memaudit.report.formats.screen import print_report
 from memaudit.report.terminal import console
-from memaudit.runs.directory import ReportInput
 from tests.report.contamination_reports import contamination_report
+from tests.report.rendered import rendered
 from tests.report.stories import plain
 
 Factory = Callable[..., tuple[dict[str, Any], list[WindowRecord]]]
 VERDICTS = ("found", "clean", "inconclusive")
 
 
-def rendered(report: dict[str, Any], records: list[WindowRecord], capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
-    run = ReportInput(report, records)
-    texts = {
-        name: import_object(FORMATS.resolve(name).renderers[report["kind"]])(run).decode("utf-8")
-        for name in FORMATS.builtin
-    }
+def told_by(report: dict[str, Any], records: list[WindowRecord], capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+    texts = {name: rendered(name, report, records).decode("utf-8") for name in FORMATS.builtin}
     print_report(report, console())
     return texts | {"terminal": capsys.readouterr().out}
 
@@ -38,7 +34,7 @@ def rendered(report: dict[str, Any], records: list[WindowRecord], capsys: pytest
 @pytest.mark.parametrize("kind", ["extraction", "contamination"])
 def test_verdict(factory: Factory, capsys: pytest.CaptureFixture[str], kind: str, verdict: str) -> None:
     report, records = factory(verdict=verdict) if kind == "extraction" else (contamination_report(verdict), [])
-    texts = rendered(report, records, capsys)
+    texts = told_by(report, records, capsys)
     assert json.loads(texts["json"])["verdict"] == verdict
     assert json.loads(texts["sarif"])["runs"][0]["properties"]["verdict"] == verdict
     suite = ET.fromstring(texts["junit"])[0]
@@ -55,7 +51,7 @@ def test_verdict(factory: Factory, capsys: pytest.CaptureFixture[str], kind: str
 @pytest.mark.parametrize("kind", ["extraction", "contamination"])
 def test_counts(factory: Factory, capsys: pytest.CaptureFixture[str], kind: str) -> None:
     report, records = factory() if kind == "extraction" else (contamination_report(), [])
-    texts = rendered(report, records, capsys)
+    texts = told_by(report, records, capsys)
     shown = {name: plain(name, texts[name]) for name in ("html", "md", "terminal", "junit")}
     assert all(" ".join(report["headline"].split()) in shown[name] for name in ("html", "md", "terminal"))
     findings = len(report["findings"])
@@ -78,10 +74,10 @@ def test_counts(factory: Factory, capsys: pytest.CaptureFixture[str], kind: str)
 def test_the_comment_fits_and_is_inert(factory: Factory, kind: str) -> None:
     report = factory(hostile=True)[0] if kind == "extraction" else contamination_report(hostile=True)
     report["findings"] = report["findings"] * 40
-    text = comment(ReportInput(report, [])).decode("utf-8")
+    text = rendered("md", report).decode("utf-8")
     assert text.startswith(f"<!-- memaudit {kind} -->\n## memaudit: ● Found")
     assert len(text) <= MAX_CHARACTERS
-    assert comment(ReportInput(report, [])).decode("utf-8") == text
+    assert rendered("md", report).decode("utf-8") == text
     tags = set(re.findall(r"<(\w+)", text))
     assert tags <= {"p", "strong", "ul", "li", "table", "tr", "th", "td", "code", "details", "summary"}
     assert not re.search(r"<\w+ [^>]*>", text.replace("<!--", ""))
@@ -92,6 +88,6 @@ def test_the_comment_fits_and_is_inert(factory: Factory, kind: str) -> None:
 
 def test_the_comment_says_how_to_repeat_the_run(factory: Factory) -> None:
     report, records = factory()
-    text = unescape(comment(ReportInput(report, records)).decode("utf-8"))
+    text = unescape(rendered("md", report, records).decode("utf-8"))
     for part in (report["provenance"]["command"], report["provenance"]["identity"], *report["limits"], "torch 2.13.0"):
         assert part in text

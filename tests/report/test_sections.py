@@ -12,13 +12,13 @@ from rich.console import Console
 
 from memaudit.records import WindowRecord
 from memaudit.report.charts.graphs import graph_chart
-from memaudit.report.html import render
+from memaudit.report.extraction_terminal import print_extraction
 from memaudit.report.sections import shown_sections, shown_value
-from memaudit.report.terminal import print_verdict
 from memaudit.runs.directory import ReportInput
 from memaudit.sections import Column, Graph, Kind, Section, Series, Table
 from tests.report.conftest import HOSTILE
 from tests.report.pages import OURS, Page
+from tests.report.rendered import extraction_pages
 
 Made = tuple[dict[str, Any], list[WindowRecord]]
 Factory = Callable[..., Made]
@@ -60,7 +60,7 @@ def with_sections(made: Made, *sections: Section) -> ReportInput:
 
 
 def test_every_value_is_on_the_page(factory: Factory) -> None:
-    page = Page(render([with_sections(factory(), section())]))
+    page = Page(extraction_pages([with_sections(factory(), section())]))
     text = " ".join(" ".join(page.text).split())
     for words in ("plain summary", "plain method", "plain caption", "12.5%", "[10.0%, 20.0%]", "12,345", "plain note"):
         assert words in text
@@ -70,13 +70,13 @@ def test_every_value_is_on_the_page(factory: Factory) -> None:
 
 @pytest.mark.parametrize("words", HOSTILE)
 def test_hostile_words_stay_inert(factory: Factory, words: str) -> None:
-    source = render([with_sections(factory(), section(words))])
+    source = extraction_pages([with_sections(factory(), section(words))])
     page = Page(source)
     assert set(page.tags) <= OURS | {"ol", "defs", "clipPath", "linearGradient", "stop", "circle"}
     assert not [a for a in page.attributes if a[1].startswith("on")]
     assert not [value for _, name, value in page.attributes if name in ("href", "src") and not value.startswith("#")]
     stream = io.StringIO()
-    print_verdict(with_sections(factory(), section(words)).report, Console(file=stream, width=200))
+    print_extraction(with_sections(factory(), section(words)).report, Console(file=stream, width=200))
     assert not set(stream.getvalue()) & set("\x1b\x07\u202e\x9b")
 
 

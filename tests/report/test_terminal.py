@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from memaudit.report.extraction_terminal import print_demo, print_extraction
 from memaudit.report.terminal import (
     console,
     escape,
     print_continuations,
-    print_demo,
-    print_verdict,
     progress_bar,
 )
 
@@ -44,7 +43,7 @@ def printed(show: Callable[[Console], None], width: int = 110, terminal: bool = 
 )
 def test_verdict_comes_first_and_all_fits_one_screen(factory: Factory, verdict: str, word: str) -> None:
     report, _ = factory(verdict=verdict)
-    text = printed(lambda c: print_verdict(report, c))
+    text = printed(lambda c: print_extraction(report, c))
     lines = text.splitlines()
     assert lines[0].startswith(f"{word}  {report['headline']}")
     assert len(lines) <= 24
@@ -67,14 +66,14 @@ def test_a_report_of_before_copies_can_be_printed(factory: Factory) -> None:
     del report["copies"]
     for finding in report["findings"]:
         del finding["copies_exact"], finding["copies_normalised"]
-    assert "in training" not in printed(lambda c: print_verdict(report, c))
+    assert "in training" not in printed(lambda c: print_extraction(report, c))
 
 
 def test_incomplete_and_undefined(factory: Factory) -> None:
     report, _ = factory(complete=False, findings=[])
     empty = {"hits": 0, "n": 0, "documents": 0, "rate": None, "low": None, "high": None}
     undefined = report["estimates"][0] | {"train": empty, "difference": None, "p_value": None}
-    text = printed(lambda c: print_verdict(report | {"estimates": [undefined]}, c))
+    text = printed(lambda c: print_extraction(report | {"estimates": [undefined]}, c))
     assert "INCOMPLETE" in text
     assert "– (0/0)" in text
     assert "– –" in text
@@ -88,7 +87,7 @@ def test_hostile_text_does_nothing(factory: Factory, terminal: bool, width: int)
 
     def show(target: Console) -> None:
         for report, _ in made:
-            print_verdict(report, target)
+            print_extraction(report, target)
         print_demo([report for report, _ in made], target)
         print_continuations("\x1b]0;x\x07[/b]", hostile, target)
 
@@ -108,7 +107,7 @@ def test_escape_shows_every_control() -> None:
 
 def test_terminal_without_unicode(factory: Factory) -> None:
     report, _ = factory(headline="é")
-    text = printed(lambda c: print_verdict(report, c), encoding="ascii")
+    text = printed(lambda c: print_extraction(report, c), encoding="ascii")
     assert text.startswith("> FOUND  \\xe9")
     assert printed(lambda c: print_demo([report], c), encoding="ascii").isascii()
 

@@ -34,9 +34,7 @@ from memaudit.audits.result import RunResult, VerdictResult
 from memaudit.engines.processes import Work, in_workers
 from memaudit.errors import InputError, RunError
 from memaudit.records import Shown
-from memaudit.report.contamination_page import render_run
 from memaudit.report.formats import writers
-from memaudit.report.page import framed
 from memaudit.runs.directory import ITEMS, RunDirectory, read_items
 from memaudit.runs.files import compact_json, write_atomic
 from memaudit.runs.inputs import reads_files
@@ -65,10 +63,6 @@ class Contamination(VerdictResult):
 
     items: list[ItemRecord] = field(default_factory=list)
     """One record per item, in the order of the benchmark."""
-
-    def _repr_html_(self) -> str:
-        """Show the page in a notebook: verdict, rules and the first exhibits."""
-        return framed(render_run(self._disclosed()).decode("utf-8"))
 
 
 def contamination(

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from memaudit.audits.result import VerdictResult
 from memaudit.records import WindowRecord
 from memaudit.report.disclosure import disclosed
-from memaudit.report.html import summary
-from memaudit.report.page import framed
 from memaudit.runs.directory import ReportInput
 
 if TYPE_CHECKING:
@@ -32,7 +30,3 @@ class Audit(VerdictResult):
         import pandas as pd
 
         return pd.DataFrame([dataclasses.asdict(record) for record in self.records])
-
-    def _repr_html_(self) -> str:
-        """Show the verdict and the charts in a notebook."""
-        return framed(summary(self._disclosed()))

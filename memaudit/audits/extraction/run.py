@@ -29,7 +29,8 @@ from memaudit.audits.result import RunResult
 from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
 from memaudit.records import SHOWN, Shown, WindowRecord
-from memaudit.report.disclosure import disclosed, without_texts
+from memaudit.report.disclosure import disclosed
+from memaudit.report.extraction_disclosure import without_texts
 from memaudit.runs.directory import PARQUET, ReportInput, RunDirectory
 from memaudit.runs.invocation import Invocation, python_call
 from memaudit.runs.parquet import write_parquet

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from memaudit.report.github import publish, step_summary, workflow_commands
+from memaudit.report.formats.github import publish
 from tests.report.contamination_reports import contamination_report
+from tests.report.rendered import step_summary, workflow_commands
 
 Factory = Callable[..., tuple[dict[str, Any], list[Any]]]
 
@@ -132,6 +133,12 @@ def test_the_summary_says_what_the_report_says() -> None:
     failed = [{"name": "finds items", "passed": False, "detail": "3 of 50"}]
     assert "<li>finds items: 3 of 50</li>" in step_summary(report | {"controls": failed})
     assert "### Findings" not in step_summary(contamination_report("clean", found=0, accepted=0, baseline=None))
+
+
+def test_a_small_rate_is_no_markup() -> None:
+    report = contamination_report()
+    summary = step_summary(report | {"estimates": [{**report["estimates"][0], "rate": 0.0002}]})
+    assert "<td>&lt;0.1%</td>" in summary
 
 
 def test_extraction_audits_too(factory: Factory) -> None:

@@ -10,20 +10,20 @@ from xml.etree import ElementTree as ET
 import orjson
 import pytest
 
-from memaudit.report.machine import MAX_CASES, contamination_junit, extraction_junit
-from memaudit.runs.directory import ReportInput
+from memaudit.report.kinds.contamination import MAX_CASES
 from memaudit.runs.files import strict_json
 from tests.report.contamination_reports import contamination_report
+from tests.report.rendered import rendered
 
 Factory = Callable[..., tuple[dict[str, Any], list[Any]]]
 
 
 def junit_xml(report: dict[str, Any]) -> bytes:
-    return extraction_junit(ReportInput(report, []))
+    return rendered("junit", report)
 
 
 def contamination_xml(**changes: Any) -> ET.Element:
-    return ET.fromstring(contamination_junit(ReportInput(contamination_report(**changes), [])))
+    return ET.fromstring(rendered("junit", contamination_report(**changes)))
 
 
 def test_json_is_strict_and_byte_stable(factory: Factory) -> None:
@@ -90,7 +90,7 @@ def test_contaminated_items_fail_only_where_the_run_does(verdict: str, hostile: 
 def test_a_failure_names_item_document_and_similarity() -> None:
     report = contamination_report(found=1, accepted=0)
     finding = report["findings"][0]
-    _, _, item = ET.fromstring(contamination_junit(ReportInput(report, []))).findall(".//testcase")
+    _, _, item = ET.fromstring(rendered("junit", report)).findall(".//testcase")
     assert item.get("name") == "item gsm8k/test/1, question"
     failure = item.find("failure")
     assert failure is not None

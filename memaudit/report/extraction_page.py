@@ -18,7 +18,6 @@ from memaudit.report.sections import ShownSection, ShownTable, shown_sections, s
 from memaudit.runs.directory import ReportInput
 from memaudit.runs.files import write_atomic
 
-TITLE = "Does it recite its training text?"
 MAX_BYTES = 2_000_000
 """Of a page: it must still open in a browser, and fit into a mail. Exhibits are left out above it."""
 FEWER = (1.0, 0.5, 0.25, 0.1, 0.0)
@@ -53,18 +52,13 @@ class _Section:
     """Exhibits that the page had no room for."""
 
 
-def render_run(run: ReportInput) -> bytes:
-    """Return the page of one run."""
-    return render([run]).encode("utf-8")
-
-
-def write_page(runs: Sequence[ReportInput], path: Path, title: str = TITLE) -> Path:
+def write_page(runs: Sequence[ReportInput], path: Path, title: str) -> Path:
     """Write one page about one run or several, and return its path."""
     write_atomic(path, render(runs, title).encode("utf-8"))
     return path
 
 
-def render(runs: Sequence[ReportInput], title: str = TITLE, most_bytes: int = MAX_BYTES) -> str:
+def render(runs: Sequence[ReportInput], title: str, most_bytes: int = MAX_BYTES) -> str:
     """Return the page: the same runs give the same bytes.
 
     Args:
@@ -91,10 +85,10 @@ def render(runs: Sequence[ReportInput], title: str = TITLE, most_bytes: int = MA
     return page
 
 
-def summary(run: ReportInput) -> str:
+def summary(run: ReportInput, title: str) -> str:
     """Return a page of the verdict and the pictures alone: what a notebook shows."""
     section = replace(_section(run, "run-1", _names([run])[0], dict.fromkeys(EXHIBITS, 0)), galleries=[])
-    return render_page("notebook.html.j2", TITLE, run.report["provenance"]["versions"], section=section)
+    return render_page("notebook.html.j2", title, run.report["provenance"]["versions"], section=section)
 
 
 def _section(run: ReportInput, id: str, name: str, most: Mapping[str, int], *, by_domain: bool = True) -> _Section:

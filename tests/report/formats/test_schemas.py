@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memaudit.plugins import import_object
-from memaudit.report.formats import JUNIT, SARIF
-from memaudit.runs.directory import ReportInput
+from memaudit.report.kinds import KINDS, kind_named
+from memaudit.report.kinds.base import VerdictKind
 from tests.report.conftest import poison as poisoned_audit
 from tests.report.contamination_reports import contamination_report, poison
+from tests.report.rendered import rendered
 from tests.report.schemas import junit_errors, sarif_errors
 from tests.report.test_membership import made
 
@@ -39,13 +39,11 @@ def report_of(kind: str, verdict: str, factory: Factory, hostile: list[str]) -> 
 
 
 def errors(report: dict[str, Any]) -> list[str]:
-    run = ReportInput(report, [])
-    junit, sarif = (import_object(written.renderers[report["kind"]])(run) for written in (JUNIT, SARIF))
-    return [*junit_errors(junit), *sarif_errors(sarif)]
+    return [*junit_errors(rendered("junit", report)), *sarif_errors(rendered("sarif", report))]
 
 
 def test_every_kind_that_is_written_is_validated() -> None:
-    assert set(VERDICTS) == set(JUNIT.renderers) == set(SARIF.renderers)
+    assert set(VERDICTS) == {name for name in KINDS.builtin if isinstance(kind_named(name), VerdictKind)}
 
 
 @pytest.mark.parametrize(("kind", "verdict"), [(kind, each) for kind, some in VERDICTS.items() for each in some])

@@ -14,11 +14,13 @@ import pytest
 
 from memaudit.errors import RunError
 from memaudit.records import WindowRecord
-from memaudit.report.formats import HTML
-from memaudit.report.html import render, summary, write_page
+from memaudit.report.extraction_page import write_page
+from memaudit.report.formats.html import HTML
+from memaudit.report.kinds.extraction import KIND
 from memaudit.report.page import framed
 from memaudit.runs.directory import ReportInput, RunDirectory
 from tests.report.pages import OURS, Page
+from tests.report.rendered import extraction_pages as render
 
 Made = tuple[dict[str, Any], list[WindowRecord]]
 Factory = Callable[..., Made]
@@ -273,7 +275,7 @@ def test_written_from_a_run_directory(factory: Factory, tmp_path: Path, page_of_
     assert path.read_text(encoding="utf-8") == page_of_one
     first = path.read_bytes()
     assert HTML(folder).read_bytes() == first
-    assert write_page(views((report, records)), tmp_path / "again.html").read_bytes() == first
+    assert write_page(views((report, records)), tmp_path / "again.html", KIND.title).read_bytes() == first
 
 
 def test_a_page_needs_a_run() -> None:
@@ -292,7 +294,7 @@ def test_a_model_without_a_dose_shows_a_dash(factory: Factory) -> None:
 
 def test_a_notebook_shows_the_fold_and_the_charts(factory: Factory) -> None:
     (run,) = views(factory())
-    page = Page(summary(run))
+    page = Page(KIND.notebook(run))
     assert not page.open
     text = " ".join("".join(page.text).split())
     for part in (run.report["headline"], run.report["provenance"]["command"], "What this does not show"):

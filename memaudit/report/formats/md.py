@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from memaudit.errors import one_line
-from memaudit.report.github import LONGEST, MAX_FINDINGS, step_summary
+from memaudit.report.formats.base import Format
+from memaudit.report.formats.github import LONGEST, MAX_FINDINGS, step_summary
+from memaudit.report.kinds.base import VerdictKind
 from memaudit.runs.directory import ReportInput
 
 MAX_CHARACTERS = 60_000
@@ -19,12 +21,12 @@ FEWER = (MAX_FINDINGS, 20, 5, 0)
 """Findings that are listed, tried one after the other until the comment is small enough."""
 
 
-def comment(run: ReportInput) -> bytes:
+def comment(run: ReportInput, kind: VerdictKind) -> bytes:
     """Return ``report.md`` of a run, byte for byte: the same run gives the same comment."""
     tail = _tail(run.report)
     text = ""
     for most in FEWER:
-        text = f"<!-- memaudit {run.report['kind']} -->\n{step_summary(run.report, most)}{tail}"
+        text = f"<!-- memaudit {run.report['kind']} -->\n{step_summary(run.report, kind, most)}{tail}"
         if len(text) <= MAX_CHARACTERS:
             break
     return text.encode("utf-8")
@@ -49,3 +51,6 @@ def _folded(title: str, lines: Sequence[str]) -> list[str]:
         return []
     items = (f"<li>{html.escape(one_line(line, LONGEST))}</li>" for line in lines)
     return [f"<details><summary>{title}</summary>", "<ul>", *items, "</ul>", "</details>", ""]
+
+
+MD = Format("report.md", comment, VerdictKind)

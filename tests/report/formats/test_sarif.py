@@ -11,16 +11,16 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from memaudit.report.formats.sarif import MAX_RESULTS
 from memaudit.report.problems import Place, place
-from memaudit.report.sarif import MAX_RESULTS, sarif
-from memaudit.runs.directory import ReportInput
 from tests.report.contamination_reports import contamination_report
+from tests.report.rendered import rendered
 
 Factory = Callable[..., tuple[dict[str, Any], list[Any]]]
 
 
 def log_of(report: dict[str, Any]) -> dict[str, Any]:
-    log: dict[str, Any] = json.loads(sarif(ReportInput(report, [])))
+    log: dict[str, Any] = json.loads(rendered("sarif", report))
     return log
 
 
@@ -164,9 +164,9 @@ def test_no_more_than_five_thousand_results_and_the_rest_is_counted() -> None:
 
 
 def test_same_report_same_bytes_and_incomplete_runs() -> None:
-    run = ReportInput(contamination_report(complete=False), [])
-    assert sarif(run) == sarif(run)
-    assert json.loads(sarif(run))["runs"][0]["invocations"][0]["executionSuccessful"] is False
+    report = contamination_report(complete=False)
+    assert rendered("sarif", report) == rendered("sarif", report)
+    assert log_of(report)["runs"][0]["invocations"][0]["executionSuccessful"] is False
 
 
 @pytest.mark.parametrize(

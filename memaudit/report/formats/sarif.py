@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from memaudit.report.problems import Place, Problem, problems
+from memaudit.report.formats.base import Format
+from memaudit.report.kinds.base import VerdictKind
+from memaudit.report.problems import Place, Problem, Rule
 from memaudit.report.wording import counted, visible
 from memaudit.runs.directory import ReportInput
 from memaudit.runs.files import strict_json
@@ -14,73 +16,17 @@ MAX_RESULTS = 5000
 """Code hosts show no more of one run."""
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _ROOT = "%SRCROOT%"
-_RULES = {
-    "contamination": {
-        "id": "memaudit/contamination",
-        "name": "BenchmarkItemInCorpus",
-        "shortDescription": {"text": "A benchmark item stands in a corpus."},
-        "fullDescription": {
-            "text": "The words of a benchmark item stand in a document of the corpus, raw, after normalisation or "
-            "edited. A model trained on that corpus may have seen the test."
-        },
-        "help": {
-            "text": "Compare the item with the document beside it. Leave the document out of the training data, "
-            "retire the item, or accept the finding in a baseline file."
-        },
-    },
-    "extraction": {
-        "id": "memaudit/extraction",
-        "name": "TrainingTextRecited",
-        "shortDescription": {"text": "A model recites a document it was trained on."},
-        "fullDescription": {
-            "text": "Given the beginning of a training document, the model goes on as the document does, and more "
-            "often so than with text it never saw."
-        },
-        "help": {"text": "Deduplicate or remove the document and train again, or filter what the model says."},
-    },
-    "membership": {
-        "id": "memaudit/membership",
-        "name": "BenchmarkSeenByModel",
-        "shortDescription": {"text": "A model has seen a benchmark."},
-        "fullDescription": {
-            "text": "The model treats the items of a benchmark, or their order, as what it was trained on, more than "
-            "items of the same kind that it cannot have seen, and every control holds."
-        },
-        "help": {
-            "text": "Report results on items that are newer than the model, or name the contamination beside them."
-        },
-    },
-    "gap": {
-        "id": "memaudit/gap",
-        "name": "OldItemsEasier",
-        "shortDescription": {"text": "A model does better on old items than its controls explain."},
-        "fullDescription": {
-            "text": "On items from before the end of its training data a model is ahead of other models by more than "
-            "on items from after it: it may have seen the old ones, or text about them."
-        },
-        "help": {"text": "Report results on the new items alone."},
-    },
-    "exploitation": {
-        "id": "memaudit/exploitation",
-        "name": "TestLabelsKnown",
-        "shortDescription": {"text": "A model knows labels of a test."},
-        "fullDescription": {
-            "text": "The model fills in labels of the half of a test that it may have seen better than those of the "
-            "other half, or classifiers made of it gain from that half."
-        },
-        "help": {"text": "Report results on the unseen half, or on a test that is newer than the model."},
-    },
-}
 
 
-def sarif(run: ReportInput) -> bytes:
+def sarif(run: ReportInput, kind: VerdictKind) -> bytes:
     """Return a run as a SARIF log: one result per finding, at most 5,000, and how many were left out."""
     report = run.report
-    found = problems(report)
+    found = kind.problems(report)
     shown = found[:MAX_RESULTS]
     left_out = len(found) - len(shown)
-    rule = _RULES[report["kind"]] | {"defaultConfiguration": {"level": "error"}}
-    driver = {"name": "memaudit", "version": report["provenance"]["versions"]["memaudit"], "rules": [rule]}
+    rules = [_rule(rule) for rule in kind.rules]
+    driver = {"name": "memaudit", "version": report["provenance"]["versions"].get("memaudit", ""), "rules": rules}
+    places = {rule.id: index for index, rule in enumerate(kind.rules)}
     notes = [{"level": "note", "message": {"text": _message(text)}} for text in _notes(report, left_out)]
     log = {
         "$schema": _SCHEMA,
@@ -98,7 +44,7 @@ def sarif(run: ReportInput) -> bytes:
                         "toolExecutionNotifications": notes,
                     }
                 ],
-                "results": [_result(problem) for problem in shown],
+                "results": [_result(problem, places[problem.rule]) for problem in shown],
                 "properties": {
                     "verdict": report["verdict"],
                     "run": report["provenance"]["identity"],
@@ -119,10 +65,21 @@ def _notes(report: Any, left_out: int) -> list[str]:
     return notes
 
 
-def _result(problem: Problem) -> dict[str, Any]:
+def _rule(rule: Rule) -> dict[str, Any]:
+    return {
+        "id": rule.id,
+        "name": rule.name,
+        "shortDescription": {"text": rule.short},
+        "fullDescription": {"text": rule.full},
+        "help": {"text": rule.help},
+        "defaultConfiguration": {"level": "error"},
+    }
+
+
+def _result(problem: Problem, rule: int) -> dict[str, Any]:
     result: dict[str, Any] = {
         "ruleId": problem.rule,
-        "ruleIndex": 0,
+        "ruleIndex": rule,
         "level": problem.level,
         "message": {"text": _message(problem.sentence)},
         "locations": [{"physicalLocation": _location(problem.place)}],
@@ -136,7 +93,7 @@ def _result(problem: Problem) -> dict[str, Any]:
             {
                 "id": number,
                 "physicalLocation": _location(place),
-                "message": {"text": "A document of the corpus that holds the item."},
+                "message": {"text": _message(problem.relation)},
             }
             for number, place in enumerate(problem.related, 1)
         ]
@@ -167,3 +124,6 @@ def _uri(path: str) -> str:
 def _message(text: str) -> str:
     """Return a text as a SARIF message: braces would be placeholders, ``[a](b)`` a link (3.11.5, 3.11.6)."""
     return visible(text).replace("{", "{{").replace("}", "}}").replace("](", "] (")
+
+
+SARIF = Format("results.sarif", sarif, VerdictKind)

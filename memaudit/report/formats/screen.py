@@ -1,0 +1,25 @@
+"""A run on a terminal: what its kind prints, the verdict first, and last which options nobody typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from memaudit.errors import one_line
+from memaudit.report.kinds import kind_of
+
+LONGEST = 1000
+"""Characters of a line about options."""
+
+
+def print_report(report: Mapping[str, Any], console: Console) -> None:
+    """Print the report of a run of any kind.
+
+    Raises:
+        RunError: If the run is of a kind that is not known.
+    """
+    kind_of(report).screen(report, console)
+    for line in report["provenance"].get("set_elsewhere", ()):
+        console.print(one_line(line, LONGEST), soft_wrap=True)

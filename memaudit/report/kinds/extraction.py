@@ -1,0 +1,98 @@
+"""Extraction: whether a model reproduces text it was trained on, beside text it never saw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from memaudit.records import Shown
+from memaudit.report import wording
+from memaudit.report.blocks import Block, Grid, Words, plain
+from memaudit.report.cases import Suite, control_cases, verdict_case
+from memaudit.report.kinds.base import VerdictKind
+from memaudit.report.problems import Level, Problem, Rule, place, short
+from memaudit.report.wording import interval, percent
+from memaudit.runs.directory import ReportInput
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+RULE = Rule(
+    id="memaudit/extraction",
+    name="TrainingTextRecited",
+    title="Training text is recited",
+    short="A model recites a document it was trained on.",
+    full="Given the beginning of a training document, the model goes on as the document does, and more "
+    "often so than with text it never saw.",
+    help="Deduplicate or remove the document and train again, or filter what the model says.",
+)
+SIDES = {"train": "training text", "heldout": "held-out text"}
+
+
+class ExtractionKind(VerdictKind):
+    """An audit of one model by windows of training and of held-out text."""
+
+    def page(self, run: ReportInput) -> bytes:
+        """Return the page with its exhibits: prompt, continuation and true text side by side."""
+        from memaudit.report.extraction_page import render
+
+        return render([run], self.title).encode("utf-8")
+
+    def notebook(self, run: ReportInput) -> str:
+        """Return the verdict and the charts alone."""
+        from memaudit.report.extraction_page import summary
+
+        return summary(run, self.title)
+
+    def screen(self, report: Mapping[str, Any], console: Console) -> None:
+        """Print verdict, estimates, controls, the three worst findings."""
+        from memaudit.report.extraction_terminal import print_extraction
+
+        print_extraction(report, console)
+
+    def disclosed(self, run: ReportInput, shown: Shown) -> ReportInput:
+        """Return the run with its texts masked, or with their lengths and digests in place of them."""
+        from memaudit.report.extraction_disclosure import disclosed
+
+        return disclosed(run, shown)
+
+    def problems(self, report: Mapping[str, Any]) -> list[Problem]:
+        """Return the training documents that the model reproduces."""
+        labels = {estimate["metric"]: estimate["label"] for estimate in report["estimates"]}
+        level: Level = "error" if report["verdict"] == "found" else "warning"
+        files = {file["path"] for file in report["train"]["files"]}
+        return [
+            Problem(
+                id=finding["id"],
+                rule=RULE.id,
+                level=level,
+                name=f"document {short(finding['document'])}",
+                sentence=f"The model recites training document {short(finding['document'])} "
+                f"({short(labels.get(finding['metric'], finding['metric']))}, score {percent(finding['score'])}).",
+                place=place(finding["source"], files),
+                properties={key: finding[key] for key in ("metric", "score", "copies")},
+            )
+            for finding in report["findings"]
+        ]
+
+    def suite(self, report: Mapping[str, Any]) -> Suite:
+        """Return a test case for the policy and one for every control."""
+        name = f"{report['primary_metric']}: at most {percent(report['policy']['max_rate'])} of the training documents"
+        primary = next(e for e in report["estimates"] if e["primary"])
+        rates = [f"{side}: {percent(primary[key]['rate'])} {interval(primary[key])}" for key, side in SIDES.items()]
+        return Suite(report["model"]["name"], [verdict_case(report, name, rates), *control_cases(report)])
+
+    def summary(self, report: Mapping[str, Any]) -> list[Block]:
+        """Return the table of what was reproduced of training and of held-out text."""
+        rows = [
+            [
+                Words(e["label"], "strong" if e["primary"] else ""),
+                *plain([f"{percent(e[side]['rate'])} {interval(e[side])}" for side in SIDES]),
+                Words(f"{wording.points(e['difference'])} {wording.point_interval(e['difference'])}"),
+            ]
+            for e in report["estimates"]
+        ]
+        return [Grid(["Metric", "Training text", "Held-out text", "Difference, points"], rows)]
+
+
+KIND = ExtractionKind("extraction", "Does it recite its training text?", rules=(RULE,))
