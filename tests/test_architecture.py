@@ -117,6 +117,34 @@ def test_no_import_cycle() -> None:
     assert set(order) >= set(READ) - {"memaudit"}
 
 
+def part(module: str) -> str:
+    """What a module belongs to: its package; itself where it stands beside packages, as a file of one floor does."""
+    if module in PACKAGES:
+        return module
+    package = module.rpartition(".")[0]
+    beside = any(other.startswith(f"{package}.") for other in PACKAGES)
+    return module if beside else package
+
+
+PACKAGES = {module_name(file) for file in FILES if file.name == "__init__.py"}
+
+
+def test_no_knot_of_packages() -> None:
+    """Packages, however deep, and the files beside them: what they import, for type checking too, makes no circle."""
+    graph: dict[str, set[str]] = {}
+    for name, others in READ.items():
+        graph.setdefault(part(name), set()).update(part(other) for other in others)
+    order = TopologicalSorter({n: o - {"memaudit", n} for n, o in graph.items() if n != "memaudit"}).static_order()
+    assert len(list(order)) > 60
+
+
+def test_the_floors_are_joined_by_few_arrows() -> None:
+    arrows = {
+        (unit(name), unit(other)) for name, others in READ.items() for other in others if unit(name) != unit(other)
+    }
+    assert len(arrows) <= 80
+
+
 def test_only_models_and_training_import_torch() -> None:
     found = {name for name, imports in MODULES.items() if any(i.split(".")[0] == "torch" for i in imports)}
     assert {unit(name) for name in found} <= MAY_IMPORT_TORCH

@@ -7,8 +7,8 @@ from typing import Any
 
 from memaudit.records import Shown
 from memaudit.report.alignment import Piece, masked
-from memaudit.report.disclosure import Report, without_reasons
 from memaudit.report.masking import mask
+from memaudit.report.rejections import Report, without_reasons
 from memaudit.runs.directory import ReportInput
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from memaudit.records import Shown, WindowRecord, first_window
 from memaudit.report.alignment import digest
-from memaudit.report.disclosure import Report, without_reasons
 from memaudit.report.masking import mask
+from memaudit.report.rejections import Report, without_reasons
 from memaudit.runs.directory import ReportInput
 
 SHORTEST_RUN = 16
