@@ -20,6 +20,7 @@ FLOORS = [
     {"config", "stats"},
     {"metrics"},
     {"plugins", "findings"},
+    {"families"},
     {"text"},
     {"models"},
     {"training"},

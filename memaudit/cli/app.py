@@ -243,12 +243,15 @@ def audit(
       memaudit audit EleutherAI/gpt-neo-1.3B --windows val_prefix.npy val_suffix.npy --measure protocol
     """
     from memaudit.audits.extraction.run import audit
+    from memaudit.audits.needs import notice_of
     from memaudit.models.load import load_model
     from memaudit.report.terminal import announce_compilation, progress_bar
 
     announce_compilation()
     options = _audit_options(call.params)
     loaded = load_model(model, device=device, dtype=dtype, allow_download=allow_download)
+    if lacking := notice_of(loaded):
+        say(f"{model}: {lacking}")
     with progress_bar("windows") as progress:
         result = audit(
             loaded,

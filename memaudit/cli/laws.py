@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from memaudit.cli.command import TextFields, as_formats, invocation_of
 from memaudit.cli.output import say, tell_run
 from memaudit.cli.train import Corpus, Seed, Split, Threads, VocabSize
+from memaudit.families import GPT, NGRAM, suite_families
 
 RunOut = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Run directory, models in it; by default a new one in runs/.")
@@ -18,7 +19,8 @@ Passages = Annotated[
     list[str] | None,
     typer.Option(metavar="SPEC", help="Text to take passages from; by default that of the Python installation."),
 ]
-Family = Literal["gpt", "rnn", "ngram"]
+FAMILIES = "|".join(suite_families())
+"""Of ours; those that other packages declare are taken too."""
 SectionFormats = Annotated[
     list[str] | None,
     typer.Option(
@@ -34,7 +36,7 @@ SectionFormats = Annotated[
 def laws(
     call: typer.Context,
     out: RunOut = None,
-    family: Annotated[Family, typer.Option(help="What is trained.")] = "gpt",
+    family: Annotated[str, typer.Option(metavar=FAMILIES, help="What is trained.")] = GPT.name,
     corpus: Passages = None,
     sizes: Annotated[
         str | None, typer.Option(metavar="N,N,...", help="Widths (GPT of 2 layers, LSTM of 1), orders of n-grams.")
@@ -83,7 +85,7 @@ def counterfactual(
     call: typer.Context,
     corpus: Corpus,
     out: RunOut = None,
-    family: Annotated[Family, typer.Option(help="What is trained; n-grams take seconds.")] = "ngram",
+    family: Annotated[str, typer.Option(metavar=FAMILIES, help="What is trained; n-grams take seconds.")] = NGRAM.name,
     models: Annotated[int, typer.Option(min=2, help="Models.")] = 8,
     share: Annotated[float, typer.Option(help="Share of the models that see a document.")] = 0.5,
     size: Annotated[int | None, typer.Option(min=1, help="Width, or order of the n-gram.")] = None,

@@ -75,6 +75,9 @@ def print_verdict(report: Mapping[str, Any], console: Console) -> None:
     console.print(_estimates(report["estimates"], console.encoding))
     line((ABOUT_DOCUMENTS.format(units="documents"), "dim"))
     line((controls_line(report["controls"]), ""))
+    if unmeasured := [mean for mean in report.get("means", ()) if "reason" in mean]:
+        reasons = "; ".join(f"{mean['label']}: {mean['reason']}" for mean in unmeasured)
+        line((reasons, ""))
     if power := report.get("power", {}).get("verdict_sentence"):
         line((f"power: {power}", "dim"))
     if unasked := [entry for entry in report["windows"]["set_aside"] if entry["reason"] != wording.BEYOND_LIMIT]:

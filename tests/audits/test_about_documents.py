@@ -17,7 +17,7 @@ from memaudit.audits.counterfactual.run import counterfactual
 from memaudit.audits.gap.run import gap
 from memaudit.audits.membership.run import membership
 from memaudit.report.formats import HTML, JSON, MARKDOWN, print_report
-from memaudit.training.train import CorpusOptions, NeuralFamily, train_neural
+from memaudit.training.train import CorpusOptions, train_neural
 from tests.audits.test_gap import results
 from tests.audits.test_membership import BACKGROUND, HELDOUT, SEEN, SUSPECTS, items
 
@@ -80,8 +80,7 @@ def test_a_folder_names_what_its_training_was(tmp_path: Path) -> None:
         "rate": (texts[0], {"seed": 4, "learning_rate": 0.003}, shape),
         "heads": (texts[0], {"seed": 5}, shape | {"heads": 4}),
     }
-    families: tuple[NeuralFamily, ...] = ("gpt", "rnn")
-    for family in families:
+    for family in ("gpt", "rnn"):
         for name, (corpus, options, architecture) in asked.items():
             if family == "rnn":
                 architecture = {"width": architecture["width"] * architecture["heads"]}
