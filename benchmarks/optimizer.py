@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from common import Report
 
+from memaudit.families import BUILTIN
 from memaudit.models.rnn import new_rnn
 from memaudit.models.transformer import new_bert, new_gpt
 from memaudit.records import TokenIds, Window
 from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
 from memaudit.training.loop import fit
-from memaudit.training.options import DEFAULTS, TrainingOptions
+from memaudit.training.options import TrainingOptions
 
 PREFIX, SUFFIX, PASSAGES = 50, 50, 16
 DOSES = 4, 16, 32
@@ -65,7 +66,7 @@ def run(family: str, optimizer: str, rate: float, text: Corpus) -> dict[str, flo
 def main() -> None:
     torch.set_num_threads(1)
     report, text = Report("optimizer"), corpus()
-    for family, defaults in DEFAULTS.items():
+    for family, defaults in ((name, family.training) for name, family in BUILTIN.items() if family.new):
         best: dict[str, dict[str, float]] = {}
         for optimizer in ("muon", "adamw"):
             runs = [run(family, optimizer, rate, text) for rate in RATES[optimizer]]

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.extraction.run import audit
 from memaudit.errors import InputError
+from memaudit.families import BERT, GPT, NGRAM, RNN, counts
 from memaudit.records import Document
 from memaudit.report.extraction_page import write_page
 from memaudit.runs.directory import ReportInput
@@ -41,19 +42,19 @@ BACKGROUND = 400
 class Family:
     """One model of the demo: how it is trained, and how many windows a side it is asked for."""
 
-    name: Literal["ngram", "rnn", "gpt", "bert"]
+    name: str
     options: dict[str, Any]
     limit: int = 1000
 
 
 FAMILIES = (
-    Family("ngram", {"order": 24}),
-    Family("rnn", {"batch_size": 10, "architecture": {"cell": "lstm", "width": 256}}),
-    Family("gpt", {"batch_size": 10, "architecture": {"width": 128, "layers": 2}}),
+    Family(NGRAM.name, {"order": 24}),
+    Family(RNN.name, {"batch_size": 10, "architecture": {"cell": "lstm", "width": 256}}),
+    Family(GPT.name, {"batch_size": 10, "architecture": {"width": 128, "layers": 2}}),
     # Hiding 15% of the tokens is BERT's own choice; 40% and one layer teach it more in the same seconds. It fills in
     # 50 masks one by one, which takes it 100 times as long as a pass takes the others: hence fewer windows.
     Family(
-        "bert",
+        BERT.name,
         {"batch_size": 10, "epochs": 2.0, "mask_rate": 0.4, "architecture": {"width": 128, "layers": 1}},
         limit=56,
     ),
@@ -120,7 +121,7 @@ def _claim(out: Path, seed: int) -> None:
 
 def _train(family: Family, corpus: Path, folder: Path, seed: int) -> None:
     source = CorpusOptions([str(corpus)], "bpe", VOCABULARY)
-    if family.name == "ngram":
+    if counts(family.name):
         train_ngram(source, folder, **family.options)
     else:
         train_neural(family.name, source, folder, seed=seed, **family.options)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +23,44 @@ MAX_COMPARED = 10_000
 """Places of the training text that are compared with a span character for character."""
 MAX_NAMED = 3
 """Documents that are named of those that hold a span."""
+
+
+class Capability(StrEnum):
+    """What a model can give. Whatever needs more than that is not measured, which is said before work begins."""
+
+    CONTINUATIONS = "continuations"
+    """Of a prompt, as long as was asked; by filling in masks too."""
+    WRITING = "text written from left to right"
+    """Continuations that know nothing of what follows: a prompt can be answered, a text can be ended."""
+    LOG_PROBS = "log-probabilities and ranks"
+    """Of true tokens: pseudo-log-likelihoods too."""
+    MOMENTS = "moments of log p over the vocabulary"
+    LEFT_TO_RIGHT = "next-token scores from left to right"
+    """Of which the ranks decide what greedy decoding gives, and the log-probabilities add up to that of a text."""
+    DISTRIBUTIONS = "next-token distributions"
+    INFILLING = "infilling"
+    """Of any places of a text, in any order."""
+
+
+Capabilities = frozenset[Capability]
+ORDINARY: Mapping[str, Capabilities] = {
+    "next-token": frozenset(Capability) - {Capability.INFILLING},
+    "masked": frozenset(
+        (Capability.CONTINUATIONS, Capability.LOG_PROBS, Capability.MOMENTS, Capability.INFILLING),
+    ),
+}
+"""What a model of an objective gives that gives all it can."""
+
+
+def capabilities_in(model: Mapping[str, Any]) -> Capabilities:
+    """Return what a plan says that its model gives: all that its objective allows, but what it ``lacks``."""
+    return ORDINARY[model.get("objective", "next-token")] - set(map(Capability, model.get("lacks", ())))
+
+
+def not_given(needs: Capabilities, gives: Capabilities) -> str:
+    """Say which of the needs a model does not give; empty where it gives all of them."""
+    missing = [str(capability) for capability in Capability if capability in needs - gives]
+    return f"the model gives no {' and no '.join(missing)}" if missing else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +186,15 @@ class WindowRecord:
     prefix_text: str
     suffix_text: str
     log_prob: float | None
-    """Natural log-probability of the suffix (masked: pseudo-log-likelihood); None if it is zero probability."""
+    """Natural log-probability of the suffix (masked: pseudo-log-likelihood); None if it is zero probability, or if the
+    model gives none."""
     matched: int
     """Suffix tokens that greedy decoding reproduces before its first difference."""
     extractable: bool
     """Whether greedy decoding reproduces the whole suffix (k-extractable, k = prefix length)."""
     extraction_strength: float | None
     """Share of the suffix that follows greedily once enough of it is given (0: not even its last token);
-    None for masked models, which have no such left-to-right pass."""
+    None for models without next-token scores from left to right, as masked ones are."""
     continuation_ids: list[int] | None = None
     """As many tokens as the suffix has; of a text that the model ended, those before the end token."""
     continuation_text: str | None = None

@@ -23,6 +23,7 @@ FLOORS = [
     {"config", "stats"},
     {"metrics"},
     {"plugins", "findings"},
+    {"families"},
     {"text"},
     {"models"},
     {"training"},

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from memaudit.errors import InputError
+from memaudit.audits.needs import check_needs
 from memaudit.metrics.surface import NOT_ASKED
 from memaudit.models.base import LanguageModel
-from memaudit.records import FloatArray, TokenIds, Window
+from memaudit.records import Capability, FloatArray, TokenIds, Window
 
 
 class Slice(NamedTuple):
@@ -39,10 +39,14 @@ class DocumentScores:
 def readable(model: LanguageModel) -> int | None:
     """Return how many tokens of a document one pass can hold, or None where there is no limit.
 
-    The last token is predicted and not read; a start token takes a place.
+    The last token is predicted and not read; a start token takes a place. A model that does not write from left to
+    right reads all of a text and the two tokens that a tokenizer puts around it.
     """
+    gives = model.capabilities
     if model.context_length is None:
         return None
+    if Capability.LEFT_TO_RIGHT not in gives:
+        return model.context_length - (0 if Capability.WRITING in gives else 2)
     return model.context_length + (1 if model.tokenizer.bos_id is None else 0)
 
 
@@ -58,10 +62,9 @@ def score_documents(model: LanguageModel, texts: Sequence[TokenIds]) -> list[Doc
         texts: Token ids, one array per document.
 
     Raises:
-        InputError: The model is a masked one: its ranks know both sides of a token.
+        InputError: The model has no pass from left to right.
     """
-    if model.objective == "masked":
-        raise InputError("a masked model has no pass from left to right", "ask a next-token model")
+    check_needs("a text from left to right", frozenset((Capability.LEFT_TO_RIGHT,)), model)
     limit = readable(model)
     unasked = int(model.tokenizer.bos_id is None)
     cuts = [slices(len(text), limit, unasked) for text in texts]

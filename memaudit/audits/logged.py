@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from memaudit.audits.needs import check_needs, needs_of
 from memaudit.audits.subject import Measure, Subject
 from memaudit.records import Document, Window
 from memaudit.runs.directory import RunDirectory
@@ -63,16 +64,17 @@ def take_all(
 
 
 def check_measures(measures: Sequence[Measure], subject: Subject) -> None:
-    """Let every measure say what the subject lacks before hours are spent on its windows.
+    """Let every measure say what model and subject lack before hours are spent on the windows.
 
     Args:
         measures: To be taken.
         subject: With its windows and no records of them yet.
 
     Raises:
-        InputError: From `Measure.items`.
+        InputError: A measure needs what the model does not give, or from `Measure.items`.
     """
     for measure in measures:
+        check_needs(f"the measure '{measure.name}'", needs_of(measure), subject.model)
         measure.items(subject)
 
 

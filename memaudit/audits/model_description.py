@@ -37,6 +37,7 @@ def describe_model(model: LanguageModel, name: str) -> dict[str, Any]:
         "notes": list(model.notes),
         "files": [dict(file) for file in model.files],
         "ignored": list(model.ignored),
+        **({"lacks": [str(capability) for capability in model.lacks]} if model.lacks else {}),
         **_describe_training(model),
     }
 

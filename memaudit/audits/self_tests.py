@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from memaudit.findings import Control
 from memaudit.metrics.fuzzy import edit_similarity
 from memaudit.models.base import LanguageModel
-from memaudit.records import TokenScores, Window
+from memaudit.records import Capability, TokenScores, Window
 from memaudit.text.tokenize import Tokenizer
 
 TOLERANCE = 1e-4
@@ -55,14 +58,17 @@ def check_ids(model: LanguageModel, windows: Sequence[Window]) -> Control:
     return Control("tokenizer round trip", same >= ROUND_TRIP_SHARE * len(ids), detail)
 
 
-def check_batches(model: LanguageModel, windows: Sequence[Window]) -> tuple[Control, list[float | None]]:
-    """Check that three windows score the same alone and together.
+def check_batches(model: LanguageModel, windows: Sequence[Window]) -> tuple[Control, list[float | str | None]]:
+    """Check that three windows score the same alone and together; a model that gives no scores continues them.
 
     Returns:
-        The control, and the log-probability of each window to one decimal: what this model is like, for
-        the identity of the run. Files can tell that of a model in a folder, and nothing else of others.
+        The control, and the log-probability of each window to one decimal (or the digest of its continuation): what
+        this model is like, for the identity of the run. Files can tell that of a model in a folder, and nothing else
+        of others.
     """
     sample = [windows[i] for i in sorted({0, len(windows) // 2, len(windows) - 1})]
+    if Capability.LOG_PROBS not in model.capabilities:
+        return _check_continued(model, sample)
     together = list(model.score(sample))
     alone = [model.score([window]) for window in sample]
     passed = all(map(_same_scores, alone, together))
@@ -70,6 +76,15 @@ def check_batches(model: LanguageModel, windows: Sequence[Window]) -> tuple[Cont
     control = Control("batch self-test", passed, f"{len(sample)} windows score {outcome} alone and together")
     sums = [float(scores.log_prob.sum()) for scores in together]
     return control, [round(value, 1) if math.isfinite(value) else None for value in sums]
+
+
+def _check_continued(model: LanguageModel, sample: Sequence[Window]) -> tuple[Control, list[float | str | None]]:
+    together = model.greedy_continuations(sample)
+    alone = [model.greedy_continuations([window])[0] for window in sample]
+    passed = all(map(np.array_equal, alone, together))
+    outcome = "the same" if passed else "not the same"
+    control = Control("batch self-test", passed, f"{len(sample)} windows are continued {outcome} alone and together")
+    return control, [hashlib.sha256(ids.astype("<i4").tobytes()).hexdigest()[:16] for ids in together]
 
 
 def check_precision(model: LanguageModel, windows: Sequence[Window]) -> list[Control]:
@@ -81,13 +96,19 @@ def check_precision(model: LanguageModel, windows: Sequence[Window]) -> list[Con
     if model.dtype in EXACT:
         return []
     sample = list(windows[:: max(1, len(windows) // PRECISION_WINDOWS)])
-    together = list(model.score(sample))
+    together = _hits(model, sample)
     flips = sum(
-        not np.array_equal(scores.rank == 0, model.score([window]).rank == 0)
-        for scores, window in zip(together, sample, strict=True)
+        not np.array_equal(hits, _hits(model, [window])[0]) for hits, window in zip(together, sample, strict=True)
     )
     detail = f"{model.dtype}: {flips} of {len(sample)} windows get other tokens in another batch; use --dtype float32"
     return [Control("computes in float32", False, detail)]
+
+
+def _hits(model: LanguageModel, windows: Sequence[Window]) -> list[NDArray[Any]]:
+    """Return for every window which of its tokens greedy decoding gives, or the tokens that it writes instead."""
+    if Capability.LOG_PROBS not in model.capabilities:
+        return list(model.greedy_continuations(windows))
+    return [scores.rank == 0 for scores in model.score(windows)]
 
 
 def _same_scores(one: TokenScores, other: TokenScores) -> bool:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from memaudit.errors import InputError
+from memaudit.families import Family, Recipe, family_named, suite_families
 from memaudit.models.base import LanguageModel
-from memaudit.models.ngram import NgramModel
 from memaudit.records import TokenIds
 from memaudit.text.tokenize import TrainedTokenizer
+from memaudit.training.train import train_by_recipe
 
-Family = Literal["gpt", "rnn", "ngram"]
-HEADS = 4
-"""Of a transformer."""
 MODELS = "models"
 """Folder of a run that holds its models."""
-TRAINING: dict[str, dict[str, Any]] = {"gpt": {"batch_size": 4, "context_length": 256}, "rnn": {}}
-"""Small steps: what little text there is must give many of them."""
 
 
-def check_sizes(family: Family, sizes: Sequence[int], asked: int = 0) -> None:
+def suite_defaults(suite: str, family: str) -> Mapping[str, Any]:
+    """Return the options of a suite that suit a family; none where the family names none."""
+    return _of_suites(family)[0].suites.get(suite, {})
+
+
+def check_sizes(family: str, sizes: Sequence[int], asked: int = 0) -> None:
     """Refuse what could only fail once models are trained.
 
     Args:
@@ -30,20 +31,22 @@ def check_sizes(family: Family, sizes: Sequence[int], asked: int = 0) -> None:
         asked: Tokens of the longest prompt together with what must follow it.
 
     Raises:
-        InputError: Heads cannot share a width, or a prompt is longer than a model reads.
+        InputError: Heads cannot share a width, a prompt is longer than a model reads, or there is no such family.
     """
-    if family != "gpt":
-        return
+    known, recipe = _of_suites(family)
+    heads = recipe.architecture.get("heads", 1)
     for size in sizes:
-        if size % HEADS:
-            raise InputError(f"a width of {size} cannot be shared by {HEADS} heads", f"use multiples of {HEADS}")
-    longest = TRAINING["gpt"]["context_length"]
-    if asked > longest:
-        raise InputError(f"context and suffix are {asked} tokens, a gpt here reads {longest}", "ask for fewer tokens")
+        if size % heads:
+            raise InputError(f"a width of {size} cannot be shared by {heads} heads", f"use multiples of {heads}")
+    longest = recipe.training.get("context_length") if known.takes_context else None
+    if longest is not None and asked > longest:
+        raise InputError(
+            f"context and suffix are {asked} tokens, a {family} here reads {longest}", "ask for fewer tokens"
+        )
 
 
 def train_small(
-    family: Family,
+    family: str,
     tokenizer: TrainedTokenizer,
     documents: Sequence[TokenIds],
     folder: Path,
@@ -56,7 +59,8 @@ def train_small(
     """Return a trained model and its training loss in bits per token (None for n-grams, which have none).
 
     Args:
-        family: A transformer of two blocks, an LSTM of one layer, or an n-gram with modified Kneser-Ney smoothing.
+        family: A transformer of two blocks, an LSTM of one layer, an n-gram with modified Kneser-Ney smoothing, or a
+            family that another package declares.
         tokenizer: Fixes the vocabulary.
         documents: Token ids.
         folder: Of the model and its checkpoint.
@@ -65,20 +69,15 @@ def train_small(
         epochs: Passes over the documents.
         threads: Of torch.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    if family == "ngram":
-        counted = NgramModel.train(documents, tokenizer, order=size)
-        counted.save(folder)
-        return counted, None
-    from memaudit.models.rnn import new_rnn
-    from memaudit.models.transformer import new_gpt
-    from memaudit.training.loop import fit
-    from memaudit.training.options import TrainingOptions
+    known, recipe = _of_suites(family)
+    return train_by_recipe(
+        known, recipe, tokenizer, documents, folder, size=size, seed=seed, epochs=epochs, threads=threads
+    )
 
-    options = TrainingOptions.for_family(family, seed=seed, epochs=epochs, threads=threads, **TRAINING[family])
-    if family == "rnn":
-        recurrent = new_rnn(tokenizer, width=size, seed=seed)
-        return recurrent, fit(recurrent, documents, options, out=folder).loss
-    # Rotary positions: what follows a token does not depend on its place in a row.
-    model = new_gpt(tokenizer, style="llama", width=size, heads=HEADS, context_length=options.context_length, seed=seed)
-    return model, fit(model, documents, options, out=folder).loss
+
+def _of_suites(name: str) -> tuple[Family, Recipe]:
+    """Return a family and how its small models are made."""
+    family = family_named(name)
+    if family.small is None:
+        raise InputError(f"no suite is made of {name} models", f"choose one of {', '.join(suite_families())}")
+    return family, family.small

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from memaudit.models.base import LanguageModel
-from memaudit.records import Decoding, Document, Window, WindowRecord
+from memaudit.records import Capabilities, Decoding, Document, Window, WindowRecord
 from memaudit.sections import Section
 from memaudit.text.index.corpus_index import CorpusIndex
 from memaudit.text.windows.windows import WindowOptions
@@ -41,6 +41,8 @@ class Measure(Protocol):
     """One measure. It holds no state: the same subject gives the same items and records."""
 
     name: str
+    needs: Capabilities
+    """What it needs of a model; without that it is refused before anything is measured."""
     block: int
     """Items measured and logged together; part of the plan, so that a resumed run forms the same sums."""
 
@@ -51,7 +53,7 @@ class Measure(Protocol):
         is said at once; what that call returns is not used.
 
         Raises:
-            InputError: The subject lacks what the measure needs (an index, a masked model); say what to give.
+            InputError: The subject lacks what the measure needs beside the model (an index); say what to give.
         """
 
     def measure(self, subject: Subject, items: Sequence[Any]) -> list[dict[str, Any]]:

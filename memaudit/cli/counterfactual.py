@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from memaudit.cli.command import invocation_of
 from memaudit.cli.options import (
+    SUITE_FAMILIES,
     Corpus,
     ModelsOut,
     SectionFormats,
@@ -20,6 +21,7 @@ from memaudit.cli.options import (
     text_field_of,
 )
 from memaudit.cli.output import echo_run, log
+from memaudit.families import NGRAM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +44,8 @@ def counterfactual(
     corpus: Corpus,
     out: ModelsOut = None,
     family: Annotated[
-        Literal["gpt", "rnn", "ngram"], typer.Option(help="What is trained; n-grams take seconds.")
-    ] = "ngram",
+        str, typer.Option(metavar=SUITE_FAMILIES, help="What is trained; n-grams take seconds.")
+    ] = NGRAM.name,
     ensemble: EnsembleFlags,
     formats: SectionFormats = ("html",),
     text_field: TextFields = ("text",),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from memaudit.cli.command import invocation_of
-from memaudit.cli.options import ModelsOut, SectionFormats, Seed, Threads
+from memaudit.cli.options import SUITE_FAMILIES, ModelsOut, SectionFormats, Seed, Threads
 from memaudit.cli.output import echo_run, log
+from memaudit.families import GPT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ def laws(
     call: typer.Context,
     *,
     out: ModelsOut = None,
-    family: Annotated[Literal["gpt", "rnn", "ngram"], typer.Option(help="What is trained.")] = "gpt",
+    family: Annotated[str, typer.Option(metavar=SUITE_FAMILIES, help="What is trained.")] = GPT.name,
     corpus: Annotated[
         tuple[str, ...],
         typer.Option(metavar="SPEC", help="Text to take passages from; by default that of the Python installation."),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from memaudit.families import suite_families
 from memaudit.report.formats.names import FORMATS, OF_ANY_RUN
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 IN_CI = "memaudit.ci"
 """Where the context of a command keeps that a continuous integration runs it, if that decided anything."""
+SUITE_FAMILIES = "|".join(suite_families())
+"""What `laws` and `counterfactual` train of ours; families that other packages declare are taken too."""
 ASKING = "Asking a model"
 """Heading of flags that concern the comparison of a model with others, or with itself on other text."""
 

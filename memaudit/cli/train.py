@@ -14,7 +14,7 @@ from memaudit.cli.output import echo, log
 
 if TYPE_CHECKING:
     from memaudit.training.loop import TrainingReport
-    from memaudit.training.train import CorpusOptions, NeuralFamily
+    from memaudit.training.train import CorpusOptions
 
 train_app = App(
     no_args_is_help=True,
@@ -231,7 +231,7 @@ def _source(
 
 
 def _train(
-    family: NeuralFamily,
+    family: str,
     source: CorpusOptions,
     out: Path,
     architecture: dict[str, Any],

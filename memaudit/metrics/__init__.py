@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from memaudit.records import Capabilities, Capability
+
 PRIMARY = "extractable"
 """The one metric that decides a verdict, named before anything is measured."""
 
@@ -34,6 +36,8 @@ class Metric:
     threshold: float | None = None
     """A window is a hit at this value, or None for metrics that are only averaged."""
     threshold_included: bool = True
+    needs: Capabilities = frozenset((Capability.CONTINUATIONS,))
+    """What a model must give for it."""
 
     def hit(self, value: float | None) -> bool | None:
         """Return whether ``value`` reaches the threshold; None where either is undefined."""
@@ -69,6 +73,7 @@ METRICS = _by_name(
         "1 - k / n for the smallest k such that the last n - k of n suffix tokens follow greedily once the"
         " first k are given; 0 where not even the last one does (after Carlini et al. 2021).",
         symmetric=None,
+        needs=frozenset((Capability.LEFT_TO_RIGHT,)),
     ),
     Metric(
         "longest_common",
@@ -121,6 +126,7 @@ METRICS = _by_name(
         high=None,
         more_is_memorized=False,
         symmetric=None,
+        needs=frozenset((Capability.LOG_PROBS,)),
     ),
     Metric(
         "mean_log_prob",
@@ -130,5 +136,6 @@ METRICS = _by_name(
         low=None,
         high=0.0,
         symmetric=None,
+        needs=frozenset((Capability.LOG_PROBS,)),
     ),
 )

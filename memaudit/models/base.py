@@ -17,7 +17,18 @@ from numpy.typing import NDArray
 from memaudit.errors import ModelError
 from memaudit.metrics.verbatim import matched_tokens
 from memaudit.models.decoding import checked_log_probs, continue_prompts, score_log_probs
-from memaudit.records import GREEDY, Decoding, FloatArray, Objective, TokenIds, TokenScores, Window
+from memaudit.records import (
+    GREEDY,
+    ORDINARY,
+    Capabilities,
+    Capability,
+    Decoding,
+    FloatArray,
+    Objective,
+    TokenIds,
+    TokenScores,
+    Window,
+)
 from memaudit.runs.inputs import Inputs
 from memaudit.text.tokenize import Tokenizer
 
@@ -34,7 +45,7 @@ class LanguageModel(ABC):
     """
 
     family: str
-    """``ngram``, ``rnn``, ``gpt``, ``bert``, or the architecture's name for loaded models."""
+    """A name of `memaudit.families`, or the architecture's for loaded models."""
     objective: Objective
     tokenizer: Tokenizer
     context_length: int | None = None
@@ -61,6 +72,28 @@ class LanguageModel(ABC):
     """Which of torch's or our own kernels computes attention; chosen here, never by the model's folder."""
     device: str = "cpu"
     dtype: str = "float32"
+    recurrent: bool = False
+    """Whether it carries a state from one part of a text to the next, and is trained on streams of text."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can give: all that its objective allows, where it has the methods for that.
+
+        Whatever needs more (see `memaudit.records.Capability`) is not measured, which is said before work begins.
+        """
+        lacking = set()
+        if type(self).next_log_probs is LanguageModel.next_log_probs:
+            lacking.add(Capability.DISTRIBUTIONS)
+        if not callable(getattr(self, "fill", None)):
+            lacking.add(Capability.INFILLING)
+        return ORDINARY[self.objective] - lacking
+
+    @property
+    def lacks(self) -> list[Capability]:
+        """What a run of it must do without that models of its objective give as a rule; a plan names it."""
+        # Which measures can be taken at all is settled before there is a plan, so it need not know of these.
+        missing = ORDINARY[self.objective] - self.capabilities - {Capability.DISTRIBUTIONS, Capability.INFILLING}
+        return [capability for capability in Capability if capability in missing]
 
     @property
     def end_ids(self) -> frozenset[int]:
@@ -69,7 +102,7 @@ class LanguageModel(ABC):
         They end nothing while tokens are chosen: `continuations` are as long as was asked.
         """
         own = self.tokenizer.eos_id
-        if self.objective == "masked":
+        if Capability.WRITING not in self.capabilities:
             return frozenset()
         return frozenset(self.named_ends if own is None else (own, *self.named_ends))
 
@@ -106,9 +139,13 @@ class LanguageModel(ABC):
         """Return how many suffix tokens greedy decoding gives before its first difference, shape [windows].
 
         A window is k-extractable when that is its whole suffix. The same as from `score`, where a family can
-        tell sooner than by scoring every token.
+        tell sooner than by scoring every token; where ranks do not tell what greedy decoding gives, it decodes.
         """
-        return np.array([matched_tokens(scores.rank) for scores in self.score(windows)], np.int32)
+        if Capability.LEFT_TO_RIGHT in self.capabilities:
+            return np.array([matched_tokens(scores.rank) for scores in self.score(windows)], np.int32)
+        given = self.greedy_continuations(windows)
+        missed = [(ids != window.suffix).astype(np.int32) for ids, window in zip(given, windows, strict=True)]
+        return np.array([matched_tokens(ranks) for ranks in missed], np.int32)
 
     def greedy_continuations(self, windows: Sequence[Window]) -> list[TokenIds]:
         """Return the greedy continuation of every prefix, as long as its suffix: that of `continuations`.

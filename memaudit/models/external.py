@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,17 +10,31 @@ import numpy as np
 from memaudit.errors import MemauditError, ModelError, one_line
 from memaudit.models.base import LanguageModel
 from memaudit.models.decoding import checked_log_probs
-from memaudit.records import GREEDY, Decoding, FloatArray, TokenIds, TokenScores, Window
+from memaudit.records import (
+    GREEDY,
+    ORDINARY,
+    Capabilities,
+    Capability,
+    Decoding,
+    FloatArray,
+    TokenIds,
+    TokenScores,
+    Window,
+)
 
-MEMBERS = ("objective", "tokenizer", "score", "continuations")
+MEMBERS = ("tokenizer", "continuations")
 TOKENIZER_MEMBERS = (
     "vocab_size", "bos_id", "eos_id", "mask_id", "unknown_id", "sha256", "encode_batch", "decode",
 )  # fmt: skip
 Answer = TypeVar("Answer")
+_TEXT_ALONE = {Capability.CONTINUATIONS, Capability.WRITING}
 
 
 class ExternalModel(LanguageModel):
     """Hands questions on to an object with the interface and refuses answers that do not fit them.
+
+    An object without ``score`` writes text and gives nothing else; with a member ``capabilities`` it names, as values
+    of `memaudit.records.Capability`, what it gives of what its methods promise.
 
     Args:
         spec: How the user named the model, for messages.
@@ -33,15 +47,17 @@ class ExternalModel(LanguageModel):
 
     def __init__(self, spec: str, model: Any, sha256: str) -> None:
         self.spec, self.model = spec, model
-        missing = [name for name in MEMBERS if not hasattr(model, name)]
+        scored = hasattr(model, "score")
+        missing = [name for name in (*MEMBERS, *(["objective"] if scored else [])) if not hasattr(model, name)]
         if not missing:
             missing = [f"tokenizer.{name}" for name in TOKENIZER_MEMBERS if not hasattr(model.tokenizer, name)]
         if missing:
             hint = "subclass memaudit.NextTokenModel"
             raise ModelError(f"{spec}: {type(model).__name__} lacks {', '.join(missing)}", hint)
-        if model.objective not in ("next-token", "masked"):
-            raise ModelError(f"{spec}: objective is {model.objective!r}", 'it must be "next-token" or "masked"')
-        self.objective, self.tokenizer = model.objective, model.tokenizer
+        self.objective, self.tokenizer = getattr(model, "objective", "next-token"), model.tokenizer
+        if not isinstance(self.objective, str) or self.objective not in ORDINARY:
+            raise ModelError(f"{spec}: objective is {self.objective!r}", 'it must be "next-token" or "masked"')
+        self._capabilities = self._given()
         self.family = self._fact("family", str) or type(model).__name__
         self.parameters = self._fact("parameters", int)
         self.context_length = self._fact("context_length", int)
@@ -49,8 +65,36 @@ class ExternalModel(LanguageModel):
         self.sha256 = self._fact("sha256", str) or sha256
         self.device, self.dtype = self._fact("device", str), self._fact("dtype", str)
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the object gives."""
+        return self._capabilities
+
+    def _given(self) -> Capabilities:
+        """Return what the object's methods promise, or the part of it that it names itself."""
+        promised = set(ORDINARY[self.objective])
+        if not hasattr(self.model, "score"):
+            promised &= _TEXT_ALONE
+        if not hasattr(self.model, "next_log_probs"):
+            promised.discard(Capability.DISTRIBUTIONS)
+        promised.discard(Capability.INFILLING)  # the door has no method for it
+        named = getattr(self.model, "capabilities", None)
+        if named is None:
+            return frozenset(promised)
+        if isinstance(named, str) or not isinstance(named, Iterable):
+            raise ModelError(f"{self.spec}: capabilities is {one_line(repr(named), 60)}, expected names of them")
+        named = set(named)
+        if unknown := sorted(map(repr, named - set(Capability))):
+            raise ModelError(f"{self.spec}: capabilities names {unknown[0]}", f"there are: {', '.join(Capability)}")
+        given = promised & named
+        if Capability.LOG_PROBS not in given:
+            given &= _TEXT_ALONE
+        return frozenset(given | {Capability.CONTINUATIONS})
+
     def score(self, windows: Sequence[Window], decoding: Decoding = GREEDY) -> TokenScores:
         """Score every suffix token of every window; refuse scores of another shape, and NaN."""
+        if Capability.LOG_PROBS not in self.capabilities:
+            raise ModelError(f"{self.spec}: gives no log-probabilities", "leave out what is measured by them")
         for window in windows:
             self._check_length(len(window.prefix) + len(window.suffix))
         scores = self._ask("score", lambda: self.model.score(windows, decoding))
@@ -61,6 +105,9 @@ class ExternalModel(LanguageModel):
             raise ModelError(f"{self.spec}: score gave columns that are not one row a suffix token")
         if np.isnan(scores.log_prob).any():
             raise ModelError(f"{self.spec}: score gave log-probabilities that are not a number")
+        if Capability.MOMENTS not in self.capabilities:  # whatever stands there is not to be read by anybody
+            unknown = np.full(len(scores.log_prob), np.nan)
+            return TokenScores(scores.offsets, scores.log_prob, scores.rank, unknown, unknown)
         return scores
 
     def continuations(self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY) -> list[TokenIds]:
@@ -77,7 +124,7 @@ class ExternalModel(LanguageModel):
 
     def next_log_probs(self, prefixes: Sequence[TokenIds]) -> FloatArray:
         """Return log p(next token | prefix), shape [prefixes, vocabulary]; refuse what are no distributions."""
-        if self.objective == "masked" or not hasattr(self.model, "next_log_probs"):
+        if Capability.DISTRIBUTIONS not in self.capabilities:
             return super().next_log_probs(prefixes)
         for prefix in prefixes:
             self._check_length(len(prefix))

@@ -6,7 +6,7 @@ stands are neighbours, sorted by what follows: the next token's counts are the b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from memaudit.errors import InputError, ModelError
-from memaudit.models.ngram import NgramModel
+from memaudit.models.ngram import NgramModel, Order, Smoothing
 from memaudit.models.ngram_counts import Int32Array, Int64Array, check_ids
 from memaudit.records import FloatArray, TokenIds, TokenScores
 from memaudit.text.index.search import first_ranges
@@ -149,6 +149,33 @@ class InfinityModel(NgramModel):
         if symbols.max() > tokenizer.vocab_size:
             raise ModelError(f"{file}: holds ids that tokenizer.json does not have", "copy the whole folder again")
         return cls(tokenizer, symbols, suffixes)
+
+
+def load_counts(folder: Path, about: Mapping[str, Any], device: str, dtype: str) -> NgramModel:  # noqa: ARG001
+    """Load an n-gram model of any order from its folder; ``about`` is what its ``memaudit.json`` says."""
+    config = about.get("config")
+    infinite = isinstance(config, dict) and config.get("order") == InfinityModel.order
+    return (InfinityModel if infinite else NgramModel).load(folder)
+
+
+def train_counts(
+    documents: Sequence[TokenIds], tokenizer: Tokenizer, *, order: Order = 5, smoothing: Smoothing | None = None
+) -> NgramModel:
+    """Count the n-grams of documents up to an order, or of every order.
+
+    Raises:
+        InputError: As `check_smoothing`, `NgramModel.train` and `InfinityModel.train`.
+    """
+    check_smoothing(order, smoothing)
+    if order == "infinity":
+        return InfinityModel.train(documents, tokenizer)
+    return NgramModel.train(documents, tokenizer, order=order, smoothing=smoothing or "kneser-ney")
+
+
+def check_smoothing(order: Order, smoothing: Smoothing | None) -> None:
+    """Refuse a smoothing that an order does not have, before anything is read."""
+    if order == "infinity" and smoothing == "kneser-ney":
+        raise InputError("the order infinity has no Kneser-Ney smoothing", "leave out --smoothing")
 
 
 def _after_nothing(buckets: Int64Array, end: int) -> tuple[FloatArray, Int32Array, FloatArray]:

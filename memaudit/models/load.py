@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from memaudit.errors import MemauditError, ModelError, one_line
+from memaudit.families import find_family
 from memaudit.models.base import LanguageModel
 from memaudit.models.external import ExternalModel
 from memaudit.plugins import import_object, search_working_directory
@@ -80,37 +81,20 @@ def _read_folder(folder: Path, device: str, dtype: str) -> LanguageModel:
     from memaudit.models.weights import read_json
 
     about = read_json(folder / "memaudit.json") if (folder / "memaudit.json").is_file() else {}
-    family = about.get("family", "")
-    model: LanguageModel
-    if family in ("ngram", "rnn") and (device, dtype) != ("cpu", "float32"):
-        raise ModelError(f"{folder}: an {family} model computes on the CPU in float32", "leave out --device, --dtype")
+    name = about.get("family", "")
+    family = find_family(name)
+    if family is not None and family.on_cpu and (device, dtype) != ("cpu", "float32"):
+        raise ModelError(f"{folder}: an {name} model computes on the CPU in float32", "leave out --device, --dtype")
     if about and about.get("format") != 1:
         raise ModelError(f"{folder / 'memaudit.json'}: written by another version of memaudit")
-    if family == "ngram":
-        model = _ngram(about).load(folder)
-    elif family == "rnn":
-        from memaudit.models.rnn import RnnModel
-
-        model = RnnModel.load(folder)
-    elif family in ("", "gpt", "bert"):
-        from memaudit.models.pretrained import load_pretrained
-
-        model = load_pretrained(folder, device=device, dtype=dtype, family=family)
-        model.training = about.get("training", {})
+    if family is None and name != "":
+        raise ModelError(f"{folder / 'memaudit.json'}: unknown family {one_line(repr(name), 60)}")
+    if family is None:
+        from memaudit.models.pretrained import load_trained as load
     else:
-        raise ModelError(f"{folder / 'memaudit.json'}: unknown family {one_line(repr(family), 60)}")
+        load = family.part("load")
+    model: LanguageModel = load(folder, about, device, dtype)
     return model
-
-
-def _ngram(about: dict[str, Any]) -> type[LanguageModel]:
-    config = about.get("config")
-    if isinstance(config, dict) and config.get("order") == "infinity":
-        from memaudit.models.infinity import InfinityModel
-
-        return InfinityModel
-    from memaudit.models.ngram import NgramModel
-
-    return NgramModel
 
 
 def _from_python(spec: str) -> LanguageModel:

@@ -93,6 +93,15 @@ def load_pretrained(
     return model
 
 
+def load_trained(
+    folder: Path, about: Mapping[str, Any], device: str, dtype: str
+) -> CausalTransformer | MaskedTransformer:
+    """Load a folder as `load_pretrained` does, with what its ``memaudit.json`` says of family and training."""
+    model = load_pretrained(folder, device=device, dtype=dtype, family=about.get("family", ""))
+    model.training = about.get("training", {})
+    return model
+
+
 def cached_folder(name: str, *, allow_download: bool = False) -> Path:
     """Return the local folder of a hub id: from the cache, or downloaded if that is allowed."""
     if not allow_download:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -67,6 +67,7 @@ class RnnModel(LanguageModel):
 
     family = "rnn"
     objective: Objective = "next-token"
+    recurrent = True
 
     def __init__(
         self,
@@ -286,6 +287,11 @@ def new_rnn(
         torch.manual_seed(seed)
         module = RecurrentNetwork(**config)
     return RnnModel(tokenizer, module, config)
+
+
+def load_rnn(folder: Path, about: Mapping[str, Any], device: str, dtype: str) -> RnnModel:  # noqa: ARG001
+    """Load a recurrent model from its folder, as the table of families calls it."""
+    return RnnModel.load(folder)
 
 
 def _problem(config: dict[str, Any]) -> str | None:

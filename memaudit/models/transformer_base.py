@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from memaudit.errors import InputError
+from memaudit.families import find_family
 from memaudit.models.base import LanguageModel
 from memaudit.models.body_head import context_length, quiet_transformers, split_head
 from memaudit.records import TokenIds, TokenScores, Window
@@ -46,7 +47,7 @@ class TransformerModel(LanguageModel):
         with quiet_transformers():
             self.module.save_pretrained(str(folder))
         self.tokenizer.save(folder)
-        if self.family in ("gpt", "bert"):
+        if find_family(self.family) is not None:
             description = {
                 "format": 1,
                 "family": self.family,

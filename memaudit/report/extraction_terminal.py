@@ -27,6 +27,8 @@ def print_extraction(report: Mapping[str, Any], console: Console) -> None:
     console.print(_estimates(report["estimates"], console.encoding))
     line((ABOUT_DOCUMENTS.format(units="documents"), "dim"))
     line((controls_line(report["controls"]), ""))
+    if unmeasured := [mean for mean in report.get("means", ()) if "reason" in mean]:
+        line(("; ".join(f"{mean['label']}: {mean['reason']}" for mean in unmeasured), ""))
     if power := report.get("power", {}).get("verdict_sentence"):
         line((f"power: {power}", "dim"))
     if unasked := [entry for entry in report["windows"]["set_aside"] if entry["reason"] != wording.BEYOND_LIMIT]:

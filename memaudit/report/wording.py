@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from memaudit.errors import one_line
+from memaudit.families import label_of
 from memaudit.records import MAX_COMPARED
 
 _HIDDEN = re.compile(
@@ -23,7 +24,6 @@ BEYOND_LIMIT = "not drawn: beyond --limit"
 """Why a document gave no window that says nothing of it: more were there than were to be asked."""
 NONE = "–"
 """What stands where a value is undefined."""
-FAMILIES = {"ngram": "n-gram", "rnn": "RNN", "gpt": "GPT", "bert": "BERT"}
 SYMBOLS = {"found": "●", "clean": "○", "no-evidence": "◌", "inconclusive": "◐", "confounded": "⊘"}
 """Full, empty, dotted, half, crossed: told apart by shape, in colour or not."""
 VERDICTS = {
@@ -144,4 +144,4 @@ def counted(count: int, one: str, many: str = "") -> str:
 
 def family(name: str) -> str:
     """Return the name by which people know a family of models."""
-    return FAMILIES.get(name, name)
+    return label_of(name)

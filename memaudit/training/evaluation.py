@@ -40,10 +40,9 @@ def heldout_loss(
         text_bytes: UTF-8 bytes of the texts; None measures bits per token.
         context_length: Longest row of a transformer; tokens read at a time by a recurrent network.
     """
-    eos, masked = model.tokenizer.eos_id, model.objective == "masked"
-    recurrent = model.family == "rnn"
+    eos, masked = model.tokenizer.eos_id, objective.masked
     limit = min(context_length, model.context_length or context_length)
-    length = None if recurrent else limit
+    length = None if model.recurrent else limit
     rows = RowBatches(documents, eos, BATCH_SIZE, length, masked=masked, shuffle=False)
     carried, objective.carried = objective.carried, ()
     model.module.eval()

@@ -6,7 +6,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -48,12 +48,16 @@ class TrainableModel(Protocol):
     training: dict[str, Any]
 
     @property
-    def family(self) -> str:
-        """``rnn``, ``gpt`` or ``bert``."""
+    def parameters(self) -> int:
+        """Number of trained values."""
 
     @property
     def objective(self) -> Objective:
         """What it predicts."""
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether it carries a state from one part of a text to the next."""
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -162,7 +166,7 @@ class _Training:
         self.model, self.options, self.out, self.progress, self.stop = model, options, out, progress, stop
         self.module: nn.Module = model.module
         self.objective = objective_of(model, options)
-        self.batches = batches_of(model, documents, options)
+        self.batches = batches_of(model, self.objective, documents, options)
         self.steps = max(1, round(options.epochs * len(self.batches)))
         self.optimizers = build_optimizers(self.module, options.optimizer, options.learning_rate, options.weight_decay)
         torch.manual_seed(options.seed)
@@ -265,30 +269,43 @@ class _Training:
             self.saved = time.monotonic()
 
 
-def batches_of(model: TrainableModel, documents: Sequence[TokenIds], options: TrainingOptions) -> Batches:
+def batches_of(
+    model: TrainableModel, objective: TrainingObjective, documents: Sequence[TokenIds], options: TrainingOptions
+) -> Batches:
     """Return the batches that suit the model: streams for recurrent networks, rows for transformers."""
     eos = model.tokenizer.eos_id
     if eos is None:
         raise InputError("training needs a tokenizer with an end-of-text token")
-    if model.family == "rnn":
+    if model.recurrent:
         return StreamBatches(documents, eos, options.batch_size, options.context_length, options.seed)
     length = min(options.context_length, model.context_length or options.context_length)
-    masked = model.objective == "masked"
-    return RowBatches(documents, eos, options.batch_size, length, options.seed, masked=masked)
+    return RowBatches(documents, eos, options.batch_size, length, options.seed, masked=objective.masked)
 
 
 def objective_of(model: TrainableModel, options: TrainingOptions) -> TrainingObjective:
     """Return the loss that suits the model."""
-    if model.family == "rnn":
+    if model.recurrent:
         return RecurrentObjective(model.module)
-    if model.objective == "next-token":
-        return CausalObjective(model.module)
+    return _OBJECTIVES[model.objective](model, options)
+
+
+def _causal(model: TrainableModel, _options: TrainingOptions) -> TrainingObjective:
+    return CausalObjective(model.module)
+
+
+def _masked(model: TrainableModel, options: TrainingOptions) -> TrainingObjective:
     tokenizer = model.tokenizer
     if tokenizer.mask_id is None:
         raise InputError("a masked objective needs a tokenizer with a mask token")
     special = [i for i in (tokenizer.mask_id, tokenizer.bos_id, tokenizer.eos_id) if i is not None]
     ordinary = np.setdiff1d(np.arange(tokenizer.vocab_size), special)
     return MaskedObjective(model.module, tokenizer.mask_id, ordinary, options.mask_rate, options.mask_rule)
+
+
+_OBJECTIVES: Mapping[Objective, Callable[[TrainableModel, TrainingOptions], TrainingObjective]] = {
+    "next-token": _causal,
+    "masked": _masked,
+}
 
 
 @contextmanager

@@ -20,6 +20,8 @@ class TrainingObjective(Protocol):
     """A loss on batches; what it carries from batch to batch is part of a checkpoint."""
 
     carried: tuple[Tensor, ...]
+    masked: bool
+    """Whether the targets are tokens of the row itself, hidden from the model."""
 
     def loss(self, batch: Batch, random: np.random.Generator) -> tuple[Tensor, int]:
         """Return the summed cross-entropy in nats and the number of tokens it is over."""
@@ -27,6 +29,8 @@ class TrainingObjective(Protocol):
 
 class RecurrentObjective:
     """Next token of a recurrent network, whose state is carried over batches that continue each other."""
+
+    masked = False
 
     def __init__(self, module: Any) -> None:
         self.module = module
@@ -42,6 +46,8 @@ class RecurrentObjective:
 
 class CausalObjective:
     """Next token of a causal transformer; rows are padded on the right, where no target looks."""
+
+    masked = False
 
     def __init__(self, module: Any) -> None:
         self.module = module
@@ -63,6 +69,8 @@ class MaskedObjective:
         rate: Share of the tokens of each row that is hidden.
         rule: See `corrupt`.
     """
+
+    masked = True
 
     def __init__(
         self, module: nn.Module, mask_id: int, ordinary: NDArray[np.int64], rate: float, rule: MaskRule

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, get_args
 
 from memaudit.errors import InputError
+from memaudit.families import family_named
 from memaudit.training.objectives import MaskRule
 from memaudit.training.optim import OptimizerName
 
@@ -62,18 +63,10 @@ class TrainingOptions:
 
     @classmethod
     def for_family(cls, family: str, **changes: Any) -> TrainingOptions:
-        """Return the measured defaults of ``rnn``, ``gpt`` or ``bert``, with ``changes`` over them."""
-        return cls(**(DEFAULTS[family] | changes))
+        """Return the measured defaults of a family of networks, by its name, with ``changes`` over them."""
+        return cls(**{**family_named(family).training, **changes})
 
     def identity(self) -> dict[str, Any]:
         """Return what makes two trainings different ones: all but the threads and the checkpoints' times."""
         kept = (field.name for field in fields(self) if field.name not in ("checkpoint_seconds", "threads"))
         return {name: getattr(self, name) for name in kept}
-
-
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "rnn": {"optimizer": "muon", "learning_rate": 1e-2, "context_length": 64},
-    "gpt": {"optimizer": "muon", "learning_rate": 1e-2},
-    "bert": {"optimizer": "muon", "learning_rate": 1e-2, "batch_size": 8},
-}
-"""Measured by ``benchmarks/optimizer.py``."""

@@ -8,10 +8,12 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, cast
 
 from memaudit.errors import InputError, RunError, one_line
-from memaudit.models.infinity import InfinityModel
+from memaudit.families import NGRAM, Family, Recipe, family_named
+from memaudit.models.base import LanguageModel
+from memaudit.models.infinity import check_smoothing
 from memaudit.models.ngram import NgramModel, Order, Smoothing
 from memaudit.records import TokenIds
 from memaudit.runs.files import read_json
@@ -19,18 +21,13 @@ from memaudit.text.corpus.fields import TextField
 from memaudit.text.corpus.read import Corpus, Split, read_corpus
 from memaudit.text.index.corpus_index import CorpusIndex
 from memaudit.text.index.manifest import TOKENIZER
-from memaudit.text.tokenize import TrainedTokenizer, Unit, train_tokenizer
+from memaudit.text.tokenize import Tokenizer, TrainedTokenizer, Unit, train_tokenizer
 from memaudit.training.saving import save_model
 
 if TYPE_CHECKING:
-    from memaudit.models.rnn import RnnModel
-    from memaudit.models.transformer import CausalTransformer, MaskedTransformer
-    from memaudit.training.loop import TrainingReport
+    from memaudit.training.loop import TrainableModel, TrainingReport
     from memaudit.training.progress import Progress
 
-    NeuralModel = RnnModel | CausalTransformer | MaskedTransformer
-
-NeuralFamily = Literal["rnn", "gpt", "bert"]
 BATCH = 1000
 """Documents encoded at a time."""
 
@@ -60,7 +57,7 @@ class CorpusOptions:
 class Trained:
     """A trained network and how its training went."""
 
-    model: NeuralModel
+    model: TrainableModel
     report: TrainingReport
 
 
@@ -77,20 +74,29 @@ def train_ngram(
         smoothing: ``mle`` for plain frequencies, ``kneser-ney`` for interpolated modified Kneser-Ney. By default
             the latter, or ``mle`` for the order ``infinity``, which knows no other.
     """
-    if order == "infinity" and smoothing == "kneser-ney":
-        raise InputError("the order infinity has no Kneser-Ney smoothing", "leave out --smoothing")
-    _claim(out, "ngram")
+    check_smoothing(order, smoothing)
+    return cast(NgramModel, train_counted(NGRAM.name, source, out, order=order, smoothing=smoothing))
+
+
+def train_counted(family: str, source: CorpusOptions | Path, out: Path, **options: Any) -> LanguageModel:
+    """Train a model of a family that counts, and write it to ``out``.
+
+    Args:
+        family: Its name, ours or declared.
+        source: What to train on, or the folder of an index of tokens, whose tokenizer the model then has.
+        out: Folder of the model.
+        **options: What the family's own function takes beside documents and tokenizer.
+    """
+    train = family_named(family).part("train")
+    _claim(out, family)
     tokenizer, documents = _tokenized(source) if isinstance(source, CorpusOptions) else _indexed(source)
-    if order == "infinity":
-        model: NgramModel = InfinityModel.train(documents, tokenizer)
-    else:
-        model = NgramModel.train(documents, tokenizer, order=order, smoothing=smoothing or "kneser-ney")
+    model: LanguageModel = train(documents, tokenizer, **options)
     save_model(model, out, replace=False)
     return model
 
 
 def train_neural(
-    family: NeuralFamily,
+    family: str,
     source: CorpusOptions,
     out: Path,
     *,
@@ -104,10 +110,10 @@ def train_neural(
     """Train a network and write it to ``out``; the same call resumes an interrupted training.
 
     Args:
-        family: ``rnn``, ``gpt`` or ``bert``.
+        family: The name of a family of networks: ``rnn``, ``gpt``, ``bert``, or one that another package declares.
         source: What to train on.
         out: Folder of the model and its checkpoints.
-        architecture: What `new_rnn`, `new_gpt` or `new_bert` take besides the tokenizer.
+        architecture: What the family's ``new`` (`new_rnn`, `new_gpt`, `new_bert`) takes besides the tokenizer.
         heldout: Specs of text for the validation loss.
         context: Longest sequence of a transformer; steps of backpropagation through time of an RNN. By default
             what the family was measured with.
@@ -119,13 +125,15 @@ def train_neural(
     from memaudit.training.options import TrainingOptions
     from memaudit.training.progress import progress_on
 
+    known = family_named(family)
+    known.part("new")
     _claim(out, family)
     tokenizer, documents = _tokenized(source)
     validation, size = _encoded(tokenizer, source.read(heldout)) if heldout else (None, None)
     if context is not None:
         options["context_length"] = context
     training = TrainingOptions.for_family(family, seed=seed, **options)
-    model = _new_model(family, tokenizer, dict(architecture or {}), training.context_length, seed)
+    model = _new_model(known, tokenizer, architecture or {}, training.context_length, seed)
     report = fit(
         model,
         documents,
@@ -136,6 +144,48 @@ def train_neural(
         progress=progress or progress_on(sys.stderr, family),
     )
     return Trained(model, report)
+
+
+def train_by_recipe(
+    family: Family,
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    documents: Sequence[TokenIds],
+    folder: Path | None,
+    *,
+    size: int,
+    seed: int,
+    epochs: float,
+    threads: int | None = None,
+) -> tuple[LanguageModel, float | None]:
+    """Return a small model trained as its family says, and its training loss in bits per token (None where it counts).
+
+    Args:
+        family: Ours or declared.
+        recipe: Of the family.
+        tokenizer: Fixes the vocabulary.
+        documents: Token ids.
+        folder: Of the model and its checkpoint, where an interrupted training goes on; None keeps nothing.
+        size: What the family calls its size.
+        seed: Fixes initial weights and order.
+        epochs: Passes over the documents.
+        threads: Of torch.
+    """
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    shape = {family.size: size, **recipe.architecture}
+    if family.counted:
+        counted: LanguageModel = family.part("train")(documents, tokenizer, **shape)
+        if folder is not None:
+            counted.save(folder)
+        return counted, None
+    from memaudit.training.loop import fit
+    from memaudit.training.options import TrainingOptions
+
+    options = TrainingOptions.for_family(family.name, seed=seed, epochs=epochs, threads=threads, **recipe.training)
+    model = _new_model(family, tokenizer, shape, options.context_length, seed)
+    report = fit(model, documents, options, out=folder)
+    return cast(LanguageModel, model), report.loss
 
 
 def _claim(out: Path, family: str) -> None:
@@ -155,16 +205,11 @@ def _claim(out: Path, family: str) -> None:
 
 
 def _new_model(
-    family: NeuralFamily, tokenizer: TrainedTokenizer, architecture: dict[str, Any], context: int, seed: int
-) -> NeuralModel:
-    if family == "rnn":
-        from memaudit.models.rnn import new_rnn
-
-        return new_rnn(tokenizer, seed=seed, **architecture)
-    from memaudit.models.transformer import new_bert, new_gpt
-
-    new = new_gpt if family == "gpt" else new_bert
-    return new(tokenizer, context_length=context, seed=seed, **architecture)
+    family: Family, tokenizer: Tokenizer, architecture: Mapping[str, Any], context: int, seed: int
+) -> TrainableModel:
+    longest = {"context_length": context} if family.takes_context else {}
+    model: TrainableModel = family.part("new")(tokenizer, seed=seed, **{**longest, **architecture})
+    return model
 
 
 def _tokenized(source: CorpusOptions) -> tuple[TrainedTokenizer, list[TokenIds]]:

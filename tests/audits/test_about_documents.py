@@ -21,7 +21,7 @@ from memaudit.report.formats.json import JSON
 from memaudit.report.formats.md import MD
 from memaudit.report.formats.screen import print_report
 from memaudit.report.kinds import kind_of
-from memaudit.training.train import CorpusOptions, NeuralFamily, train_neural
+from memaudit.training.train import CorpusOptions, train_neural
 from tests.audits.test_gap import results
 from tests.audits.test_membership import BACKGROUND, HELDOUT, SEEN, SUSPECTS, items
 
@@ -84,8 +84,7 @@ def test_a_folder_names_what_its_training_was(tmp_path: Path) -> None:
         "rate": (texts[0], {"seed": 4, "learning_rate": 0.003}, shape),
         "heads": (texts[0], {"seed": 5}, shape | {"heads": 4}),
     }
-    families: tuple[NeuralFamily, ...] = ("gpt", "rnn")
-    for family in families:
+    for family in ("gpt", "rnn"):
         for name, (corpus, options, architecture) in asked.items():
             if family == "rnn":
                 architecture = {"width": architecture["width"] * architecture["heads"]}

@@ -29,10 +29,10 @@ import memaudit.training.loop
 import memaudit.training.train  # noqa: F401  all of them are here so that no child has to import them
 from memaudit.__main__ import main
 from memaudit.cli.signals import STOPPING
+from memaudit.families import RNN
 from memaudit.models.ngram import NgramModel
 from memaudit.runs.files import compact_json
 from memaudit.text.tokenize import train_tokenizer
-from memaudit.training.options import DEFAULTS
 
 LONGEST = 300
 """Seconds after which a work that hangs is ended."""
@@ -134,7 +134,7 @@ def _run(arguments: tuple[str, ...], folder: Path, before: Callable[[], None]) -
             os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
         sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
         sys.argv = ["memaudit", *arguments]
-        DEFAULTS["rnn"]["checkpoint_seconds"] = 0.0
+        RNN.training["checkpoint_seconds"] = 0.0
         before()
         atexit._clear()  # what the parent does at its end is not the child's to do
         main()

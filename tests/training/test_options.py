@@ -5,14 +5,15 @@ from dataclasses import replace
 import pytest
 
 from memaudit.errors import InputError
-from memaudit.training.options import DEFAULTS, TrainingOptions
+from memaudit.families import BUILTIN
+from memaudit.training.options import TrainingOptions
 
 
 @pytest.mark.parametrize("family", ["rnn", "gpt", "bert"])
 def test_every_family_has_measured_defaults_that_a_user_can_change(family: str) -> None:
     options = TrainingOptions.for_family(family, epochs=2.5)
     assert options.epochs == 2.5
-    assert options.optimizer == DEFAULTS[family]["optimizer"]
+    assert options.optimizer == BUILTIN[family].training["optimizer"]
     assert options.mask_rate == 0.15
 
 

@@ -16,13 +16,15 @@ from memaudit.audits.comparison.nulls import NULL_NAME, SUSPECTS_NULL
 from memaudit.audits.comparison.options import TRAIN, MembershipOptions
 from memaudit.audits.comparison.references import family_for, train_reference
 from memaudit.audits.comparison.suspects import Suspects, same_words
+from memaudit.audits.needs import check_needs
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
 from memaudit.models.ngram import NgramModel
-from memaudit.records import Document, TokenIds
+from memaudit.records import Capability, Document, TokenIds
 from memaudit.text.corpus.read import read_corpus
 
+_SCORES = frozenset((Capability.LOG_PROBS,))
 FOLDS = 5
 NULL_ORDER, NULL_ORDER_OF_CHARACTERS = 5, 8
 FEW_IDS = 512
@@ -90,10 +92,10 @@ class ReferenceModels:
         trained = [
             {
                 "name": _name(i),
-                "family": family_for(self._model),
+                "family": family_for(self._model).name,
                 "trained": True,
                 "documents": len(texts),
-                "sha256": _digest(family_for(self._model), texts),
+                "sha256": _digest(family_for(self._model).name, texts),
             }
             for i, texts in enumerate(self._texts)
         ]
@@ -145,6 +147,7 @@ class ReferenceModels:
     def _loaded(self) -> list[Reference]:
         references = [Reference(spec, self._load(spec), trained=False) for spec in self._given]
         for reference in references:
+            check_needs(f"by the reference {reference.name}, documents", _SCORES, reference.model)
             if reference.model.sha256 and reference.model.sha256 == self._model.sha256:
                 raise InputError(
                     f"{reference.name}: the reference is the model that is asked",

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 
+from memaudit.families import Family, Recipe, reference_family
 from memaudit.models.base import LanguageModel
-from memaudit.models.ngram import NgramModel
 from memaudit.records import TokenIds
+from memaudit.training.train import train_by_recipe
 
-Family = Literal["ngram", "rnn", "gpt", "bert"]
-ORDER = 5
-WIDTH = 128
-CONTEXT = 128
 EPOCHS = 4.0
 MAX_TOKENS = 1_000_000
 """Tokens that a network is trained on, from the beginning of its text: minutes on one core."""
 
 
 def family_for(model: LanguageModel) -> Family:
-    """Return the family of a reference: the model's own, ``gpt`` or ``bert`` for one known by another name."""
-    if model.objective == "masked":
-        return "bert"
-    return "ngram" if model.family == "ngram" else "rnn" if model.family == "rnn" else "gpt"
+    """Return the family of a reference: the model's own, or that of its objective for one known by another name."""
+    return reference_family(model.family, model.objective)
 
 
 def train_reference(model: LanguageModel, texts: Sequence[str], folder: Path | None, *, seed: int) -> LanguageModel:
@@ -42,32 +36,23 @@ def train_reference(model: LanguageModel, texts: Sequence[str], folder: Path | N
     """
     documents = [encoding.ids for encoding in model.tokenizer.encode_batch(texts)]
     family = family_for(model)
-    if family == "ngram":
-        order = getattr(model, "order", ORDER)
-        return NgramModel.train(documents, model.tokenizer, order=order if isinstance(order, int) else ORDER)
-    from memaudit.models.masked import new_bert
-    from memaudit.models.rnn import new_rnn
-    from memaudit.models.transformer import new_gpt
-    from memaudit.training.loop import fit
-    from memaudit.training.options import TrainingOptions
-
-    # Small steps: what little text there is must give many of them.
-    changes: dict[str, Any] = {} if family == "rnn" else {"batch_size": 8, "context_length": CONTEXT}
-    options = TrainingOptions.for_family(family, seed=seed, epochs=EPOCHS, **changes)
-    tokenizer: Any = model.tokenizer
-    trained: Any
-    if family == "rnn":
-        trained = new_rnn(tokenizer, width=WIDTH, seed=seed)
-    elif family == "gpt":
-        # Rotary positions: what follows a token does not depend on its place in a row.
-        trained = new_gpt(tokenizer, style="llama", width=WIDTH, context_length=CONTEXT, seed=seed)
+    recipe = family.reference or Recipe()
+    if family.counted:  # in seconds: all of the text, and nothing to go on with
+        folder = None
     else:
-        trained = new_bert(tokenizer, width=WIDTH, context_length=CONTEXT, seed=seed)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    fit(trained, _first_tokens(documents, MAX_TOKENS), options, out=folder)
-    reference: LanguageModel = trained
+        documents = _first_tokens(documents, MAX_TOKENS)
+    reference, _ = train_by_recipe(
+        family, recipe, model.tokenizer, documents, folder, size=_size(model, family), seed=seed, epochs=EPOCHS
+    )
     return reference
+
+
+def _size(model: LanguageModel, family: Family) -> int:
+    """Return the size of a reference: the model's, where its family keeps that and it is a number."""
+    own = getattr(model, family.size, None) if family.reference_keeps_size else None
+    if isinstance(own, int):
+        return own
+    return (family.reference.size if family.reference else None) or 1
 
 
 def _first_tokens(documents: Sequence[TokenIds], most: int) -> list[TokenIds]:

@@ -12,7 +12,7 @@ from memaudit.audits.comparison.options import MIN_MASKS
 from memaudit.audits.document_scores import readable, slices
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
-from memaudit.records import TokenIds, TokenScores, Window
+from memaudit.records import Capability, TokenIds, TokenScores, Window
 
 MASKED_SHARE = 0.15
 """Of the tokens that a random masking hides."""
@@ -43,7 +43,7 @@ def score_texts(
         InputError: Too few maskings, or maskings of a masked model that can hide one token at a time only.
     """
     beginnings = [text[:limit] for text in texts]
-    if model.objective == "next-token":
+    if Capability.LEFT_TO_RIGHT in model.capabilities:
         return _from_left(model, beginnings)
     if masks is None:
         return _one_masked(model, beginnings)

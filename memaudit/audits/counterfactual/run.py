@@ -22,8 +22,9 @@ from memaudit.audits.counterfactual.conclude import conclude
 from memaudit.audits.document_scores import score_documents
 from memaudit.audits.lifecycle import Delivery, Question, Report, carry_out
 from memaudit.audits.result import RunResult
-from memaudit.audits.small_models import MODELS, Family, check_sizes, train_small
+from memaudit.audits.small_models import MODELS, check_sizes, suite_defaults, train_small
 from memaudit.errors import InputError
+from memaudit.families import NGRAM
 from memaudit.metrics.counterfactual import assign
 from memaudit.metrics.likelihood import loss_score
 from memaudit.models.base import LanguageModel
@@ -35,11 +36,6 @@ from memaudit.text.corpus.read import Split, read_corpus
 from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
 
 Say = Callable[[str], None]
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "gpt": {"size": 128, "epochs": 6.0},
-    "rnn": {"size": 128, "epochs": 4.0},
-    "ngram": {"size": 5, "epochs": 1.0},
-}
 MIN_TOKENS = 2
 """Of a document: its first token follows from nothing."""
 
@@ -52,7 +48,7 @@ class CounterfactualOptions:
         InputError: A value lies outside its range.
     """
 
-    family: Family = "ngram"
+    family: str = NGRAM.name
     size: int = 5
     """Width of a transformer or LSTM, order of an n-gram."""
     models: int = 8
@@ -77,10 +73,10 @@ class CounterfactualOptions:
         check_sizes(self.family, [self.size])
 
     @classmethod
-    def for_family(cls, family: Family, **changes: Any) -> CounterfactualOptions:
+    def for_family(cls, family: str, **changes: Any) -> CounterfactualOptions:
         """Return the defaults of a family with ``changes`` over them; None changes nothing."""
         given = {name: value for name, value in changes.items() if value is not None}
-        return cls(**{"family": family} | DEFAULTS[family] | given)
+        return cls(**{"family": family} | dict(suite_defaults("counterfactual", family)) | given)
 
 
 @dataclass(frozen=True, slots=True)

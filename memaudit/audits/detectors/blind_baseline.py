@@ -11,6 +11,7 @@ from memaudit.audits.comparison.blind_baseline import FOLDS, blind_baseline
 from memaudit.audits.comparison.detection import Detection, blind_control
 from memaudit.audits.comparison.nulls import CONFOUNDED
 from memaudit.audits.comparison.options import MembershipOptions
+from memaudit.audits.needs import NOTHING
 from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
 from memaudit.metrics.likelihood import unigram_entropy
@@ -23,6 +24,7 @@ class TextAlone:
     """One record; it detects nothing, and decides whether detectors of documents may speak."""
 
     name = "text"
+    needs = NOTHING
     block = 1
 
     def items(self, subject: Subject) -> list[str]:

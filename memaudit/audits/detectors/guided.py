@@ -16,13 +16,12 @@ from memaudit.audits.comparison.options import MembershipOptions
 from memaudit.audits.document_scores import readable
 from memaudit.audits.documents import Member, about
 from memaudit.audits.subject import Subject
-from memaudit.errors import InputError
 from memaudit.findings import Control
 from memaudit.metrics.fuzzy import rouge_l_text, words
 from memaudit.models.base import LanguageModel
 from memaudit.models.decoding import before_end
 from memaudit.models.sampling import continuation_text
-from memaudit.records import TokenIds
+from memaudit.records import Capability, TokenIds
 from memaudit.sections import Column, Section, Table, Value
 
 Record = Mapping[str, Any]
@@ -48,18 +47,13 @@ class GuidedDetector:
     """Asks for the rest of every document twice: once the instruction names the data set, once it does not."""
 
     name = "guided"
+    needs = frozenset((Capability.WRITING,))
     block = 16
 
     def items(self, subject: Subject) -> list[Member]:
-        """Return the documents of both sides, suspects first; none where no data set is named.
-
-        Raises:
-            InputError: The model is a masked one.
-        """
+        """Return the documents of both sides, suspects first; none where no data set is named."""
         if not _options(subject).guided:
             return []
-        if subject.model.objective == "masked":
-            raise InputError("a masked model follows no instruction", "name no data set for this model")
         sides = (True, subject.train), (False, subject.heldout)
         return [Member(side, document) for side, documents in sides for document in documents]
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from memaudit.audits.comparison.detection import Detection, Sides, compare
 from memaudit.audits.comparison.nulls import KIND_NULL, OF_TEXT
@@ -14,6 +17,7 @@ from memaudit.audits.detectors.membership_section import section_of
 from memaudit.audits.documents import Member
 from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
+from memaudit.families import counts
 from memaudit.metrics.likelihood import (
     MIN_REFERENCES,
     calibrated_difference,
@@ -24,7 +28,7 @@ from memaudit.metrics.likelihood import (
     reference_ratio,
     zlib_score,
 )
-from memaudit.records import FloatArray, TokenScores
+from memaudit.records import Capabilities, Capability, FloatArray, TokenScores, capabilities_in, not_given
 from memaudit.sections import Section
 
 Record = Mapping[str, Any]
@@ -37,6 +41,7 @@ class Score:
 
     label: str
     definition: str
+    needs: Capabilities = frozenset((Capability.LOG_PROBS,))
 
 
 SCORES = {
@@ -50,6 +55,7 @@ SCORES = {
         "Min-K%++",
         "mean of the lowest 20% of (log p - its expectation) / its deviation under the model (Zhang et al. 2024,"
         " section 4)",
+        frozenset((Capability.LOG_PROBS, Capability.MOMENTS)),
     ),
     "reference": Score(
         "Reference",
@@ -78,13 +84,14 @@ def primary(plan: Mapping[str, Any]) -> str:
     """
     if plan["membership"]["references"]:
         return "reference"
-    return "loss" if plan["model"]["family"] == "ngram" else "min-k"
+    return "loss" if counts(plan["model"]["family"]) else "min-k"
 
 
 class Membership:
     """One record a document."""
 
     name = "membership"
+    needs = frozenset((Capability.LOG_PROBS,))
     block = 64
 
     def items(self, subject: Subject) -> list[Member]:
@@ -108,7 +115,8 @@ class Membership:
         """Return the scores that there will be: those beside references only where there are enough of them."""
         references = len(plan["membership"]["references"])
         left_out = BY_REFERENCE if not references else BY_REFERENCE[2:] if references < MIN_REFERENCES else ()
-        return [name for name in SCORES if name not in left_out]
+        gives = capabilities_in(plan["model"])
+        return [name for name, score in SCORES.items() if name not in left_out and score.needs <= gives]
 
     def detections(self, records: Sequence[Record], plan: Mapping[str, Any]) -> list[Detection]:
         """Test suspects against held-out documents by every declared score."""
@@ -138,7 +146,11 @@ class Membership:
         for null in _nulls(records):
             values = [record["null"].get(null, {}).get(_asked(null, name)) for record in records]
             curves[null] = Sides.of(records, values)
-        return section_of(self.detections(records, plan), name, curves, records, plan)
+        section = section_of(self.detections(records, plan), name, curves, records, plan)
+        gives = capabilities_in(plan["model"])
+        lacking = ((score.label, not_given(score.needs, gives)) for score in SCORES.values())
+        unmeasured = [f"{label} is not measured: {lack}." for label, lack in lacking if lack]
+        return dataclasses.replace(section, notes=[*section.notes, *unmeasured])
 
 
 def _nulls(records: Sequence[Record]) -> list[str]:
@@ -204,14 +216,18 @@ def _scored(subject: Subject, items: Sequence[Member]) -> list[dict[str, Any]]:
 
 
 def _scores(tokens: TokenScores, text: str, references: Sequence[TokenScores]) -> Scores:
-    """Return every score of a document; those beside references only where there are enough of them."""
+    """Return every score of a document; those beside references only where there are enough of them.
+
+    Moments that a model does not give are not numbers, and their score is left out.
+    """
     log_probs: FloatArray = tokens.log_prob
     found: Scores = {
         "loss": loss_score(log_probs),
         "zlib": zlib_score(log_probs, text),
         "min-k": min_k(log_probs),
-        "min-k++": min_k_plus_plus(log_probs, tokens.mean, tokens.std),
     }
+    if not np.isnan(tokens.mean).any():
+        found["min-k++"] = min_k_plus_plus(log_probs, tokens.mean, tokens.std)
     others = [reference.log_prob for reference in references]
     if others:
         found["reference"] = reference_ratio(log_probs, others)

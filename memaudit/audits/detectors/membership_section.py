@@ -8,6 +8,7 @@ from typing import Any
 import memaudit.stats as stats
 from memaudit.audits.comparison.detection import Detection, Sides
 from memaudit.metrics.roc import MIN_ABOVE, roc_points, tpr_at
+from memaudit.records import Capability, capabilities_in
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
 
 LOW_RATES = (0.01, 0.001)
@@ -65,7 +66,7 @@ def _summary(detection: Detection, alpha: float) -> str:
 
 
 def _how_read(plan: Mapping[str, Any]) -> str:
-    if plan["model"].get("objective") != "masked":
+    if Capability.LEFT_TO_RIGHT in capabilities_in(plan["model"]):
         return "Log-probabilities are those of a token given the text before it."
     masks = plan["membership"]["masks"]
     if masks is None:

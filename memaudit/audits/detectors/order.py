@@ -27,7 +27,7 @@ from memaudit.audits.detectors.order_totals import (
 from memaudit.audits.subject import Subject
 from memaudit.findings import Control
 from memaudit.metrics.order import canonical_rank, order_totals, random_orders, rank_sum_p, sampled_p, student_t
-from memaudit.records import Document, FloatArray, TokenIds
+from memaudit.records import Capability, Document, FloatArray, TokenIds
 from memaudit.sections import Column, Section, Table, Value
 
 Record = Mapping[str, Any]
@@ -65,6 +65,7 @@ class Order:
     """
 
     name = "order"
+    needs = frozenset((Capability.LEFT_TO_RIGHT,))
     block = 1
     """A chunk is thousands of windows, a shard 48 texts: each is saved, and told, as soon as it is done."""
 
@@ -170,8 +171,6 @@ def _obstacle(subject: Subject, runs: Sequence[Sequence[Document]]) -> str:
     model = subject.model
     smallest = 2 if has_boundaries(model) else SHARD
     usable = sum(len(run) for run in runs if len(run) >= smallest)
-    if model.objective == "masked":
-        return "a masked model has no probability of a text from left to right"
     if usable < FEWEST:
         return f"{usable} documents stand next to each other in a file; {FEWEST} are the fewest to compare orders of"
     if len({document.text for run in runs for document in run}) == 1:

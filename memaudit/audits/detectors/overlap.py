@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 import memaudit.stats as stats
 from memaudit.audits.comparison.detection import Detection, compare
 from memaudit.audits.comparison.nulls import NULL_NAME
@@ -17,7 +15,7 @@ from memaudit.audits.documents import Member, about, bounds, mean_share, shown, 
 from memaudit.audits.subject import Subject
 from memaudit.metrics.overlap import GRAM, STARTS, gram_starts, overlap
 from memaudit.models.base import LanguageModel
-from memaudit.records import TokenIds, Window
+from memaudit.records import Capability, TokenIds, Window
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
 
 Record = Mapping[str, Any]
@@ -39,6 +37,7 @@ class OverlapDetector:
     """Asks for n-grams all over a document, and for the rest of it behind its first part."""
 
     name = "overlap"
+    needs = frozenset((Capability.CONTINUATIONS,))
     block = 64
 
     def items(self, subject: Subject) -> list[Member]:
@@ -128,9 +127,6 @@ def _exact(model: LanguageModel, windows: Sequence[Window]) -> list[bool]:
     """Return which suffixes greedy decoding gives whole."""
     if not windows:
         return []
-    if model.objective == "masked":  # its scores know the rest of the suffix
-        continued = model.greedy_continuations(windows)
-        return [bool(np.array_equal(w.suffix, given)) for w, given in zip(windows, continued, strict=True)]
     matched = model.screen(windows)
     return [bool(count == len(w.suffix)) for w, count in zip(windows, matched, strict=True)]
 
@@ -154,9 +150,7 @@ def _options(subject: Subject) -> MembershipOptions:
 def _room(subject: Subject) -> int:
     """Return how many tokens of a document are asked about: what one pass holds, of a masked model with its ends."""
     most, model = _options(subject).tokens, subject.model
-    if model.context_length is None:
-        return most
-    limit = model.context_length - 2 if model.objective == "masked" else readable(model)
+    limit = readable(model)
     return most if limit is None else max(0, min(most, limit))
 
 

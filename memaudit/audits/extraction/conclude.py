@@ -32,7 +32,7 @@ from memaudit.errors import one_line
 from memaudit.findings import Control, Decision, Finding, Policy, decide, fingerprint
 from memaudit.metrics import METRICS, PRIMARY, Metric
 from memaudit.metrics.likelihood import bits_per_byte
-from memaudit.records import WindowRecord, first_window
+from memaudit.records import Capability, WindowRecord, capabilities_in, first_window, not_given
 from memaudit.runs.provenance import provenance_of
 from memaudit.sections import ABOUT_DOCUMENTS
 
@@ -61,8 +61,9 @@ def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
     options, windows = plan["options"], plan["windows"]
     complete = len(records) == windows["train"] + windows["heldout"]
     policy = Policy(options["max_rate"], options["alpha"])
-    controls = [Control(**control) for control in plan["controls"]] + [check_against_unigram(records)]
-    controls += [check(records, policy.max_rate) for check in (check_recital, check_unseen)]
+    gives = capabilities_in(plan["model"])
+    controls = [Control(**control) for control in plan["controls"]] + [check_against_unigram(records, gives)]
+    controls += [check_recital(records, policy.max_rate, gives), check_unseen(records, policy.max_rate)]
     controls = [*_with_cause(controls, plan["model"]), check_ended(records)]
     estimates = _estimates(records, options["seed"])
     primary = next(e for e in estimates if e["primary"])
@@ -82,7 +83,7 @@ def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
         "policy": dataclasses.asdict(policy),
         **{part: plan[part] for part in ("model", "train", "heldout", "options", "windows")},
         "estimates": estimates,
-        "means": _means(records),
+        "means": _means(records, plan["model"]),
         "ended": _ended(records),
         "copies": _copies(plan["copies"], records),
         "doses": _doses(records),
@@ -184,10 +185,15 @@ def _difference(train: stats.Rate, heldout: stats.Rate) -> dict[str, float] | No
     return None if difference is None else dataclasses.asdict(difference)
 
 
-def _means(records: Records) -> list[dict[str, Any]]:
-    """Average the graded values a side; likelihood is in bits, so that models of any vocabulary compare."""
+def _means(records: Records, model: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Average the graded values a side; likelihood is in bits, so that models of any vocabulary compare.
+
+    What other models of its objective give and this one does not stands there with the reason, and no value.
+    """
+    lacks = frozenset(map(Capability, model.get("lacks", ())))
+    unmeasured = {name: not_given(METRICS[name].needs & lacks, frozenset()) for name in (*MEANS, "bits_per_byte")}
     values: dict[str, Callable[[WindowRecord], float | None]] = {
-        name: attrgetter(name) for name in MEANS if _measured(records, name)
+        name: attrgetter(name) for name in MEANS if unmeasured[name] or _measured(records, name)
     }
     values["bits_per_byte"] = _bits_per_byte
     return [
@@ -197,6 +203,7 @@ def _means(records: Records) -> list[dict[str, Any]]:
             "unit": METRICS[name].unit,
             "train": _mean(value, (r for r in records if r.member)),
             "heldout": _mean(value, (r for r in records if not r.member)),
+            **({"reason": f"not measured: {unmeasured[name]}"} if unmeasured[name] else {}),
         }
         for name, value in values.items()
     ]
@@ -322,7 +329,12 @@ def _limits(plan: Mapping[str, Any], records: Records, decision: Decision) -> li
     asked = {measure["name"] for measure in plan.get("measures", ())}
     if decision.verdict == "found" and "use" not in asked:
         limits.append("How often ordinary use would bring the text out was not measured: these prompts are an attack.")
-    if plan["model"]["objective"] == "masked":
+    if lacks := plan["model"].get("lacks"):
+        limits.append(
+            f"The model gives no {' and no '.join(lacks)}: what needs them is not measured, nothing checks that it can"
+            " reproduce what it knows, and it cannot be called clean."
+        )
+    if Capability.WRITING not in capabilities_in(plan["model"]):
         limits.append("A masked model fills in its suffix from left to right, which it was not trained to do.")
     sides = {"training": True, "held-out": False}
     ended = {name: sum(bool(r.ended) for r in records if r.member == member) for name, member in sides.items()}

@@ -9,7 +9,7 @@ import numpy as np
 
 from memaudit.findings import Control
 from memaudit.metrics.likelihood import unigram_entropy
-from memaudit.records import WindowRecord
+from memaudit.records import Capabilities, Capability, WindowRecord, not_given
 from memaudit.stats import Rate, document_rate
 from memaudit.text.corpus.dates import parse_date
 from memaudit.text.windows.windows import WindowSet
@@ -23,6 +23,7 @@ FOREIGN = (
 RECITAL = "recites what it knows"
 UNSEEN = "held-out text was not learnt"
 ENDED = "goes on with the text"
+LIKELIHOOD: Capabilities = frozenset((Capability.LOG_PROBS,))
 MIN_DATED = 20
 APART = 0.2
 """Share of documents by which the sides may differ before or after any day."""
@@ -72,12 +73,14 @@ def _days(dates: Iterable[str]) -> Iterator[int]:
             yield (period.first.toordinal() + period.last.toordinal()) // 2
 
 
-def check_against_unigram(records: Sequence[WindowRecord]) -> Control:
+def check_against_unigram(records: Sequence[WindowRecord], gives: Capabilities) -> Control:
     """Check that the model beats the best unigram model of the same tokens, on one side at least.
 
     The positive control: a heavily overfit model passes on the training text, one that generalises on
     both, a broken one on neither. The unigram model is fitted to the very tokens it is compared on.
     """
+    if lacking := not_given(LIKELIHOOD, gives):
+        return Control(BEATS_UNIGRAM, None, f"not checked: {lacking}, so nothing shows that it knows such text at all")
     details = []
     passed = False
     for name, member in (("training", True), ("held-out", False)):
@@ -96,13 +99,15 @@ def check_against_unigram(records: Sequence[WindowRecord]) -> Control:
     return Control(BEATS_UNIGRAM, passed, "; ".join([*details, *([] if passed else [FOREIGN])]))
 
 
-def check_recital(records: Sequence[WindowRecord], max_rate: float) -> Control:
+def check_recital(records: Sequence[WindowRecord], max_rate: float, gives: Capabilities) -> Control:
     """Check that training text is not known far better than it is recited.
 
     A model that finds its training text likelier than matched held-out text by a nat a token and recites no more of
     it than is tolerated has learnt it, but something between it and us (a tokenizer, a configuration, damaged weights)
     keeps it from saying so. Windows that hold tokens of no probability are left out.
     """
+    if lacking := not_given(LIKELIHOOD, gives):
+        return Control(RECITAL, None, f"not checked: {lacking}, so it may know text that it does not write")
     members = [r.extractable for r in records if r.member]
     gap = _likelier(records)
     if gap is None:

@@ -1,4 +1,7 @@
-"""Windows to records: one scoring pass, the continuations that are needed, their copies, one log line a window."""
+"""Windows to records: one scoring pass, the continuations that are needed, their copies, one log line a window.
+
+A model that only writes text is not scored: what it continues decides, and where likelihood would stand there is None.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from memaudit.models.base import LanguageModel
 from memaudit.models.decoding import before_end
 from memaudit.models.memory import in_halves
 from memaudit.models.sampling import continuation_text
-from memaudit.records import TokenIds, TokenScores, Window, WindowRecord
+from memaudit.records import Capability, TokenIds, TokenScores, Window, WindowRecord
 from memaudit.runs.directory import RunDirectory
 from memaudit.text.index.corpus_index import CorpusIndex
 
@@ -84,8 +87,9 @@ def measure(
 ) -> list[WindowRecord]:
     """Score a block of windows in one pass and continue those that need it.
 
-    For next-token models the pass decides what greedy decoding would emit: it reproduces the suffix
-    exactly when every rank is 0. A masked model must fill in the suffix to show what it would write.
+    Where scores are those from left to right, the pass decides what greedy decoding would emit: it reproduces the
+    suffix exactly when every rank is 0. A masked model must fill in the suffix to show what it would write, and one
+    that gives no scores must write it.
 
     Args:
         model: Any model.
@@ -94,10 +98,11 @@ def measure(
         fuzzy: Whether windows that are not verbatim are continued too.
         looked_at: Windows that are continued in any case, to see whether the model ends them.
     """
-    scores = list(model.score(windows))
-    masked = model.objective == "masked"
-    known = [not masked and verbatim.is_extractable(s.rank) for s in scores]
-    kept = [masked or fuzzy or sure for sure in known]
+    gives = model.capabilities
+    scores = list(model.score(windows)) if Capability.LOG_PROBS in gives else [None] * len(windows)
+    decided = Capability.LEFT_TO_RIGHT in gives
+    known = [decided and score is not None and verbatim.is_extractable(score.rank) for score in scores]
+    kept = [not decided or fuzzy or sure for sure in known]
     asked = [i for i, w in enumerate(windows) if not known[i] and (kept[i] or (w.member and _place(w) in looked_at))]
     continuations: dict[int, TokenIds] = {i: windows[i].suffix for i, sure in enumerate(known) if sure}
     if asked:
@@ -109,19 +114,22 @@ def measure(
 
 
 def _record(
-    model: LanguageModel, index: int, window: Window, scores: TokenScores, continuation: TokenIds | None, kept: bool
+    model: LanguageModel,
+    index: int,
+    window: Window,
+    scores: TokenScores | None,
+    continuation: TokenIds | None,
+    kept: bool,
 ) -> WindowRecord:
-    ranks = scores.rank
-    if model.objective == "masked" and continuation is not None:
-        # What a masked model writes shows in what it filled in; its ranks know both sides of a token.
+    log_prob = None if scores is None else float(scores.log_prob.sum())
+    _check_answer(window, log_prob, continuation)
+    if scores is not None and Capability.LEFT_TO_RIGHT in model.capabilities:
+        ranks = scores.rank
+        strength = verbatim.extraction_strength(ranks)
+    else:  # what the model wrote shows; the ranks of a masked one know both sides of a token
+        assert continuation is not None, "every window of such a model is continued"
         ranks = (continuation != window.suffix).astype(np.int32)
-    log_prob = float(scores.log_prob.sum())
-    if not log_prob <= ROUNDING or (continuation is not None and len(continuation) != len(window.suffix)):
-        raise ModelError(
-            f"{window.source}: the model gave log p = {log_prob} and"
-            f" {None if continuation is None else len(continuation)} tokens for {len(window.suffix)}",
-            "its scores are not log-probabilities, or its continuations not as long as was asked",
-        )
+        strength = None
     return WindowRecord(
         index=index,
         member=window.member,
@@ -134,12 +142,23 @@ def _record(
         suffix_ids=window.suffix.tolist(),
         prefix_text=window.prefix_text,
         suffix_text=window.suffix_text,
-        log_prob=log_prob if np.isfinite(log_prob) else None,
+        log_prob=log_prob if log_prob is not None and np.isfinite(log_prob) else None,
         matched=verbatim.matched_tokens(ranks),
         extractable=verbatim.is_extractable(ranks),
-        extraction_strength=None if model.objective == "masked" else verbatim.extraction_strength(ranks),
+        extraction_strength=strength,
         **({} if continuation is None else _continued(model, window, continuation, kept)),
     )
+
+
+def _check_answer(window: Window, log_prob: float | None, continuation: TokenIds | None) -> None:
+    """Refuse what is no logarithm of a probability, and a continuation of another length than was asked."""
+    wrong = log_prob is not None and not log_prob <= ROUNDING
+    if wrong or (continuation is not None and len(continuation) != len(window.suffix)):
+        raise ModelError(
+            f"{window.source}: the model gave log p = {log_prob} and"
+            f" {None if continuation is None else len(continuation)} tokens for {len(window.suffix)}",
+            "its scores are not log-probabilities, or its continuations not as long as was asked",
+        )
 
 
 def _continued(model: LanguageModel, window: Window, continuation: TokenIds, kept: bool) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import memaudit.stats as stats
+from memaudit.families import counts
 from memaudit.metrics.growth import CONTEXT, COPIES, PUBLISHED, SIZE, points
 from memaudit.metrics.laws import (
     REPLICATES,
@@ -192,7 +193,7 @@ def verdict(points: int, low: float, high: float, r2: float | None) -> tuple[boo
 
 def make_section(options: Mapping[str, Any], suite: Suite, laws: Sequence[Law]) -> Section:
     """Return tables and charts of a suite."""
-    epochs = "" if options["family"] == "ngram" else f", {options['epochs']:g} times each"
+    epochs = "" if counts(options["family"]) else f", {options['epochs']:g} times each"
     axes = suite.axes
     return Section(
         name="laws",

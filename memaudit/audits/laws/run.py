@@ -20,8 +20,9 @@ import numpy as np
 from memaudit.audits.laws.conclude import conclude
 from memaudit.audits.lifecycle import Delivery, Question, Report, carry_out
 from memaudit.audits.result import RunResult
-from memaudit.audits.small_models import MODELS, Family, check_sizes, train_small
+from memaudit.audits.small_models import MODELS, check_sizes, suite_defaults, train_small
 from memaudit.errors import InputError
+from memaudit.families import GPT
 from memaudit.models.base import LanguageModel
 from memaudit.records import Document, TokenIds, Window
 from memaudit.runs.directory import RunDirectory
@@ -40,11 +41,6 @@ SLACK = 16
 """Tokens of a passage around what is asked of it: lengths vary a little between two tokenizers."""
 FIRST = 4
 """Token of a passage at which the longest context begins: its first ones are left to what stands before."""
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "gpt": {"sizes": (32, 64, 128, 256), "epochs": 6.0},
-    "rnn": {"sizes": (32, 64, 128, 256), "epochs": 2.0},
-    "ngram": {"sizes": (3, 4, 5, 6, 8, 12), "epochs": 1.0},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +51,7 @@ class LawsOptions:
         InputError: A value makes no grid.
     """
 
-    family: Family = "gpt"
+    family: str = GPT.name
     sizes: tuple[int, ...] = (32, 64, 128, 256)
     """Widths of transformers (two blocks) and LSTMs (one layer), orders of n-grams."""
     doses: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
@@ -82,10 +78,10 @@ class LawsOptions:
         check_sizes(self.family, self.sizes, max(self.contexts) + self.suffix)
 
     @classmethod
-    def for_family(cls, family: Family, **changes: Any) -> LawsOptions:
+    def for_family(cls, family: str, **changes: Any) -> LawsOptions:
         """Return the defaults of a family with ``changes`` over them; None changes nothing."""
         given = {name: value for name, value in changes.items() if value is not None}
-        return cls(**{"family": family} | DEFAULTS[family] | given)
+        return cls(**{"family": family} | dict(suite_defaults("laws", family)) | given)
 
     @property
     def passage_tokens(self) -> int:

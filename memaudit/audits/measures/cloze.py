@@ -12,11 +12,12 @@ import numpy as np
 import memaudit.stats as stats
 from memaudit.audits.documents import Member, about, bounds, mean_share, shown, sides, worst
 from memaudit.audits.measures.infilling import Filler
+from memaudit.audits.needs import check_needs
 from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
 from memaudit.metrics.cloze import PASSAGE_WORDS, NamePassage, begins_with_name, name_passages
 from memaudit.models.base import LanguageModel
-from memaudit.records import TokenIds, Window
+from memaudit.records import Capability, TokenIds, Window, capabilities_in
 from memaudit.sections import Column, Section, Table, Value
 
 MAX_PASSAGES = 8
@@ -40,23 +41,21 @@ class Cloze:
     """Takes the name out of every passage that has just one, and asks for it."""
 
     name = "cloze"
+    needs = frozenset((Capability.CONTINUATIONS,))
     block = 16
 
     def items(self, subject: Subject) -> list[Member]:
         """Return the documents of both sides, training documents first.
 
         Raises:
-            InputError: There is no document, or a masked model cannot fill in.
+            InputError: There is no document, or the model neither writes nor fills in.
         """
         both = (True, subject.train), (False, subject.heldout)
         found = [Member(side, document) for side, documents in both for document in documents]
         if not found:
             raise InputError("there are no documents, only windows", "give the training text with --train")
-        if subject.model.objective == "masked" and not callable(getattr(subject.model, "fill", None)):
-            raise InputError(
-                f"cloze needs a model with a method `fill`, which this {subject.model.family} model lacks",
-                "leave this measure out, or give the model's folder",
-            )
+        if Capability.WRITING not in subject.model.capabilities:
+            check_needs("the measure 'cloze'", frozenset((Capability.INFILLING,)), subject.model)
         return found
 
     def measure(self, subject: Subject, items: Sequence[Member]) -> list[dict[str, Any]]:
@@ -78,7 +77,7 @@ class Cloze:
         rates = [_rate(group) for group in groups.values()]
         p_value = _p_value(list(groups.values()), plan)
         tested = "" if p_value is None else f"; p = {p_value:.3g} that training documents are no better known"
-        masked = plan["model"]["objective"] == "masked"
+        masked = Capability.WRITING not in capabilities_in(plan["model"])
         read = (
             "a masked model reads both sides of the name, fills as many masks as it has tokens, the most confident"
             " first, and must fill all of them right"
@@ -141,7 +140,7 @@ def _in_room(question: Question, model: LanguageModel) -> Question | None:
     length = question.stop - question.first
     if length + 2 > room:
         return None
-    masked = model.objective == "masked"
+    masked = Capability.WRITING not in model.capabilities
     before = min(question.first, (room - length) // 2 if masked else room - length - 1)
     start = question.first - before
     return Question(question.ids[start : start + room], before, before + length, question.name)
@@ -151,7 +150,7 @@ def _right(model: LanguageModel, questions: Sequence[Question]) -> list[bool]:
     """Return which names come back."""
     if not questions:
         return []
-    if model.objective == "masked":
+    if Capability.WRITING not in model.capabilities:
         texts = [question.ids for question in questions]
         places = [np.arange(question.first, question.stop) for question in questions]
         filled = cast(Filler, model).fill(texts, places, "confident")

@@ -26,6 +26,7 @@ from memaudit.audits.documents import (
 from memaudit.audits.measures.covering import LIKELY, cover_documents
 from memaudit.audits.subject import Subject
 from memaudit.metrics.surface import longest_greedy_run
+from memaudit.records import Capability
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
 
 MAX_TOKENS = 10_000
@@ -54,6 +55,7 @@ class Coverage:
     """
 
     name = "coverage"
+    needs = frozenset((Capability.LEFT_TO_RIGHT,))
     block = 16
 
     def __init__(self, *, exact: bool = False) -> None:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from memaudit.errors import InputError
+from memaudit.audits.needs import check_needs
 from memaudit.metrics.surface import NOT_ASKED, covered_by_runs, hits_within
 from memaudit.metrics.verbatim import matched_tokens
 from memaudit.models.base import LanguageModel
-from memaudit.records import TokenIds, Window
+from memaudit.records import Capability, TokenIds, Window
 
 BoolArray = NDArray[np.bool_]
 Int32Array = NDArray[np.int32]
@@ -213,10 +213,9 @@ def cover_documents(
         likely: Threshold of step 2, in [0, 1].
 
     Raises:
-        InputError: The model is a masked one.
+        InputError: The model gives no next-token scores from left to right.
     """
-    if model.objective == "masked":
-        raise InputError("a masked model has no greedy continuation of one pass", "ask a next-token model")
+    check_needs("coverage", frozenset((Capability.LEFT_TO_RIGHT,)), model)
     searches = [_Search(np.asarray(text, np.int32), prefix, suffix, model.tokenizer.unknown_id) for text in texts]
     if not exact and model.reach is not None and model.reach <= prefix:
         _read(model, [(search, start) for search in searches for start in search.tiles()])

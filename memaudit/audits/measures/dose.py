@@ -24,7 +24,7 @@ from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
 from memaudit.metrics.doses import MedianDose, median_dose, rank_correlation
 from memaudit.metrics.exposure import expected_exposure, exposure, fitted_exposure
-from memaudit.records import Document, Window
+from memaudit.records import Capability, Document, Window
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
 from memaudit.text.planting.canaries import Canary, find_canary
 from memaudit.text.planting.planting import about_planted
@@ -70,6 +70,12 @@ class Dose:
     """Takes the outcome of every window from the audit, and ranks the secret of every canary."""
 
     name = "dose"
+    needs = frozenset(
+        (
+            Capability.CONTINUATIONS,
+            Capability.LOG_PROBS,
+        )
+    )
     block = 16
 
     def items(self, subject: Subject) -> list[AskedWindow | AskedCanary]:
@@ -91,7 +97,7 @@ class Dose:
             AskedWindow(place, CANARY if (window.member, window.document) in secret else PASSAGE)
             for place, window in enumerate(subject.windows)
         ]
-        return [*windows, *(canaries if subject.model.objective == "next-token" else [])]
+        return [*windows, *(canaries if Capability.LEFT_TO_RIGHT in subject.model.capabilities else [])]
 
     def measure(self, subject: Subject, items: Sequence[AskedWindow | AskedCanary]) -> list[dict[str, Any]]:
         """Return what the audit says of each window, and the exposure of each canary."""

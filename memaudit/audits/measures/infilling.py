@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 import memaudit.stats as stats
 from memaudit.audits.documents import bounds, mean_share, shown
 from memaudit.audits.subject import Subject
-from memaudit.errors import InputError
 from memaudit.metrics import fuzzy
 from memaudit.metrics.likelihood import perplexity, perplexity_ratio
-from memaudit.records import TokenIds, Window
+from memaudit.records import Capability, TokenIds, Window
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
 
 if TYPE_CHECKING:
@@ -46,24 +45,16 @@ class Infilling:
     """Masks shares of every suffix, fills them in three orders and compares with the true tokens."""
 
     name = "infilling"
+    needs = frozenset(
+        (
+            Capability.INFILLING,
+            Capability.LOG_PROBS,
+        )
+    )
     block = 16
 
     def items(self, subject: Subject) -> list[int]:
-        """Return the places of all windows.
-
-        Raises:
-            InputError: The model is no masked model, or cannot fill in.
-        """
-        if subject.model.objective != "masked":
-            raise InputError(
-                "infilling asks what stands between two sides of a text, which only masked models read",
-                "leave this measure out for this model",
-            )
-        if not callable(getattr(subject.model, "fill", None)):
-            raise InputError(
-                f"infilling needs a model with a method `fill`, which this {subject.model.family} model lacks",
-                "leave this measure out, or give the model's folder",
-            )
+        """Return the places of all windows."""
         return list(range(len(subject.windows)))
 
     def measure(self, subject: Subject, items: Sequence[int]) -> list[dict[str, Any]]:

@@ -20,7 +20,6 @@ from memaudit.audits.measures.probability import (
     SIDES,
     Hit,
     about,
-    check_samples,
     counted,
     decoding_of,
     finite,
@@ -32,7 +31,7 @@ from memaudit.audits.subject import Subject
 from memaudit.metrics import METRICS
 from memaudit.metrics.probability import THRESHOLDS
 from memaudit.models.beam import Near, near_texts
-from memaudit.records import Window, WindowRecord
+from memaudit.records import Capability, Window, WindowRecord
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
 
 Record = Mapping[str, Any]
@@ -57,15 +56,11 @@ class NearVerbatim:
     """Probability of the true suffix within 0 to `EDITS` edits, bounded from below."""
 
     name = "near-verbatim"
+    needs = frozenset((Capability.DISTRIBUTIONS,))
     block = 8
 
     def items(self, subject: Subject) -> list[Item]:
-        """Return `SAMPLE` windows a side, drawn by the seed, then all other near misses.
-
-        Raises:
-            InputError: The model is masked.
-        """
-        check_samples(subject.model)
+        """Return `SAMPLE` windows a side, drawn by the seed, then all other near misses."""
         drawn: list[int] = []
         for _, member in SIDES:
             side = [i for i, window in enumerate(subject.windows) if window.member == member]

@@ -15,11 +15,9 @@ import numpy as np
 import memaudit.stats as stats
 from memaudit.audits.documents import bounds, shown
 from memaudit.audits.subject import Subject
-from memaudit.errors import InputError
 from memaudit.metrics import verbatim
 from memaudit.metrics.probability import THRESHOLDS, attempts_needed, least_log_p
-from memaudit.models.base import LanguageModel
-from memaudit.records import Decoding, Window
+from memaudit.records import Capability, Decoding, Window
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
 
 Record = Mapping[str, Any]
@@ -38,11 +36,11 @@ class Probability:
     """p_z of every window, and what follows for any number of attempts."""
 
     name = "probability"
+    needs = frozenset((Capability.LEFT_TO_RIGHT,))
     block = 64
 
     def items(self, subject: Subject) -> Sequence[Window]:
         """Return the windows of the audit."""
-        check_samples(subject.model)
         return subject.windows
 
     def measure(self, subject: Subject, items: Sequence[Window]) -> list[dict[str, Any]]:
@@ -72,17 +70,6 @@ class Probability:
             [_curves(records)],
             _notes(records),
         )
-
-
-def check_samples(model: LanguageModel) -> None:
-    """Refuse a model that does not write from left to right.
-
-    Raises:
-        InputError: The model is masked.
-    """
-    if model.objective == "masked":
-        hint = "leave this measure out, or ask for infilling"
-        raise InputError("a masked model draws no samples: its scores are no probability of a text", hint)
 
 
 def about(window: Window) -> dict[str, Any]:

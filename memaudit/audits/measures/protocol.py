@@ -10,9 +10,8 @@ import numpy as np
 import memaudit.stats as stats
 from memaudit.audits.documents import bounds
 from memaudit.audits.subject import Subject
-from memaudit.errors import InputError
 from memaudit.metrics.ranking import recall_at_errors
-from memaudit.records import TokenIds, Window
+from memaudit.records import Capability, TokenIds, Window
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
 
 ERRORS = (1, 10, 100, 1000)
@@ -23,12 +22,16 @@ class Protocol:
     """One greedy guess a window, ordered by its mean loss."""
 
     name = "protocol"
+    needs = frozenset(
+        (
+            Capability.CONTINUATIONS,
+            Capability.LEFT_TO_RIGHT,
+        )
+    )
     block = 64
 
     def items(self, subject: Subject) -> list[int]:
         """Return the places of all windows."""
-        if subject.model.objective == "masked":
-            raise InputError("the protocol measure is one of next-token models", "leave it out for this model")
         return list(range(len(subject.windows)))
 
     def measure(self, subject: Subject, items: Sequence[int]) -> list[dict[str, Any]]:

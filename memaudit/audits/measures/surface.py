@@ -27,6 +27,7 @@ from memaudit.audits.subject import Subject
 from memaudit.metrics.growth import CONTEXT, fit_slope, growth_table
 from memaudit.metrics.surface import NOT_ASKED, extractable_surface, longest_greedy_run
 from memaudit.metrics.verbatim import extraction_strength
+from memaudit.records import Capability
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
 
 MAX_TOKENS = 512
@@ -50,6 +51,7 @@ class Surface:
     """Verdicts against context and suffix length; see `METHOD`."""
 
     name = "surface"
+    needs = frozenset((Capability.LEFT_TO_RIGHT,))
     block = 32
 
     def items(self, subject: Subject) -> Sequence[Member]:

@@ -9,7 +9,7 @@ from typing import Any
 import memaudit.stats as stats
 from memaudit.audits.subject import Subject
 from memaudit.metrics.templates import template_of
-from memaudit.records import WindowRecord
+from memaudit.records import Capability, WindowRecord
 from memaudit.sections import Column, Section, Table, Value
 
 RECITED = 6
@@ -23,6 +23,7 @@ class Taxonomy:
     """One record for every window, hit or not: rates need their denominator."""
 
     name = "taxonomy"
+    needs = frozenset((Capability.CONTINUATIONS,))
     block = 256
 
     def items(self, subject: Subject) -> list[int]:

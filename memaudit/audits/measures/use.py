@@ -15,7 +15,7 @@ from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
 from memaudit.models.decoding import before_end
 from memaudit.models.sampling import continuation_text
-from memaudit.records import GREEDY, TokenIds
+from memaudit.records import GREEDY, Capability, TokenIds
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
 from memaudit.text.index.corpus_index import CorpusIndex
 from memaudit.text.tokenize import Tokenizer
@@ -38,6 +38,7 @@ class Use:
     """One record a prompt."""
 
     name = "use"
+    needs = frozenset((Capability.WRITING,))
     block = 32
 
     def items(self, subject: Subject) -> list[tuple[int, Prompt]]:
@@ -45,12 +46,10 @@ class Use:
 
         Raises:
             InputError: There is no index of words to look continuations up in, no document to ask for, or the model
-                is a masked one or reads too few tokens.
+                reads too few tokens.
         """
         if subject.index is None:
             raise InputError("ordinary use is measured against an index of the training text", "give --index DIR")
-        if subject.model.objective == "masked":
-            raise InputError("a masked model is not prompted", "leave the measure use out for this model")
         context = subject.model.context_length
         room = max(PREFIXES) if context is None else context - _length(subject) - 1
         if room < min(PREFIXES):

@@ -23,6 +23,7 @@ from memaudit.audits.logged import check_measures, describe_measures, take_all
 from memaudit.audits.membership.conclude import conclude
 from memaudit.audits.membership.sides import Side, read_sides
 from memaudit.audits.model_description import describe_model
+from memaudit.audits.needs import needs_of
 from memaudit.audits.result import RunResult, VerdictResult
 from memaudit.audits.self_tests import check_batches, check_precision, check_round_trip
 from memaudit.audits.subject import Subject
@@ -185,15 +186,15 @@ def _detectors(options: MembershipOptions, model: LanguageModel, compared: bool)
         if name in COMPARING and not compared:
             raise InputError(f"the detector '{name}' compares the benchmark with held-out text", "give --heldout SPEC")
     allowed = {
-        "membership": compared,
-        "order": model.objective == "next-token",
+        "membership": compared and needs_of(DETECTORS.resolve("membership")) <= model.capabilities,
+        "order": needs_of(DETECTORS.resolve("order")) <= model.capabilities,
         "overlap": compared,
         "guided": bool(options.guided),
     }
     names = list(dict.fromkeys(options.detectors)) or [name for name, fits in allowed.items() if fits]
     if not names:
         raise InputError(
-            "without held-out text there is nothing to test a masked model by",
+            f"without held-out text there is nothing to test a {model.objective} model by",
             "give items that it cannot have seen: --heldout SPEC",
         )
     found = [DETECTORS.resolve(name) for name in names]

@@ -1,0 +1,40 @@
+"""What is to be taken of a model, against what the model gives: refused in one line before any work begins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from memaudit.errors import InputError
+from memaudit.models.base import LanguageModel
+from memaudit.records import Capabilities, not_given
+
+NOTHING: Capabilities = frozenset()
+
+
+def needs_of(measure: Any) -> Capabilities:
+    """Return what a measure or detector needs of a model; one that says nothing needs nothing."""
+    needs: Capabilities = getattr(measure, "needs", NOTHING)
+    return needs
+
+
+def check_needs(what: str, needs: Capabilities, model: LanguageModel) -> None:
+    """Refuse what a model cannot give.
+
+    Args:
+        what: That is to be taken, as the user calls it.
+        needs: Its needs.
+        model: That is audited.
+
+    Raises:
+        InputError: The model lacks one of them; the message names all that it lacks.
+    """
+    if lacking := not_given(needs, model.capabilities):
+        raise InputError(
+            f"{what} cannot be measured: {lacking} ({model.family}, {model.objective})", "leave it out for this model"
+        )
+
+
+def notice_of(model: LanguageModel) -> str:
+    """Say before work begins what will not be measured, for want of what the model gives; empty as a rule."""
+    lacking = not_given(frozenset(model.lacks), NOTHING)
+    return f"{lacking}: what needs them is not measured, and the verdict cannot be clean" if lacking else ""
