@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from memaudit.errors import InputError
 from memaudit.plugins import Registry, import_object
-from memaudit.records import Objective
+
+if TYPE_CHECKING:
+    from memaudit.records import Objective
 
 
 @dataclass(frozen=True, slots=True)
