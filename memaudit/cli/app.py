@@ -250,7 +250,7 @@ def audit(
     announce_compilation()
     options = _audit_options(call.params)
     loaded = load_model(model, device=device, dtype=dtype, allow_download=allow_download)
-    if lacking := notice_of(loaded):
+    if lacking := notice_of(loaded.lacks):
         say(f"{model}: {lacking}")
     with progress_bar("windows") as progress:
         result = audit(

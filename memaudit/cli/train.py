@@ -6,14 +6,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from memaudit.cli.command import App, TextFields
 from memaudit.cli.output import say, tell
 
 if TYPE_CHECKING:
+    from memaudit.families import Family
     from memaudit.training.loop import TrainingReport
 
+
+class TrainGroup(TyperGroup):
+    """The commands below, and one for every family that another package declares and says how to train."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all families that can be trained."""
+        from memaudit.families import declared_families
+
+        return [*super().list_commands(ctx), *(family.name for family in declared_families() if family.trainable)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command of a family; None where nothing says how to train it."""
+        from memaudit.families import find_family
+
+        known = super().get_command(ctx, cmd_name)
+        if known is not None:
+            return known
+        family = find_family(cmd_name)
+        return _command_of(family) if family is not None and family.trainable else None
+
+
 train_app = App(
+    cls=TrainGroup,
     no_args_is_help=True,
     help="""Train a language model: n-gram, RNN, GPT or BERT.
 
@@ -48,6 +72,7 @@ Optimizer = Annotated[
 Heldout = Annotated[
     list[str] | None, typer.Option(metavar="SPEC", help="Text for the validation loss; never trained on.")
 ]
+Size = Annotated[int | None, typer.Option(min=1, help="Size of the model; the family's own by default.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")]
 CORPUS_FLAGS = ("corpus", "unit", "vocab_size", "text_field", "split", "max_expand")
 
@@ -217,6 +242,54 @@ def train_bert(
       memaudit train bert --mask-rule mask --mask-rate 0.3 --corpus train.jsonl --out models/bert30
     """
     _train_neural("bert", call.params, ("style", "width", "layers", "heads"))
+
+
+def _command_of(family: Family) -> Any:
+    """Return the command that trains a declared family: the flags that every family of its kind has, and its size."""
+
+    def count(
+        call: typer.Context,
+        corpus: Corpus,
+        out: Out,
+        unit: Unit = "bpe",
+        vocab_size: VocabSize = None,
+        size: Size = None,
+        text_field: TextFields = None,
+        split: Split = "file",
+        max_expand: MaxExpand = None,
+    ) -> None:
+        from memaudit.training.train import CorpusOptions, train_counted
+
+        source = CorpusOptions(**{name: call.params[name] for name in CORPUS_FLAGS})
+        model = train_counted(family.name, source, out, **({} if size is None else {family.size: size}))
+        tell(f"{out}: {model.parameters:,} parameters")
+
+    def descend(
+        call: typer.Context,
+        corpus: Corpus,
+        out: Out,
+        unit: Unit = "bpe",
+        vocab_size: VocabSize = None,
+        size: Size = None,
+        heldout: Heldout = None,
+        epochs: Epochs = None,
+        batch_size: BatchSize = None,
+        learning_rate: LearningRate = None,
+        optimizer: Optimizer = None,
+        seed: Seed = 0,
+        threads: Threads = None,
+        text_field: TextFields = None,
+        split: Split = "file",
+        max_expand: MaxExpand = None,
+    ) -> None:
+        flags = {name: value for name, value in call.params.items() if name != "size"}
+        shape = {} if size is None else {family.size: size}
+        _train_neural(family.name, flags | shape, tuple(shape))
+
+    one = App()
+    described = f"Train a model of the family {family.label}, which another package declares."
+    one.command(family.name, help=described)(count if family.counted else descend)
+    return typer.main.get_command(one)
 
 
 def _train_neural(family: Any, flags: dict[str, Any], architecture: tuple[str, ...]) -> None:
