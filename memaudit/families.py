@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from memaudit.errors import InputError
 from memaudit.plugins import Registry, import_object
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # records hold arrays, and a label or a help page needs none
     from memaudit.records import Objective
 
 
@@ -172,9 +172,10 @@ def find_family(name: object) -> Family | None:
     return family_named(name) if name in BUILTIN or name in FAMILIES.targets() else None
 
 
-def declared_families() -> list[str]:
-    """Return the names of the families that other packages declare, sorted."""
-    return [name for name in FAMILIES.targets() if name not in BUILTIN]
+def declared_families() -> list[Family]:
+    """Return the families that other packages declare, by name; those that do not import are left out."""
+    found = (_known(name) for name in FAMILIES.targets() if name not in BUILTIN)
+    return [family for family in found if family is not None]
 
 
 def suite_families() -> list[str]:

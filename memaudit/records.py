@@ -59,8 +59,9 @@ def capabilities_in(model: Mapping[str, Any]) -> Capabilities:
 
 def not_given(needs: Capabilities, gives: Capabilities) -> str:
     """Say which of the needs a model does not give; empty where it gives all of them."""
-    missing = [str(capability) for capability in Capability if capability in needs - gives]
-    return f"the model gives no {' and no '.join(missing)}" if missing else ""
+    *others, last = [f"no {capability}" for capability in Capability if capability in needs - gives] or [""]
+    listed = " and ".join(filter(None, (", ".join(others), last)))
+    return f"the model gives {listed}" if listed else ""
 
 
 @dataclass(frozen=True, slots=True)

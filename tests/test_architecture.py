@@ -10,6 +10,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import memaudit
+from memaudit.families import BUILTIN
+from memaudit.records import ORDINARY
 from memaudit.report.formats.names import FORMATS, OF_ANY_RUN, OF_VERDICTS
 from memaudit.report.kinds import KINDS
 
@@ -235,3 +237,39 @@ def test_no_module_imports_the_package_around_it() -> None:
         if isinstance(node, ast.ImportFrom) and node.module == "memaudit" and not node.level
     ]
     assert found == []
+
+
+FAMILY_FILES = {
+    "families.py",
+    "cli/train.py",
+    *(f"models/{name}.py" for name in ("ngram", "infinity", "rnn", "transformer", "masked", "masked_rows")),
+}
+"""Where names of families may stand: the table, the families' own files, and the commands with options of their own."""
+MAX_OBJECTIVES = 1
+"""Comparisons of an objective with a name: of the architecture that a folder describes."""
+
+
+def literals(file: Path) -> set[str]:
+    """Texts that stand in the code of a file, docstrings as a whole."""
+    return strings(ast.parse(file.read_text(encoding="utf-8")))
+
+
+def test_names_of_families_stand_in_the_table_and_in_the_families_own_files() -> None:
+    holding = {file.relative_to(PACKAGE).as_posix() for file in FILES if literals(file) & set(BUILTIN)}
+    assert holding <= FAMILY_FILES, "ask memaudit.families, or the model"
+
+
+def test_what_a_model_can_do_is_asked_of_its_capabilities_and_not_of_its_objective() -> None:
+    compared = [
+        f"{file.relative_to(PACKAGE).as_posix()}:{node.lineno}"
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Compare) and "objective" in ast.unparse(node) and strings(node) & set(ORDINARY)
+    ]
+    assert {place.partition("/")[0] for place in compared} <= {"models"}
+    assert len(compared) <= MAX_OBJECTIVES, compared
+
+
+def strings(node: ast.AST) -> set[str]:
+    """Texts inside a part of the code."""
+    return {part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)}

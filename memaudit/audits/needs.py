@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
-from memaudit.records import Capabilities, not_given
+from memaudit.records import Capabilities, Capability, not_given
 
 NOTHING: Capabilities = frozenset()
 
@@ -34,7 +35,12 @@ def check_needs(what: str, needs: Capabilities, model: LanguageModel) -> None:
         )
 
 
-def notice_of(model: LanguageModel) -> str:
-    """Say before work begins what will not be measured, for want of what the model gives; empty as a rule."""
-    lacking = not_given(frozenset(model.lacks), NOTHING)
-    return f"{lacking}: what needs them is not measured, and the verdict cannot be clean" if lacking else ""
+def notice_of(lacks: Iterable[str]) -> str:
+    """Say what is not measured for want of what a model gives; empty where it gives all that its objective allows.
+
+    Args:
+        lacks: What it lacks, as a model and a plan name it.
+    """
+    lacking = frozenset(map(Capability, lacks))
+    unclean = ", and the verdict cannot be clean" if Capability.LOG_PROBS in lacking else ""
+    return f"{not_given(lacking, NOTHING)}: what needs that is not measured{unclean}" if lacking else ""

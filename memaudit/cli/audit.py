@@ -165,7 +165,7 @@ def audit(
     announce_compilation()
     options = _options(measured, membership, sampling, set_aside, text, seed)
     loaded = loading.load(model)
-    if lacking := notice_of(loaded):
+    if lacking := notice_of(loaded.lacks):
         log(f"{model}: {lacking}")
     with progress_bar("windows") as progress:
         result = audit(

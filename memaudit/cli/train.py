@@ -7,16 +7,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from memaudit.cli.command import App
 from memaudit.cli.options import Corpus, Seed, Split, TextFlags, Threads, VocabSize
 from memaudit.cli.output import echo, log
 
 if TYPE_CHECKING:
+    from memaudit.families import Family
     from memaudit.training.loop import TrainingReport
     from memaudit.training.train import CorpusOptions
 
+
+class TrainGroup(TyperGroup):
+    """The commands below, and one for every family that another package declares and says how to train."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all families that can be trained."""
+        from memaudit.families import declared_families
+
+        return [*super().list_commands(ctx), *(family.name for family in declared_families() if family.trainable)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command of a family; None where nothing says how to train it."""
+        from memaudit.families import find_family
+
+        known = super().get_command(ctx, cmd_name)
+        if known is not None:
+            return known
+        family = find_family(cmd_name)
+        return _command_of(family) if family is not None and family.trainable else None
+
+
 train_app = App(
+    cls=TrainGroup,
     no_args_is_help=True,
     help="""Train a language model: n-gram, RNN, GPT or BERT.
 
@@ -29,6 +53,7 @@ train_app = App(
 
 Out = Annotated[Path, typer.Option(metavar="DIR", help="Folder for the trained model.")]
 Unit = Annotated[Literal["byte", "char", "word", "bpe"], typer.Option(help="What a token is.")]
+Size = Annotated[int | None, typer.Option(min=1, help="Size of the model; the family's own by default.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +237,45 @@ def train_bert(
     _train("bert", source, out, architecture, size.context, learning, mask_rate=mask_rate, mask_rule=mask_rule)
 
 
+def _command_of(family: Family) -> Any:
+    """Return the command that trains a declared family: the flags that every family of its kind has, and its size."""
+
+    def count(
+        *,
+        corpus: Corpus,
+        out: Out,
+        unit: Unit = "bpe",
+        vocab_size: VocabSize = None,
+        size: Size = None,
+        text: WholeTextFlags,
+    ) -> None:
+        from memaudit.training.train import train_counted
+
+        model = train_counted(family.name, _source(corpus, unit, vocab_size, text), out, **_sized(family, size))
+        echo(f"{out}: {model.parameters:,} parameters")
+
+    def descend(
+        *,
+        corpus: Corpus,
+        out: Out,
+        unit: Unit = "bpe",
+        vocab_size: VocabSize = None,
+        size: Size = None,
+        learning: LearningFlags,
+        text: WholeTextFlags,
+    ) -> None:
+        _train(family.name, _source(corpus, unit, vocab_size, text), out, _sized(family, size), None, learning)
+
+    one = App()
+    described = f"Train a model of the family {family.label}, which another package declares."
+    one.command(family.name, help=described)(count if family.counted else descend)
+    return typer.main.get_command(one)
+
+
+def _sized(family: Family, size: int | None) -> dict[str, Any]:
+    return {} if size is None else {family.size: size}
+
+
 def _source(
     corpus: tuple[str, ...],
     unit: Literal["byte", "char", "word", "bpe"],
@@ -235,7 +299,7 @@ def _train(
     source: CorpusOptions,
     out: Path,
     architecture: dict[str, Any],
-    context: int,
+    context: int | None,
     learning: LearningFlags,
     **masking: Any,
 ) -> None:
@@ -243,6 +307,7 @@ def _train(
     from memaudit.training.train import train_neural
 
     given: dict[str, Any] = {
+        "context": context,
         "epochs": learning.epochs,
         "batch_size": learning.batch_size,
         "learning_rate": learning.learning_rate,
@@ -255,7 +320,6 @@ def _train(
         out,
         architecture=architecture,
         heldout=learning.heldout,
-        context=context,
         seed=learning.seed,
         **masking,
         **{name: value for name, value in given.items() if value is not None},

@@ -21,7 +21,7 @@ from memaudit.errors import InputError
 from memaudit.metrics.cloze import cloze_accuracy
 from memaudit.models.masked import new_bert
 from memaudit.models.ngram import NgramModel
-from memaudit.records import GREEDY, Document
+from memaudit.records import GREEDY, ORDINARY, Document
 from memaudit.text.tokenize import train_tokenizer
 from memaudit.text.windows.windows import WindowOptions
 
@@ -69,6 +69,7 @@ class Knows:
     """A masked model that fills in what it knows by heart, and its commonest name elsewhere."""
 
     objective = "masked"
+    capabilities = ORDINARY["masked"]
     family = "knower"
     tokenizer = TOKENIZER
     context_length: int | None = None

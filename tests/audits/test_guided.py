@@ -14,6 +14,7 @@ import pytest
 
 from memaudit.audits.comparison.options import MembershipOptions
 from memaudit.audits.detectors.guided import GUIDED, LONGEST, _cut, instructions
+from memaudit.audits.logged import check_measures
 from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
 from memaudit.metrics.fuzzy import rouge_l_text
@@ -149,8 +150,8 @@ def test_nothing_is_asked_without_a_name() -> None:
 
 def test_a_masked_model_is_refused() -> None:
     model = new_bert(train_tokenizer("bpe", MEMBERS, 300), width=16, layers=1, heads=2)
-    with pytest.raises(InputError, match="a masked model follows no instruction"):
-        GUIDED.items(subject(model, MEMBERS))
+    with pytest.raises(InputError, match="'guided' cannot be measured: the model gives no text written from left"):
+        check_measures([GUIDED], subject(model, MEMBERS))
 
 
 def test_documents_without_room_are_counted() -> None:

@@ -13,6 +13,7 @@ import pytest
 from scipy.stats import ttest_ind
 
 from memaudit.audits.extraction.windows import measure as audit_windows
+from memaudit.audits.logged import check_measures
 from memaudit.audits.measures import measures
 from memaudit.audits.measures.infilling import INFILLING, ORDERS, SHARES, masked_places
 from memaudit.audits.subject import Subject
@@ -213,14 +214,14 @@ def test_a_real_model_fills_as_if_each_window_were_alone() -> None:
 
 def test_models_that_cannot_fill_in_are_refused() -> None:
     ngram = NgramModel.train([np.arange(3, 40, dtype=np.int32)], BYTES, order=2)
-    with pytest.raises(InputError, match="only masked models"):
-        INFILLING.items(subject(ngram, known=False))
+    with pytest.raises(InputError, match=r"no infilling \(ngram, next-token\)"):
+        check_measures([INFILLING], subject(ngram, known=False))
 
     class Mute(Reciter):
         fill: Any = None
 
-    with pytest.raises(InputError, match="method `fill`"):
-        INFILLING.items(subject(Mute([]), known=False))
+    with pytest.raises(InputError, match="no infilling"):
+        check_measures([INFILLING], subject(Mute([]), known=False))
 
 
 def test_the_measure_has_its_name_and_the_models_orders() -> None:

@@ -26,7 +26,9 @@ from memaudit.audits.detectors.order_totals import (
     trimmed,
     whole_totals,
 )
+from memaudit.audits.logged import check_measures
 from memaudit.audits.subject import Subject
+from memaudit.errors import InputError
 from memaudit.metrics.order import random_orders, rank_sum_p
 from memaudit.models.base import LanguageModel
 from memaudit.models.masked import new_bert
@@ -238,7 +240,6 @@ def test_what_cannot_be_tested_says_why() -> None:
     model = trained(BACKGROUND)
     masked = new_bert(TOKENIZER, width=16, layers=1, heads=2)
     for found, why in (
-        (detected(masked, made_up(9, 11)), "masked"),
         (detected(model, made_up(FEWEST - 1, 11)), "4 documents"),
         (detected(model, []), "0 documents"),
         (detected(model, ["the same"] * 9), "equal"),
@@ -247,10 +248,11 @@ def test_what_cannot_be_tested_says_why() -> None:
         assert not found.admissible
         assert why in found.reason
         assert found.name == "order"
-    asked = subject(masked, as_documents(made_up(9, 11)))
-    section = ORDER.section(records(asked), {})
-    assert "masked" in section.summary
+    section = ORDER.section(records(subject(model, [])), {})
+    assert "0 documents" in section.summary
     assert section.tables == []
+    with pytest.raises(InputError, match=r"'order' cannot be measured: the model gives no next-token scores"):
+        check_measures([ORDER], subject(masked, as_documents(made_up(9, 11))))
 
 
 def test_five_documents_are_enough_and_equal_ones_are_ties() -> None:

@@ -12,6 +12,7 @@ import pytest
 from rapidfuzz.distance import Levenshtein
 
 from memaudit.audits.extraction.windows import measure as measure_windows
+from memaudit.audits.logged import check_measures
 from memaudit.audits.measures.near_verbatim import EDITS, NEAR_VERBATIM, SAMPLE
 from memaudit.audits.measures.probability import ATTEMPTS, PROBABILITIES, PROBABILITY
 from memaudit.audits.subject import Subject
@@ -163,8 +164,8 @@ def test_a_side_without_windows_has_no_rate(kept: Callable[[dict[str, Any]], boo
 def test_masked_models_are_refused(measure: Any) -> None:
     masked = new_bert(TOKENIZER, width=16, layers=1, heads=2, context_length=32)
     asked = Subject(masked, windows(4), [], [], [], None, WindowOptions(), Decoding(1.0))
-    with pytest.raises(InputError, match="draws no samples"):
-        measure.items(asked)
+    with pytest.raises(InputError, match=f"'{measure.name}' cannot be measured: the model gives no next-token"):
+        check_measures([measure], asked)
 
 
 def test_near_verbatim_bounds_lie_between_p_z_and_what_sampling_finds(model: NgramModel) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from memaudit.audits.document_scores import readable, score_documents, slices
 from memaudit.audits.extraction.options import AuditOptions
+from memaudit.audits.logged import check_measures
 from memaudit.audits.measures.surface import SURFACE
 from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
@@ -185,7 +186,7 @@ def test_unknown_text_is_never_recited():
 
 def test_masked_models_and_windows_without_documents_are_refused():
     with pytest.raises(InputError, match="masked"):
-        SURFACE.items(subject(new_bert(CHARS, **SHAPE), documents(["0"], "train"), []))
+        check_measures([SURFACE], subject(new_bert(CHARS, **SHAPE), documents(["0"], "train"), []))
     with pytest.raises(InputError, match="no documents"):
         SURFACE.items(subject(ExternalModel(), [], []))
     with pytest.raises(InputError, match="masked"):

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
+from memaudit.audits.measures.infilling import Filler
 from memaudit.errors import ModelError
+from memaudit.families import BUILTIN
 from memaudit.models.base import LanguageModel, NextTokenModel
 from memaudit.models.infinity import InfinityModel
 from memaudit.models.load import load_model
 from memaudit.models.ngram import NgramModel
 from memaudit.models.rnn import new_rnn
 from memaudit.models.transformer import new_bert, new_gpt
-from memaudit.records import GREEDY, Decoding, FloatArray, TokenIds, TokenScores, Window
+from memaudit.records import GREEDY, ORDINARY, Capability, Decoding, FloatArray, TokenIds, TokenScores, Window
 from memaudit.text.tokenize import character_tokenizer, train_tokenizer
 
 TEXT = "sphinx of black quartz, judge my vow"
@@ -91,6 +93,38 @@ def trained(name: str, steps: int = 150) -> LanguageModel:
         loss.backward()
         optimizer.step()
     return model
+
+
+def test_every_family_of_the_table_is_under_contract() -> None:
+    assert {FRESH[name]().family for name in FRESH} == {*BUILTIN, "stranger"}
+
+
+def test_a_model_gives_what_it_says_and_nothing_else(model: LanguageModel) -> None:
+    asked, prefixes = windows(model), prompts(model)[:1]
+    gives = model.capabilities
+    assert gives <= ORDINARY[model.objective]
+    assert model.lacks == []
+    assert {Capability.CONTINUATIONS, Capability.LOG_PROBS, Capability.MOMENTS} <= gives
+    assert np.isfinite([model.score(asked[:1]).mean, model.score(asked[:1]).std]).all()
+    if Capability.DISTRIBUTIONS in gives:
+        assert model.next_log_probs(prefixes).shape == (1, model.tokenizer.vocab_size)
+    else:
+        with pytest.raises(ModelError, match="has no next-token distribution"):
+            model.next_log_probs(prefixes)
+    if Capability.INFILLING in gives:
+        places = [np.array([2, 5])]
+        [filled] = cast(Filler, model).fill([PASSAGE[:9]], places, "confident")
+        assert (np.delete(filled, places[0]) == np.delete(PASSAGE[:9], places[0])).all()
+    written = model.greedy_continuations(asked)
+    matched = [
+        next((i for i, same in enumerate(row == w.suffix) if not same), len(row))
+        for w, row in zip(asked, written, strict=True)
+    ]
+    assert model.screen(asked).tolist() == matched
+    if Capability.LEFT_TO_RIGHT in gives:
+        decided = [not scores.rank.any() for scores in model.score(asked)]
+        assert decided == [count == len(w.suffix) for w, count in zip(asked, matched, strict=True)]
+    assert bool(model.end_ids) <= (Capability.WRITING in gives)
 
 
 def windows(model: LanguageModel) -> list[Window]:

@@ -110,8 +110,11 @@ def test_missing_members_are_named() -> None:
     class Nothing:
         objective = "next-token"
 
-    with pytest.raises(ModelError, match="Nothing lacks tokenizer, score, continuations"):
+    with pytest.raises(ModelError, match="Nothing lacks tokenizer, continuations"):
         ExternalModel("python:it:model", Nothing(), "")
+    scores = type("Scores", (), {"score": None, "tokenizer": None, "continuations": None})()
+    with pytest.raises(ModelError, match="Scores lacks objective"):
+        ExternalModel("python:it:model", scores, "")
     tokenizer = type("Odd", (), {"vocab_size": 3})()
     with pytest.raises(ModelError, match=r"lacks tokenizer.bos_id, .*tokenizer.unknown_id"):
         stranger(tokenizer=tokenizer)

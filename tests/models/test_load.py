@@ -86,7 +86,7 @@ def test_python_factory_may_return_any_object_with_the_interface(stranger: str) 
         ("broken", "the factory failed: OSError: weights not found"),
         ("no_tokenizer", "Duck lacks tokenizer.vocab_size, tokenizer.bos_id"),
         ("Odd", "objective is 'diffusion'"),
-        ("np.random.default_rng", "Generator lacks objective, tokenizer, score, continuations"),
+        ("np.random.default_rng", "Generator lacks tokenizer, continuations"),
     ],
 )
 def test_python_factory_that_is_none(stranger: str, factory: str, message: str) -> None:

@@ -28,6 +28,7 @@ from memaudit.audits.extraction.controls import (
 )
 from memaudit.audits.extraction.distributions import composition, counted_doses, distributions, growth
 from memaudit.audits.extraction.power import design_of, power_of
+from memaudit.audits.needs import notice_of
 from memaudit.errors import one_line
 from memaudit.findings import Control, Decision, Finding, Policy, decide, fingerprint
 from memaudit.metrics import METRICS, PRIMARY, Metric
@@ -329,11 +330,8 @@ def _limits(plan: Mapping[str, Any], records: Records, decision: Decision) -> li
     asked = {measure["name"] for measure in plan.get("measures", ())}
     if decision.verdict == "found" and "use" not in asked:
         limits.append("How often ordinary use would bring the text out was not measured: these prompts are an attack.")
-    if lacks := plan["model"].get("lacks"):
-        limits.append(
-            f"The model gives no {' and no '.join(lacks)}: what needs them is not measured, nothing checks that it can"
-            " reproduce what it knows, and it cannot be called clean."
-        )
+    if lacking := notice_of(plan["model"].get("lacks", ())):
+        limits.append(f"{lacking[0].upper()}{lacking[1:]}.")
     if Capability.WRITING not in capabilities_in(plan["model"]):
         limits.append("A masked model fills in its suffix from left to right, which it was not trained to do.")
     sides = {"training": True, "held-out": False}

@@ -25,6 +25,7 @@ from memaudit.audits.comparison.verdict import (
 )
 from memaudit.audits.detectors.base import Detector
 from memaudit.audits.logged import blind_of
+from memaudit.audits.needs import notice_of
 from memaudit.errors import one_line
 from memaudit.findings import Control, Finding, fingerprint
 from memaudit.runs.files import strict_json
@@ -216,5 +217,7 @@ def _limits(plan: Mapping[str, Any], verdict: str) -> list[str]:
         left_out = [f"{side[kind]:,} {kind}" for kind in ("empty", "rejected") if side[kind]]
         if left_out:
             limits.append(f"Records of the {name} files that were not asked about: {' and '.join(left_out)}.")
+    if lacking := notice_of(plan["model"].get("lacks", ())):
+        limits.append(f"{lacking[0].upper()}{lacking[1:]}.")
     limits += [f"The model's folder asked for {each}, which was not followed." for each in plan["model"]["ignored"]]
     return limits
