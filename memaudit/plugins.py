@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
-from functools import reduce
+from collections.abc import Iterator, Mapping
+from functools import cached_property, reduce
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from memaudit.config import did_you_mean
 from memaudit.errors import InputError
+
+Value = TypeVar("Value")
 
 
 class Registry:
@@ -38,6 +40,32 @@ class Registry:
             hint = did_you_mean(name, targets) or f"there are: {', '.join(targets)}"
             raise InputError(f"unknown {self.group.rpartition('.')[2]} '{name}'", hint)
         return import_object(targets[name])
+
+
+class Resolved(Mapping[str, Value]):
+    """The things of a registry themselves, ours first and in our order; each is imported when it is first looked at.
+
+    What other packages declare is asked once, for it is looked up window by window.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self._found: dict[str, Value] = {}
+
+    @cached_property
+    def _targets(self) -> dict[str, str]:
+        return {**self.registry.builtin, **self.registry.targets()}
+
+    def __getitem__(self, name: str) -> Value:
+        if name not in self._found:
+            self._found[name] = import_object(self._targets[name])
+        return self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._targets)
+
+    def __len__(self) -> int:
+        return len(self._targets)
 
 
 def search_working_directory() -> None:

@@ -7,7 +7,7 @@ finished run can be read and scored again on a machine without torch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -225,6 +225,26 @@ class WindowRecord:
     ended: bool | None = None
     """Whether greedy decoding gives an end token where the suffix has another token: the model ended the text, and what
     follows is no continuation. None where that was not asked, of masked models, and where no end token is known."""
+    others: dict[str, float | None] | None = None
+    """Values of metrics that other packages declare, by name; None where there are none."""
+
+    def value(self, name: str) -> float | None:
+        """Return the value of a metric by its name: a field of this record, or one of the others."""
+        value: float | None = getattr(self, name) if name in _FIELDS else (self.others or {}).get(name)
+        return value
+
+    def row(self) -> dict[str, Any]:
+        """Return the record as one flat row: a column for each of the others too."""
+        row = asdict(self)
+        others = row.pop("others") or {}
+        return {**row, **others}
+
+    def line(self) -> dict[str, Any]:
+        """Return the record as the log holds it."""
+        return {name: value for name, value in asdict(self).items() if name != "others" or value is not None}
+
+
+_FIELDS = frozenset(field.name for field in fields(WindowRecord))
 
 
 def first_window(model: Mapping[str, Any], records: Sequence[WindowRecord]) -> dict[str, Any] | None:

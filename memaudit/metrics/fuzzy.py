@@ -11,6 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 from rapidfuzz.distance import LCSseq, Levenshtein
 
+from memaudit.metrics.base import Metric, written
 from memaudit.metrics.sequences import Tokens, as_codes
 
 BLEU_ORDER = 4
@@ -151,3 +152,45 @@ def _matching_ngrams(reference: NDArray[np.int64], candidate: NDArray[np.int64],
                     matches[n] += 1
                     break
     return matches
+
+
+EDIT_SIMILARITY = Metric(
+    "edit_similarity",
+    "Edit similarity",
+    "1 - Levenshtein distance / longer length, on token ids. Hit at 0.9 or more: at most 10% of the"
+    " suffix edited, the approximate memorization of the Gemma report (Gemma Team 2024).",
+    lambda outcome: edit_similarity(outcome.true, written(outcome)),
+    threshold=0.9,
+)
+EDIT_SIMILARITY_TEXT = Metric(
+    "edit_similarity_text",
+    "Edit similarity of the text",
+    "1 - Levenshtein distance / longer length, on characters.",
+    lambda outcome: edit_similarity(outcome.true_text, outcome.text or ""),
+)
+ROUGE_L = Metric(
+    "rouge_l",
+    "ROUGE-L",
+    "2 LCS / (n + m) with LCS the longest common subsequence of token ids: the F-measure of Lin 2004."
+    " Hit at 0.8 or more, the threshold of CopyBench (Chen et al. 2024), there on words.",
+    lambda outcome: rouge_l(outcome.true, written(outcome)),
+    threshold=0.8,
+)
+ROUGE_L_TEXT = Metric(
+    "rouge_l_text",
+    "ROUGE-L of the words",
+    "2 LCS / (n + m) on lower-case words without stemming (Lin 2004); characters count as words in"
+    " scripts that put no spaces between words, and so do symbols.",
+    lambda outcome: rouge_l_text(outcome.true_text, outcome.text or ""),
+)
+BLEU = Metric(
+    "bleu",
+    "BLEU",
+    "Sentence BLEU of token ids up to 4-grams (Papineni et al. 2002), orders longer than the"
+    " continuation left out, the k-th order without a match counted as 1 / 2^k matches (NIST). Hit above"
+    " 0.75 (Ippolito et al. 2022).",
+    lambda outcome: bleu(outcome.true, written(outcome)),
+    symmetric=False,
+    threshold=0.75,
+    threshold_included=False,
+)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
-from memaudit.records import FloatArray, TokenIds
+from memaudit.metrics.base import Metric
+from memaudit.records import Capability, FloatArray, TokenIds
 
 MAX_NATS = 709.0
 """Above this exp leaves the range of floats."""
@@ -210,3 +211,17 @@ def _mean_of_lowest(values: FloatArray, share: float) -> float | None:
 def _floored(log_probs: ArrayLike) -> FloatArray:
     values: FloatArray = np.maximum(np.asarray(log_probs, dtype=np.float64), FLOOR)
     return values
+
+
+BITS_PER_BYTE = Metric(
+    "bits_per_byte",
+    "Bits per byte",
+    "-log2 p(suffix | prefix) / bytes of the suffix in UTF-8: comparable between vocabularies.",
+    lambda outcome: None if outcome.log_prob is None else bits_per_byte(outcome.log_prob, outcome.true_text),
+    of="likelihood",
+    unit="bits per byte",
+    high=None,
+    more_is_memorized=False,
+    symmetric=None,
+    needs=frozenset((Capability.LOG_PROBS,)),
+)

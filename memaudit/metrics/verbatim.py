@@ -8,7 +8,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from memaudit.metrics.base import Metric, written
 from memaudit.metrics.sequences import Tokens, as_codes
+from memaudit.records import Capability
 
 
 class CommonSpan(NamedTuple):
@@ -72,3 +74,45 @@ def _longest_common_run(a: NDArray[np.int64], b: NDArray[np.int64]) -> tuple[int
             if lengths[j] > best:
                 best, end_a, end_b = lengths[j], i + 1, j
     return best, end_a - best, end_b - best
+
+
+EXTRACTABLE = Metric(
+    "extractable",
+    "Verbatim (k-extractable)",
+    "Greedy decoding of a prefix of k training tokens gives the whole true suffix, token for token"
+    " (Carlini et al. 2022, definition 3.1).",
+    lambda outcome: is_extractable(outcome.ranks),
+    of="ranks",
+    symmetric=None,
+    threshold=1.0,
+    averaged=False,
+)
+MATCHED = Metric(
+    "matched",
+    "Tokens matched before the first difference",
+    "Number of suffix tokens that greedy decoding gives before its first wrong one.",
+    lambda outcome: matched_tokens(outcome.ranks),
+    of="ranks",
+    unit="tokens",
+    high=None,
+    symmetric=None,
+)
+EXTRACTION_STRENGTH = Metric(
+    "extraction_strength",
+    "Extraction strength",
+    "1 - k / n for the smallest k such that the last n - k of n suffix tokens follow greedily once the"
+    " first k are given; 0 where not even the last one does (after Carlini et al. 2021).",
+    lambda outcome: extraction_strength(outcome.ranks),
+    of="ranks",
+    symmetric=None,
+    needs=frozenset((Capability.LEFT_TO_RIGHT,)),
+)
+LONGEST_COMMON = Metric(
+    "longest_common",
+    "Longest common run",
+    "Length of the longest run of tokens that stands in both the continuation and the true suffix."
+    " No threshold: how long a telling run is depends on whether tokens are characters or words.",
+    lambda outcome: longest_common_run(outcome.true, written(outcome)).length,
+    unit="tokens",
+    high=None,
+)

@@ -32,6 +32,8 @@ def write_parquet(records: Sequence[WindowRecord], path: Path) -> None:
     }
     columns, schema = [], []
     for field in fields(WindowRecord):
+        if field.name == "others":
+            continue
         kind, _, optional = str(field.type).partition(" | ")
         values = [getattr(record, field.name) for record in records]
         if kind == "str":
@@ -40,6 +42,9 @@ def write_parquet(records: Sequence[WindowRecord], path: Path) -> None:
             values = [value and list(map(_utf8, value)) for value in values]
         columns.append(pa.array(values, kinds[kind]))
         schema.append(pa.field(field.name, kinds[kind], nullable=bool(optional)))
+    for name in dict.fromkeys(name for record in records for name in record.others or ()):
+        columns.append(pa.array([record.value(name) for record in records], pa.float64()))
+        schema.append(pa.field(name, pa.float64()))
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_arrays(columns, schema=pa.schema(schema)), buffer, compression="zstd")
     write_atomic(path, buffer.getvalue())

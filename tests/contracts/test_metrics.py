@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 
 from memaudit.metrics import METRICS, PRIMARY
+from memaudit.metrics.base import Outcome
 from memaudit.metrics.fuzzy import bleu, edit_similarity, rouge_l, rouge_l_text
-from memaudit.metrics.likelihood import bits_per_byte, mean_log_prob
+from memaudit.metrics.likelihood import bits_per_byte
 from memaudit.metrics.verbatim import (
     extraction_strength,
     is_extractable,
@@ -48,7 +49,6 @@ OF_RANKS = {
 }
 OF_LOG_PROBS = {
     "bits_per_byte": lambda log_probs: bits_per_byte(sum(log_probs), "x" * len(log_probs)),
-    "mean_log_prob": mean_log_prob,
 }
 OTHER_SCRIPT = dict(zip(SAMPLES, [*list(SAMPLES)[1:], next(iter(SAMPLES))], strict=True))
 
@@ -77,6 +77,28 @@ def test_every_metric_explains_itself(name):
 def test_metrics_are_named_as_the_fields_of_a_record():
     derived = set(OF_LOG_PROBS)
     assert set(METRICS) - derived <= set(WindowRecord.__dataclass_fields__)
+
+
+@by_script
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_computes_itself_of_an_outcome(name, script):
+    text, other = SAMPLES[script], SAMPLES[OTHER_SCRIPT[script]][: len(SAMPLES[script])]
+    other = other.ljust(len(text), "§")
+    ids, written = (np.array([ord(c) for c in t], np.int32) for t in (text, other))
+    outcome = Outcome(ids, text, (ids != written).astype(np.int32), -3.5, written, other)
+    expected = {
+        **{pair: function(text, other) for pair, function in {**OF_PAIRS, **OF_RANKS}.items()},
+        "bits_per_byte": bits_per_byte(-3.5, text),
+    }
+    assert METRICS[name].compute(outcome) == expected[name]
+    assert METRICS[name].of == {"bits_per_byte": "likelihood"}.get(name, "ranks" if name in OF_RANKS else "writing")
+
+
+def test_what_was_not_written_is_not_measured():
+    outcome = Outcome(np.array([1], np.int32), "a", np.array([1], np.int32))
+    with pytest.raises(ValueError, match="was not asked to write"):
+        METRICS["rouge_l"].compute(outcome)
+    assert METRICS["bits_per_byte"].compute(outcome) is None
 
 
 @by_script

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from memaudit.report.extraction_page import render
 from typer.testing import CliRunner
 
 from memaudit.audits.logged import check_measures
@@ -27,6 +26,7 @@ from memaudit.models.base import NextTokenModel
 from memaudit.models.external import ExternalModel
 from memaudit.models.load import load_model
 from memaudit.records import GREEDY, ORDINARY, Capability, TokenScores, Window
+from memaudit.report.kinds import kind_of
 from memaudit.report.wording import NONE
 from memaudit.runs.directory import read_finished
 from memaudit.text.tokenize import train_tokenizer
@@ -140,7 +140,7 @@ def test_one_that_recites_nothing_is_inconclusive_however_much_was_asked() -> No
 def test_the_page_says_not_measured_where_likelihood_would_stand() -> None:
     audited("factory", "--limit", "20")
     run = read_finished(Path("run"))
-    for page in (render([run]), Path("run/report.html").read_text(encoding="utf-8")):
+    for page in (kind_of(run.report).page(run).decode("utf-8"), Path("run/report.html").read_text(encoding="utf-8")):
         rows = dict(re.findall(r'<tr><th scope="row">([^<]+?) *<.*?</th>(<td.*?)</tr>', page))
         for label in ("Bits per byte", "Extraction strength"):
             assert "not measured: the model gives no" in rows[label]

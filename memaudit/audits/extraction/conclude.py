@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -31,25 +30,13 @@ from memaudit.audits.extraction.power import design_of, power_of
 from memaudit.audits.needs import notice_of
 from memaudit.errors import one_line
 from memaudit.findings import Control, Decision, Finding, Policy, decide, fingerprint
-from memaudit.metrics import METRICS, PRIMARY, Metric
-from memaudit.metrics.likelihood import bits_per_byte
+from memaudit.metrics import METRICS, PRIMARY
+from memaudit.metrics.base import Metric, Outcome
 from memaudit.records import Capability, WindowRecord, capabilities_in, first_window, not_given
 from memaudit.runs.provenance import provenance_of
 from memaudit.sections import ABOUT_DOCUMENTS
 
 Records = Sequence[WindowRecord]
-
-MEANS = (
-    "matched",
-    "extraction_strength",
-    "longest_common",
-    "edit_similarity",
-    "edit_similarity_text",
-    "rouge_l",
-    "rouge_l_text",
-    "bleu",
-)
-"""Metrics shown as means beside the rates; likelihoods join them."""
 
 
 def conclude(plan: Mapping[str, Any], records: Records) -> dict[str, Any]:
@@ -170,11 +157,11 @@ def _least_p(records: Records, seed: int, p_value: float | None, policy: Policy)
 
 def _measured(records: Records, name: str) -> bool:
     """Whether every window has a value: a rate over some of them would not be the rate of all."""
-    return all(getattr(record, name) is not None for record in records)
+    return all(record.value(name) is not None for record in records)
 
 
 def _hit(record: WindowRecord, metric: Metric) -> bool:
-    return bool(metric.hit(getattr(record, metric.name)))
+    return bool(metric.hit(record.value(metric.name)))
 
 
 def _rate(records: Records, metric: Metric) -> stats.Rate:
@@ -192,26 +179,38 @@ def _means(records: Records, model: Mapping[str, Any]) -> list[dict[str, Any]]:
     What other models of its objective give and this one does not stands there with the reason, and no value.
     """
     lacks = frozenset(map(Capability, model.get("lacks", ())))
-    unmeasured = {name: not_given(METRICS[name].needs & lacks, frozenset()) for name in (*MEANS, "bits_per_byte")}
-    values: dict[str, Callable[[WindowRecord], float | None]] = {
-        name: attrgetter(name) for name in MEANS if unmeasured[name] or _measured(records, name)
-    }
-    values["bits_per_byte"] = _bits_per_byte
+    unmeasured = {name: not_given(metric.needs & lacks, frozenset()) for name, metric in METRICS.items()}
+    shown = [
+        metric
+        for name, metric in METRICS.items()
+        if metric.averaged and (metric.of == "likelihood" or unmeasured[name] or _measured(records, name))
+    ]
     return [
         {
-            "metric": name,
-            "label": METRICS[name].label,
-            "unit": METRICS[name].unit,
-            "train": _mean(value, (r for r in records if r.member)),
-            "heldout": _mean(value, (r for r in records if not r.member)),
-            **({"reason": f"not measured: {unmeasured[name]}"} if unmeasured[name] else {}),
+            "metric": metric.name,
+            "label": metric.label,
+            "unit": metric.unit,
+            "train": _mean(_value(metric), (r for r in records if r.member)),
+            "heldout": _mean(_value(metric), (r for r in records if not r.member)),
+            **({"reason": f"not measured: {unmeasured[metric.name]}"} if unmeasured[metric.name] else {}),
         }
-        for name, value in values.items()
+        for metric in shown
     ]
 
 
-def _bits_per_byte(record: WindowRecord) -> float | None:
-    return None if record.log_prob is None else bits_per_byte(record.log_prob, record.suffix_text)
+def _value(metric: Metric) -> Callable[[WindowRecord], float | None]:
+    """Return how the value of a metric is had of a record: that of a likelihood follows from what it holds."""
+    return likelihood_of(metric) if metric.of == "likelihood" else lambda record: record.value(metric.name)
+
+
+def likelihood_of(metric: Metric) -> Callable[[WindowRecord], float | None]:
+    """Return how a metric of likelihood is computed of a record."""
+
+    def value(record: WindowRecord) -> float | None:
+        suffix = np.array(record.suffix_ids, np.int32)
+        return metric.compute(Outcome(suffix, record.suffix_text, np.empty(0, np.int32), record.log_prob))
+
+    return value
 
 
 def _mean(value: Callable[[WindowRecord], float | None], records: Iterable[WindowRecord]) -> float | None:

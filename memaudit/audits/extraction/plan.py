@@ -13,6 +13,7 @@ from memaudit.audits.logged import describe_measures
 from memaudit.audits.model_description import describe_model
 from memaudit.audits.self_tests import check_batches, check_ids, check_precision, check_round_trip
 from memaudit.audits.subject import Measure
+from memaudit.metrics import declared
 from memaudit.models.base import LanguageModel
 from memaudit.text.windows.windows import WindowOptions, WindowSet
 
@@ -52,6 +53,7 @@ def plan_of(
         "windows": _describe_windows(drawn),
         "copies": inputs.copies,
         "measures": describe_measures(measures),
+        **({"metrics": others} if (others := declared()) else {}),
         **({} if membership is None else {"membership": membership}),
         "block_size": BLOCK,
         "controls": [dataclasses.asdict(control) for control in controls],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -29,4 +28,4 @@ class Audit(VerdictResult):
         """Return one row per window, in the order of the plan."""
         import pandas as pd
 
-        return pd.DataFrame([dataclasses.asdict(record) for record in self.records])
+        return pd.DataFrame([record.row() for record in self.records])

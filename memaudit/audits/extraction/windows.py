@@ -6,7 +6,7 @@ A model that only writes text is not scored: what it continues decides, and wher
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,9 @@ import numpy as np
 from memaudit.audits.extraction.copies import count_copies
 from memaudit.audits.extraction.plan import BLOCK
 from memaudit.errors import ModelError
-from memaudit.metrics import fuzzy, verbatim
+from memaudit.metrics import METRICS, declared, verbatim
+from memaudit.metrics.base import Outcome
+from memaudit.metrics.base import written as written_by
 from memaudit.models.base import LanguageModel
 from memaudit.models.decoding import before_end
 from memaudit.models.memory import in_halves
@@ -56,7 +58,7 @@ def measure_windows(
             records = _measured(model, [windows[i] for i in block], block[0], fuzzy, looked_at, run)
             if training is not None:
                 records = count_copies(records, training)
-            run.append([dataclasses.asdict(record) for record in records])
+            run.append([record.line() for record in records])
         done += len(block)
         if progress:
             progress(done, len(windows))
@@ -125,11 +127,12 @@ def _record(
     _check_answer(window, log_prob, continuation)
     if scores is not None and Capability.LEFT_TO_RIGHT in model.capabilities:
         ranks = scores.rank
-        strength = verbatim.extraction_strength(ranks)
     else:  # what the model wrote shows; the ranks of a masked one know both sides of a token
         assert continuation is not None, "every window of such a model is continued"
         ranks = (continuation != window.suffix).astype(np.int32)
-        strength = None
+    outcome = Outcome(window.suffix, window.suffix_text, ranks, log_prob)
+    written = {} if continuation is None else _continued(model, window, outcome, continuation, kept)
+    values = {m.name: m.compute(outcome) for m in METRICS.values() if m.of == "ranks" and m.needs <= model.capabilities}
     return WindowRecord(
         index=index,
         member=window.member,
@@ -143,10 +146,7 @@ def _record(
         prefix_text=window.prefix_text,
         suffix_text=window.suffix_text,
         log_prob=log_prob if log_prob is not None and np.isfinite(log_prob) else None,
-        matched=verbatim.matched_tokens(ranks),
-        extractable=verbatim.is_extractable(ranks),
-        extraction_strength=strength,
-        **({} if continuation is None else _continued(model, window, continuation, kept)),
+        **_fields({"extraction_strength": None} | values | written),
     )
 
 
@@ -161,31 +161,35 @@ def _check_answer(window: Window, log_prob: float | None, continuation: TokenIds
         )
 
 
-def _continued(model: LanguageModel, window: Window, continuation: TokenIds, kept: bool) -> dict[str, Any]:
+def _continued(
+    model: LanguageModel, window: Window, outcome: Outcome, continuation: TokenIds, kept: bool
+) -> dict[str, Any]:
     """Return whether the model ended the text and, where that is to be kept, what it wrote before."""
     written = before_end(continuation, model.end_ids, window.suffix)
     ended = len(written) < len(continuation)
-    values = _overlap(model, window, written) if kept else {}
+    values = _overlap(model, window, dataclasses.replace(outcome, written=written)) if kept else {}
     if ended:  # what was not written is like nothing, where a measure of it is defined
         values = {name: 0.0 if value is None else value for name, value in values.items()}
     return values | {"ended": ended if model.end_ids else None}
 
 
-def _overlap(model: LanguageModel, window: Window, continuation: TokenIds) -> dict[str, Any]:
-    true = window.suffix
-    same = np.array_equal(true, continuation)
+def _overlap(model: LanguageModel, window: Window, outcome: Outcome) -> dict[str, Any]:
+    written = written_by(outcome)
+    same = np.array_equal(window.suffix, written)
     # Token borders may lie inside a character, which then decodes to nothing readable.
-    text = window.suffix_text if same else continuation_text(model.tokenizer, window.prefix, continuation)
+    text = window.suffix_text if same else continuation_text(model.tokenizer, window.prefix, written)
+    outcome = dataclasses.replace(outcome, text=text)
     return {
-        "continuation_ids": continuation.tolist(),
+        "continuation_ids": written.tolist(),
         "continuation_text": text,
-        "longest_common": verbatim.longest_common_run(true, continuation).length,
-        "edit_similarity": fuzzy.edit_similarity(true, continuation),
-        "edit_similarity_text": fuzzy.edit_similarity(window.suffix_text, text),
-        "rouge_l": fuzzy.rouge_l(true, continuation),
-        "rouge_l_text": fuzzy.rouge_l_text(window.suffix_text, text),
-        "bleu": fuzzy.bleu(true, continuation),
+        **{m.name: m.compute(outcome) for m in METRICS.values() if m.of == "writing"},
     }
+
+
+def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as the fields of a record; those of metrics that other packages declare stand together."""
+    others = {name: values[name] for name in declared() if name in values}
+    return {name: value for name, value in values.items() if name not in others} | {"others": others or None}
 
 
 def _place(window: Window) -> Place:
