@@ -55,13 +55,15 @@ def names_in(*groups: type) -> frozenset[str]:
     return frozenset(flag.name for group in groups for field in _fields(group) for flag in _flags(field))
 
 
-def _fields(group: Any) -> Iterator[Parameter]:
-    """Yield the fields of a group, none of what is no group."""
-    if _is_group(group):
-        hints = get_type_hints(group, include_extras=True)
-        for field in fields(group):
-            default = Parameter.empty if field.default is MISSING else field.default
-            yield Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=hints[field.name])
+@functools.cache
+def _fields(group: Any) -> tuple[Parameter, ...]:
+    """Return the fields of a group."""
+    hints = get_type_hints(group, include_extras=True)
+    defaults = {field.name: Parameter.empty if field.default is MISSING else field.default for field in fields(group)}
+    return tuple(
+        Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=hints[name])
+        for name, default in defaults.items()
+    )
 
 
 def _flags(parameter: Parameter, panel: str | None = None) -> Iterator[Parameter]:

@@ -44,7 +44,7 @@ def run() -> int:
         ignore()  # the outcome stands; a late signal must not replace its exit code
     except Interrupted as interrupted:  # at any moment: while modules are imported or an error is told, too
         ignore()
-        _say(f"{interrupted.name}: stopped; finished work is kept, go on with: {command}")
+        _log(f"{interrupted.name}: stopped; finished work is kept, go on with: {command}")
         code = interrupted.exit_code
     code = _flushed(code, debug)
     atexit._run_exitfuncs()
@@ -136,7 +136,7 @@ def _failed(error: BaseException, debug: bool) -> int:
         with contextlib.suppress(OSError):
             traceback.print_exception(error)
     message, code = failure(error)
-    _say(f"error: {message}")
+    _log(f"error: {message}")
     return code
 
 
@@ -146,11 +146,11 @@ def _misused(error: Any) -> int:
         error.show()
     else:
         command = error.ctx.command_path if getattr(error, "ctx", None) else "memaudit"
-        _say(f"error: {' '.join(error.format_message().split()).rstrip('.')} ({command} --help shows how it is called)")
+        _log(f"error: {' '.join(error.format_message().split()).rstrip('.')} ({command} --help shows how it is called)")
     return MemauditError.exit_code
 
 
-def _say(message: str) -> None:
+def _log(message: str) -> None:
     with contextlib.suppress(OSError):  # nobody to tell; the exit code says it too
         sys.stderr.write(one_line_of_both_ends(f"memaudit: {message}") + "\n")
         sys.stderr.flush()
