@@ -33,6 +33,10 @@ class Registry:
         declared = {point.name: point.value for point in entry_points(group=self.group)}
         return dict(sorted({**declared, **self.builtin}.items()))
 
+    def ours_first(self) -> list[str]:
+        """Return every known name: ours in our order, then those of other packages by name."""
+        return list({**self.builtin, **self.targets()})
+
     def resolve(self, name: str) -> Any:
         """Import and return what the name stands for; an unknown name is an InputError."""
         targets = self.targets()

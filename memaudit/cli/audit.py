@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memaudit.audits.measures.names import MEASURES
 from memaudit.cli.command import invocation_of
 from memaudit.cli.groups import Panel
 from memaudit.cli.options import (
@@ -69,7 +70,7 @@ class MeasuredFlags:
         tuple[str, ...],
         typer.Option(
             metavar="LIST",
-            help="Measure more: surface, coverage, probability, ...; several with commas, or repeat.",
+            help=f"Measure more: {', '.join(MEASURES.ours_first())}; several with commas, or repeat.",
             callback=listed,
         ),
     ] = ()

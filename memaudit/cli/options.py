@@ -86,7 +86,7 @@ Formats = Annotated[
     typer.Option(
         "--format",
         metavar="LIST",
-        help=f"{', '.join(FORMATS.targets())}; several with commas, or repeat.",
+        help=f"{', '.join(FORMATS.ours_first())}; several with commas, or repeat.",
         show_default="html",
         callback=listed,
     ),

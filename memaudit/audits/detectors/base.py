@@ -6,11 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from memaudit.audits.comparison.detection import Detection
+from memaudit.audits.comparison.options import MembershipOptions
 from memaudit.audits.subject import Measure
+from memaudit.models.base import LanguageModel
 
 
 class Detector(Measure, Protocol):
     """A measure whose records answer whether the model has seen the suspects."""
+
+    compares: bool
+    """Whether it tests suspects against held-out text."""
+    whole_files: bool
+    """Whether it reads the benchmark's files as they are: copies included, in their order."""
+
+    def taken(self, model: LanguageModel, options: MembershipOptions) -> bool:
+        """Whether it is taken where no detector was named."""
 
     def declared(self, plan: Mapping[str, Any]) -> list[str]:
         """Return the names of the detections that it makes under this plan, fixed before anything is measured."""

@@ -49,6 +49,12 @@ class GuidedDetector:
     name = "guided"
     needs = frozenset((Capability.WRITING,))
     block = 16
+    compares = False
+    whole_files = False
+
+    def taken(self, model: LanguageModel, options: MembershipOptions) -> bool:  # noqa: ARG002 (a detector may ask)
+        """Return whether the data set was named."""
+        return bool(options.guided)
 
     def items(self, subject: Subject) -> list[Member]:
         """Return the documents of both sides, suspects first; none where no data set is named."""

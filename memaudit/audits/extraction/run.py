@@ -24,8 +24,9 @@ from memaudit.audits.extraction.result import Audit
 from memaudit.audits.extraction.windows import blocks_of, measure_windows
 from memaudit.audits.lifecycle import Delivery, Question, Report, carry_out, refined
 from memaudit.audits.logged import check_measures, measure_all
-from memaudit.audits.measures import Measure, measures
+from memaudit.audits.measures import measures
 from memaudit.audits.result import RunResult
+from memaudit.audits.subject import Measure
 from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
 from memaudit.records import SHOWN, Shown, WindowRecord

@@ -1,33 +1,21 @@
 """Measures beyond the verbatim verdict: one file each, asked for by name with ``memaudit audit --measure``.
 
 A measure lists its items, measures them block by block (each record is logged as soon as it is done, so
-that a killed run goes on), and turns the records into a `memaudit.sections.Section`, purely.
+that a killed run goes on), and turns the records into a `memaudit.sections.Section`, purely; see
+`memaudit.audits.subject.Measure`.
 """
 
 from __future__ import annotations
 
-from memaudit.audits.subject import Measure, Subject
+from typing import TYPE_CHECKING
+
+from memaudit.audits.measures.names import MEASURES
 from memaudit.errors import InputError
-from memaudit.plugins import Registry
 
-__all__ = ["MEASURES", "Measure", "Subject", "measures"]
+if TYPE_CHECKING:
+    from memaudit.audits.subject import Measure
 
-MEASURES = Registry(
-    "memaudit.measure",
-    {
-        "surface": "memaudit.audits.measures.surface:SURFACE",
-        "coverage": "memaudit.audits.measures.coverage:COVERAGE",
-        "probability": "memaudit.audits.measures.probability:PROBABILITY",
-        "near-verbatim": "memaudit.audits.measures.near_verbatim:NEAR_VERBATIM",
-        "use": "memaudit.audits.measures.use:USE",
-        "infilling": "memaudit.audits.measures.infilling:INFILLING",
-        "dose": "memaudit.audits.measures.dose:DOSE",
-        "cloze": "memaudit.audits.measures.cloze:CLOZE",
-        "taxonomy": "memaudit.audits.measures.taxonomy:TAXONOMY",
-        "protocol": "memaudit.audits.measures.protocol:PROTOCOL",
-    },
-)
-"""Every measure by its name; other packages declare theirs as entry points."""
+__all__ = ["MEASURES", "measures"]
 
 
 def measures(names: list[str]) -> list[Measure]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from memaudit.audits.comparison.options import MembershipOptions
 from memaudit.audits.comparison.reference_models import ReferenceModels
+from memaudit.audits.detectors import DETECTORS
 from memaudit.audits.detectors.base import Detector
 from memaudit.audits.detectors.blind_baseline import BLIND_BASELINE
 from memaudit.audits.detectors.membership import primary
@@ -23,31 +24,17 @@ from memaudit.audits.logged import check_measures, describe_measures, take_all
 from memaudit.audits.membership.conclude import conclude
 from memaudit.audits.membership.sides import Side, read_sides
 from memaudit.audits.model_description import describe_model
-from memaudit.audits.needs import needs_of
 from memaudit.audits.result import RunResult, VerdictResult
 from memaudit.audits.self_tests import check_batches, check_precision, check_round_trip
 from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
-from memaudit.plugins import Registry
 from memaudit.records import GREEDY, Document, Window
 from memaudit.runs.directory import RunDirectory
 from memaudit.runs.invocation import Invocation, python_call
 from memaudit.text.windows.windows import WindowOptions
 
-DETECTORS = Registry(
-    "memaudit.detector",
-    {
-        "membership": "memaudit.audits.detectors.membership:MEMBERSHIP",
-        "order": "memaudit.audits.detectors.order:ORDER",
-        "overlap": "memaudit.audits.detectors.overlap:OVERLAP",
-        "guided": "memaudit.audits.detectors.guided:GUIDED",
-    },
-)
-"""Every detector by its name; other packages declare theirs as entry points."""
-COMPARING = ("membership", "overlap")
-"""Detectors that test suspects against held-out text."""
 TESTED_TOKENS = 64
 """Tokens of a document that the self-test reads."""
 
@@ -182,28 +169,24 @@ def _detectors(options: MembershipOptions, model: LanguageModel, compared: bool)
     Raises:
         InputError: A detector that is named needs what there is not, or none is left.
     """
-    for name in options.detectors:
-        if name in COMPARING and not compared:
-            raise InputError(f"the detector '{name}' compares the benchmark with held-out text", "give --heldout SPEC")
-    allowed = {
-        "membership": compared and needs_of(DETECTORS.resolve("membership")) <= model.capabilities,
-        "order": needs_of(DETECTORS.resolve("order")) <= model.capabilities,
-        "overlap": compared,
-        "guided": bool(options.guided),
-    }
-    names = list(dict.fromkeys(options.detectors)) or [name for name, fits in allowed.items() if fits]
-    if not names:
+    named = [DETECTORS.resolve(name) for name in dict.fromkeys(options.detectors)]
+    for detector in named:
+        if detector.compares and not compared:
+            problem = f"the detector '{detector.name}' compares the benchmark with held-out text"
+            raise InputError(problem, "give --heldout SPEC")
+    every = map(DETECTORS.resolve, DETECTORS.ours_first())
+    found = named or [d for d in every if d.taken(model, options) and (compared or not d.compares)]
+    if not found:
         raise InputError(
             f"without held-out text there is nothing to test a {model.objective} model by",
             "give items that it cannot have seen: --heldout SPEC",
         )
-    found = [DETECTORS.resolve(name) for name in names]
-    return [BLIND_BASELINE, *found] if compared and set(COMPARING) & set(names) else found
+    return [BLIND_BASELINE, *found] if any(detector.compares for detector in found) else found
 
 
 def _subject(detector: Detector, model: LanguageModel, suspects: Side, references: ReferenceModels) -> Subject:
     """Return what a detector is asked about: the order test needs a file as it is, copies included."""
-    members = suspects.everything if detector.name == "order" else references.members
+    members = suspects.everything if detector.whole_files else references.members
     return Subject(model, (), (), members, references.heldout, None, WindowOptions(), GREEDY, references)
 
 
