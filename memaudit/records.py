@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,7 +186,18 @@ class WindowRecord:
     follows is no continuation. None where that was not asked, of masked models, and where no end token is known."""
 
 
-def first_window(model: Mapping[str, Any], records: Sequence[WindowRecord]) -> dict[str, Any] | None:
+class FirstWindow(TypedDict):
+    """The first window as the model was given it, for whoever repeats it with other tools."""
+
+    source: str
+    start: int
+    suffix_at: int
+    """Place of the first token of the suffix among the ids."""
+    ids: list[int] | None
+    """None where texts are not shown."""
+
+
+def first_window(model: Mapping[str, Any], records: Sequence[WindowRecord]) -> FirstWindow | None:
     """Return the ids of the first window as the model was given them, for whoever repeats it with other tools.
 
     Args:
