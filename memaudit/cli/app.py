@@ -18,6 +18,7 @@ from memaudit.cli.index import index_app, trace
 from memaudit.cli.laws import counterfactual, laws
 from memaudit.cli.output import Redact, ShowPersonal, say, shown_texts, tell, tell_verdict
 from memaudit.cli.plant import plant
+from memaudit.cli.schema import schema
 from memaudit.cli.train import MaxExpand, Seed, Split, train_app
 
 if TYPE_CHECKING:
@@ -279,7 +280,7 @@ def _audit_options(params: Mapping[str, Any]) -> AuditOptions:
 
 
 app.command(cls=GateCommand)(contamination)
-for command in (merge, baseline, compare, trace, plant, laws, counterfactual, exploitation, gap):
+for command in (merge, baseline, compare, trace, plant, laws, counterfactual, exploitation, gap, schema):
     app.command()(command)
 
 

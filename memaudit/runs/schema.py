@@ -204,7 +204,9 @@ def _schema(kind: Any, definitions: dict[str, Schema]) -> Schema:
     if origin is Literal:
         return {"const": arguments[0]} if len(arguments) == 1 else {"enum": list(arguments)}
     if origin in (Union, types.UnionType):
-        return {"anyOf": [_schema(each, definitions) for each in arguments]}
+        members = [_schema(each, definitions) for each in arguments]
+        plain = all(member.keys() == {"type"} for member in members)
+        return {"type": [member["type"] for member in members]} if plain else {"anyOf": members}
     if origin is tuple:
         inner, size = [_schema(each, definitions) for each in arguments], len(arguments)
         return {"type": "array", "prefixItems": inner, "minItems": size, "maxItems": size}
