@@ -18,7 +18,7 @@ from memaudit.audits.contamination.evidence import ItemRecord, finding_of, recor
 from memaudit.audits.contamination.judgement import JudgedItem, check_own_items, judge
 from memaudit.audits.contamination.likeness import count_likeness
 from memaudit.errors import InputError, one_line
-from memaudit.findings import ItemPolicy, decide_items, undecided
+from memaudit.findings import Control, Decision, ItemPolicy, decide_items, undecided
 from memaudit.report.wording import counted
 from memaudit.runs import options, parts
 from memaudit.runs.contamination_report import (
@@ -62,6 +62,11 @@ class Judgement:
         if self.max_rate is not None and not 0 <= self.max_rate <= 1:
             raise InputError(f"max_rate must lie in [0, 1], not {self.max_rate}")
 
+    @property
+    def policy(self) -> ItemPolicy:
+        """How much may be contaminated."""
+        return ItemPolicy(self.max_items, self.max_rate)
+
 
 def conclude(
     plan: ContaminationPlan,
@@ -85,25 +90,57 @@ def conclude(
     if judgement.redact:
         benchmark = dataclasses.replace(benchmark, first_rejected=_places(benchmark.first_rejected))
         scan = dataclasses.replace(scan, first_rejected=_places(scan.first_rejected))
+    outcome = _outcome(benchmark, patterns, scan, judgement, complete=complete)
+    report = _report(plan, benchmark, patterns, scan, outcome, judgement)
+    return report, [record_of(item, patterns, scan) for item in outcome.items]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a search comes to."""
+
+    complete: bool
+    items: list[JudgedItem]
+    control: Control
+    findings: list[ItemFinding]
+    accepted: set[str]
+    """Fingerprints of the baseline."""
+    new: int
+    """Findings that it does not accept."""
+    decision: Decision
+
+
+def _outcome(benchmark: Benchmark, patterns: Patterns, scan: Scan, judgement: Judgement, *, complete: bool) -> _Outcome:
     control = check_own_items(benchmark, patterns)
     gaps = search_gaps(scan, [control], complete=complete)
     items = judge(benchmark, patterns, scan, doubted=bool(gaps))
     accepted = read_baseline(judgement.baseline) if judgement.baseline else set()
     found = [item for item in items if item.verdict == "contaminated"]
     findings = [finding_of(item, patterns, scan, accepted, judgement.redact) for item in found]
-    new, judged = sum(not finding["accepted"] for finding in findings), _judged(items)
-    policy = ItemPolicy(judgement.max_items, judgement.max_rate)
+    new = sum(not finding["accepted"] for finding in findings)
     doubts = [*gaps, *benchmark_gaps(items, benchmark, scan)]
-    decision = decide_items(new, len(judged), policy, doubts) if complete else undecided(doubts)
+    decision = decide_items(new, len(_judged(items)), judgement.policy, doubts) if complete else undecided(doubts)
+    return _Outcome(complete, items, control, findings, accepted, new, decision)
+
+
+def _report(
+    plan: ContaminationPlan,
+    benchmark: Benchmark,
+    patterns: Patterns,
+    scan: Scan,
+    outcome: _Outcome,
+    judgement: Judgement,
+) -> ContaminationReport:
+    items, findings, decision = outcome.items, outcome.findings, outcome.decision
     spared = [item for item in items if item.verdict != "contaminated" and item.most_rules]
-    report: ContaminationReport = {
-        **report_head(plan, complete=complete),
+    return {
+        **report_head(plan, complete=outcome.complete),
         "kind": "contamination",
         "verdict": decision.verdict,
         "exit_code": decision.exit_code,
-        "headline": _headline(plan, len(findings), new, len(judged), scan.documents),
+        "headline": _headline(plan, outcome, scan.documents),
         "reasons": decision.reasons,
-        "policy": as_record(policy, options.ItemPolicy),
+        "policy": as_record(judgement.policy, options.ItemPolicy),
         "benchmark": _describe_benchmark(benchmark, items),
         "corpus": _describe_corpus(plan, scan),
         "estimates": _estimates(items, patterns, scan),
@@ -114,12 +151,11 @@ def conclude(
         "spared_count": len(spared),
         "groups": len({finding["evidence"][0]["source"] for finding in findings}),
         "scores": _scores(judgement, benchmark, items, plan["options"]["id_field"]),
-        "baseline": _baseline(judgement, findings, accepted),
-        "controls": [as_record(control, parts.Control)],
+        "baseline": _baseline(judgement, findings, outcome.accepted),
+        "controls": [as_record(outcome.control, parts.Control)],
         "limits": _limits(items, plan, benchmark, judgement),
         "options": plan["options"],
     }
-    return report, [record_of(item, patterns, scan) for item in items]
 
 
 def _judged(items: Sequence[JudgedItem]) -> list[JudgedItem]:
@@ -141,7 +177,8 @@ def _places(rejected: Sequence[str]) -> list[str]:
     return [entry.partition(": ")[0] for entry in rejected]
 
 
-def _headline(plan: ContaminationPlan, found: int, new: int, judged: int, documents: int) -> str:
+def _headline(plan: ContaminationPlan, outcome: _Outcome, documents: int) -> str:
+    found, new, judged = len(outcome.findings), outcome.new, len(_judged(outcome.items))
     where = ", ".join(plan["corpus"]["specs"] or [index["path"] for index in plan["corpus"]["indices"]])
     accepted = f", {found - new:,} of them accepted by the baseline" if found > new else ""
     stand = counted(judged, "item stands", "items stand")

@@ -29,7 +29,7 @@ from memaudit.audits.extraction.distributions import composition, counted_doses,
 from memaudit.audits.extraction.limits import limits_of
 from memaudit.audits.extraction.power import design_of, power_of
 from memaudit.errors import one_line
-from memaudit.findings import Control, Finding, Policy, decide, fingerprint
+from memaudit.findings import Control, Decision, Finding, Policy, decide, fingerprint
 from memaudit.metrics import METRICS, PRIMARY, Metric
 from memaudit.metrics.likelihood import bits_per_byte
 from memaudit.records import WindowRecord, first_window
@@ -79,9 +79,7 @@ def conclude(plan: ExtractionPlan, records: Records, sections: Sequence[parts.Se
     controls = _controls(plan, records, policy)
     estimates = _estimates(records, options["seed"])
     primary = next(e for e in estimates if e["primary"])
-    train, heldout = (_rate(side, METRICS[PRIMARY]) for side in _sides(records))
-    least_p = _least_p(records, options["seed"], primary["p_value"], policy)
-    decision = decide(train, primary["p_value"], controls, complete, policy, heldout=heldout, least_p=least_p)
+    decision = _decision(records, options["seed"], primary["p_value"], controls, policy, complete=complete)
     return {
         **report_head(plan, complete=complete),
         "kind": "extraction",
@@ -107,12 +105,20 @@ def conclude(plan: ExtractionPlan, records: Records, sections: Sequence[parts.Se
         "composition": composition(records, plan["train"].get("domains", {})),
         "domains": _domains(records),
         "controls": [as_record(control, parts.Control) for control in controls],
-        "power": _power(records, train, policy, controls),
+        "power": _power(records, policy, controls),
         "limits": limits_of(plan, records, decision),
         "first_window": first_window(plan["model"], records),
         "findings": [as_record(finding, parts.Finding) for finding in _findings(records)],
         "sections": list(sections),
     }
+
+
+def _decision(
+    records: Records, seed: int, p_value: float | None, controls: Sequence[Control], policy: Policy, *, complete: bool
+) -> Decision:
+    train, heldout = (_rate(side, METRICS[PRIMARY]) for side in _sides(records))
+    least_p = _least_p(records, seed, p_value, policy)
+    return decide(train, p_value, controls, complete, policy, heldout=heldout, least_p=least_p)
 
 
 def _controls(plan: ExtractionPlan, records: Records, policy: Policy) -> list[Control]:
@@ -294,11 +300,10 @@ def _verbatim(records: Records) -> parts.Rate | None:
     return as_record(_rate(records, METRICS[PRIMARY]), parts.Rate) if records else None
 
 
-def _power(records: Records, rate: stats.Rate, policy: Policy, controls: Sequence[Control]) -> RatePower:
+def _power(records: Records, policy: Policy, controls: Sequence[Control]) -> RatePower:
     """Return what so many documents can show: of the rate itself, and of the verdict by the true rate."""
-    train, heldout = (
-        [(r.document, bool(r.extractable)) for r in records if r.member == member] for member in (True, False)
-    )
+    rate = _rate(_sides(records)[0], METRICS[PRIMARY])
+    train, heldout = ([(r.document, bool(r.extractable)) for r in side] for side in _sides(records))
     fixed = [control for control in controls if control.name != UNSEEN]
     design = design_of(
         train,
