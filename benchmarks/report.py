@@ -10,15 +10,18 @@ import random
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from common import Report
 
 from memaudit.audits.extraction.conclude import conclude
+from memaudit.audits.extraction.options import AuditOptions
 from memaudit.records import Shown, WindowRecord
 from memaudit.report.formats import writers
 from memaudit.report.formats.names import FORMATS
 from memaudit.runs.directory import RunDirectory
+from memaudit.runs.options import AuditOptions as StoredOptions
+from memaudit.runs.plans import ExtractionPlan
+from memaudit.runs.schema import as_record
 from memaudit.text.planting.passages import library_passages
 
 WINDOWS = 10_000
@@ -73,7 +76,7 @@ def records(count: int, seed: int = 0) -> list[WindowRecord]:
     return made
 
 
-def plan(made: list[WindowRecord]) -> dict[str, Any]:
+def plan(made: list[WindowRecord]) -> ExtractionPlan:
     """Return the plan of a run over these windows."""
     side = {
         "specs": ["corpus/train.jsonl"],
@@ -91,14 +94,16 @@ def plan(made: list[WindowRecord]) -> dict[str, Any]:
         "model": {
             **{"name": "models/good-memory", "family": "gpt", "objective": "next-token", "parameters": 124_000_000},
             **{"context_length": 1024, "sha256": "01" * 32, "tokenizer_sha256": "23" * 32, "vocabulary": 1024},
-            **{"device": "cpu", "dtype": "float32", "ignored": [], "self_test": [-1.0]},
+            **{"device": "cpu", "dtype": "float32", "ignored": [], "self_test": [-1.0], "files": []},
+            **{"attention": None, "start_token": None, "end_tokens": []},
         },
         "train": side,
         "heldout": {**side, "specs": ["corpus/heldout.jsonl"]},
-        "options": {"prefix": TOKENS, "suffix": TOKENS, "limit": half, "seed": 0, "max_rate": 0.01, "alpha": 0.05},
+        "options": as_record(AuditOptions(prefix=TOKENS, suffix=TOKENS, limit=half), StoredOptions),
         "windows": windows | {"matching": "matched", "set_aside": [], "overlaps": [], "sha256": "45" * 32},
         "copies": {"counted": True, "reason": None, "index": None},
         "measures": [],
+        "block_size": 64,
         "controls": [],
         "versions": {"memaudit": "0"},
         "identity": "67" * 32,
@@ -110,7 +115,7 @@ def main() -> None:
     report = Report("report")
     made = records(WINDOWS)
     started = time.perf_counter()
-    concluded = conclude(plan(made), made) | {"sections": []}
+    concluded = conclude(plan(made), made)
     report.add(f"evidence of {WINDOWS:,} windows", time.perf_counter() - started, unit="s")
     with tempfile.TemporaryDirectory() as name:
         for shown, how in ((Shown(), "texts shown"), (Shown(text=False), "texts withheld")):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -247,7 +247,18 @@ class WindowRecord:
 _FIELDS = frozenset(field.name for field in fields(WindowRecord))
 
 
-def first_window(model: Mapping[str, Any], records: Sequence[WindowRecord]) -> dict[str, Any] | None:
+class FirstWindow(TypedDict):
+    """The first window as the model was given it, for whoever repeats it with other tools."""
+
+    source: str
+    start: int
+    suffix_at: int
+    """Place of the first token of the suffix among the ids."""
+    ids: list[int] | None
+    """None where texts are not shown."""
+
+
+def first_window(model: Mapping[str, Any], records: Sequence[WindowRecord]) -> FirstWindow | None:
     """Return the ids of the first window as the model was given them, for whoever repeats it with other tools.
 
     Args:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import runpy
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,30 @@ def no_network() -> Iterator[None]:
     reached = Path(_REACHED).read_text(encoding="ascii")
     Path(_REACHED).write_bytes(b"")
     assert not reached, reached
+
+
+@pytest.fixture(scope="session", autouse=True)
+def files_fit_their_types() -> Iterator[None]:
+    """Fail a test during which a run of any kind wrote a log or a report that its type does not describe."""
+    from memaudit.runs.directory import RunDirectory
+    from memaudit.runs.log_lines import LOGS
+    from memaudit.runs.plans import PLANS
+    from memaudit.runs.reports import REPORTS
+    from memaudit.runs.schema import misfit
+
+    finish = RunDirectory.finish
+
+    def checked(run: RunDirectory, report: Mapping[str, Any]) -> None:
+        kind = run.plan.get("kind")
+        if kind in PLANS and not misfit(run.plan, PLANS[kind], "it"):  # else a test made it up
+            lines = run.records.values()
+            problems = [misfit(report, REPORTS[kind], kind), *(misfit(line, LOGS[kind], "a line") for line in lines)]
+            assert not any(problems), problems
+        finish(run, report)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(RunDirectory, "finish", checked)
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

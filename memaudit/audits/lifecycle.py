@@ -21,11 +21,13 @@ from memaudit.runs.directory import RunDirectory, identity, run_folder
 from memaudit.runs.files import strict_json
 from memaudit.runs.inputs import reads_files
 from memaudit.runs.invocation import Invocation
+from memaudit.runs.plans import PLANS, PlanHead
 from memaudit.runs.provenance import versions
 
 SCHEMA_VERSION = 1
-Report = dict[str, Any]
 Result = TypeVar("Result", bound=RunResult)
+Report = TypeVar("Report", bound=Mapping[str, object])
+"""What report.json of the kind holds: `memaudit.runs.reports`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Delivery:
     """What of the texts may stand in it."""
 
 
-class Question(ABC, Generic[Result]):
+class Question(ABC, Generic[Result, Report]):
     """What one kind of run asks. `carry_out` calls its methods in the order in which they stand here, each once."""
 
     kind: ClassVar[str]
@@ -56,10 +58,11 @@ class Question(ABC, Generic[Result]):
         """
 
     @abstractmethod
-    def plan(self) -> Mapping[str, Any]:
+    def plan(self) -> Mapping[str, object]:
         """Return what the run is about, as JSON values; its identity follows from them.
 
-        ``controls`` and ``judgement`` may stand among them: they are shown and do not enter the identity.
+        `memaudit.runs.plans` says which (``GapSubject``, ...). ``controls`` and ``judgement`` may be among them: they
+        are shown and do not enter the identity.
         """
 
     @property
@@ -73,12 +76,12 @@ class Question(ABC, Generic[Result]):
 
     @abstractmethod
     def conclude(self, run: RunDirectory) -> Report:
-        """Return the report that follows from plan and log; no new facts."""
+        """Return the report that follows from plan and log, as values that JSON can hold; no new facts."""
 
     def derive(self, run: RunDirectory, shown: Shown) -> None:
         """Write the tables that stand beside the report."""
 
-    def disclosed(self, report: Report, shown: Shown) -> Mapping[str, Any]:  # noqa: ARG002 (of those that hold texts)
+    def disclosed(self, report: Report, shown: Shown) -> Mapping[str, object]:  # noqa: ARG002 (of those that hold texts)
         """Return what report.json may hold of a report."""
         return report
 
@@ -96,7 +99,7 @@ class Question(ABC, Generic[Result]):
 
 
 @reads_files
-def carry_out(question: Question[Result], delivery: Delivery) -> Result:
+def carry_out(question: Question[Result, Report], delivery: Delivery) -> Result:
     """Take a question from its options to its report; the same call resumes what stands in the folder.
 
     Raises:
@@ -109,7 +112,7 @@ def carry_out(question: Question[Result], delivery: Delivery) -> Result:
 
 
 def in_folder(
-    question: Question[Result],
+    question: Question[Result, Report],
     plan: Mapping[str, Any],
     folder: Path,
     chosen: Sequence[Callable[[Path], Path]],
@@ -117,8 +120,9 @@ def in_folder(
 ) -> Result:
     """Measure, conclude and write a plan in its folder."""
     with RunDirectory.open(folder, plan) as run:
+        run.plan_as(PLANS.get(question.kind, PlanHead))  # refused before hours are spent on it
         question.measure(run)
-        report = question.conclude(run)
+        report: Any = json.loads(strict_json(question.conclude(run)))
         question.derive(run, shown)
         run.finish(question.disclosed(report, shown))
         files = [write(folder) for write in chosen]
@@ -127,7 +131,7 @@ def in_folder(
     return question.result(RunResult(folder, report, files, notice, shown))
 
 
-def sealed_plan(kind: str, about: Mapping[str, Any], invocation: Invocation) -> dict[str, Any]:
+def sealed_plan(kind: str, about: Mapping[str, object], invocation: Invocation) -> dict[str, Any]:
     """Return a plan as plan.json holds it: what it is about, what made it, how it was asked for, its identity."""
     body = {"schema_version": SCHEMA_VERSION, "kind": kind, **about, "versions": versions(), **invocation.in_plan()}
     plan: dict[str, Any] = json.loads(strict_json(body))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,8 @@ from memaudit.audits.needs import check_needs, needs_of
 from memaudit.audits.subject import Measure, Subject
 from memaudit.records import Document, Window
 from memaudit.runs.directory import RunDirectory
+from memaudit.runs.parts import BlindBaseline, MeasureDescription, Section
+from memaudit.runs.schema import as_record
 
 Progress = Callable[[int, int], None]
 """Called with (items done, items in all) of the measure at hand."""
@@ -17,7 +18,7 @@ Progress = Callable[[int, int], None]
 
 def measure_all(
     measures: Sequence[Measure], subject: Subject, run: RunDirectory, progress: Progress | None = None
-) -> list[dict[str, Any]]:
+) -> list[Section]:
     """Take every measure and return the sections of the report, as `take_all` does.
 
     Args:
@@ -28,12 +29,12 @@ def measure_all(
     """
     taken = take_all([(measure, subject) for measure in measures], run, len(subject.windows), progress)
     plan = {**run.plan, "blind": blind_of(taken)}
-    return [dataclasses.asdict(measure.section(taken[measure.name], plan)) for measure in measures]
+    return [as_record(measure.section(taken[measure.name], plan), Section) for measure in measures]
 
 
-def blind_of(taken: Mapping[str, Sequence[Mapping[str, Any]]]) -> Mapping[str, Any] | None:
+def blind_of(taken: Mapping[str, Sequence[Mapping[str, Any]]]) -> BlindBaseline | None:
     """Return what text alone says (control C1), which other measures need beside the plan; None if not asked."""
-    found: Mapping[str, Any] | None = next((record["blind"] for record in taken.get("text", ())), None)
+    found: BlindBaseline | None = next((record["blind"] for record in taken.get("text", ())), None)
     return found
 
 
@@ -85,6 +86,6 @@ def asked_documents(corpus: Iterable[Document], windows: Sequence[Window], membe
     return [found[name] for name in wanted if name in found]
 
 
-def describe_measures(measures: Sequence[Measure]) -> list[Mapping[str, Any]]:
+def describe_measures(measures: Sequence[Measure]) -> list[MeasureDescription]:
     """Return what a plan says of measures."""
     return [{"name": measure.name, "block": measure.block} for measure in measures]

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import Any
 
 from memaudit.models.base import LanguageModel
 from memaudit.runs.inputs import current
+from memaudit.runs.parts import DescribedModel, FileDigest, Training
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _OF_ONE_TRAINING = ("corpus", "seed", "tokens", "loss", "heldout", "heldout_measure")
 """What a training says of itself beside how it was asked for."""
 
 
-def describe_model(model: LanguageModel, name: str) -> dict[str, Any]:
+def describe_model(model: LanguageModel, name: str) -> DescribedModel:
     """Return what a plan says of a model, whose files are among the inputs of the run from now on."""
     if model.inputs is not None:
         current().include(model.inputs)
-    return {
+    described: DescribedModel = {
         "name": name,
         "family": model.family,
         "objective": model.objective,
@@ -35,27 +35,30 @@ def describe_model(model: LanguageModel, name: str) -> dict[str, Any]:
         "end_tokens": sorted(model.end_ids),
         "frame": model.frame,
         "notes": list(model.notes),
-        "files": [dict(file) for file in model.files],
+        "files": [FileDigest(path=f["path"], sha256=f["sha256"], bytes=f["bytes"]) for f in model.files],
         "ignored": list(model.ignored),
-        **({"lacks": [str(capability) for capability in model.lacks]} if model.lacks else {}),
-        **_describe_training(model),
     }
+    if model.lacks:
+        described["lacks"] = [str(capability) for capability in model.lacks]
+    if training := _describe_training(model):
+        described["training"] = training
+    return described
 
 
-def _describe_training(model: LanguageModel) -> dict[str, Any]:
-    """Return what the folder of a model trained here says of its training; nothing where it does not say enough.
+def _describe_training(model: LanguageModel) -> Training | None:
+    """Return what the folder of a model trained here says of its training; None where it does not say enough.
 
     Models of one family and size with the same text and recipe, and another seed, are replicates of one another. It is
     what the folder says: no verdict rests on it.
     """
     told = getattr(model, "training", None)
     if not isinstance(told, dict):
-        return {}
+        return None
     corpus, seed = told.get("corpus"), told.get("seed")
     if not (isinstance(corpus, str) and _DIGEST.fullmatch(corpus) and type(seed) is int):
-        return {}
+        return None
     settings = sorted((name, value) for name, value in told.items() if name not in _OF_ONE_TRAINING)
     shape = [file["sha256"] for file in model.files if file["path"] == "config.json"] or getattr(model, "config", None)
     # A folder may hold anything, NaN too, which JSON has no word for.
     recipe = repr((model.family, model.objective, shape, settings)).encode("utf-8", "backslashreplace")
-    return {"training": {"corpus": corpus, "recipe": hashlib.sha256(recipe).hexdigest(), "seed": seed}}
+    return {"corpus": corpus, "recipe": hashlib.sha256(recipe).hexdigest(), "seed": seed}

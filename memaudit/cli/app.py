@@ -24,6 +24,7 @@ from memaudit.cli.output import echo
 from memaudit.cli.plant import plant
 from memaudit.cli.report import report
 from memaudit.cli.sample import sample
+from memaudit.cli.schema import schema
 from memaudit.cli.trace import trace
 from memaudit.cli.train import train_app
 
@@ -39,7 +40,7 @@ app.add_typer(index_app, name="index")
 
 COMMANDS: list[Callable[..., None]] = [
     *(demo, sample, audit, contamination, merge, baseline, compare, trace),
-    *(plant, laws, counterfactual, exploitation, gap, report),
+    *(plant, laws, counterfactual, exploitation, gap, report, schema),
 ]
 for command in COMMANDS:
     app.command(cls=GateCommand if command is contamination else None)(command)

@@ -11,24 +11,25 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
-import json
 import os
 import shlex
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from time import gmtime, perf_counter, strftime
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar, cast
 
 from memaudit.errors import RunError
 from memaudit.records import SHOWN, Shown, WindowRecord
 from memaudit.runs.files import LOG, PLAN, compact_json, read_json, strict_json, sync_folder, write_atomic, write_error
 from memaudit.runs.inputs import current
+from memaudit.runs.log import foreign, line_of, read_log
+from memaudit.runs.parts import SchemaVersion
 from memaudit.runs.provenance import machine
-from memaudit.runs.schema import ANY_REPORT, REPORTS, WINDOW_RECORD, misfit
+from memaudit.runs.reports import REPORTS, AnyReport
+from memaudit.runs.schema import misfit
 
 REPORT, TIMES, LOCK = "report.json", "times.json", "run.lock"
 PARQUET = "records.parquet"
@@ -38,6 +39,19 @@ _SHOWN = ("command", "set_elsewhere", "judgement")
 _NOT_IDENTITY = ("identity", "controls", *_SHOWN)
 """What is shown, follows from the rest, or only judges what was measured: a new policy needs no new run."""
 Block = TypeVar("Block", bound=Sequence[int])
+Plan = TypeVar("Plan")
+
+
+class _Planned(TypedDict):
+    identity: str
+
+
+class _Complete(TypedDict):
+    complete: bool
+
+
+class _Times(TypedDict):
+    sessions: list[Any]
 
 
 def identity(plan: Mapping[str, Any]) -> str:
@@ -79,7 +93,7 @@ class RunDirectory:
         path = folder / LOG
         self._log = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            self.records, whole, self.notice = _read_log(path)
+            self.records, whole, self.notice = read_log(path)
             os.ftruncate(self._log, whole)
             os.lseek(self._log, 0, os.SEEK_END)
             sync_folder(folder)
@@ -128,6 +142,16 @@ class RunDirectory:
     ) -> None:
         self.close()
 
+    def plan_as(self, kind: type[Plan]) -> Plan:
+        """Return the plan as the type that says what it holds (`memaudit.runs.plans`).
+
+        Raises:
+            RunError: It is of another kind or version.
+        """
+        if problem := misfit(self.plan, kind, "the plan"):
+            raise foreign(self.folder / PLAN, problem)
+        return cast("Plan", self.plan)
+
     def pending(self, blocks: Sequence[Block]) -> list[Block]:
         """Return the blocks of which an item is missing; a block is always done again as a whole.
 
@@ -150,7 +174,7 @@ class RunDirectory:
         """
         self._inputs.check_stamps(live=True)
         new = [dict(record) for record in records if record["index"] not in self.records]
-        lines = b"".join(_line(record) for record in new)
+        lines = b"".join(line_of(record) for record in new)
         try:
             written = os.write(self._log, lines)
             if written < len(lines):
@@ -188,7 +212,7 @@ class RunDirectory:
     def _write_times(self) -> None:
         path = self.folder / TIMES
         stored: Any = read_json(path) if path.exists() else None
-        sessions = [] if misfit(stored, {"sessions": list}, TIMES) else stored["sessions"]
+        sessions = [] if misfit(stored, _Times, TIMES) else stored["sessions"]
         began, started = self._started
         session = {
             "started": started,
@@ -223,15 +247,15 @@ def read_run(folder: Path) -> StoredRun:
     """
     plan = read_plan(folder)
     report = read_json(folder / REPORT) if (folder / REPORT).exists() else None
-    if problem := misfit(report, ({"complete": bool},), "the report"):
-        raise _foreign(folder / REPORT, problem)
+    if problem := misfit(report, _Complete | None, "the report"):
+        raise foreign(folder / REPORT, problem)
     windows = plan.get("kind", "extraction") == "extraction"
     done = read_items(folder) if windows else {}
     measured = [done.pop(index) for index in sorted(done) if "measure" in done[index]]
     for index, record in done.items():
-        problem = misfit(record, WINDOW_RECORD, f"record {index}")
+        problem = misfit(record, WindowRecord, f"record {index}")
         if problem or record.keys() - {field.name for field in fields(WindowRecord)}:
-            raise _foreign(folder / LOG, problem or f"record {index} is of another version of memaudit")
+            raise foreign(folder / LOG, problem or f"record {index} is of another version of memaudit")
     records = [WindowRecord(**done[index]) for index in sorted(done)]
     return StoredRun(plan, records, measured, report, report is not None and report["complete"])
 
@@ -244,12 +268,12 @@ def read_plan(folder: Path) -> dict[str, Any]:
     """
     path = folder / PLAN
     plan = read_json(path)
-    if problem := misfit(plan, {"identity": str}, "the plan"):
-        raise _foreign(path, problem)
-    if problem := misfit(plan.get("schema_version", 1), {1}, "schema_version"):
-        raise _foreign(path, problem)
+    if problem := misfit(plan, _Planned, "the plan"):
+        raise foreign(path, problem)
+    if problem := misfit(plan.get("schema_version", 1), SchemaVersion, "schema_version"):
+        raise foreign(path, problem)
     if identity(plan) != plan["identity"]:
-        raise _foreign(path, "the plan was changed")
+        raise foreign(path, "the plan was changed")
     return dict(plan)
 
 
@@ -260,7 +284,7 @@ def read_items(folder: Path) -> dict[int, dict[str, Any]]:
         RunError: If the log is damaged.
     """
     log = folder / LOG
-    return _read_log(log)[0] if log.exists() else {}
+    return read_log(log)[0] if log.exists() else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,13 +309,12 @@ def read_finished(folder: Path) -> ReportInput:
         command = f"{run.plan.get('command', 'memaudit audit')} --out {shlex.quote(str(folder))}"
         raise RunError(f"{folder} has no report yet", f"go on with: {command}")
     kind = run.plan.get("kind", "extraction")
-    if problem := misfit(run.report, REPORTS.get(kind, ANY_REPORT | {"kind": {kind}}), "the report"):
-        raise _foreign(folder / REPORT, problem)
+    problem = misfit(run.report, REPORTS.get(kind, AnyReport), "the report")
+    if not problem and run.report["kind"] != kind:
+        problem = f"the report.kind is not {kind}"
+    if problem:
+        raise foreign(folder / REPORT, problem)
     return ReportInput(run.report, run.records, run.measured)
-
-
-def _foreign(path: Path, problem: str) -> RunError:
-    return RunError(f"{path}: {problem}", "not a file that this version of memaudit wrote; run again in a new folder")
 
 
 def _ours(name: str) -> bool:
@@ -347,7 +370,7 @@ def _gives_way(folder: Path, stored: dict[str, Any], wanted: Mapping[str, Any]) 
     if (folder / REPORT).exists():
         return False
     log = folder / LOG
-    done = _read_log(log)[0] if log.exists() else {}
+    done = read_log(log)[0] if log.exists() else {}
     if not done:
         return True
     corpus, units = stored.get("corpus"), (wanted.get("corpus") or {}).get("units")
@@ -367,40 +390,3 @@ def _differing(one: Mapping[str, Any], other: Mapping[str, Any], inside: str = "
             yield from _differing(left, right, f"{inside}{key}.")
         else:
             yield f"{inside}{key}"
-
-
-def _line(record: Mapping[str, Any]) -> bytes:
-    body = compact_json(record)
-    return b"%08x %s\n" % (zlib.crc32(body), body)
-
-
-def _read_log(path: Path) -> tuple[dict[int, dict[str, Any]], int, str]:
-    """Return the records of a log, the bytes of its whole lines, and a notice if its tail was torn off."""
-    records: dict[int, dict[str, Any]] = {}
-    whole = 0
-    *lines, rest = path.read_bytes().split(b"\n")
-    lines = [line + b"\n" for line in lines] + ([rest] if rest else [])
-    for number, line in enumerate(lines, 1):
-        try:
-            record = _parse(line)
-        except ValueError as error:
-            raise _foreign(path, f"line {number} is no record") from error
-        if record is None and number == len(lines):
-            return records, whole, f"{LOG}:{number}: torn last line cut off; that item is done again"
-        if record is None:
-            raise RunError(f"{path}:{number}: damaged", "delete the folder and run again")
-        if records.setdefault(record["index"], record) != record:
-            raise RunError(f"{path}:{number}: item {record['index']} again, but different", "run again")
-        whole += len(line)
-    return records, whole, ""
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """Return the record of a line, None if the line is damaged; ValueError if it never was a record."""
-    body = line[9:-1]
-    if line[:9] != b"%08x " % zlib.crc32(body) or line[-1:] != b"\n":
-        return None
-    record: dict[str, Any] = json.loads(body)
-    if problem := misfit(record, {"index": int}, "a line"):
-        raise ValueError(problem)
-    return record

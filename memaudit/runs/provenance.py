@@ -6,7 +6,6 @@ import hashlib
 import os
 import platform
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
@@ -67,8 +66,3 @@ def versions() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):  # searching a corpus needs no torch
             found[name] = metadata.version(name)
     return found
-
-
-def provenance_of(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a report says of where it comes from, given the plan of its run."""
-    return {name: plan[name] for name in ("identity", "command", "set_elsewhere", "versions") if name in plan}

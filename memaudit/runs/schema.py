@@ -1,18 +1,42 @@
-"""What the JSON files of a run must look like, asked once where they are read: a folder may come from anywhere."""
+"""What JSON must look like, said by the types that the code itself is checked against.
+
+Plans, log lines and reports are TypedDicts (`memaudit.runs.plans`, `log_lines`, `reports`). `misfit` holds a value that
+was read to such a type, for a folder may come from anywhere, and `json_schema` tells other programs the same. Keys that
+a type does not name may stand too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import MISSING, fields
-from typing import Any
+import ast
+import dataclasses
+import inspect
+import sys
+import textwrap
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass
+from functools import cache
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    NotRequired,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
-from memaudit.records import WindowRecord
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
-Shape = Any
-"""A type; a set of the texts and numbers that may stand there; ``{key: shape}``, where other keys may stand too;
-``[shape]``, a list of any length; ``[shape, shape]``, one of just these; ``(shape,)``: that, or null."""
-
-_NAMES = {
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+Schema = dict[str, Any]
+Record = TypeVar("Record")
+_NAMES: Mapping[type, str] = {
     dict: "an object",
     list: "a list",
     str: "a text",
@@ -21,230 +45,215 @@ _NAMES = {
     bool: "true or false",
     type(None): "null",
 }
+_JSON: Mapping[object, Schema] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: {"type": "boolean"},
+    type(None): {"type": "null"},
+    list: {"type": "array"},
+    dict: {"type": "object"},
+    Any: {},
+}
 
-_FILE = {"path": str, "sha256": str, "bytes": int}
-_CONTROL = {"name": str, "passed": (bool,), "detail": str}
-_ESTIMATE = {"metric": str, "label": str, "definition": str, "primary": bool}
-_ESTIMATED: dict[str, Shape] = {
-    "schema_version": {1},
-    "kind": str,
-    "complete": bool,
-    "verdict": {"found", "clean", "inconclusive"},
-    "exit_code": int,
-    "headline": str,
-    "reasons": [str],
-    "controls": [_CONTROL],
-    "limits": [str],
-    "options": dict,
-    "estimates": [_ESTIMATE],
-    "findings": [{"id": str, "source": str, "score": float}],
-    "provenance": {"identity": str, "command": str, "versions": dict},
-}
-_TABLE = {"caption": str, "columns": [{"label": str, "kind": str}], "rows": [list]}
-_GRAPH = {"title": str, "description": str, "x": str, "y": str, "series": [{"name": str, "points": [list]}]}
-_SECTION = {"title": str, "summary": str, "method": str, "tables": [_TABLE], "graphs": [_GRAPH], "notes": [str]}
-_ITEMS: dict[str, Shape] = {"specs": [str], "files": [_FILE], "items": int}
-SECTIONS: dict[str, Shape] = {
-    "schema_version": {1},
-    "complete": bool,
-    "exit_code": int,
-    "headline": str,
-    "options": dict,
-    "corpus": {"specs": [str], "units": str},
-    "sections": [_SECTION],
-    "provenance": {"identity": str, "command": str, "versions": dict},
-}
-"""What the report of a run made of sections holds, whatever its kind."""
-JUDGED: dict[str, Shape] = {"reasons": [str], "controls": [_CONTROL], "limits": [str]}
-"""And of a run that comes to a verdict."""
-ANY_REPORT: dict[str, Shape] = {
-    "schema_version": {1},
-    "kind": str,
-    "complete": bool,
-    "provenance": {"identity": str, "command": str, "versions": dict},
-}
-"""What every report holds; what more it must hold, a kind of another package says."""
-_MATCH = {"raw", "normalised", "edited"}
-_PIECES = ([[str, bool]],)
-_EVIDENCE = {
-    "source": str,
-    "start": int,
-    "score": float,
-    "match": _MATCH,
-    "item_pieces": _PIECES,
-    "corpus_pieces": _PIECES,
-    "spans": [{"text": (str,), "documents": int}],
-}
-_ITEM = {
-    "id": str,
-    "item": str,
-    "number": int,
-    "source": str,
-    "part": str,
-    "match": _MATCH,
-    "score": float,
-    "coverage": float,
-    "documents": int,
-    "rules": [str],
-    "accepted": bool,
-    "evidence": [_EVIDENCE],
-    "more_documents": int,
-}
-_COUNT = {"hits": int, "n": int, "rate": (float,)}
-_RATE = _COUNT | {"low": (float,), "high": (float,)}
-_DIFFERENCE = {"estimate": (float,), "low": (float,), "high": (float,)}
-_SCORES = {
-    "file": str,
-    "model": str,
-    "sentence": str,
-    "clean": _RATE,
-    "contaminated": _RATE,
-    "difference": (_DIFFERENCE,),
-    "p_value": (float,),
-    "items_without_score": int,
-    "scores_not_used": int,
-}
-_READ = {"files": [_FILE], "empty": int, "rejected": int, "first_rejected": [str]}
-_LIKENESS = {
-    "bins": {20},
-    "least": float,
-    "lowest_found": (float,),
-    "highest_other": (float,),
-    "rules": [str],
-    "counts": [
-        {
-            "bin": (set(range(20)),),
-            "verdict": {"contaminated", "clean", "undecided", "not judged"},
-            "items": int,
-            "convicted": [int],
-        }
-    ],
-}
-_POLICY = {"max_items": (int,), "max_rate": (float,)}
 
-REPORTS: Mapping[str, Shape] = {
-    "extraction": _ESTIMATED | {"kind": {"extraction"}},
-    "laws": SECTIONS | {"kind": {"laws"}},
-    "counterfactual": SECTIONS | {"kind": {"counterfactual"}},
-    "gap": SECTIONS | JUDGED | {"kind": {"gap"}, "verdict": {"found", "no-evidence", "inconclusive"}},
-    "exploitation": SECTIONS
-    | JUDGED
-    | {"kind": {"exploitation"}, "verdict": {"found", "no-evidence", "inconclusive", "confounded"}},
-    "membership": SECTIONS
-    | {
-        "kind": {"membership"},
-        "verdict": {"found", "no-evidence", "inconclusive", "confounded"},
-        "reasons": [str],
-        "controls": [_CONTROL],
-        "limits": [str],
-        "model": dict,
-        "benchmark": _ITEMS,
-        "heldout": _ITEMS,
-        "primary": str,
-        "detections": [{"name": str, "label": str, "p_value": (float,), "p_holm": (float,), "speaks": bool}],
-        "findings": [{"id": str, "source": str, "score": float}],
-    },
-    "contamination": _ESTIMATED
-    | {
-        "kind": {"contamination"},
-        "policy": _POLICY,
-        "benchmark": _READ
-        | {
-            "layout": (str,),
-            "fields": dict,
-            "items": int,
-            "judged": int,
-            "not_judged": [{"reason": str, "count": int}],
-        },
-        "corpus": _READ | {"documents": int, "words": int, "bytes": int, "index": (str,)},
-        "estimates": [
-            _COUNT | _ESTIMATE | {"source": (str,), "undefined": int, "classes": [{"name": str, "count": int}]}
-        ],
-        "parts": [{"part": str, "hits": int, "n": int}],
-        "likeness": _LIKENESS,
-        "findings": [_ITEM],
-        "spared": [{"item": str, "source": str, "rules": [str], "reason": str}],
-        "spared_count": int,
-        "groups": int,
-        "scores": ([_SCORES],),
-        "baseline": ({"path": str, "entries": int, "accepted": int, "stale": int},),
-    },
-}
-"""Kind of run -> what its report.json holds."""
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """Objects of several types that a key tells apart."""
 
-CONTAMINATION_PLAN: Shape = {
-    "benchmark": {"specs": [str], "files": [_FILE]},
-    "corpus": {"specs": [str], "units": [[str, (int,), str]], "indices": [{"path": str}]},
-    "options": {"fields": [str]},
-    "judgement": _POLICY | {"baseline": (str,), "scores": [str], "redact": bool},
-    "command": str,
-    "versions": dict,
-}
-SCAN_RECORD: Shape = {
-    "scan": {
-        "patterns": str,
-        "documents": int,
-        "words": int,
-        "bytes": int,
-        "seed_documents": str,
-        "gram_documents": dict,
-        "longest": str,
-        "covered": str,
-        "substrings": str,
-        "scripts": [int],
-        "matches": [
-            {
-                "candidate": {"needle": int, "source": str, "start": int, "text": str, "seeds": [int]},
-                "kind": {"raw", "normalised", "edited"},
-                "similarity": float,
-                "coverage": float,
-                "why": {"copy", "generic", "boilerplate", "choice", "short", "little", "other"},
-            }
-        ],
-        "empty": int,
-        "rejected": int,
-        "first_rejected": [str],
-        "files": [_FILE],
+    key: str
+    known: Mapping[str, type]
+    """Value of the key -> type."""
+    other: type
+    """Where the key has another value."""
+    absent: type
+    """Where there is no such key."""
+
+    def chosen(self, value: object) -> type:
+        """Return the type of a value."""
+        if not isinstance(value, dict) or self.key not in value:
+            return self.absent
+        tag = value[self.key]
+        return self.known.get(tag, self.other) if isinstance(tag, str) else self.other
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One key of an object."""
+
+    type: Any
+    required: bool
+
+
+@cache
+def fields_of(kind: type) -> Mapping[str, Field]:
+    """Return the keys of a TypedDict, or of a dataclass as JSON holds it: fields with a default may be absent."""
+    hints = get_type_hints(kind, include_extras=True)
+    if dataclasses.is_dataclass(kind):
+        needed = {f.name for f in dataclasses.fields(kind) if f.default is MISSING and f.default_factory is MISSING}
+        return {f.name: Field(hints[f.name], f.name in needed) for f in dataclasses.fields(kind)}
+    return {
+        name: Field(get_args(hint)[0], False) if get_origin(hint) is NotRequired else Field(hint, True)
+        for name, hint in hints.items()
     }
-}
-"""A line of the log of a contamination run."""
 
 
-_KINDS = {"int": int, "float": float, "bool": bool, "str": str, "list[int]": [int]}
-WINDOW_RECORD: Shape = {
-    field.name: (_KINDS[kind],) if optional else _KINDS[kind]
-    for field in fields(WindowRecord)
-    for kind, _, optional in [str(field.type).partition(" | ")]
-    if field.default is MISSING
-}
-"""A line of the log of an extraction audit, as far as every version wrote it."""
-
-
-def misfit(value: object, shape: Shape, name: str) -> str:
-    """Say what is not as it must be; empty where everything is.
+def misfit(value: object, kind: Any, name: str) -> str:
+    """Say in one line what is not as it must be; empty where everything is.
 
     Args:
         value: What a JSON file holds.
-        shape: See `Shape`.
+        kind: A TypedDict, a dataclass, a list, a tuple of a fixed length, a dictionary by texts, a Literal, a union, a
+            plain type, or a `Tagged`. Where a float is wanted an integer will do, a bool for neither.
         name: What to call the value.
     """
-    if isinstance(shape, tuple):
-        return "" if value is None else misfit(value, shape[0], name)
-    if isinstance(shape, set):
-        fits = type(value) in (str, int) and value in shape
-        return "" if fits else f"{name} is not {' or '.join(map(str, sorted(shape)))}"
-    kind = shape if isinstance(shape, type) else type(shape)
-    fits = isinstance(value, int | float if kind is float else kind)
-    if not fits or (isinstance(value, bool) and kind is not bool):
-        return f"{name} is {_NAMES[type(value)]}, not {_NAMES[kind]}"
-    inner: list[tuple[object, Shape, str]] = []
-    if isinstance(shape, dict) and isinstance(value, dict):
-        if missing := [key for key in shape if key not in value]:
-            return f"{name} has no '{missing[0]}'"
-        inner = [(value[key], shape[key], f"{name}.{key}") for key in shape]
-    elif isinstance(shape, list) and isinstance(value, list):
-        if len(shape) > 1 and len(value) != len(shape):
-            return f"{name} has {len(value)} entries, not {len(shape)}"
-        shapes = shape if len(shape) > 1 else shape * len(value)
-        inner = [(one, each, f"{name}.{i}") for i, (one, each) in enumerate(zip(value, shapes, strict=True))]
-    return next(filter(None, (misfit(*each) for each in inner)), "")
+    if kind is Any:
+        return ""
+    if isinstance(kind, Tagged):
+        return misfit(value, kind.chosen(value), name)
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return _misfit_of_union(value, get_args(kind), name)
+    if origin is Literal:
+        fits = type(value) in (str, int) and value in get_args(kind)
+        return "" if fits else f"{name} is not {' or '.join(map(str, get_args(kind)))}"
+    plain = _plain(kind)
+    fits = isinstance(value, int | float if plain is float else plain)
+    if not fits or (isinstance(value, bool) and plain is not bool):
+        return f"{name} is {_NAMES[type(value)]}, not {_NAMES[plain]}"
+    return next(filter(None, _misfits_inside(value, kind, name)), "")
+
+
+def _misfit_of_union(value: object, kinds: tuple[Any, ...], name: str) -> str:
+    if value is None and type(None) in kinds:
+        return ""
+    others = [kind for kind in kinds if kind is not type(None)]
+    problems = [misfit(value, kind, name) for kind in others]
+    if "" in problems or len(problems) == 1:
+        return problems[0] if len(problems) == 1 else ""
+    inside = [p for kind, p in zip(others, problems, strict=True) if isinstance(value, _plain(kind))]
+    wanted = " or ".join(dict.fromkeys(_NAMES[_plain(kind)] for kind in others))
+    return next(iter(inside), f"{name} is {_NAMES[type(value)]}, not {wanted}")
+
+
+def _misfits_inside(value: object, kind: Any, name: str) -> Iterator[str]:
+    """Yield what is wrong with the parts of an object or a list."""
+    arguments = get_args(kind)
+    if isinstance(value, dict) and _has_fields(kind):
+        fields = fields_of(kind)
+        if missing := [key for key, field in fields.items() if field.required and key not in value]:
+            yield f"{name} has no '{missing[0]}'"
+        for key, field in fields.items():
+            if key in value:
+                yield misfit(value[key], field.type, f"{name}.{key}")
+    elif isinstance(value, dict) and arguments:
+        for key, one in value.items():
+            yield misfit(one, arguments[1], f"{name}.{key}")
+    elif isinstance(value, list) and arguments:
+        if get_origin(kind) is tuple and len(value) != len(arguments):
+            yield f"{name} has {len(value)} entries, not {len(arguments)}"
+        kinds = arguments if get_origin(kind) is tuple else arguments * len(value)
+        for i, (one, each) in enumerate(zip(value, kinds, strict=True)):
+            yield misfit(one, each, f"{name}.{i}")
+
+
+def _has_fields(kind: Any) -> bool:
+    return is_typeddict(kind) or dataclasses.is_dataclass(kind)
+
+
+def _plain(kind: Any) -> type:
+    """Return the type that the JSON value of a type has in Python."""
+    if _has_fields(kind):
+        return dict
+    origin = get_origin(kind) or kind
+    return list if origin is tuple else cast("type", origin)
+
+
+def as_record(value: DataclassInstance, kind: type[Record]) -> Record:
+    """Return a dataclass as the TypedDict that says what JSON holds of it.
+
+    Raises:
+        TypeError: They do not have the same keys.
+    """
+    found, fields = dataclasses.asdict(value), fields_of(cast("Any", kind))
+    needed = {name for name, field in fields.items() if field.required}
+    if not needed <= found.keys() <= fields.keys():
+        raise TypeError(f"{type(value).__name__} and {kind.__name__} differ in {found.keys() ^ fields.keys()}")
+    return cast("Record", found)
+
+
+def json_schema(kind: Any, title: str) -> Schema:
+    """Return the JSON Schema (2020-12) of a type, as `misfit` takes it.
+
+    Descriptions are the docstrings of types and fields. One thing the schema cannot say: a whole number that is
+    written as 1.0 is refused here.
+    """
+    definitions: dict[str, Schema] = {}
+    body = _tagged_schema(kind, definitions) if isinstance(kind, Tagged) else _schema(kind, definitions)
+    return {"$schema": DIALECT, "title": title, **body, "$defs": dict(sorted(definitions.items()))}
+
+
+def _schema(kind: Any, definitions: dict[str, Schema]) -> Schema:
+    """Return the schema of a type; objects with fields go into the definitions, once each."""
+    if _has_fields(kind):
+        if kind.__name__ not in definitions:
+            definitions[kind.__name__] = {}  # taken, should it hold itself
+            definitions[kind.__name__] = _object_schema(kind, definitions)
+        return {"$ref": f"#/$defs/{kind.__name__}"}
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return {"const": arguments[0]} if len(arguments) == 1 else {"enum": list(arguments)}
+    if origin in (Union, types.UnionType):
+        members = [_schema(each, definitions) for each in arguments]
+        plain = all(member.keys() == {"type"} for member in members)
+        return {"type": [member["type"] for member in members]} if plain else {"anyOf": members}
+    if origin is tuple:
+        inner, size = [_schema(each, definitions) for each in arguments], len(arguments)
+        return {"type": "array", "prefixItems": inner, "minItems": size, "maxItems": size}
+    if origin is list:
+        return {"type": "array", "items": _schema(arguments[0], definitions)}
+    if origin is dict:
+        return {"type": "object", "additionalProperties": _schema(arguments[1], definitions)}
+    return dict(_JSON[kind])
+
+
+def _object_schema(kind: type, definitions: dict[str, Schema]) -> Schema:
+    fields, said = fields_of(kind), _descriptions(kind)
+    return {
+        "type": "object",
+        "description": _folded(kind.__doc__ or ""),
+        "properties": {
+            name: _schema(field.type, definitions) | ({"description": said[name]} if name in said else {})
+            for name, field in fields.items()
+        },
+        "required": [name for name, field in fields.items() if field.required],
+    }
+
+
+def _tagged_schema(kind: Tagged, definitions: dict[str, Schema]) -> Schema:
+    def case(tag: Schema, each: type) -> Schema:
+        return {"if": {"required": [kind.key], "properties": {kind.key: tag}}, "then": _schema(each, definitions)}
+
+    cases = [case({"const": tag}, each) for tag, each in kind.known.items()]
+    cases.append(case({"not": {"enum": list(kind.known)}}, kind.other))
+    absent = {"if": {"not": {"required": [kind.key]}}, "then": _schema(kind.absent, definitions)}
+    return {"type": "object", "allOf": [*cases, absent]}
+
+
+def _descriptions(kind: type) -> dict[str, str]:
+    """Return the docstrings of the fields of a class and of those that it extends: the texts that stand below them."""
+    [tree] = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(tree, ast.ClassDef)
+    found: dict[str, str] = {}
+    for base in tree.bases:  # a TypedDict does not know what it extends
+        extended = getattr(sys.modules[kind.__module__], base.id, None) if isinstance(base, ast.Name) else None
+        if extended is not None and _has_fields(extended):
+            found |= _descriptions(extended)
+    for field, text in zip(tree.body, tree.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+            found[field.target.id] = _folded(ast.literal_eval(text.value))
+    return found
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split())

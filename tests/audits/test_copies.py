@@ -311,13 +311,13 @@ def test_an_index_of_another_text_is_named(setting: tuple[Follows, str, str], tm
 
 
 def test_a_log_of_before_copies_can_be_read(setting: tuple[Follows, str, str], tmp_path: Path) -> None:
-    from memaudit.runs.directory import _line
+    from memaudit.runs.log import line_of
 
     audit(*setting, out=tmp_path / "run", copies=False, **ASKED)
     log = tmp_path / "run" / "items.log"
     rows = [json.loads(line[9:]) for line in log.read_bytes().splitlines()]
     new = ("copies_exact", "copies_normalised", "elsewhere", "copies_in", "elsewhere_in")
-    log.write_bytes(b"".join(_line({k: v for k, v in row.items() if k not in new}) for row in rows))
+    log.write_bytes(b"".join(line_of({k: v for k, v in row.items() if k not in new}) for row in rows))
     assert [r.elsewhere for r in read_run(tmp_path / "run").records] == [None] * len(rows)
 
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import memaudit.audits.laws.run as module
-from memaudit.audits.laws.conclude import MIN_R2, verdict
+from memaudit.audits.laws.fit import MIN_R2, verdict
 from memaudit.audits.laws.run import LawsOptions, laws
 from memaudit.cli.app import app
 from memaudit.errors import InputError, RunError

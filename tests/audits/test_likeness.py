@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from memaudit.audits.benchmark.items import Item
 from memaudit.audits.contamination.judgement import JudgedItem
 from memaudit.audits.contamination.likeness import BINS, count_likeness
-from memaudit.runs.schema import REPORTS, misfit
+from memaudit.runs.contamination_report import Likeness
+from memaudit.runs.schema import misfit
 from memaudit.text.scan.matching import Candidate, Match
 from memaudit.text.scan.rules import RULES
 
@@ -32,7 +33,7 @@ items = st.lists(st.builds(judged, st.sampled_from(VERDICTS), similarities, said
 @given(items)
 def test_every_item_is_counted_once_where_it_belongs(given: list[JudgedItem]) -> None:
     counted = count_likeness(given)
-    assert not misfit(counted, REPORTS["contamination"]["likeness"], "it")
+    assert not misfit(counted, Likeness, "it")
     assert counted["rules"] == list(RULES)
     assert sum(entry["items"] for entry in counted["counts"]) == len(given)
     places = [(entry["bin"], entry["verdict"]) for entry in counted["counts"]]

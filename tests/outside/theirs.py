@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from memaudit.audits.comparison.detection import Detection, Effect
-from memaudit.audits.lifecycle import Delivery, Question, Report, carry_out, refined
+from memaudit.audits.lifecycle import Delivery, Question, carry_out, refined
 from memaudit.audits.result import RunResult, VerdictResult
 from memaudit.audits.subject import Subject
 from memaudit.families import Family
@@ -26,7 +26,7 @@ from memaudit.report.kinds.base import VerdictKind
 from memaudit.report.problems import Rule
 from memaudit.runs.directory import ReportInput, RunDirectory
 from memaudit.runs.invocation import Invocation
-from memaudit.runs.provenance import provenance_of
+from memaudit.runs.report_parts import report_head
 from memaudit.sections import Column, Section, Table
 from memaudit.text.tokenize import Tokenizer, TrainedTokenizer
 
@@ -158,7 +158,7 @@ RULE = Rule(
 SHOUTING = VerdictKind("shouting", "Does the corpus shout?", rules=(RULE,), claim="the corpus does not shout")
 
 
-class Shouting(Question[VerdictResult]):
+class Shouting(Question[VerdictResult, dict[str, Any]]):
     """Lines of a file that are in capitals."""
 
     kind = "shouting"
@@ -176,14 +176,13 @@ class Shouting(Question[VerdictResult]):
         for (index,) in run.pending([(i,) for i in range(len(self.lines))]):
             run.append([{"index": index, "capitals": self.lines[index].isupper()}])
 
-    def conclude(self, run: RunDirectory) -> Report:
+    def conclude(self, run: RunDirectory) -> dict[str, Any]:
         count = sum(record["capitals"] for record in run.records.values())
         table = Table("Lines", [Column("kind"), Column("lines", "number")], [["in capitals", count]])
         section = Section(self.kind, "Shouting", f"{count} lines are in capitals.", "Counted.", [table])
         return {
-            "schema_version": 1,
+            **report_head(run.plan),
             "kind": self.kind,
-            "complete": True,
             "verdict": "found" if count else "clean",
             "exit_code": 1 if count else 0,
             "headline": f"{count} of {len(self.lines)} lines are in capitals",
@@ -193,7 +192,6 @@ class Shouting(Question[VerdictResult]):
             "options": {},
             "corpus": run.plan["corpus"],
             "sections": [dataclasses.asdict(section)],
-            "provenance": provenance_of(run.plan),
         }
 
     def result(self, outcome: RunResult) -> VerdictResult:

@@ -38,6 +38,7 @@ from memaudit.report.formats.html import HTML
 from memaudit.report.kinds import kind_of
 from memaudit.report.kinds.base import Kind
 from memaudit.runs.directory import ReportInput, read_finished
+from memaudit.runs.reports import AnyReport
 
 
 def lines(folder: Path) -> Path:
@@ -47,12 +48,19 @@ def lines(folder: Path) -> Path:
     return folder / "lines.txt"
 
 
+class PoemsReport(AnyReport):
+    """What the report of a poem holds."""
+
+    headline: str
+    poem: str | None
+
+
 class Poems(Kind):
     """A kind whose report quotes."""
 
     @property
-    def shape(self):
-        return {"headline": str, "poem": (str,)}
+    def report(self):
+        return PoemsReport
 
     def page(self, run):
         return f"<p>{run.report['poem']}</p>".encode()

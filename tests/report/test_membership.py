@@ -11,9 +11,11 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
+from memaudit.audits.comparison.options import MembershipOptions
 from memaudit.report.formats.screen import print_report
 from memaudit.report.wording import SYMBOLS, VERDICTS
-from memaudit.runs.schema import REPORTS, misfit
+from memaudit.runs.reports import REPORTS
+from memaudit.runs.schema import misfit
 from memaudit.sections import Column, Graph, Section, Series, Table
 from tests.report.conftest import HOSTILE
 from tests.report.pages import OURS, Page
@@ -42,10 +44,37 @@ def detection(name: str, words: str, rejects: bool, speaks: bool) -> dict[str, A
     }
 
 
+def options(**changes: Any) -> dict[str, Any]:
+    asked = json.loads(json.dumps(dataclasses.asdict(MembershipOptions())))
+    return {**asked, "asked_references": asked.pop("references"), **changes}
+
+
+def model(words: str) -> dict[str, Any]:
+    return {
+        **dict.fromkeys(("name", "family", "device", "dtype"), words),
+        **{"objective": "masked", "parameters": 9, "context_length": 64, "vocabulary": 40},
+        **{"sha256": "ef" * 32, "tokenizer_sha256": "01" * 32, "self_test": [-1.5], "files": []},
+        **{"attention": None, "start_token": None, "end_tokens": [], "ignored": [words]},
+    }
+
+
+def finding(words: str) -> dict[str, Any]:
+    about = {"kind": "membership", "document": words, "copies": None, "text": None}
+    return {**about, "id": "v1:1", "source": f"{words}.jsonl", "metric": "loss", "score": 0.61}
+
+
 def made(verdict: str = "found", words: str = "plain") -> dict[str, Any]:
     found = verdict == "found"
     detections = [detection(name, words, name == "loss", found or name != "loss") for name in DETECTORS]
-    side = {"specs": [words], "files": [{"path": f"{words}.jsonl", "sha256": "ab" * 32, "bytes": 9}], "items": 200}
+    side = {
+        "specs": [words],
+        "files": [{"path": f"{words}.jsonl", "sha256": "ab" * 32, "bytes": 9}],
+        "layout": words,
+        "fields": {words: [words]},
+        "items": 200,
+        **dict.fromkeys(("empty", "rejected", "repeated", "set_aside"), 0),
+        **{"first_rejected": [words], "first_set_aside": [words]},
+    }
     graph = Graph(words, words, words, words, [Series(words, CURVE), Series("o", CURVE)], "log", True, True, "log")
     table = Table(words, [Column(words), Column("p", "number")], [[words, 0.0001]])
     return {
@@ -57,12 +86,12 @@ def made(verdict: str = "found", words: str = "plain") -> dict[str, Any]:
         "headline": f"asked about 200 items, {words}",
         "reasons": [words],
         "primary": "loss",
-        "options": {"alpha": 0.05, "guided": words, "fields": [words]},
-        "references": [{"name": words, "family": words, "documents": 3, "sha256": "cd" * 32}],
+        "options": options(guided=words, fields=[words]),
+        "references": [{"name": words, "family": words, "trained": True, "documents": 3, "sha256": "cd" * 32}],
         "null": words,
-        "model": {"name": words, "family": words, "objective": "masked", "parameters": 9, "sha256": "ef" * 32},
+        "model": model(words),
         "benchmark": side,
-        "heldout": side,
+        "heldout": {**side, "compared": 200},
         "corpus": {"specs": [words], "units": words, "sha256": "12" * 32},
         "detections": detections,
         "blind": None,
@@ -72,12 +101,13 @@ def made(verdict: str = "found", words: str = "plain") -> dict[str, Any]:
             {"name": f"failed {words}", "passed": False, "detail": words},
         ],
         "power": {
+            **{"members": 200, "heldout": 200, "level": 0.0125, "minimum_detectable_auc": 0.6},
             "sentence": f"{words} would be seen",
             "verdicts": [{"auc": 0.5, "found": 0.012, "no_evidence": 0.943}],
             "about": words,
         },
         "limits": [words],
-        "findings": [{"id": "v1:1", "source": f"{words}.jsonl", "metric": "loss", "score": 0.61}] if found else [],
+        "findings": [finding(words)] if found else [],
         "sections": [dataclasses.asdict(Section("s", words, words, words, [table], [graph], [words]))] * 2,
         "provenance": {"identity": "34" * 32, "command": words, "versions": {"memaudit": "0"}},
     }

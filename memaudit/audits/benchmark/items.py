@@ -12,9 +12,10 @@ from memaudit.audits.benchmark.layouts import ALL, BOTH, Fields, NamedFields, de
 from memaudit.audits.benchmark.naming import Draft, item_names, name_records, named_by
 from memaudit.audits.benchmark.structured import as_items
 from memaudit.errors import InputError
+from memaudit.runs.parts import FileDigest
 from memaudit.text.corpus.containers import ByteStream
 from memaudit.text.corpus.formats import HubStream, read_rows
-from memaudit.text.corpus.read import SHOWN_REJECTS, FileDigest
+from memaudit.text.corpus.read import SHOWN_REJECTS
 from memaudit.text.corpus.rows import RecordError, Row
 from memaudit.text.corpus.specs import HubDataset, Source, parse_spec, real_path
 from memaudit.text.scan.patterns import SEED

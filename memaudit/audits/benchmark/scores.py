@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import memaudit.stats as stats
 from memaudit.audits.benchmark.items import Benchmark, benchmark_sources
 from memaudit.audits.benchmark.naming import ID_FIELDS, item_names, named_by
 from memaudit.config import did_you_mean
 from memaudit.errors import InputError
+from memaudit.runs.contamination_report import ModelScores, PlainRate
+from memaudit.runs.parts import Difference
+from memaudit.runs.schema import as_record
 from memaudit.text.corpus.containers import COMPRESSED
 from memaudit.text.corpus.formats import read_rows
 from memaudit.text.corpus.rows import RecordError
@@ -76,7 +79,7 @@ def compare_scores(
     contaminated: Collection[str],
     *,
     seed: int = 0,
-) -> list[dict[str, Any]]:
+) -> list[ModelScores]:
     """Compare what models score on contaminated and on clean items.
 
     A difference is evidence, not proof: items that stand in a corpus may be easier for other reasons.
@@ -89,7 +92,7 @@ def compare_scores(
         seed: Fixes the permutations.
 
     Returns:
-        One dictionary of strict JSON values per model: ``clean`` and ``contaminated`` with their 95%
+        One row per model: ``clean`` and ``contaminated`` with their 95%
         intervals (about items of this kind, of which the benchmark is taken for a sample), ``difference``
         (contaminated - clean, Newcombe's interval of those), the two-sided ``p_value`` of a permutation of the items,
         ``sentence``, and how many judged items have no score and how many scores belong to no judged item. Where a
@@ -101,7 +104,7 @@ def compare_scores(
     """
     known = {item.id for item in benchmark.items}.union(*benchmark.meant.values())
     in_question, found = frozenset(judged), frozenset(contaminated)
-    rows = []
+    rows: list[ModelScores] = []
     for given in scores:
         model = _by_item(given, benchmark, known)
         names = [item.id for item in benchmark.items if item.id in in_question and item.id in model.correct]
@@ -137,21 +140,30 @@ def _by_item(given: Scores, benchmark: Benchmark, known: Collection[str]) -> Sco
     return model
 
 
-def _compared(model: Scores, clean: Sequence[str], contaminated: Sequence[str], seed: int) -> dict[str, Any]:
+class _Compared(TypedDict):
+    clean: PlainRate
+    contaminated: PlainRate
+    difference: Difference | None
+    p_value: float | None
+    sentence: str
+
+
+def _compared(model: Scores, clean: Sequence[str], contaminated: Sequence[str], seed: int) -> _Compared:
     values = [[model.correct[name] for name in side] for side in (clean, contaminated)]
     rates = [stats.document_rate(side, names) for side, names in zip(values, (clean, contaminated), strict=True)]
     difference = stats.difference_interval(rates[1], rates[0])
     (p_value,) = stats.permutation_test(values[1], values[0], seed=seed, alternative="two-sided")
-    shown = [
-        {key: value for key, value in asdict(rate).items() if key not in ("documents", "effective_n")} for rate in rates
-    ]
     return {
-        "clean": shown[0],
-        "contaminated": shown[1],
-        "difference": None if difference is None else asdict(difference),
+        "clean": _plain(rates[0]),
+        "contaminated": _plain(rates[1]),
+        "difference": None if difference is None else as_record(difference, Difference),
         "p_value": p_value,
         "sentence": _sentence(model.model, rates[0], rates[1], difference, p_value),
     }
+
+
+def _plain(rate: stats.Rate) -> PlainRate:
+    return {"hits": rate.hits, "n": rate.n, "rate": rate.rate, "low": rate.low, "high": rate.high}
 
 
 def _sentence(

@@ -10,7 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ from memaudit.audits.comparison.nulls import CONFOUNDED
 from memaudit.metrics.logistic import Logistic, fit_logistic
 from memaudit.metrics.roc import Auc, auc
 from memaudit.records import FloatArray
+from memaudit.runs import parts
+from memaudit.runs.schema import as_record
 from memaudit.text.words.words import words_of
 
 FOLDS = 5
@@ -66,9 +68,9 @@ class BlindBaseline:
     reason: str = ""
     """Why there is no baseline at all."""
 
-    def as_record(self) -> dict[str, Any]:
+    def as_record(self) -> parts.BlindBaseline:
         """Return strict JSON values."""
-        return asdict(self)
+        return as_record(self, parts.BlindBaseline)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,6 +19,8 @@ from memaudit.audits.comparison.nulls import CONFOUNDED, OF_TEXT, passes_null
 from memaudit.findings import Control
 from memaudit.metrics.roc import Auc, auc, auc_difference, cohens_d
 from memaudit.records import FloatArray
+from memaudit.runs.options import DetectorOptions
+from memaudit.runs.parts import BlindBaseline
 
 HALVES_LEVEL = 0.01
 """Level of the test of held-out text against itself: one run in a hundred is held back for nothing."""
@@ -92,7 +94,7 @@ def compare(
     label: str,
     definition: str,
     plan: Mapping[str, Any],
-    blind: Mapping[str, Any] | None,
+    blind: BlindBaseline | None,
 ) -> Detection:
     """Test members against held-out documents by one score, and run the controls on it.
 
@@ -136,7 +138,7 @@ def _test(
     records: Sequence[Mapping[str, Any]],
     values: Sequence[float | None],
     sides: Sides,
-    options: Mapping[str, Any],
+    options: DetectorOptions,
 ) -> tuple[float | None, str]:
     """Return the p-value and which test gave it, or None and why there is none."""
     if options["paired"]:
@@ -155,11 +157,12 @@ def _test(
     return p, "rank test (Mann-Whitney)" + (", exact: membership was randomised" if options["randomised"] else "")
 
 
-def blind_control(blind: Mapping[str, Any] | None) -> Control:
+def blind_control(blind: BlindBaseline | None) -> Control:
     """Return the control C1 as every detector of documents carries it."""
     name = "text alone (C1)"
-    if blind is None or blind.get("reason"):
-        return Control(name, None, (blind or {}).get("reason") or "not asked")
+    reason = "not asked" if blind is None else blind.get("reason")
+    if blind is None or reason:
+        return Control(name, None, reason or "")
     sets = blind["features"]
     worst = max(sets, key=lambda s: s["auc"]["low"])
     shown = f"{worst['name']}: AUC {worst['auc']['estimate']:.3f}, at least {worst['auc']['low']:.3f}"

@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +27,8 @@ from memaudit.audits.comparison.nulls import CONFOUNDED, passes_null
 from memaudit.audits.comparison.verdict import Power, PowerPoint, decide
 from memaudit.findings import Control
 from memaudit.records import FloatArray
+from memaudit.runs.options import Levels
+from memaudit.runs.parts import BlindBaseline, FeatureSet
 
 POWER = 0.8
 AREAS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9)
@@ -88,8 +89,8 @@ def power_of(
     first: Detection,
     family: int,
     controls: Sequence[Control],
-    blind: Mapping[str, Any] | None,
-    options: Mapping[str, Any],
+    blind: BlindBaseline | None,
+    options: Levels,
 ) -> Power:
     """Return the power of the verdict where only the primary detector tells anything.
 
@@ -241,6 +242,9 @@ def _holm_rejects(p_values: FloatArray, alpha: float) -> tuple[_Bools, _Bools]:
     return rejected[:, 0], np.logical_or.reduce(rejected[:, 1:], axis=1)
 
 
+_NO_FEATURES: list[FeatureSet] = [{"name": "", "auc": {"estimate": 0.5, "low": 0.5, "high": 0.5}}]
+
+
 def _verdict(design: Design, power: Power, rejects: bool, others: bool, null: bool, text: bool, halves: bool) -> str:
     """Return what `decide` says of one outcome of the tests and controls."""
     sampled = Control("text alone (C1)", text if design.kinds else design.text, "")
@@ -253,7 +257,8 @@ def _verdict(design: Design, power: Power, rejects: bool, others: bool, null: bo
     other = dataclasses.replace(first, name="others", controls=[silent])
     p_values = {"primary": 0.0 if rejects else 1.0, "others": 0.0 if others else 1.0}
     controls = [Control("instrument", design.sound, "")] + ([sampled, third] if design.asked else [])
-    features = [{"name": "", "auc": {"estimate": 0.5, "low": 0.5}}]
-    blind = {"confounded": not text, "features": features} if design.kinds else None
-    options = {"alpha": design.alpha, "detectable": design.detectable}
+    blind: BlindBaseline | None = None
+    if design.kinds:
+        blind = {"features": _NO_FEATURES, "confounded": not text, "words": [], "left_out": {}, "reason": ""}
+    options: Levels = {"alpha": design.alpha, "detectable": design.detectable}
     return decide([first, other], p_values, first, controls, power, blind, options)[0]

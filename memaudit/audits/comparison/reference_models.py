@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,10 @@ from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
 from memaudit.models.ngram import NgramModel
 from memaudit.records import Capability, Document, TokenIds
+from memaudit.runs.options import DetectorOptions
+from memaudit.runs.options import MembershipOptions as StoredOptions
+from memaudit.runs.plans import MembershipDesign, ReferenceDescription
+from memaudit.runs.schema import as_record
 from memaudit.text.corpus.read import read_corpus
 
 _SCORES = frozenset((Capability.LOG_PROBS,))
@@ -83,13 +86,13 @@ class ReferenceModels:
         self.heldout = [document for document, away in zip(heldout, apart, strict=True) if not away]
         self.set_apart = [document for document, away in zip(heldout, apart, strict=True) if away]
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> MembershipDesign:
         """Return what a plan says: the options, ``references`` (spec, sha256 or what they are trained on), ``null``.
 
         Beside them ``asked_references`` as they were given, ``set_apart``, the held-out documents that references are
         trained on, and ``excluded``, the documents that they are not trained on because a compared one stands in them.
         """
-        trained = [
+        trained: list[ReferenceDescription] = [
             {
                 "name": _name(i),
                 "family": family_for(self._model).name,
@@ -99,13 +102,19 @@ class ReferenceModels:
             }
             for i, texts in enumerate(self._texts)
         ]
-        given = [
+        given: list[ReferenceDescription] = [
             {"name": r.name, "family": r.model.family, "trained": False, "documents": None, "sha256": r.model.sha256}
             for r in self._loaded
         ]
-        told = asdict(self.options) | {"references": [*given, *trained], "null": NULL_NAME}
-        told["asked_references"] = list(self.options.references)
-        return told | {"set_apart": len(self.set_apart), "excluded": self._corpus[1] if self._to_train else 0}
+        options: DetectorOptions = as_record(self.options, StoredOptions)
+        return {
+            **options,
+            "asked_references": list(self.options.references),
+            "references": [*given, *trained],
+            "null": NULL_NAME,
+            "set_apart": len(self.set_apart),
+            "excluded": self._corpus[1] if self._to_train else 0,
+        }
 
     def prepare(self, folder: Path) -> None:
         """Say where trained references are kept: called once the run directory is held."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import memaudit.stats as stats
 from memaudit.audits.comparison.detection import Detection, Effect, blind_control
 from memaudit.findings import Control
+from memaudit.runs.options import Levels
+from memaudit.runs.parts import BlindBaseline
+from memaudit.runs.report_parts import ConfoundedVerdict
 
 EXIT_CODES = {"found": 1, "no-evidence": 0, "inconclusive": 3, "confounded": 3}
 MIN_REJECTED = 1e-3
@@ -48,9 +50,9 @@ def decide(
     first: Detection,
     controls: Sequence[Control],
     power: Power,
-    blind: Mapping[str, Any] | None,
-    options: Mapping[str, Any],
-) -> tuple[str, list[str]]:
+    blind: BlindBaseline | None,
+    options: Levels,
+) -> tuple[ConfoundedVerdict, list[str]]:
     """Return the verdict and why.
 
     - confounded: the sides differ by their text alone, and no p-value is evidence of anything.

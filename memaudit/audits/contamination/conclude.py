@@ -7,29 +7,39 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from memaudit.audits.benchmark.items import Benchmark
 from memaudit.audits.benchmark.scores import compare_scores, read_scores
 from memaudit.audits.contamination.baseline import read_baseline
-from memaudit.audits.contamination.doubts import UNJUDGED, benchmark_gaps, limits_of, search_gaps, why_spared
+from memaudit.audits.contamination.doubts import UNJUDGED, benchmark_gaps, limits_of, search_gaps
+from memaudit.audits.contamination.evidence import ItemRecord, finding_of, record_of, spared_of
 from memaudit.audits.contamination.judgement import JudgedItem, check_own_items, judge
 from memaudit.audits.contamination.likeness import count_likeness
-from memaudit.audits.contamination.marking import mark_copied
 from memaudit.errors import InputError, one_line
-from memaudit.findings import ItemPolicy, decide_items, fingerprint, undecided
+from memaudit.findings import Control, Decision, ItemPolicy, decide_items, undecided
 from memaudit.report.wording import counted
-from memaudit.runs.provenance import provenance_of
+from memaudit.runs import options, parts
+from memaudit.runs.contamination_report import (
+    BaselineUse,
+    BenchmarkRead,
+    ContaminationReport,
+    CorpusRead,
+    ItemFinding,
+    ModelScores,
+    PartCount,
+    RuleEstimate,
+)
+from memaudit.runs.plans import ContaminationPlan
+from memaudit.runs.report_parts import report_head
+from memaudit.runs.schema import as_record
 from memaudit.sections import ABOUT_DOCUMENTS
-from memaudit.text.scan.matching import AMPLE_COVERAGE, MIN_SIMILARITY, Match
+from memaudit.text.scan.matching import AMPLE_COVERAGE, MIN_SIMILARITY
 from memaudit.text.scan.patterns import SEED, Patterns
 from memaudit.text.scan.result import Scan
 from memaudit.text.scan.rules import RULES
 
-SHOWN_DOCUMENTS = 3
-"""Documents that a finding shows side by side."""
 SHOWN_SPARED = 20
 
 
@@ -52,36 +62,21 @@ class Judgement:
         if self.max_rate is not None and not 0 <= self.max_rate <= 1:
             raise InputError(f"max_rate must lie in [0, 1], not {self.max_rate}")
 
-
-@dataclass(frozen=True, slots=True)
-class ItemRecord:
-    """What was found out about one item: one line of items.jsonl."""
-
-    item: str
-    number: int
-    source: str
-    verdict: str
-    """``contaminated``, ``clean``, ``undecided`` (the search was not whole), or ``not judged`` (too short, generic)."""
-    part: str | None
-    match: str | None
-    similarity: float | None
-    coverage: float | None
-    documents: int | None
-    evidence: str | None
-    """Place of the likest document."""
-    rules: list[str]
-    """Published rules that call the item contaminated."""
+    @property
+    def policy(self) -> ItemPolicy:
+        """How much may be contaminated."""
+        return ItemPolicy(self.max_items, self.max_rate)
 
 
 def conclude(
-    plan: Mapping[str, Any],
+    plan: ContaminationPlan,
     benchmark: Benchmark,
     patterns: Patterns,
     scan: Scan,
     *,
     complete: bool,
     judgement: Judgement,
-) -> tuple[dict[str, Any], list[ItemRecord]]:
+) -> tuple[ContaminationReport, list[ItemRecord]]:
     """Return what report.json holds, and one record per item.
 
     Args:
@@ -95,48 +90,86 @@ def conclude(
     if judgement.redact:
         benchmark = dataclasses.replace(benchmark, first_rejected=_places(benchmark.first_rejected))
         scan = dataclasses.replace(scan, first_rejected=_places(scan.first_rejected))
-    controls = [check_own_items(benchmark, patterns)]
-    gaps = search_gaps(scan, controls, complete=complete)
+    outcome = _outcome(benchmark, patterns, scan, judgement, complete=complete)
+    report = _report(plan, benchmark, patterns, scan, outcome, judgement)
+    return report, [record_of(item, patterns, scan) for item in outcome.items]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What a search comes to."""
+
+    complete: bool
+    items: list[JudgedItem]
+    control: Control
+    findings: list[ItemFinding]
+    accepted: set[str]
+    """Fingerprints of the baseline."""
+    new: int
+    """Findings that it does not accept."""
+    decision: Decision
+
+
+def _outcome(benchmark: Benchmark, patterns: Patterns, scan: Scan, judgement: Judgement, *, complete: bool) -> _Outcome:
+    control = check_own_items(benchmark, patterns)
+    gaps = search_gaps(scan, [control], complete=complete)
     items = judge(benchmark, patterns, scan, doubted=bool(gaps))
-    contaminated = [item for item in items if item.verdict == "contaminated"]
-    spared = [item for item in items if item.verdict != "contaminated" and item.most_rules]
-    judged = [item for item in items if item.verdict != "not judged"]
     accepted = read_baseline(judgement.baseline) if judgement.baseline else set()
-    findings = [_finding(item, patterns, scan, accepted, judgement.redact) for item in contaminated]
-    new = [finding for finding in findings if not finding["accepted"]]
-    policy = ItemPolicy(judgement.max_items, judgement.max_rate)
+    found = [item for item in items if item.verdict == "contaminated"]
+    findings = [finding_of(item, patterns, scan, accepted, judgement.redact) for item in found]
+    new = sum(not finding["accepted"] for finding in findings)
     doubts = [*gaps, *benchmark_gaps(items, benchmark, scan)]
-    decision = decide_items(len(new), len(judged), policy, doubts) if complete else undecided(doubts)
-    report = {
-        "schema_version": 1,
+    decision = decide_items(new, len(_judged(items)), judgement.policy, doubts) if complete else undecided(doubts)
+    return _Outcome(complete, items, control, findings, accepted, new, decision)
+
+
+def _report(
+    plan: ContaminationPlan,
+    benchmark: Benchmark,
+    patterns: Patterns,
+    scan: Scan,
+    outcome: _Outcome,
+    judgement: Judgement,
+) -> ContaminationReport:
+    items, findings, decision = outcome.items, outcome.findings, outcome.decision
+    spared = [item for item in items if item.verdict != "contaminated" and item.most_rules]
+    return {
+        **report_head(plan, complete=outcome.complete),
         "kind": "contamination",
-        "complete": complete,
         "verdict": decision.verdict,
         "exit_code": decision.exit_code,
-        "headline": _headline(plan, len(findings), len(new), len(judged), scan.documents),
+        "headline": _headline(plan, outcome, scan.documents),
         "reasons": decision.reasons,
-        "policy": dataclasses.asdict(policy),
+        "policy": as_record(judgement.policy, options.ItemPolicy),
         "benchmark": _describe_benchmark(benchmark, items),
         "corpus": _describe_corpus(plan, scan),
         "estimates": _estimates(items, patterns, scan),
         "parts": _parts(items, patterns),
         "likeness": count_likeness(items),
         "findings": findings,
-        "spared": [_spared(item, patterns, scan) for item in spared[:SHOWN_SPARED]],
+        "spared": [spared_of(item, patterns, scan) for item in spared[:SHOWN_SPARED]],
         "spared_count": len(spared),
         "groups": len({finding["evidence"][0]["source"] for finding in findings}),
-        "scores": _scores(judgement, benchmark, judged, contaminated, plan["options"]["id_field"]),
-        "baseline": _baseline(judgement, findings, accepted),
-        "controls": [dataclasses.asdict(control) for control in controls],
-        "limits": [
-            *limits_of(items, plan),
-            *([ABOUT_DOCUMENTS.format(units="items")] if judgement.scores else []),
-            *([f"{benchmark.notice}."] if benchmark.notice else []),
-        ],
+        "scores": _scores(judgement, benchmark, items, plan["options"]["id_field"]),
+        "baseline": _baseline(judgement, findings, outcome.accepted),
+        "controls": [as_record(outcome.control, parts.Control)],
+        "limits": _limits(items, plan, benchmark, judgement),
         "options": plan["options"],
-        "provenance": provenance_of(plan),
     }
-    return report, [_record(item, patterns, scan) for item in items]
+
+
+def _judged(items: Sequence[JudgedItem]) -> list[JudgedItem]:
+    return [item for item in items if item.verdict != "not judged"]
+
+
+def _limits(
+    items: Sequence[JudgedItem], plan: ContaminationPlan, benchmark: Benchmark, judgement: Judgement
+) -> list[str]:
+    return [
+        *limits_of(items, plan),
+        *([ABOUT_DOCUMENTS.format(units="items")] if judgement.scores else []),
+        *([f"{benchmark.notice}."] if benchmark.notice else []),
+    ]
 
 
 def _places(rejected: Sequence[str]) -> list[str]:
@@ -144,14 +177,15 @@ def _places(rejected: Sequence[str]) -> list[str]:
     return [entry.partition(": ")[0] for entry in rejected]
 
 
-def _headline(plan: Mapping[str, Any], found: int, new: int, judged: int, documents: int) -> str:
+def _headline(plan: ContaminationPlan, outcome: _Outcome, documents: int) -> str:
+    found, new, judged = len(outcome.findings), outcome.new, len(_judged(outcome.items))
     where = ", ".join(plan["corpus"]["specs"] or [index["path"] for index in plan["corpus"]["indices"]])
     accepted = f", {found - new:,} of them accepted by the baseline" if found > new else ""
     stand = counted(judged, "item stands", "items stand")
     return f"{found:,} of {stand} in {one_line(where, 80)} ({counted(documents, 'document')}){accepted}"
 
 
-def _describe_benchmark(benchmark: Benchmark, items: Sequence[JudgedItem]) -> dict[str, Any]:
+def _describe_benchmark(benchmark: Benchmark, items: Sequence[JudgedItem]) -> BenchmarkRead:
     unjudged = Counter(item.unjudged for item in items if item.unjudged)
     return {
         "files": benchmark.files,
@@ -166,7 +200,7 @@ def _describe_benchmark(benchmark: Benchmark, items: Sequence[JudgedItem]) -> di
     }
 
 
-def _describe_corpus(plan: Mapping[str, Any], scan: Scan) -> dict[str, Any]:
+def _describe_corpus(plan: ContaminationPlan, scan: Scan) -> CorpusRead:
     return {
         "files": sorted(scan.files, key=lambda file: file["path"]),
         "documents": scan.documents,
@@ -179,7 +213,7 @@ def _describe_corpus(plan: Mapping[str, Any], scan: Scan) -> dict[str, Any]:
     }
 
 
-def _estimates(items: Sequence[JudgedItem], patterns: Patterns, scan: Scan) -> list[dict[str, Any]]:
+def _estimates(items: Sequence[JudgedItem], patterns: Patterns, scan: Scan) -> list[RuleEstimate]:
     """Count items by our rule and by every published one, each over the items that it can judge."""
     whole = {needle.item: place for place, needle in enumerate(patterns.needles)}.values()
     ours: list[bool | None] = [
@@ -202,7 +236,7 @@ def _estimates(items: Sequence[JudgedItem], patterns: Patterns, scan: Scan) -> l
 
 def _estimate(
     metric: str, label: str, definition: str, source: str | None, said: Sequence[bool | None]
-) -> dict[str, Any]:
+) -> RuleEstimate:
     defined = [fired for fired in said if fired is not None]
     hits, n = sum(defined), len(defined)
     # No interval: every item of the benchmark was examined, and of no other items is anything said.
@@ -220,7 +254,7 @@ def _estimate(
     }
 
 
-def _parts(items: Sequence[JudgedItem], patterns: Patterns) -> list[dict[str, Any]]:
+def _parts(items: Sequence[JudgedItem], patterns: Patterns) -> list[PartCount]:
     """Count, for every part, the items that have it, long enough to judge, and those in which it was found."""
     names = list(dict.fromkeys(needle.part for needle in patterns.needles))
     long_enough = Counter(n.part for i, n in enumerate(patterns.needles) if patterns.length(i) >= SEED)
@@ -230,85 +264,15 @@ def _parts(items: Sequence[JudgedItem], patterns: Patterns) -> list[dict[str, An
     return [{"part": name, "hits": found[name], "n": long_enough[name]} for name in names]
 
 
-def _finding(judged: JudgedItem, patterns: Patterns, scan: Scan, accepted: set[str], redact: bool) -> dict[str, Any]:
-    item, best = judged.item, judged.matches[0]
-    shown = [match for match in judged.matches if match.found][:SHOWN_DOCUMENTS]
-    documents = documents_of(best, scan)
-    id = fingerprint("contamination", "", item.whole)
-    return {
-        "id": id,
-        "kind": "contamination",
-        "item": item.id,
-        "number": item.number,
-        "source": item.source,
-        "part": patterns.needles[best.candidate.needle].part,
-        "match": best.kind,
-        "score": best.similarity,
-        "coverage": best.coverage,
-        "documents": documents,
-        "rules": _fired(judged),
-        "accepted": id in accepted,
-        "evidence": [_evidence(match, patterns, scan, redact) for match in shown],
-        "more_documents": max(0, documents - len(shown)),
-    }
-
-
-def _evidence(match: Match, patterns: Patterns, scan: Scan, redact: bool) -> dict[str, Any]:
-    """Return both texts with the copied words marked, and how many documents hold each copied span."""
-    needle = match.candidate.needle
-    text = patterns.needles[needle].text
-    ours, theirs, runs = mark_copied(text, match.candidate.text)
-    ids, words = patterns.seed_ids(needle), patterns.words[needle]
-    spans = [
-        {
-            "text": None if redact else text[words.starts[first] : words.ends[last - 1]],
-            "documents": int(scan.seed_documents[ids[first : last - SEED + 1]].min()),
-        }
-        for first, last in runs
-        if last - first >= SEED
-    ]
-    return {
-        "source": match.candidate.source,
-        "start": match.candidate.start,
-        "score": match.similarity,
-        "match": match.kind,
-        "item_pieces": None if redact else ours,
-        "corpus_pieces": None if redact else theirs,
-        "spans": spans,
-    }
-
-
-def documents_of(match: Match, scan: Scan) -> int:
-    """Return the document frequency of the rarest run of five words that an item and a document share."""
-    return int(scan.seed_documents[list(match.candidate.seeds)].min(initial=scan.documents))
-
-
-def _spared(judged: JudgedItem, patterns: Patterns, scan: Scan) -> dict[str, Any]:
-    """Return an item that most published rules convict and ours does not, and why it does not."""
-    return {
-        "item": judged.item.id,
-        "source": judged.item.source,
-        "rules": _fired(judged),
-        "reason": why_spared(judged, patterns, scan),
-    }
-
-
-def _fired(judged: JudgedItem) -> list[str]:
-    return [name for name, fired in judged.rules.items() if fired]
-
-
 def _scores(
-    judgement: Judgement,
-    benchmark: Benchmark,
-    judged: Sequence[JudgedItem],
-    contaminated: Sequence[JudgedItem],
-    id_field: str | None,
-) -> list[dict[str, Any]]:
+    judgement: Judgement, benchmark: Benchmark, items: Sequence[JudgedItem], id_field: str | None
+) -> list[ModelScores]:
     models = [model for path in judgement.scores for model in read_scores(path, id_field)]
-    return compare_scores(models, benchmark, {i.item.id for i in judged}, {i.item.id for i in contaminated})
+    found = {item.item.id for item in items if item.verdict == "contaminated"}
+    return compare_scores(models, benchmark, {item.item.id for item in _judged(items)}, found)
 
 
-def _baseline(judgement: Judgement, findings: Sequence[Mapping[str, Any]], accepted: set[str]) -> dict[str, Any] | None:
+def _baseline(judgement: Judgement, findings: Sequence[ItemFinding], accepted: set[str]) -> BaselineUse | None:
     if judgement.baseline is None:
         return None
     used = {finding["id"] for finding in findings if finding["accepted"]}
@@ -318,20 +282,3 @@ def _baseline(judgement: Judgement, findings: Sequence[Mapping[str, Any]], accep
         "accepted": sum(finding["accepted"] for finding in findings),
         "stale": len(accepted - used),
     }
-
-
-def _record(judged: JudgedItem, patterns: Patterns, scan: Scan) -> ItemRecord:
-    best = judged.matches[0] if judged.matches else None
-    return ItemRecord(
-        item=judged.item.id,
-        number=judged.item.number,
-        source=judged.item.source,
-        verdict=judged.verdict,
-        part=patterns.needles[best.candidate.needle].part if best else None,
-        match=best.kind if best else None,
-        similarity=best.similarity if best else None,
-        coverage=best.coverage if best else None,
-        documents=documents_of(best, scan) if best else None,
-        evidence=best.candidate.source if best else None,
-        rules=_fired(judged),
-    )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from memaudit.audits.benchmark.items import Benchmark
 from memaudit.audits.benchmark.layouts import ALL, BOTH
 from memaudit.audits.contamination.judgement import JudgedItem
 from memaudit.findings import Control
 from memaudit.report.wording import counted, percent
+from memaudit.runs.plans import ContaminationPlan
 from memaudit.text.scan.patterns import SEED, Patterns
 from memaudit.text.scan.result import Scan
 from memaudit.text.scan.scripts import SCRIPTS, count_scripts
@@ -99,7 +99,7 @@ def why_spared(judged: JudgedItem, patterns: Patterns, scan: Scan) -> str:
     return f"no document holds enough of its own words; the longest run that it shares has {longest:,}"
 
 
-def limits_of(items: Sequence[JudgedItem], plan: Mapping[str, Any]) -> list[str]:
+def limits_of(items: Sequence[JudgedItem], plan: ContaminationPlan) -> list[str]:
     """Say what the search does not show."""
     limits = [
         NOT_LOOKED_FOR,
@@ -116,7 +116,7 @@ def limits_of(items: Sequence[JudgedItem], plan: Mapping[str, Any]) -> list[str]
     return limits
 
 
-def _cut_in_two(items: Sequence[JudgedItem], plan: Mapping[str, Any]) -> list[str]:
+def _cut_in_two(items: Sequence[JudgedItem], plan: ContaminationPlan) -> list[str]:
     """Say how many items can be missed because text files were not searched whole."""
     split = plan["options"]["split"]
     if split not in _CUTS or plan["corpus"]["indices"]:

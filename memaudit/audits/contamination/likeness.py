@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Final, cast
 
-from memaudit.audits.contamination.judgement import JudgedItem
+from memaudit.audits.contamination.judgement import ItemVerdict, JudgedItem
+from memaudit.runs.contamination_report import Bin, Likeness
 from memaudit.text.scan.matching import MIN_SIMILARITY
 from memaudit.text.scan.rules import RULES
 
-BINS = 20
+BINS: Final = 20
 """Of similarities, from 0 to 1."""
 
 
-def count_likeness(items: Sequence[JudgedItem]) -> dict[str, Any]:
+def count_likeness(items: Sequence[JudgedItem]) -> Likeness:
     """Count items by the similarity of their likest document, by our verdict, and by the rules that convict them.
 
     Args:
@@ -25,7 +26,7 @@ def count_likeness(items: Sequence[JudgedItem]) -> dict[str, Any]:
         of the published ``rules`` convicts, in their order. ``bin`` is None where no document was like the item at
         all. ``lowest_found`` and ``highest_other`` are similarities in [0, 1] of items that were judged, or None.
     """
-    totals: Counter[tuple[int, str]] = Counter()
+    totals: Counter[tuple[int, ItemVerdict]] = Counter()
     convicted: Counter[tuple[int, str, str]] = Counter()
     for item in items:
         place = (_bin(item), item.verdict)
@@ -42,7 +43,7 @@ def count_likeness(items: Sequence[JudgedItem]) -> dict[str, Any]:
         "rules": list(RULES),
         "counts": [
             {
-                "bin": bin if bin >= 0 else None,
+                "bin": cast("Bin", bin) if bin >= 0 else None,
                 "verdict": verdict,
                 "items": total,
                 "convicted": [convicted[bin, verdict, name] for name in RULES],

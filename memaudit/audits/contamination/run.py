@@ -8,7 +8,7 @@ do its share of the files only (``shard``); `merge` joins such runs to the bytes
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,8 @@ from memaudit.audits.benchmark.items import Benchmark, benchmark_sources, read_b
 from memaudit.audits.benchmark.scores import read_scores
 from memaudit.audits.contamination.baseline import read_baseline
 from memaudit.audits.contamination.clean_split import split_targets, write_clean_split
-from memaudit.audits.contamination.conclude import ItemRecord, Judgement, conclude
+from memaudit.audits.contamination.conclude import Judgement, conclude
+from memaudit.audits.contamination.evidence import ItemRecord
 from memaudit.audits.contamination.judgement import needles_of
 from memaudit.audits.contamination.scan_log import check_scans, common_plan, refuse_change
 from memaudit.audits.contamination.search_target import (
@@ -29,16 +30,22 @@ from memaudit.audits.contamination.search_target import (
     refuse_itself,
     refuse_nothing,
 )
-from memaudit.audits.lifecycle import Delivery, Question, Report, carry_out, in_folder, refined
+from memaudit.audits.lifecycle import Delivery, Question, carry_out, in_folder, refined
 from memaudit.audits.result import RunResult, VerdictResult
 from memaudit.engines.processes import Work, in_workers
 from memaudit.errors import InputError, RunError
 from memaudit.records import Shown
 from memaudit.report.formats import writers
+from memaudit.runs.contamination_report import ContaminationReport
 from memaudit.runs.directory import ITEMS, RunDirectory, read_items
 from memaudit.runs.files import compact_json, write_atomic
 from memaudit.runs.inputs import reads_files
 from memaudit.runs.invocation import Invocation, python_call
+from memaudit.runs.log_lines import ScanRecord
+from memaudit.runs.options import ContaminationOptions as StoredOptions
+from memaudit.runs.options import Judgement as StoredJudgement
+from memaudit.runs.plans import ContaminationPlan, ContaminationSubject
+from memaudit.runs.schema import as_record
 from memaudit.text.index.units import unit_of
 from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
 from memaudit.text.scan.result import Scan
@@ -173,7 +180,7 @@ class Share:
         return range(self.number - 1, units, self.shares)
 
 
-class _Judged(Question[Contamination]):
+class _Judged(Question[Contamination, ContaminationReport]):
     """Scans of the items, joined and judged."""
 
     kind = "contamination"
@@ -181,16 +188,16 @@ class _Judged(Question[Contamination]):
     patterns: Patterns
     judgement: Judgement
 
-    def conclude(self, run: RunDirectory) -> Report:
+    def conclude(self, run: RunDirectory) -> ContaminationReport:
         """Join the scans of all logged units, and judge."""
-        units = run.plan["corpus"]["units"]
-        logged = [run.records[index]["scan"] for index in sorted(run.records)]
-        complete = len(logged) == len(units)
+        plan = run.plan_as(ContaminationPlan)
+        logged: list[ScanRecord] = [run.records[index]["scan"] for index in sorted(run.records)]
+        complete = len(logged) == len(plan["corpus"]["units"])
         if complete:
-            refuse_nothing(run.plan["corpus"], [record["documents"] for record in logged])
+            refuse_nothing(plan["corpus"], [record["documents"] for record in logged])
         scan = Scan.joined(map(Scan.from_record, logged), self.patterns)
         report, self.records = conclude(
-            run.plan, self.items, self.patterns, scan, complete=complete, judgement=self.judgement
+            plan, self.items, self.patterns, scan, complete=complete, judgement=self.judgement
         )
         return report
 
@@ -233,7 +240,7 @@ class Search(_Judged):
         self.items = _read_items(self.searched.benchmark, self.options)
         self.patterns = build_patterns(needles_of(self.items))
 
-    def plan(self) -> Mapping[str, Any]:
+    def plan(self) -> ContaminationSubject:
         """Return items, corpus and options; the judgement is shown beside them."""
         items = self.items
         return {
@@ -244,9 +251,9 @@ class Search(_Judged):
                 "items": len(items.items),
             },
             "corpus": self.target.describe(),
-            "options": dataclasses.asdict(self.options),
+            "options": as_record(self.options, StoredOptions),
             "words": unit_of("word").version,
-            "judgement": dataclasses.asdict(self.judgement),
+            "judgement": as_record(self.judgement, StoredJudgement),
         }
 
     def measure(self, run: RunDirectory) -> None:
@@ -287,15 +294,14 @@ class Merge(_Judged):
     def __init__(self, runs: Sequence[Path]) -> None:
         self.runs = runs
         self.stored = stored = common_plan(runs, ContaminationOptions)
-        self.judgement = Judgement(**{**stored["judgement"], "scores": tuple(stored["judgement"]["scores"])})
+        self.judgement = _judgement_of(stored["judgement"])
         self.shown = Shown(not self.judgement.redact)
-        options = ContaminationOptions(**{**stored["options"], "fields": tuple(stored["options"]["fields"])})
-        self.items = items = _read_items(stored["benchmark"]["specs"], options)
+        self.items = items = _read_items(stored["benchmark"]["specs"], _options_of(stored["options"]))
         if [file["sha256"] for file in items.files] != [file["sha256"] for file in stored["benchmark"]["files"]]:
             raise InputError(f"{items.files[0]['path']}: changed since the runs", "run them again")
         self.patterns = build_patterns(needles_of(items))
 
-    def plan(self) -> Mapping[str, Any]:
+    def plan(self) -> ContaminationSubject:
         """Return the plan of which every run did a share."""
         return self.stored
 
@@ -310,6 +316,23 @@ class Merge(_Judged):
             if twice:
                 raise RunError(f"{folder}: read another {units[twice[0]][0]} than the shares before it", "run it again")
             run.append([shares[index] for index in sorted(shares)])
+
+
+def _judgement_of(stored: StoredJudgement) -> Judgement:
+    return Judgement(
+        stored["max_items"], stored["max_rate"], stored["baseline"], tuple(stored["scores"]), stored["redact"]
+    )
+
+
+def _options_of(stored: StoredOptions) -> ContaminationOptions:
+    return ContaminationOptions(
+        text_field=stored["text_field"],
+        split=stored["split"],
+        skip_bad=stored["skip_bad"],
+        max_expand=stored["max_expand"],
+        fields=tuple(stored["fields"]),
+        id_field=stored["id_field"],
+    )
 
 
 def _read_judgement(judgement: Judgement, options: ContaminationOptions) -> None:
@@ -330,17 +353,18 @@ def _listed(given: str | Sequence[str]) -> list[str]:
 
 
 def _read_items(specs: Sequence[str], options: ContaminationOptions) -> Benchmark:
-    told: dict[str, Any] = {
-        "id_field": options.id_field,
-        "skip_bad": options.skip_bad,
-        "max_expand": options.max_expand,
-    }
-    return read_benchmark(specs, options.fields or None, **told)
+    return read_benchmark(
+        specs,
+        options.fields or None,
+        id_field=options.id_field,
+        skip_bad=options.skip_bad,
+        max_expand=options.max_expand,
+    )
 
 
 def _scanned(
     target: SearchTarget, patterns: Patterns, units: Sequence[int], processes: int
-) -> Generator[tuple[int, dict[str, Any]]]:
+) -> Generator[tuple[int, ScanRecord]]:
     """Yield (unit, record of its scan) as they are finished: the order does not matter to any result."""
     if processes == 1 or len(units) < 2:
         for unit in units:

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -14,12 +14,14 @@ from memaudit.audits.contamination.search_target import CorpusOptions, SearchTar
 from memaudit.errors import InputError, RunError
 from memaudit.runs.directory import RunDirectory, read_plan
 from memaudit.runs.files import LOG, PLAN
-from memaudit.runs.schema import CONTAMINATION_PLAN, SCAN_RECORD, misfit
+from memaudit.runs.log_lines import ScanLine, ScanRecord
+from memaudit.runs.plans import ContaminationPlan
+from memaudit.runs.schema import misfit
 from memaudit.text.scan.patterns import Patterns
 from memaudit.text.scan.result import Scan
 
 
-def common_plan(runs: Sequence[Path], options: type[CorpusOptions]) -> dict[str, Any]:
+def common_plan(runs: Sequence[Path], options: type[CorpusOptions]) -> ContaminationPlan:
     """Return the plan of which every run did a share.
 
     Args:
@@ -35,13 +37,13 @@ def common_plan(runs: Sequence[Path], options: type[CorpusOptions]) -> dict[str,
     for folder, plan in zip(runs, plans, strict=True):
         if plan.get("kind") != "contamination":
             raise RunError(f"{folder}: no contamination run", "only their shares can be merged")
-        problem = misfit(plan, CONTAMINATION_PLAN, "the plan")
+        problem = misfit(plan, ContaminationPlan, "the plan")
         if problem or plan["options"].keys() != {field.name for field in fields(options)}:
             problem = problem or "it has other options than this version of memaudit"
             raise RunError(f"{folder / PLAN}: {problem}", "delete the folder and run again")
         if (plan["identity"], plan["judgement"]) != (plans[0]["identity"], plans[0]["judgement"]):
             raise RunError(f"{folder}: another plan than {runs[0]}", "merge the shares of one command only")
-    return plans[0]
+    return cast("ContaminationPlan", plans[0])
 
 
 def check_scans(records: Mapping[int, Mapping[str, Any]], units: int, patterns: Patterns, folder: Path) -> None:
@@ -58,7 +60,7 @@ def check_scans(records: Mapping[int, Mapping[str, Any]], units: int, patterns: 
     """
     nothing = Scan.nothing(patterns)
     for unit, record in records.items():
-        problem = misfit(record, SCAN_RECORD, "it") or _mismatch(record["scan"], nothing)
+        problem = misfit(record, ScanLine, "it") or _mismatch(record["scan"], nothing)
         if not 0 <= unit < units:
             problem = f"the plan has {units} of them"
         if problem:
@@ -74,7 +76,7 @@ def refuse_change(target: SearchTarget, run: RunDirectory) -> None:
             raise RunError(problem, f"choose another --out or delete {run.folder}")
 
 
-def _mismatch(record: Mapping[str, Any], nothing: Scan) -> str:
+def _mismatch(record: ScanRecord, nothing: Scan) -> str:
     """Say why a record of the right shape is no scan that can be added to ``nothing``; empty where it can."""
     try:
         scan = Scan.from_record(record)

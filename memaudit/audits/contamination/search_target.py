@@ -11,8 +11,10 @@ from typing import Any, Protocol
 
 from memaudit.errors import InputError
 from memaudit.runs.inputs import Stamp, changed, current, digest_of, stamp_of
+from memaudit.runs.parts import FileDigest, Summary
+from memaudit.runs.plans import SearchedCorpus, SearchedIndex
 from memaudit.text.corpus.fields import TextField
-from memaudit.text.corpus.read import EMPTY_FILE, Corpus, FileDigest, Split, Summary, read_corpus
+from memaudit.text.corpus.read import EMPTY_FILE, Corpus, Split, read_corpus
 from memaudit.text.corpus.specs import CorpusFile, Source
 from memaudit.text.corpus.split import Cut
 from memaudit.text.index.corpus_index import CorpusIndex
@@ -37,7 +39,7 @@ class SearchTarget(Protocol):
     units: list[str]
     """Names, in the order of the plan."""
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> SearchedCorpus:
         """Return what a plan says of it: enough to tell it from another, known before it is read."""
         ...
 
@@ -114,14 +116,18 @@ class FileTarget:
         self.units = [str(file.source) for file in self._files]
         self._read_as = corpus.read_as()
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> SearchedCorpus:
         """Return the specs, and of every file its name, its size and the spec that stands for it.
 
         Also what a file is read as, where its name stands for another format.
         """
-        units = [[str(file.source), file.stamp and file.stamp.size, file.spec] for file in self._files]
-        about = {"specs": self._specs, "units": units, "indices": []}
-        return about | ({"read_as": self._read_as} if self._read_as else {})
+        units: list[tuple[str, int | None, str]] = [
+            (str(file.source), file.stamp.size if file.stamp else None, file.spec) for file in self._files
+        ]
+        about: SearchedCorpus = {"specs": self._specs, "units": units, "indices": []}
+        if self._read_as:
+            about["read_as"] = self._read_as
+        return about
 
     def files(self) -> list[str]:
         """Return the files of the corpus."""
@@ -167,10 +173,14 @@ class IndexTarget:
         self._shards = [(folder, n) for folder, index in self._indices.items() for n in range(len(index.shards))]
         self.units = [f"{folder}#{number}" for folder, number in self._shards]
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> SearchedCorpus:
         """Return the folders, and the digest of each index."""
-        units = [[name, None, str(folder)] for name, (folder, _) in zip(self.units, self._shards, strict=True)]
-        indices = [{"path": str(folder), "sha256": index.sha256} for folder, index in self._indices.items()]
+        units: list[tuple[str, int | None, str]] = [
+            (name, None, str(folder)) for name, (folder, _) in zip(self.units, self._shards, strict=True)
+        ]
+        indices: list[SearchedIndex] = [
+            {"path": str(folder), "sha256": index.sha256} for folder, index in self._indices.items()
+        ]
         return {"specs": [], "units": units, "indices": indices}
 
     def built_with(self) -> list[dict[str, Any]]:
@@ -255,7 +265,7 @@ def _with_reading(scan: Scan, read: Summary) -> Scan:
     )
 
 
-def refuse_nothing(corpus: Mapping[str, Any], documents: Sequence[int]) -> None:
+def refuse_nothing(corpus: SearchedCorpus, documents: Sequence[int]) -> None:
     """Refuse a corpus one of whose specs stands for no document at all.
 
     Args:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.metrics.lira import MIN_MODELS, OWN_VARIANCE, Attack, attack, online_lira
 from memaudit.records import FloatArray
+from memaudit.runs.log_lines import CounterfactualLine
 from memaudit.sections import Column, Section, Table, Value
 
 RATES = (0.01, 0.001)
@@ -22,7 +22,7 @@ METHOD = (
 
 
 def attack_section(
-    member: NDArray[np.bool_], texts: NDArray[np.int64], records: Sequence[Mapping[str, Any]], seed: int
+    member: NDArray[np.bool_], texts: NDArray[np.int64], records: Sequence[CounterfactualLine], seed: int
 ) -> Section | None:
     """Return the section; None where too few models saw a document, or too few others.
 
@@ -34,9 +34,10 @@ def attack_section(
     """
     if min(seen := int(member[:, 0].sum()), len(member) - seen) < MIN_MODELS:
         return None
-    if any("log_prob" not in record for record in records):  # of a run that an older version began
+    known = [record["log_prob"] for record in records if "log_prob" in record]
+    if len(known) < len(records):  # of a run that an older version began
         return None
-    scores: FloatArray = np.array([record["log_prob"] for record in records], np.float64)
+    scores: FloatArray = np.array(known, np.float64)
     tried = {"Online LiRA": online_lira(scores, member), "Log p per token alone": scores}
     found = {name: attack(values, member, texts, seed, rates=RATES) for name, values in tried.items()}
     ours, alone = found.values()

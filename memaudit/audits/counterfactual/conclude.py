@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +12,13 @@ import memaudit.stats as stats
 from memaudit.audits.counterfactual.attack import attack_section
 from memaudit.metrics.counterfactual import Counterfactual, counterfactual, mean_interval, smallest_p
 from memaudit.records import FloatArray
-from memaudit.runs.files import strict_json
-from memaudit.runs.provenance import provenance_of
+from memaudit.runs import parts
+from memaudit.runs.log_lines import CounterfactualLine
+from memaudit.runs.options import CounterfactualOptions
+from memaudit.runs.plans import CounterfactualPlan
+from memaudit.runs.report_parts import report_head
+from memaudit.runs.reports import CounterfactualDocument, CounterfactualReport, DescribedDocument
+from memaudit.runs.schema import as_record
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
 
 LISTED = 20
@@ -32,17 +34,16 @@ METHOD = (
 
 
 def conclude(
-    plan: Mapping[str, Any],
-    documents: Sequence[Mapping[str, Any]],
+    plan: CounterfactualPlan,
+    documents: Sequence[DescribedDocument],
     member: NDArray[np.bool_],
-    records: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
+    records: Sequence[CounterfactualLine],
+) -> CounterfactualReport:
     """Return the report of a finished run: the same plan and records give the same report.
 
     Args:
         plan: As `memaudit.audits.counterfactual.run` makes it.
-        documents: What is known of each document: ``document``, ``source``, ``domain``, ``text`` (a number that its
-            copies share), ``copies``, ``tokens``.
+        documents: What is known of each document.
         member: Which model saw which document, shape [models, documents].
         records: One a model, in order.
     """
@@ -53,31 +54,33 @@ def conclude(
     section = make_section(plan["options"], documents, found, int(member[:, 0].sum()), plan["corpus"]["too_short"])
     texts = np.array([d["text"] for d in documents])
     attacked = attack_section(member, texts, records, plan["options"]["seed"])
-    values = zip(found.memorization, found.inside, found.outside, found.error, found.p_value, strict=True)
-    names = ("memorization", "inside", "outside", "error", "p_value")
-    report = {
-        "schema_version": 1,
+    return {
+        **report_head(plan),
         "kind": "counterfactual",
-        "complete": True,
         "exit_code": 0,
         "headline": section.summary,
         "options": plan["options"],
         "corpus": plan["corpus"],
-        "models": [{key: r[key] for key in ("index", "parameters", "loss")} for r in records],
-        "documents": [
-            dict(d) | {name: _defined(value) for name, value in zip(names, row, strict=True)}
-            for d, row in zip(documents, values, strict=True)
-        ],
-        "sections": [dataclasses.asdict(each) for each in (section, attacked) if each],
-        "provenance": provenance_of(plan),
+        "models": [{"index": r["index"], "parameters": r["parameters"], "loss": r["loss"]} for r in records],
+        "documents": [_known(document, found, i) for i, document in enumerate(documents)],
+        "sections": [as_record(each, parts.Section) for each in (section, attacked) if each],
     }
-    made: dict[str, Any] = json.loads(strict_json(report))
-    return made
+
+
+def _known(document: DescribedDocument, found: Counterfactual, place: int) -> CounterfactualDocument:
+    return {
+        **document,
+        "memorization": _defined(found.memorization[place]),
+        "inside": _defined(found.inside[place]),
+        "outside": _defined(found.outside[place]),
+        "error": _defined(found.error[place]),
+        "p_value": _defined(found.p_value[place]),
+    }
 
 
 def make_section(
-    options: Mapping[str, Any],
-    documents: Sequence[Mapping[str, Any]],
+    options: CounterfactualOptions,
+    documents: Sequence[DescribedDocument],
     found: Counterfactual,
     seen: int,
     too_short: int,
@@ -160,7 +163,7 @@ def _by_copies(
     return Table("Share of tokens predicted by models that saw a document and by others, by its copies", columns, rows)
 
 
-def _worst(documents: Sequence[Mapping[str, Any]], found: Counterfactual) -> Table:
+def _worst(documents: Sequence[DescribedDocument], found: Counterfactual) -> Table:
     columns = [Column("Memorization", "share"), Column("Standard error, points", "number"), Column("Seen", "share")]
     columns += [Column("Not seen", "share"), Column("p", "number"), Column("Copies", "number"), Column("Source")]
     order = np.lexsort((np.arange(len(documents)), -found.memorization))[:LISTED]

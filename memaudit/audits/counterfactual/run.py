@@ -10,17 +10,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import numpy as np
 
 from memaudit.audits.counterfactual.conclude import conclude
 from memaudit.audits.document_scores import score_documents
-from memaudit.audits.lifecycle import Delivery, Question, Report, carry_out
+from memaudit.audits.lifecycle import Delivery, Question, carry_out
 from memaudit.audits.result import RunResult
 from memaudit.audits.small_models import MODELS, check_sizes, suite_defaults, train_small
 from memaudit.errors import InputError
@@ -31,6 +31,12 @@ from memaudit.models.base import LanguageModel
 from memaudit.records import Document, TokenIds
 from memaudit.runs.directory import RunDirectory
 from memaudit.runs.invocation import Invocation, python_call
+from memaudit.runs.log_lines import CounterfactualLine
+from memaudit.runs.options import CounterfactualOptions as StoredOptions
+from memaudit.runs.parts import Summary
+from memaudit.runs.plans import CounterfactualPlan, CounterfactualSubject
+from memaudit.runs.reports import CounterfactualReport, DescribedDocument
+from memaudit.runs.schema import as_record
 from memaudit.text.corpus.fields import TextField
 from memaudit.text.corpus.read import Split, read_corpus
 from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
@@ -79,6 +85,15 @@ class CounterfactualOptions:
         return cls(**{"family": family} | dict(suite_defaults("counterfactual", family)) | given)
 
 
+class _About(Summary):
+    too_short: int
+
+
+class _Scores(TypedDict):
+    greedy: list[int]
+    log_prob: list[float]
+
+
 @dataclass(frozen=True, slots=True)
 class _Text:
     documents: list[Document]
@@ -88,7 +103,7 @@ class _Text:
     """Number of the text of each: that of its copies too."""
     ids: list[TokenIds]
     tokenizer: TrainedTokenizer
-    about: dict[str, Any]
+    about: _About
 
 
 def counterfactual(
@@ -122,7 +137,7 @@ def counterfactual(
     return carry_out(Counterfactual(corpus, chosen, threads, say), Delivery(repeated, out, formats))
 
 
-class Counterfactual(Question[RunResult]):
+class Counterfactual(Question[RunResult, CounterfactualReport]):
     """Models of random halves, each of which scores all documents."""
 
     kind = "counterfactual"
@@ -141,12 +156,12 @@ class Counterfactual(Question[RunResult]):
                 "give more documents, or fewer --models",
             )
 
-    def plan(self) -> Mapping[str, Any]:
+    def plan(self) -> CounterfactualSubject:
         """Return options and text."""
         texts = "\0".join(d.text for d in self.text.documents).encode("utf-8", "surrogatepass")
         return {
-            "options": dataclasses.asdict(self.options),
-            "corpus": self.text.about | {"sha256": hashlib.sha256(texts).hexdigest()},
+            "options": as_record(self.options, StoredOptions),
+            "corpus": {**self.text.about, "sha256": hashlib.sha256(texts).hexdigest()},
             "tokenizer_sha256": self.text.tokenizer.sha256,
         }
 
@@ -171,15 +186,16 @@ class Counterfactual(Question[RunResult]):
         )
         trained = perf_counter()
         scored = _scores(model, [ids[: options.tokens] for ids in text.ids])
-        run.append([{"index": index, "parameters": model.parameters, "loss": loss, **scored}])
+        record: CounterfactualLine = {"index": index, "parameters": model.parameters, "loss": loss, **scored}
+        run.append([record])
         run.times[f"train {index}"], run.times[f"score {index}"] = trained - started, perf_counter() - trained
         seconds = perf_counter() - started
         self.say(f"model {index}: {len(subset):,} documents, {seconds:.0f} s [of {options.models}]")
 
-    def conclude(self, run: RunDirectory) -> Report:
+    def conclude(self, run: RunDirectory) -> CounterfactualReport:
         """Subtract what models know that never saw a document."""
-        records = [run.records[i] for i in range(self.options.models)]
-        return conclude(run.plan, _described(self.text, self.options), self.member, records)
+        records = [cast("CounterfactualLine", run.records[i]) for i in range(self.options.models)]
+        return conclude(run.plan_as(CounterfactualPlan), _described(self.text, self.options), self.member, records)
 
     def result(self, outcome: RunResult) -> RunResult:
         """Return the outcome; it comes to no verdict."""
@@ -195,13 +211,13 @@ def _read(specs: Sequence[str], options: CounterfactualOptions) -> _Text:
     long_enough = [i for i, tokens in enumerate(ids) if len(tokens) >= MIN_TOKENS]
     times = Counter(d.text for d in documents)
     numbers = {text: number for number, text in enumerate(times)}
-    about = dict(corpus.summary()) | {"too_short": len(ids) - len(long_enough)}
+    about: _About = {**corpus.summary(), "too_short": len(ids) - len(long_enough)}
     kept = [documents[i] for i in long_enough]
     copies, texts = [times[d.text] for d in kept], [numbers[d.text] for d in kept]
     return _Text(kept, copies, texts, [ids[i] for i in long_enough], tokenizer, about)
 
 
-def _scores(model: LanguageModel, texts: Sequence[TokenIds]) -> dict[str, list[int] | list[float]]:
+def _scores(model: LanguageModel, texts: Sequence[TokenIds]) -> _Scores:
     """Return of each text, its first token left out, how many tokens greedy decoding gives, and log p per token."""
     greedy, log_prob = [], []
     for scores in score_documents(model, texts):
@@ -210,7 +226,7 @@ def _scores(model: LanguageModel, texts: Sequence[TokenIds]) -> dict[str, list[i
     return {"greedy": greedy, "log_prob": log_prob}
 
 
-def _described(text: _Text, options: CounterfactualOptions) -> list[Mapping[str, Any]]:
+def _described(text: _Text, options: CounterfactualOptions) -> list[DescribedDocument]:
     return [
         {
             "document": document.id,

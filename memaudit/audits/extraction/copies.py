@@ -10,13 +10,14 @@ import dataclasses
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.errors import InputError
 from memaudit.records import MAX_COMPARED, MAX_NAMED, Document, WindowRecord
+from memaudit.runs.plans import CopiesDescription, IndexDescription
 from memaudit.text.index.corpus_index import CorpusIndex, positions_in
 from memaudit.text.words.words import words_of
 
@@ -63,7 +64,7 @@ class Span(NamedTuple):
         return self.text, self.keys.tobytes()
 
 
-def plan_copies(wanted: bool, index: CorpusIndex | None, characters: int, specs: Sequence[str]) -> dict[str, Any]:
+def plan_copies(wanted: bool, index: CorpusIndex | None, characters: int, specs: Sequence[str]) -> CopiesDescription:
     """Return what a plan says about copies: whether they are counted, in which index, or why not.
 
     Args:
@@ -80,7 +81,7 @@ def plan_copies(wanted: bool, index: CorpusIndex | None, characters: int, specs:
             raise InputError("an index and no copies to count in it", "leave out --index or --no-copies")
         if index.unit != "word":
             raise InputError(f"an index of {index.unit}s", "copies are counted in one of words: --unit word")
-        known = {"sha256": index.sha256, "documents": index.documents, "words": index.symbols}
+        known: IndexDescription = {"sha256": index.sha256, "documents": index.documents, "words": index.symbols}
         return {"counted": True, "reason": None, "index": known}
     reason = None
     if not wanted:

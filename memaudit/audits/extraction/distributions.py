@@ -5,10 +5,8 @@ Counts and rates that the page draws; a pure function of the records, like the e
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -16,17 +14,19 @@ import memaudit.stats as stats
 from memaudit.metrics import METRICS
 from memaudit.metrics.growth import COPIES, fit_slope, growth_table
 from memaudit.records import WindowRecord
+from memaudit.runs import parts
+from memaudit.runs.extraction_report import CountedDoseRate, Distribution, DistributionGroup, DomainShare
+from memaudit.runs.schema import as_record
 
 Records = Sequence[WindowRecord]
 Domains = Mapping[str, int]
 
-SIDES = (("train", True), ("heldout", False))
 BINS = 10
 SHOWN = ("longest_common", "matched", "edit_similarity")
 """Metrics whose values are distributed; ``matched`` where nothing was continued and the first is unknown."""
 
 
-def counted_doses(records: Records) -> list[dict[str, Any]]:
+def counted_doses(records: Records) -> list[CountedDoseRate]:
     """Return the verbatim rate by the copies that were counted in the training text, doubling from group to group.
 
     Held-out windows that stand nowhere in it are the dose 0. Training windows that stand nowhere in it tell
@@ -47,13 +47,13 @@ def counted_doses(records: Records) -> list[dict[str, Any]]:
     ]
 
 
-def growth(records: Records, seed: int) -> dict[str, Any] | None:
+def growth(records: Records, seed: int) -> parts.Table | None:
     """Return the slope of the verbatim rate over the copies of the training text, as a table beside published ones.
 
     Copies are those that were planted, or else those counted, doubling from group to group.
 
     Returns:
-        `memaudit.sections.Table` as a dictionary; None with fewer than two different numbers of copies.
+        The table; None with fewer than two different numbers of copies.
     """
     train = [record for record in records if record.member]
     planted = any(record.copies for record in train)
@@ -68,7 +68,7 @@ def growth(records: Records, seed: int) -> dict[str, Any] | None:
         [record.extractable for record, _ in dosed],
         seed,
     )
-    return dataclasses.asdict(growth_table(COPIES, [slope])) if slope else None
+    return as_record(growth_table(COPIES, [slope]), parts.Table) if slope else None
 
 
 def _octave(record: WindowRecord) -> float | None:
@@ -79,7 +79,7 @@ def _octave(record: WindowRecord) -> float | None:
     return math.sqrt(least * (2 * least - 1))
 
 
-def distributions(records: Records, suffix: int) -> list[dict[str, Any]]:
+def distributions(records: Records, suffix: int) -> list[Distribution]:
     """Return how many windows of either side fall into each bin of a metric, of all text and of each domain.
 
     Args:
@@ -96,7 +96,7 @@ def distributions(records: Records, suffix: int) -> list[dict[str, Any]]:
     return [_distribution(records, name, _edges(name, suffix)) for name in known]
 
 
-def composition(records: Records, domains: Domains) -> list[dict[str, Any]]:
+def composition(records: Records, domains: Domains) -> list[DomainShare]:
     """Return what the training text is made of, and how much of each part is recited.
 
     Args:
@@ -107,7 +107,7 @@ def composition(records: Records, domains: Domains) -> list[dict[str, Any]]:
         Per domain its ``documents``; of its windows, ``counted`` have their copies known and ``repeated`` stand in
         the training text more than once; ``train`` is their verbatim rate, None where none was asked.
     """
-    rows = []
+    rows: list[DomainShare] = []
     for name, documents in sorted(domains.items(), key=lambda item: (-item[1], item[0])):
         group = [record for record in records if record.member and record.domain == name]
         counts = [record.copies_normalised for record in group if record.copies_normalised is not None]
@@ -123,9 +123,9 @@ def composition(records: Records, domains: Domains) -> list[dict[str, Any]]:
     return rows
 
 
-def _verbatim(records: Records) -> dict[str, Any]:
+def _verbatim(records: Records) -> parts.Rate:
     rate = stats.document_rate([record.extractable for record in records], [record.document for record in records])
-    return dataclasses.asdict(rate)
+    return as_record(rate, parts.Rate)
 
 
 def _edges(name: str, suffix: int) -> list[float]:
@@ -136,16 +136,23 @@ def _edges(name: str, suffix: int) -> list[float]:
     return [float(edge) for edge in (*range(0, suffix, step), suffix)]
 
 
-def _distribution(records: Records, name: str, edges: Sequence[float]) -> dict[str, Any]:
+def _distribution(records: Records, name: str, edges: Sequence[float]) -> Distribution:
     metric = METRICS[name]
     groups = [
-        {"domain": domain}
-        | {side: np.histogram(values, edges)[0].tolist() for side, values in sides.items()}
-        | {f"{side}_median": float(np.median(values)) if values else None for side, values in sides.items()}
-        for domain, group in _by_domain(records)
-        for sides in [{side: [getattr(r, name) for r in group if r.member == m] for side, m in SIDES}]
+        _group(domain, [(r.member, getattr(r, name)) for r in group], edges) for domain, group in _by_domain(records)
     ]
     return {"metric": name, "label": metric.label, "unit": metric.unit, "edges": list(edges), "groups": groups}
+
+
+def _group(domain: str | None, values: Sequence[tuple[bool, float]], edges: Sequence[float]) -> DistributionGroup:
+    train, heldout = ([value for member, value in values if member is side] for side in (True, False))
+    return {
+        "domain": domain,
+        "train": np.histogram(train, edges)[0].tolist(),
+        "heldout": np.histogram(heldout, edges)[0].tolist(),
+        "train_median": float(np.median(train)) if train else None,
+        "heldout_median": float(np.median(heldout)) if heldout else None,
+    }
 
 
 def _by_domain(records: Records) -> Iterator[tuple[str | None, Records]]:

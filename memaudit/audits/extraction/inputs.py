@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from memaudit.audits.comparison.reference_models import ReferenceModels
 from memaudit.audits.extraction.copies import Measured, plan_copies
@@ -15,6 +14,8 @@ from memaudit.audits.logged import asked_documents
 from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
+from memaudit.runs.parts import Summary
+from memaudit.runs.plans import CopiesDescription
 from memaudit.text.corpus.read import Corpus, Split, read_corpus
 from memaudit.text.index.corpus_index import CorpusIndex
 from memaudit.text.windows.token_windows import NO_SIDE, read_token_arrays, token_windows
@@ -52,11 +53,11 @@ class AuditInputs:
     """The windows of an audit and the text behind them."""
 
     drawn: WindowSet
-    sides: tuple[Mapping[str, Any], Mapping[str, Any]]
+    sides: tuple[Summary, Summary]
     """What was read of training and of held-out text, as the plan says it."""
     corpora: tuple[Corpus, Corpus] | None
     """None where windows were given as token ids."""
-    copies: Mapping[str, Any]
+    copies: CopiesDescription
     """Where copies are counted, or why they are not."""
     index: CorpusIndex | None
     """The index that was given."""
@@ -116,7 +117,7 @@ def inputs_of_text(
     drawn = draw_windows(training, corpora[1], model.tokenizer, options)
     sides = corpora[0].summary(), corpora[1].summary()
     copies = plan_copies(options.copies, index, training.characters, sides[0]["specs"])
-    return AuditInputs(drawn, (dict(sides[0]), dict(sides[1])), corpora, copies, index)
+    return AuditInputs(drawn, sides, corpora, copies, index)
 
 
 def inputs_of_tokens(
@@ -129,7 +130,11 @@ def inputs_of_tokens(
     options = dataclasses.replace(options, prefix=arrays.lengths[0], suffix=arrays.lengths[1])
     drawn = token_windows(arrays, others, model.tokenizer, options)
     reason = "windows were given as token ids, and no index of the training text with them"
-    copies = {"counted": False, "reason": reason if options.copies else "not asked for", "index": None}
+    copies: CopiesDescription = {
+        "counted": False,
+        "reason": reason if options.copies else "not asked for",
+        "index": None,
+    }
     if index is not None:
         copies = plan_copies(options.copies, index, 0, [])
     sides = arrays.summary(), NO_SIDE if others is None else others.summary()

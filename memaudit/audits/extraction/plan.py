@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from memaudit.audits.extraction.controls import check_dates, check_matching
 from memaudit.audits.extraction.inputs import AuditInputs
+from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.logged import describe_measures
 from memaudit.audits.model_description import describe_model
 from memaudit.audits.self_tests import check_batches, check_ids, check_precision, check_round_trip
 from memaudit.audits.subject import Measure
 from memaudit.metrics import declared
 from memaudit.models.base import LanguageModel
-from memaudit.text.windows.windows import WindowOptions, WindowSet
+from memaudit.runs import parts
+from memaudit.runs.options import AuditOptions as StoredOptions
+from memaudit.runs.plans import ExtractionSubject, MembershipDesign, Overlap, SetAside, WindowsDescription
+from memaudit.runs.schema import as_record
+from memaudit.text.windows.windows import WindowSet
 
 BLOCK = 64
 """Windows scored, logged and made durable together. Part of the plan: a resumed run forms the same sums."""
@@ -25,11 +28,11 @@ def plan_of(
     model: LanguageModel,
     name: str,
     inputs: AuditInputs,
-    options: WindowOptions,
+    options: AuditOptions,
     measures: Sequence[Measure],
     *,
-    membership: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    membership: MembershipDesign | None = None,
+) -> ExtractionSubject:
     """Return what an audit is about.
 
     Args:
@@ -45,35 +48,37 @@ def plan_of(
     round_trip = check_ids if inputs.corpora is None else check_round_trip
     controls = [round_trip(model, drawn.windows), batches, check_matching(drawn)]
     controls += [*check_dates(drawn), *check_precision(model, drawn.windows)]
-    return {
-        "model": describe_model(model, name) | {"self_test": behaviour},
+    about: ExtractionSubject = {
+        "model": {**describe_model(model, name), "self_test": behaviour},
         "train": inputs.sides[0],
         "heldout": inputs.sides[1],
-        "options": dataclasses.asdict(options),
+        "options": as_record(options, StoredOptions),
         "windows": _describe_windows(drawn),
         "copies": inputs.copies,
         "measures": describe_measures(measures),
-        **({"metrics": others} if (others := declared()) else {}),
-        **({} if membership is None else {"membership": membership}),
         "block_size": BLOCK,
-        "controls": [dataclasses.asdict(control) for control in controls],
+        "controls": [as_record(control, parts.Control) for control in controls],
     }
+    if others := declared():
+        about["metrics"] = others
+    if membership is not None:
+        about["membership"] = membership
+    return about
 
 
-def _describe_windows(drawn: WindowSet) -> Mapping[str, Any]:
+def _describe_windows(drawn: WindowSet) -> WindowsDescription:
     digest = hashlib.sha256()
     for window in drawn.windows:
         digest.update(f"{window.member}\0{window.document}\0{window.start}\0".encode("utf-8", "surrogatepass"))
         digest.update(window.prefix.tobytes() + window.suffix.tobytes())
-    sides = {name: [w for w in drawn.windows if w.member == member] for name, member in _SIDES}
+    train, heldout = ([w for w in drawn.windows if w.member == member] for member in (True, False))
     return {
-        **{name: len(windows) for name, windows in sides.items()},
-        **{f"{name}_documents": len({w.document for w in windows}) for name, windows in sides.items()},
+        "train": len(train),
+        "heldout": len(heldout),
+        "train_documents": len({w.document for w in train}),
+        "heldout_documents": len({w.document for w in heldout}),
         "matching": drawn.matching,
-        "set_aside": [dataclasses.asdict(entry) for entry in drawn.set_aside],
-        "overlaps": [dataclasses.asdict(overlap) for overlap in drawn.overlaps],
+        "set_aside": [as_record(entry, SetAside) for entry in drawn.set_aside],
+        "overlaps": [as_record(overlap, Overlap) for overlap in drawn.overlaps],
         "sha256": digest.hexdigest(),
     }
-
-
-_SIDES = (("train", True), ("heldout", False))

@@ -22,7 +22,7 @@ from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.extraction.plan import plan_of
 from memaudit.audits.extraction.result import Audit
 from memaudit.audits.extraction.windows import blocks_of, measure_windows
-from memaudit.audits.lifecycle import Delivery, Question, Report, carry_out, refined
+from memaudit.audits.lifecycle import Delivery, Question, carry_out, refined
 from memaudit.audits.logged import check_measures, measure_all
 from memaudit.audits.measures import measures
 from memaudit.audits.result import RunResult
@@ -33,8 +33,10 @@ from memaudit.records import SHOWN, Shown, WindowRecord
 from memaudit.report.disclosure import disclosed
 from memaudit.report.extraction_disclosure import without_texts
 from memaudit.runs.directory import PARQUET, ReportInput, RunDirectory
+from memaudit.runs.extraction_report import ExtractionReport
 from memaudit.runs.invocation import Invocation, python_call
 from memaudit.runs.parquet import write_parquet
+from memaudit.runs.plans import ExtractionPlan, ExtractionSubject
 
 Progress = Callable[[int, int], None]
 """Called with (windows done, windows in all)."""
@@ -88,7 +90,7 @@ def audit(
     return carry_out(Extraction(model, name, sources, chosen, progress), Delivery(repeated, out, formats, shown))
 
 
-class Extraction(Question[Audit]):
+class Extraction(Question[Audit, ExtractionReport]):
     """Windows of training and of held-out text, and what else is measured of the documents they come from."""
 
     kind = "extraction"
@@ -121,7 +123,7 @@ class Extraction(Question[Audit]):
         """What the scores of whole documents are compared by, if they are."""
         return None if self.subject is None else self.subject.reference_models
 
-    def plan(self) -> Mapping[str, Any]:
+    def plan(self) -> ExtractionSubject:
         """Return model, text, windows and options, with the self-tests of the model."""
         compared = None if self.references is None else self.references.describe()
         return plan_of(self.model, self.name, self.inputs, self.options, self.measures, membership=compared)
@@ -144,15 +146,15 @@ class Extraction(Question[Audit]):
         whole = None if self.subject is None else dataclasses.replace(self.subject, records=self.records)
         self.sections = [] if whole is None else measure_all(self.measures, whole, run, self.progress)
 
-    def conclude(self, run: RunDirectory) -> Report:
+    def conclude(self, run: RunDirectory) -> ExtractionReport:
         """Compare the sides and decide."""
-        return conclude(run.plan, self.records) | {"sections": self.sections}
+        return conclude(run.plan_as(ExtractionPlan), self.records, self.sections)
 
     def derive(self, run: RunDirectory, shown: Shown) -> None:
         """Write one row a window, with no more text than may be shown."""
         write_parquet(self.records if shown.text else without_texts(self.records), run.folder / PARQUET)
 
-    def disclosed(self, report: Report, shown: Shown) -> Mapping[str, Any]:
+    def disclosed(self, report: ExtractionReport, shown: Shown) -> Mapping[str, Any]:
         """Return the report with no more text than may be shown; it is data, in which nothing is masked."""
         return disclosed(ReportInput(report, self.records), Shown(shown.text, personal=True)).report
 

@@ -14,10 +14,10 @@ from memaudit.audits.benchmark.naming import ID_FIELDS, item_names
 from memaudit.audits.benchmark.scores import SPELLINGS
 from memaudit.config import did_you_mean
 from memaudit.errors import InputError
+from memaudit.runs.parts import FileDigest
 from memaudit.text.corpus.containers import ByteStream
 from memaudit.text.corpus.dates import Period, parse_date
 from memaudit.text.corpus.formats import read_rows
-from memaudit.text.corpus.read import FileDigest
 from memaudit.text.corpus.rows import RecordError
 from memaudit.text.corpus.specs import CorpusFile
 

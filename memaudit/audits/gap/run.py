@@ -6,20 +6,23 @@ loses more after its cutoff than its controls do. Nothing is sampled from a mode
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from memaudit.audits.gap.conclude import conclude
 from memaudit.audits.gap.results import read_results
-from memaudit.audits.lifecycle import Delivery, Question, Report, carry_out, refined
+from memaudit.audits.lifecycle import Delivery, Question, carry_out, refined
 from memaudit.audits.result import RunResult, VerdictResult
 from memaudit.errors import InputError
 from memaudit.runs.directory import RunDirectory
 from memaudit.runs.invocation import Invocation, python_call
+from memaudit.runs.options import GapOptions as StoredOptions
+from memaudit.runs.plans import GapPlan, GapSubject
+from memaudit.runs.reports import GapReport
+from memaudit.runs.schema import as_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +99,7 @@ def gap(
     return carry_out(question, Delivery(repeated, out, formats))
 
 
-class Gap(Question[GapRun]):
+class Gap(Question[GapRun, GapReport]):
     """Results of a model and of its controls, on items that are dated."""
 
     kind = "gap"
@@ -108,17 +111,17 @@ class Gap(Question[GapRun]):
         """Read the results."""
         self.read = read_results(self.specs, [self.options.model, *self.options.controls], self.options.date_field)
 
-    def plan(self) -> Mapping[str, Any]:
+    def plan(self) -> GapSubject:
         """Return the options, and what was read."""
-        files = [dict(file) for file in self.read.files]
-        return {"options": dataclasses.asdict(self.options), "results": {"specs": self.specs, "files": files}}
+        options = as_record(self.options, StoredOptions)
+        return {"options": options, "results": {"specs": list(self.specs), "files": self.read.files}}
 
     def measure(self, run: RunDirectory) -> None:
         """Do nothing: the results are all there is."""
 
-    def conclude(self, run: RunDirectory) -> Report:
+    def conclude(self, run: RunDirectory) -> GapReport:
         """Compare the losses."""
-        return conclude(run.plan, self.read)
+        return conclude(run.plan_as(GapPlan), self.read)
 
     def result(self, outcome: RunResult) -> GapRun:
         """Return the outcome with its verdict."""

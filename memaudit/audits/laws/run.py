@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, TypedDict, cast
 
 import numpy as np
 
 from memaudit.audits.laws.conclude import conclude
-from memaudit.audits.lifecycle import Delivery, Question, Report, carry_out
+from memaudit.audits.lifecycle import Delivery, Question, carry_out
 from memaudit.audits.result import RunResult
 from memaudit.audits.small_models import MODELS, check_sizes, suite_defaults, train_small
 from memaudit.errors import InputError
@@ -27,6 +27,11 @@ from memaudit.models.base import LanguageModel
 from memaudit.records import Document, TokenIds, Window
 from memaudit.runs.directory import RunDirectory
 from memaudit.runs.invocation import Invocation, python_call
+from memaudit.runs.log_lines import LawsLine
+from memaudit.runs.options import LawsOptions as StoredOptions
+from memaudit.runs.plans import LawsPlan, LawsSubject, PassageCorpus
+from memaudit.runs.reports import LawsReport
+from memaudit.runs.schema import as_record
 from memaudit.text.corpus.read import read_corpus
 from memaudit.text.planting.canaries import Planting, plant
 from memaudit.text.planting.passages import corpus_passages, library_passages
@@ -95,7 +100,14 @@ class Text:
 
     passages: list[Document]
     tokenizer: TrainedTokenizer
-    about: dict[str, Any]
+    about: PassageCorpus
+
+
+class _Matched(TypedDict):
+    documents: list[str]
+    copies: list[int]
+    matched: list[list[int]]
+    too_short: int
 
 
 def laws(
@@ -129,7 +141,7 @@ def laws(
     return carry_out(Laws(corpus, chosen, threads, say), Delivery(repeated, out, formats))
 
 
-class Laws(Question[RunResult]):
+class Laws(Question[RunResult, LawsReport]):
     """A grid of trainings, each asked for its passages as soon as it is done."""
 
     kind = "laws"
@@ -143,10 +155,10 @@ class Laws(Question[RunResult]):
         self.text = _text(self.corpus, self.options)
         _planting(self.options, self.text, self.options.seed)
 
-    def plan(self) -> Mapping[str, Any]:
+    def plan(self) -> LawsSubject:
         """Return options and text."""
         return {
-            "options": dataclasses.asdict(self.options) | {"passage_tokens": self.options.passage_tokens},
+            "options": {**as_record(self.options, StoredOptions), "passage_tokens": self.options.passage_tokens},
             "corpus": self.text.about,
             "tokenizer_sha256": self.text.tokenizer.sha256,
         }
@@ -170,16 +182,23 @@ class Laws(Question[RunResult]):
             threads=self.threads,
         )
         trained = perf_counter()
-        record = {"index": index, "size": size, "seed": seed, "parameters": model.parameters, "loss": loss}
-        run.append([record | _matched(model, options, self.text, seed)])
+        record: LawsLine = {
+            "index": index,
+            "size": size,
+            "seed": seed,
+            "parameters": model.parameters,
+            "loss": loss,
+            **_matched(model, options, self.text, seed),
+        }
+        run.append([record])
         name = f"{options.family} {size}, seed {seed}"
         run.times[f"train {name}"], run.times[f"ask {name}"] = trained - started, perf_counter() - trained
         done = f"[{index + 1} of {len(self.grid)}]"
         self.say(f"{name}: {model.parameters:,} parameters, {trained - started:.0f} s {done}")
 
-    def conclude(self, run: RunDirectory) -> Report:
+    def conclude(self, run: RunDirectory) -> LawsReport:
         """Fit the three laws."""
-        return conclude(run.plan, [run.records[i] for i in range(len(self.grid))])
+        return conclude(run.plan_as(LawsPlan), [cast("LawsLine", run.records[i]) for i in range(len(self.grid))])
 
     def result(self, outcome: RunResult) -> RunResult:
         """Return the outcome; laws come to no verdict."""
@@ -192,18 +211,16 @@ def _grid(options: LawsOptions) -> list[tuple[int, int]]:
 
 
 def _text(specs: Sequence[str], options: LawsOptions) -> Text:
-    length = options.passage_tokens
-    about: dict[str, Any] = {"specs": [], "units": "text of the Python installation: reference, docstrings, sources"}
-    if specs:
-        corpus = read_corpus(list(specs))
-        passages = corpus_passages(corpus, length, VOCABULARY)
-        about = dict(corpus.summary())
-    else:
-        passages = library_passages(length, VOCABULARY)
+    length, corpus = options.passage_tokens, read_corpus(list(specs)) if specs else None
+    passages = corpus_passages(corpus, length, VOCABULARY) if corpus else library_passages(length, VOCABULARY)
     # Every passage counts once, planted or not: the tokens of twins are no coarser than those of copies.
     tokenizer = train_tokenizer("bpe", [passage.text for passage in passages], VOCABULARY)
     digest = hashlib.sha256("\0".join(p.text for p in passages).encode("utf-8", "surrogatepass"))
-    return Text(passages, tokenizer, about | {"passages": len(passages), "sha256": digest.hexdigest()})
+    count, sha256 = len(passages), digest.hexdigest()
+    if corpus is not None:
+        return Text(passages, tokenizer, {**corpus.summary(), "passages": count, "sha256": sha256})
+    units = "text of the Python installation: reference, docstrings, sources"
+    return Text(passages, tokenizer, {"specs": [], "units": units, "passages": count, "sha256": sha256})
 
 
 def _planting(options: LawsOptions, text: Text, seed: int) -> Planting:
@@ -231,7 +248,7 @@ def _documents(planting: Planting, tokenizer: TrainedTokenizer) -> Iterator[Toke
         yield np.concatenate(parts[:-1])
 
 
-def _matched(model: LanguageModel, options: LawsOptions, text: Text, seed: int) -> dict[str, Any]:
+def _matched(model: LanguageModel, options: LawsOptions, text: Text, seed: int) -> _Matched:
     """Return what the model recites: for every passage and context the suffix tokens before the first difference."""
     planting = _planting(options, text, seed)
     passages = [*planting.planted, *planting.twins]
@@ -246,7 +263,7 @@ def _matched(model: LanguageModel, options: LawsOptions, text: Text, seed: int) 
     matched = model.screen(windows).reshape(len(kept), len(options.contexts)) if windows else np.empty((0, 0), int)
     return {
         "documents": [passages[i].id for i in kept],
-        "copies": [passages[i].copies for i in kept],
+        "copies": [passages[i].copies or 0 for i in kept],
         "matched": matched.tolist(),
         "too_short": len(passages) - len(kept),
     }

@@ -5,12 +5,10 @@ A pure function of plan and records: the same run gives the same report however 
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from memaudit.audits.comparison.detection import Detection, blind_control
 from memaudit.audits.comparison.power import power_of
@@ -28,17 +26,19 @@ from memaudit.audits.logged import blind_of
 from memaudit.audits.needs import notice_of
 from memaudit.errors import one_line
 from memaudit.findings import Control, Finding, fingerprint
-from memaudit.runs.files import strict_json
-from memaudit.runs.provenance import provenance_of
+from memaudit.runs import parts, reports
+from memaudit.runs.options import ComparisonOptions
+from memaudit.runs.plans import BenchmarkSide, MembershipDesign, MembershipPlan
+from memaudit.runs.report_parts import report_head
+from memaudit.runs.reports import AucPower, MembershipReport
+from memaudit.runs.schema import as_record, fields_of
 from memaudit.sections import ABOUT_DOCUMENTS, Column, Section, Table, Value
 
-_NOT_OPTIONS = ("references", "null", "set_apart", "excluded")
-"""What a plan says of models beside the options."""
 Records = Mapping[str, Sequence[Mapping[str, Any]]]
-"""Name of a detector -> its records."""
+"""Name of a detector -> its records (`memaudit.runs.measured_lines`)."""
 
 
-def conclude(plan: Mapping[str, Any], detectors: Sequence[Detector], records: Records) -> dict[str, Any]:
+def conclude(plan: MembershipPlan, detectors: Sequence[Detector], records: Records) -> MembershipReport:
     """Return what report.json holds: the verdict and everything it rests on.
 
     Args:
@@ -58,36 +58,39 @@ def conclude(plan: Mapping[str, Any], detectors: Sequence[Detector], records: Re
     verdict, reasons = decide(detections, adjusted, first, controls, power, blind, options)
     family = _family(detections, adjusted, plan["primary"], options["alpha"])
     sections = [detector.section(records[detector.name], whole) for detector in detectors]
-    report = {
-        "schema_version": 1,
+    return {
+        **report_head(plan),
         "kind": "membership",
-        "complete": True,
         "verdict": verdict,
         "exit_code": EXIT_CODES[verdict],
         "headline": _headline(plan, first),
         "reasons": reasons,
         "primary": first.name,
-        "options": {name: value for name, value in options.items() if name not in _NOT_OPTIONS},
+        "options": _options(options),
         "references": options["references"],
         "null": options["null"],
-        **{part: plan[part] for part in ("model", "benchmark", "heldout")},
+        "model": plan["model"],
+        "benchmark": plan["benchmark"],
+        "heldout": plan["heldout"],
         "corpus": _about_text(plan),
-        "detections": [_as_record(d, adjusted[d.name], options["alpha"]) for d in detections],
+        "detections": [_judged(d, adjusted[d.name], options["alpha"]) for d in detections],
         "blind": blind,
-        "controls": [dataclasses.asdict(control) for control in controls],
-        "power": dataclasses.asdict(power),
+        "controls": [as_record(control, parts.Control) for control in controls],
+        "power": as_record(power, AucPower),
         "limits": _limits(plan, verdict),
         "findings": _findings(plan, detections, adjusted, verdict),
-        "sections": [dataclasses.asdict(section) for section in (family, *sections)],
-        "provenance": provenance_of(plan),
+        "sections": [as_record(section, parts.Section) for section in (family, *sections)],
     }
-    made: dict[str, Any] = json.loads(strict_json(report))
-    return made
 
 
-def _about_text(plan: Mapping[str, Any]) -> dict[str, Any]:
+def _options(design: MembershipDesign) -> ComparisonOptions:
+    """Return the options alone, without what the plan says of models beside them."""
+    return cast("ComparisonOptions", {name: design[name] for name in fields_of(ComparisonOptions)})  # type: ignore[literal-required]
+
+
+def _about_text(plan: MembershipPlan) -> parts.TextDigest:
     """Return what was read of both sides, as every page of sections shows it."""
-    sides = plan["benchmark"], plan["heldout"]
+    sides: tuple[BenchmarkSide, BenchmarkSide] = (plan["benchmark"], plan["heldout"])
     digests = "".join(file["sha256"] for side in sides for file in side["files"])
     return {
         "specs": [spec for side in sides for spec in side["specs"]],
@@ -96,7 +99,7 @@ def _about_text(plan: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _instrument(plan: Mapping[str, Any], records: Records) -> list[Control]:
+def _instrument(plan: MembershipPlan, records: Records) -> list[Control]:
     """Return the checks of the instrument; what concerns one detector stands beside it."""
     controls = [Control(**control) for control in plan["controls"]]
     return controls + [
@@ -104,7 +107,7 @@ def _instrument(plan: Mapping[str, Any], records: Records) -> list[Control]:
     ]
 
 
-def _of_sides(first: Detection, blind: Mapping[str, Any] | None) -> list[Control]:
+def _of_sides(first: Detection, blind: parts.BlindBaseline | None) -> list[Control]:
     """Return the checks of the sides, where text alone was asked about them."""
     if blind is None:
         return []
@@ -126,7 +129,7 @@ def _against_unigram(entropies: Mapping[str, float | None], records: Sequence[Ma
     return Control(name, passed if details else None, "; ".join(details) or "no document was scored")
 
 
-def _headline(plan: Mapping[str, Any], first: Detection) -> str:
+def _headline(plan: MembershipPlan, first: Detection) -> str:
     model, files = one_line(plan["model"]["name"], 80), [f["path"] for f in plan["benchmark"]["files"]]
     about = one_line(files[0], 80) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
     asked = f"asked about {plan['benchmark']['items']:,} items of {about}, {model}"
@@ -158,14 +161,14 @@ def _family(
     )
 
 
-def _as_record(detection: Detection, adjusted: float | None, alpha: float) -> dict[str, Any]:
-    told = {"p_holm": adjusted, "speaks": detection.admissible, "rejects": rejects(adjusted, alpha)}
-    return dataclasses.asdict(detection) | told
+def _judged(detection: Detection, adjusted: float | None, alpha: float) -> reports.Detection:
+    said = as_record(detection, reports.DetectorFinding)
+    return {**said, "p_holm": adjusted, "speaks": detection.admissible, "rejects": rejects(adjusted, alpha)}
 
 
 def _findings(
-    plan: Mapping[str, Any], detections: Sequence[Detection], adjusted: Mapping[str, float | None], verdict: str
-) -> list[dict[str, Any]]:
+    plan: MembershipPlan, detections: Sequence[Detection], adjusted: Mapping[str, float | None], verdict: str
+) -> list[parts.Finding]:
     """Return one finding for every detector whose answer counts as evidence."""
     if verdict != "found":
         return []
@@ -173,7 +176,7 @@ def _findings(
     about = "\n".join(file["sha256"] for file in files)
     told = [d for d in detections if d.admissible and rejects(adjusted[d.name], plan["membership"]["alpha"])]
     return [
-        dataclasses.asdict(
+        as_record(
             Finding(
                 id=fingerprint("membership", d.name, about),
                 kind="membership",
@@ -183,13 +186,14 @@ def _findings(
                 score=0.0 if d.effect.estimate is None else d.effect.estimate,
                 copies=None,
                 text=None,
-            )
+            ),
+            parts.Finding,
         )
         for d in told
     ]
 
 
-def _limits(plan: Mapping[str, Any], verdict: str) -> list[str]:
+def _limits(plan: MembershipPlan, verdict: str) -> list[str]:
     """Say what the run does not show."""
     options, heldout, benchmark = plan["membership"], plan["heldout"], plan["benchmark"]
     limits = [ABOUT_DOCUMENTS.format(units="documents")]
@@ -213,8 +217,10 @@ def _limits(plan: Mapping[str, Any], verdict: str) -> list[str]:
             f"{heldout['set_aside']:,} held-out items stand in the benchmark, or hold an item of it, and were set"
             f" aside: {shown}{' and others' if heldout['set_aside'] > 3 else ''}."
         )
-    for name, side in (("benchmark", benchmark), ("held-out", heldout)):
-        left_out = [f"{side[kind]:,} {kind}" for kind in ("empty", "rejected") if side[kind]]
+    sides: dict[str, BenchmarkSide] = {"benchmark": benchmark, "held-out": heldout}
+    for name, side in sides.items():
+        counts = {"empty": side["empty"], "rejected": side["rejected"]}
+        left_out = [f"{count:,} {kind}" for kind, count in counts.items() if count]
         if left_out:
             limits.append(f"Records of the {name} files that were not asked about: {' and '.join(left_out)}.")
     if lacking := notice_of(plan["model"].get("lacks", ())):

@@ -19,7 +19,7 @@ from memaudit.audits.detectors import DETECTORS
 from memaudit.audits.detectors.base import Detector
 from memaudit.audits.detectors.blind_baseline import BLIND_BASELINE
 from memaudit.audits.detectors.membership import primary
-from memaudit.audits.lifecycle import Delivery, Question, Report, carry_out, refined
+from memaudit.audits.lifecycle import Delivery, Question, carry_out, refined
 from memaudit.audits.logged import check_measures, describe_measures, take_all
 from memaudit.audits.membership.conclude import conclude
 from memaudit.audits.membership.sides import Side, read_sides
@@ -31,8 +31,12 @@ from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
 from memaudit.records import GREEDY, Document, Window
+from memaudit.runs import parts
 from memaudit.runs.directory import RunDirectory
 from memaudit.runs.invocation import Invocation, python_call
+from memaudit.runs.plans import MembershipPlan, MembershipSubject
+from memaudit.runs.reports import MembershipReport
+from memaudit.runs.schema import as_record
 from memaudit.text.windows.windows import WindowOptions
 
 TESTED_TOKENS = 64
@@ -86,7 +90,7 @@ def membership(
     return carry_out(question, Delivery(repeated, out, formats))
 
 
-class Membership(Question[MembershipRun]):
+class Membership(Question[MembershipRun, MembershipReport]):
     """Scores of a model for suspects and for text that it cannot have seen, by every detector that applies."""
 
     kind = "membership"
@@ -116,24 +120,26 @@ class Membership(Question[MembershipRun]):
         for detector, subject in self.subjects:
             check_measures([detector], subject)
 
-    def plan(self) -> Mapping[str, Any]:
+    def plan(self) -> MembershipSubject:
         """Return model, sides, references and detectors, with the family of tests that they declare."""
         windows = _windows(self.model, [*self.references.members, *self.references.heldout])
         batches, behaviour = check_batches(self.model, windows)
         controls = [check_round_trip(self.model, windows), batches, *check_precision(self.model, windows)]
-        about = {
-            "model": describe_model(self.model, self.name) | {"self_test": behaviour},
+        about: MembershipSubject = {
+            "model": {**describe_model(self.model, self.name), "self_test": behaviour},
             "benchmark": self.sides[0].summary,
-            "heldout": self.sides[1].summary | {"compared": len(self.references.heldout)},
+            "heldout": {**self.sides[1].summary, "compared": len(self.references.heldout)},
             "membership": self.references.describe(),
             "measures": describe_measures(self.detectors),
-            "controls": [dataclasses.asdict(control) for control in controls],
+            "controls": [as_record(control, parts.Control) for control in controls],
+            "declared": [],
+            "primary": "",
         }
         declared = [name for detector in self.detectors for name in detector.declared(about)]
         if not declared:
             raise InputError("none of the detectors applies", "name a data set with --guided, or give --heldout SPEC")
         first = next((name for name in (primary(about),) if name in declared), declared[0])
-        return about | {"declared": declared, "primary": first}
+        return {**about, "declared": declared, "primary": first}
 
     def measure(self, run: RunDirectory) -> None:
         """Train the references that are lacking, and take what the log lacks of every detector."""
@@ -142,9 +148,9 @@ class Membership(Question[MembershipRun]):
         self.records = take_all(self.subjects, run, 0, self.progress)
         run.times["detectors"] = perf_counter() - started
 
-    def conclude(self, run: RunDirectory) -> Report:
+    def conclude(self, run: RunDirectory) -> MembershipReport:
         """Test, control, adjust and decide."""
-        return conclude(run.plan, self.detectors, self.records)
+        return conclude(run.plan_as(MembershipPlan), self.detectors, self.records)
 
     def notices(self) -> Iterator[str]:
         """Yield what was noticed about either side."""

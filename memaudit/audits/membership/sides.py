@@ -11,10 +11,11 @@ from memaudit.audits.comparison.options import MembershipOptions
 from memaudit.audits.comparison.suspects import Suspects, same_words
 from memaudit.errors import InputError
 from memaudit.records import Document
+from memaudit.runs.plans import BenchmarkSide
 
 SHOWN = 20
 """Sources of documents that were set aside which a plan names."""
-NO_SIDE: dict[str, Any] = {
+NO_SIDE: BenchmarkSide = {
     "specs": [],
     "files": [],
     "layout": None,
@@ -38,7 +39,7 @@ class Side:
     """Each text once: copies of one text are one observation."""
     everything: list[Document]
     """With the copies: whether the order of a file is known is asked of the file as it is."""
-    summary: dict[str, Any]
+    summary: BenchmarkSide
     """What was read and what was left out, as the plan says it."""
     notice: str = ""
     """Which ids repeat and were qualified."""
@@ -59,7 +60,7 @@ def read_sides(benchmark: Sequence[str], heldout: Sequence[str], options: Member
     """
     suspects, specs = _read(benchmark, options), list(heldout)
     if not specs:
-        return suspects, Side([], [], dict(NO_SIDE))
+        return suspects, Side([], [], NO_SIDE)
     unseen = _read(specs, options)
     theirs, ours = ([document.text for document in side.documents] for side in (unseen, suspects))
     holding, within = Suspects(ours).stand_in(theirs), Suspects(theirs).standing_in(ours)
@@ -71,9 +72,13 @@ def read_sides(benchmark: Sequence[str], heldout: Sequence[str], options: Member
             "held-out items must be such as the model cannot have seen",
         )
     gone = {id(document) for document in aside}
-    told = {"set_aside": len(aside), "first_set_aside": [document.source for document in aside[:SHOWN]]}
+    summary: BenchmarkSide = {
+        **unseen.summary,
+        "set_aside": len(aside),
+        "first_set_aside": [document.source for document in aside[:SHOWN]],
+    }
     kept = [document for document in unseen.documents if id(document) not in gone]
-    return suspects, Side(kept, unseen.everything, unseen.summary | told, unseen.notice)
+    return suspects, Side(kept, unseen.everything, summary, unseen.notice)
 
 
 def _read(specs: Sequence[str], options: MembershipOptions) -> Side:
@@ -87,7 +92,7 @@ def _read(specs: Sequence[str], options: MembershipOptions) -> Side:
     groups = same_words([document.text for document in everything])
     first = {group: number for number, group in reversed(list(enumerate(groups)))}
     documents = [d for number, d in enumerate(everything) if first[groups[number]] == number]
-    summary = {
+    summary: BenchmarkSide = {
         "specs": list(specs),
         "files": read.files,
         "layout": read.layout,

@@ -11,7 +11,8 @@ from typing import Any
 from memaudit.errors import InputError, RunError
 from memaudit.plugins import Registry, import_object
 from memaudit.report.kinds.base import Kind
-from memaudit.runs.schema import REPORTS, misfit
+from memaudit.runs.reports import REPORTS
+from memaudit.runs.schema import misfit
 
 KINDS = Registry(
     "memaudit.kind",
@@ -56,6 +57,6 @@ def kind_of(report: Mapping[str, Any]) -> Kind:
         InputError: If another package declares the kind and it is none.
     """
     kind = kind_named(report["kind"])
-    if kind.name not in REPORTS and (problem := misfit(report, kind.shape, "the report")):
+    if kind.name not in REPORTS and (problem := misfit(report, kind.report, "the report")):
         raise RunError(problem, f"a run of kind '{kind.name}' must hold it")
     return kind

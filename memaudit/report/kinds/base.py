@@ -18,7 +18,7 @@ declares its kind as an entry point of the group ``memaudit.kind``, under its na
     )
     KIND = VerdictKind("rhymes", "Does the model rhyme?", rules=(RULE,), claim="no evidence that the model rhymes")
 
-Its run directories then have every format, a screen and a page in notebooks. What report.json holds (`Kind.shape`) and
+Its run directories then have every format, a screen and a page in notebooks. What report.json holds (`Kind.report`) and
 what of it may be shown (`Kind.disclosed`) are for the kind to say.
 """
 
@@ -33,9 +33,8 @@ from memaudit.records import Shown
 from memaudit.report.blocks import Block, Grid, paragraph, plain
 from memaudit.report.cases import Suite, control_cases, verdict_case
 from memaudit.report.problems import Problem, Rule, on_one_line, place
-from memaudit.report.wording import VERDICTS
 from memaudit.runs.directory import ReportInput
-from memaudit.runs.schema import JUDGED, SECTIONS, Shape
+from memaudit.runs.reports import JudgedReport, SectionsReport
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,9 +53,9 @@ class Kind:
     """What its page asks."""
 
     @property
-    def shape(self) -> Mapping[str, Shape]:
-        """What report.json must hold, as `memaudit.runs.schema` writes it; asked of kinds of other packages."""
-        return SECTIONS | {"kind": {self.name}}
+    def report(self) -> type:
+        """What report.json must hold: a TypedDict; asked of kinds of other packages."""
+        return SectionsReport
 
     def page(self, run: ReportInput) -> bytes:
         """Return report.html: the same run gives the same bytes."""
@@ -94,9 +93,9 @@ class VerdictKind(Kind):
     """What holds where nothing is found: the name of the test case of the verdict."""
 
     @property
-    def shape(self) -> Mapping[str, Shape]:
+    def report(self) -> type:
         """What report.json must hold: sections, and the verdict with all that it rests on."""
-        return {**super().shape, **JUDGED, "verdict": set(VERDICTS)}
+        return JudgedReport
 
     def problems(self, report: Mapping[str, Any]) -> list[Problem]:
         """Return the findings, the worst first, those that a baseline accepts last.

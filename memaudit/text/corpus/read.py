@@ -8,13 +8,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal
 
 import numpy as np
 
 from memaudit.errors import InputError
 from memaudit.records import Document
 from memaudit.runs.files import made_by_us
+from memaudit.runs.parts import FileDigest, Summary
 from memaudit.text.corpus.containers import ByteStream
 from memaudit.text.corpus.fields import TextField, columns_of, names_of, text_of
 from memaudit.text.corpus.formats import Format, HubStream, json_type, read_rows
@@ -29,35 +30,6 @@ SHOWN_REJECTS = 20
 EMPTY_FILE = "leave it out, or see whether it is whole: a download that failed looks like that"
 
 _LABELS = {"id", "domain", "date", "copies"}
-
-
-class FileDigest(TypedDict):
-    """One source of a corpus as it was read."""
-
-    path: str
-    sha256: str
-    """Of the bytes of the file; of a data set of the hub: of the fields that are read, as JSON."""
-    bytes: int
-
-
-class Summary(TypedDict):
-    """What one full pass over a corpus found; documents + empty + rejected = physical records."""
-
-    specs: list[str]
-    files: list[FileDigest]
-    documents: int
-    empty: int
-    """Records whose text is empty or white space: counted, never scored."""
-    rejected: NotRequired[int]
-    """Records that cannot be used; only where they may be skipped."""
-    first_rejected: NotRequired[list[str]]
-    """Place and reason of the first 20 of them."""
-    units: str
-    """One sentence that says what one document is."""
-    domains: dict[str, int]
-    """Documents per named domain."""
-    read_as: NotRequired[dict[str, Format]]
-    """Files that are not read as what their names stand for, and as what they are; absent where there is none."""
 
 
 class Corpus:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import reduce
 from itertools import groupby
@@ -16,7 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.errors import RunError
-from memaudit.text.corpus.read import FileDigest
+from memaudit.runs.log_lines import Match as StoredMatch
+from memaudit.runs.log_lines import ScanRecord
+from memaudit.runs.parts import FileDigest
+from memaudit.runs.schema import as_record
 from memaudit.text.scan.matching import Candidate, Match
 from memaudit.text.scan.patterns import Patterns
 from memaudit.text.scan.scripts import SCRIPTS
@@ -124,7 +126,7 @@ class Scan:
             waiting.append((parts, scan))
         return reduce(Scan.merge, (scan for _, scan in reversed(waiting)), Scan.nothing(patterns))
 
-    def to_record(self) -> dict[str, Any]:
+    def to_record(self) -> ScanRecord:
         """Return everything as strict JSON; `from_record` gives it back."""
         return {
             "patterns": self.patterns,
@@ -137,7 +139,7 @@ class Scan:
             "covered": _packed(self.covered),
             "substrings": _packed(self.substrings),
             "scripts": self.scripts.tolist(),
-            "matches": [dataclasses.asdict(match) for match in self.matches],
+            "matches": [as_record(match, StoredMatch) for match in self.matches],
             "empty": self.empty,
             "rejected": self.rejected,
             "first_rejected": self.first_rejected,
@@ -145,7 +147,7 @@ class Scan:
         }
 
     @staticmethod
-    def from_record(record: Mapping[str, Any]) -> Scan:
+    def from_record(record: ScanRecord) -> Scan:
         """Return the scan that `to_record` wrote down."""
         return Scan(
             patterns=record["patterns"],
@@ -194,9 +196,10 @@ def _joined(ours: list[Match], theirs: list[Match]) -> list[Match]:
     return sorted(kept, key=lambda match: match.candidate.needle)
 
 
-def _match_of(record: Mapping[str, Any]) -> Match:
-    candidate = record["candidate"]
-    return Match(**{**record, "candidate": Candidate(**{**candidate, "seeds": tuple(candidate["seeds"])})})
+def _match_of(record: StoredMatch) -> Match:
+    found = record["candidate"]
+    candidate = Candidate(found["needle"], found["source"], found["start"], found["text"], tuple(found["seeds"]))
+    return Match(candidate, record["kind"], record["similarity"], record["coverage"], record["why"])
 
 
 def natural_key(text: str) -> Key:

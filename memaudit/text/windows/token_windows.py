@@ -10,7 +10,6 @@ import io
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from memaudit.errors import InputError
 from memaudit.records import TokenIds, Window
 from memaudit.runs.inputs import read_file
-from memaudit.text.corpus.read import FileDigest
+from memaudit.runs.parts import FileDigest, Summary
 from memaudit.text.tokenize import Tokenizer
 from memaudit.text.windows.overlap import OVERLAP_SPAN, Overlap, Spans
 from memaudit.text.windows.windows import NOT_DRAWN, OVERLAPPING, SetAside, WindowOptions, WindowSet, overlap_error
@@ -42,7 +41,7 @@ class TokenArrays:
         """Tokens of a prefix and of a suffix."""
         return self.prefixes.shape[1], self.suffixes.shape[1]
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Summary:
         """Return what a plan says of this side, in the form in which it speaks of a corpus."""
         return {
             "specs": [str(path) for path in self.files],
@@ -55,7 +54,7 @@ class TokenArrays:
         }
 
 
-NO_SIDE: dict[str, Any] = {
+NO_SIDE: Summary = {
     "specs": [],
     "files": [],
     "documents": 0,

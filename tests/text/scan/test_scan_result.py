@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memaudit.errors import RunError
-from memaudit.text.corpus.read import FileDigest
+from memaudit.runs.parts import FileDigest
 from memaudit.text.scan.matching import Match
 from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
 from memaudit.text.scan.result import Scan, natural_key

@@ -1,0 +1,93 @@
+"""What an extraction audit does not show, in the words of somebody who would rather not be misread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from memaudit.audits.needs import notice_of
+from memaudit.findings import Decision
+from memaudit.records import Capability, WindowRecord, capabilities_in
+from memaudit.runs.parts import ModelDescription
+from memaudit.runs.plans import ExtractionPlan, WindowsDescription
+from memaudit.sections import ABOUT_DOCUMENTS
+
+Records = Sequence[WindowRecord]
+
+
+def limits_of(plan: ExtractionPlan, records: Records, decision: Decision) -> list[str]:
+    """Return one sentence for each thing that the audit does not show."""
+    return [
+        *_of_attack(plan, decision),
+        *_of_end(records),
+        *_of_windows(plan["windows"]),
+        *_of_copies(plan, records),
+        *_of_model(plan["model"]),
+    ]
+
+
+def _of_attack(plan: ExtractionPlan, decision: Decision) -> Iterator[str]:
+    options = plan["options"]
+    yield (
+        f"Only greedy decoding after {options['prefix']} tokens of prefix was asked for {options['suffix']} tokens;"
+        " text that sampling, a longer prefix or another prompt would bring out is not counted."
+    )
+    yield "A document that is not reproduced may still have been in the training data."
+    yield ABOUT_DOCUMENTS.format(units="documents")
+    asked = {measure["name"] for measure in plan.get("measures", ())}
+    if decision.verdict == "found" and "use" not in asked:
+        yield "How often ordinary use would bring the text out was not measured: these prompts are an attack."
+    if lacking := notice_of(plan["model"].get("lacks", ())):
+        yield f"{lacking[0].upper()}{lacking[1:]}."
+    if Capability.WRITING not in capabilities_in(plan["model"]):
+        yield "A masked model fills in its suffix from left to right, which it was not trained to do."
+
+
+def _of_end(records: Records) -> Iterator[str]:
+    sides = {"training": True, "held-out": False}
+    ended = {name: sum(bool(r.ended) for r in records if r.member == member) for name, member in sides.items()}
+    if any(ended.values()):
+        counts = " and ".join(f"{count:,} {name}" for name, count in ended.items())
+        yield (
+            f"The model ended the text in {counts} windows: what it was made to write behind an end token is not"
+            " counted, and what it would have gone on with is not known."
+        )
+
+
+def _of_windows(windows: WindowsDescription) -> Iterator[str]:
+    if not windows["heldout"]:
+        yield "No held-out text was given: nothing says how often guessing alone would hit."
+    elif windows["matching"].startswith("not matched"):
+        yield f"Held-out text differs in kind from the training text ({windows['matching']})."
+    for aside in windows["set_aside"]:
+        documents = "document" if aside["count"] == 1 else "documents"
+        yield f"{aside['side']}: {aside['count']:,} {documents} set aside: {aside['reason']}."
+    if windows["overlaps"]:
+        yield f"{len(windows['overlaps'])} held-out documents overlapped with the training text."
+
+
+def _of_copies(plan: ExtractionPlan, records: Records) -> Iterator[str]:
+    copies, windows = plan["copies"], plan["windows"]
+    if not copies["counted"]:
+        yield f"Copies in the training text were not counted: {copies['reason']}."
+    if absent := sum(record.copies_normalised == 0 for record in records if record.member):
+        yield (
+            f"The suffixes of {absent} of {windows['train']} training windows stand nowhere in the index: it is not one"
+            " of all the training text, so copies are too few."
+        )
+    if known := sum(bool(record.copies_exact) for record in records if not record.member):
+        yield (
+            f"The suffixes of {known} of {windows['heldout']} held-out windows stand in the training text,"
+            " character for character."
+        )
+
+
+def _of_model(model: ModelDescription) -> Iterator[str]:
+    for note in model.get("notes", ()):
+        yield f"{note}."
+    if model.get("missing_start") is not None:
+        yield (
+            f"config.json has bos_token_id {model['missing_start']}, the tokenizer adds none: a model that was"
+            " trained behind this start token is asked without it."
+        )
+    for setting in model["ignored"]:
+        yield f"The model's folder asked for {setting}, which was not followed."

@@ -1,0 +1,302 @@
+"""What measures and detectors log: lines of items.log that name their ``measure``.
+
+What a measure from another package logs is known to it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NotRequired, TypedDict
+
+from memaudit.runs.parts import BlindBaseline, Line
+
+
+class OtherLine(Line):
+    """What a measure from another package found."""
+
+    measure: str
+
+
+class DocumentFields(Line):
+    """Which document a line is of."""
+
+    member: bool
+    document: str
+    source: str
+    domain: str | None
+    copies: int | None
+
+
+class CoverageLine(DocumentFields):
+    """Tokens of a document that lie in extractable windows."""
+
+    measure: Literal["coverage"]
+    tokens: int
+    left_out: int
+    """Tokens behind those that were read."""
+    coverable: int
+    covered: int
+    coverage: float | None
+    """Share of the coverable tokens, in [0, 1]."""
+    longest_span: int
+    longest_span_start: int | None
+    windows: int
+    windows_asked: int
+    control: int
+    """Windows that were asked for to check the shortcut."""
+    control_hits: int
+
+
+class SurfaceLine(DocumentFields):
+    """Tokens of a document that greedy decoding gives, whatever the length of the prompt."""
+
+    measure: Literal["surface"]
+    tokens: int
+    left_out: int
+    hits: str
+    """Packed bits in hexadecimal: whether each token is the most probable."""
+    extraction_strength: float | None
+    """In [0, 1]."""
+    longest_run: int
+    longest_run_start: int | None
+
+
+class ClozeLine(DocumentFields):
+    """Names that were masked in a document."""
+
+    measure: Literal["cloze"]
+    names: list[str]
+    right: list[bool]
+    unreadable: int
+
+
+class WindowFields(DocumentFields):
+    """Which window a line is of."""
+
+    start: int
+
+
+class ProbabilityLine(WindowFields):
+    """How probable a sample is that holds the suffix."""
+
+    measure: Literal["probability"]
+    log_p: float | None
+    """Natural logarithm; None for probability 0."""
+    greedy: bool
+
+
+class NearVerbatimLine(WindowFields):
+    """How probable a sample is that comes near the suffix."""
+
+    measure: Literal["near-verbatim"]
+    sampled: bool
+    """Whether the window was drawn, whatever came of it."""
+    log_bounds: list[float | None]
+    """Lower bound within 0, 1, ... edits, as a natural logarithm; None for 0."""
+    found: int
+    """Texts."""
+
+
+class Fill(TypedDict):
+    """How masked tokens of a suffix were filled."""
+
+    share: float
+    """Of the suffix that was masked, in (0, 1]."""
+    order: Literal["left-to-right", "confident", "one-shot"]
+    masked: int
+    right: float
+    """Share of the masked tokens, in [0, 1]."""
+    exact: bool
+    edit_similarity: float
+    """In [0, 1]."""
+
+
+class InfillingLine(DocumentFields):
+    """How the masked suffix of a window was filled."""
+
+    measure: Literal["infilling"]
+    mean_log_prob: float | None
+    """Nats a token; None for probability 0."""
+    fills: list[Fill]
+
+
+class TaxonomyLine(Line):
+    """Why a window may be reproduced."""
+
+    measure: Literal["taxonomy"]
+    member: bool
+    document: str
+    source: str
+    extractable: bool
+    anywhere: bool | None
+    """Whether the continuation occurs anywhere in the training text."""
+    copies: int | None
+    template: Literal["repeating", "counting", "one shape"] | None
+    """Rule by which the suffix follows from its prefix."""
+    kind: str | None
+    """None where it is not reproduced."""
+
+
+class ProtocolLine(Line):
+    """One guess of the training data extraction benchmark."""
+
+    measure: Literal["protocol"]
+    member: bool
+    document: str
+    correct: bool
+    loss: float
+    """Mean of the guess, in nats a token."""
+
+
+class UseLine(Line):
+    """One prompt and what was given away."""
+
+    measure: Literal["use"]
+    way: str
+    """How the model was prompted."""
+    member: bool | None
+    """None for prompts that are of no document."""
+    document: str
+    source: str
+    prompt_tokens: int
+    longest: int
+    """Tokens of the longest run that occurs in the training text."""
+    copied: int
+    """Tokens in long runs."""
+    tokens: int
+    """Of the continuation."""
+
+
+class DoseLine(Line):
+    """A planted passage as a window, or a canary whose secret was ranked."""
+
+    measure: Literal["dose"]
+    type: Literal["window", "canary"]
+    member: bool
+    document: str
+    source: str
+    domain: str | None
+    copies: int | None
+    kind: str
+    variant: str
+    variant_known: bool
+    extractable: NotRequired[bool]
+    """Of a window."""
+    log_p: NotRequired[float | None]
+    """Of a window: natural logarithm of its suffix's probability; None for 0."""
+    bits: NotRequired[float]
+    """Of a canary: exposure."""
+    limit: NotRequired[float]
+    """Of a canary: the largest exposure that could be found, in bits."""
+    exact: NotRequired[bool]
+    space: NotRequired[int]
+    """Of a canary: possible secrets."""
+    fitted_bits: NotRequired[float | None]
+    not_fitted: NotRequired[str]
+
+
+class UnigramEntropies(TypedDict):
+    """Entropy of the tokens of either side, in nats; None where there is no token."""
+
+    members: float | None
+    heldout: float | None
+
+
+class TextLine(Line):
+    """What text alone says of the sides."""
+
+    measure: Literal["text"]
+    blind: BlindBaseline
+    unigram: UnigramEntropies
+
+
+class MembershipLine(Line):
+    """Scores of a document; None where one is undefined."""
+
+    measure: Literal["membership"]
+    member: bool
+    document: str
+    source: str
+    domain: str | None
+    tokens: int
+    scores: dict[str, float | None]
+    """By the model: name of a score -> its value."""
+    null: dict[str, dict[str, float | None]]
+    """The same by models that never saw the document, by their names."""
+
+
+class OrderLine(Line):
+    """An order of documents beside others."""
+
+    measure: Literal["order"]
+    type: Literal["skipped", "whole", "shard", "text"]
+    documents: int
+    given: int
+    """Documents of the suspects in all."""
+    reason: NotRequired[str]
+    """Why there is no order."""
+    canonical: NotRequired[float]
+    """Total of the order of the file, in nats."""
+    others: NotRequired[list[float]]
+
+
+class Completion(TypedDict):
+    """A continuation beside the true one, which is as long."""
+
+    compared: int
+    """Tokens."""
+    matched: int
+    longest: int
+    edit_similarity: float
+    """In [0, 1]."""
+    rouge_l: float
+    """In [0, 1]."""
+
+
+class OverlapAnswer(TypedDict):
+    """What is given of a document; None where it is too short."""
+
+    accuracy: float | None
+    """Share of the n-grams, in [0, 1]."""
+    starts: int
+    """N-grams."""
+    completion: Completion | None
+
+
+class OverlapLine(DocumentFields, OverlapAnswer):
+    """What the model gives of a document, and what the null model gives."""
+
+    measure: Literal["overlap"]
+    tokens: int
+    read: int
+    null: dict[str, OverlapAnswer]
+
+
+class GuidedLine(DocumentFields):
+    """ROUGE-L of the answers to both instructions, in [0, 1]; None where they were not given."""
+
+    measure: Literal["guided"]
+    room: bool
+    """Whether the model reads the instruction as a whole."""
+    guided: float | None
+    general: float | None
+
+
+MEASURED: Mapping[str, type] = {
+    "coverage": CoverageLine,
+    "surface": SurfaceLine,
+    "cloze": ClozeLine,
+    "probability": ProbabilityLine,
+    "near-verbatim": NearVerbatimLine,
+    "infilling": InfillingLine,
+    "taxonomy": TaxonomyLine,
+    "protocol": ProtocolLine,
+    "use": UseLine,
+    "dose": DoseLine,
+    "text": TextLine,
+    "membership": MembershipLine,
+    "order": OrderLine,
+    "overlap": OverlapLine,
+    "guided": GuidedLine,
+}
+"""Name of a measure or detector -> what it logs."""

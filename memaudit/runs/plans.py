@@ -1,0 +1,350 @@
+"""What plan.json of every kind of run holds: what the run is about, what made it, and how it was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NotRequired, TypedDict
+
+from memaudit.runs.options import (
+    AuditOptions,
+    ComparisonOptions,
+    ContaminationOptions,
+    CounterfactualOptions,
+    ExploitationOptions,
+    GapOptions,
+    Judgement,
+    PlannedLaws,
+)
+from memaudit.runs.parts import (
+    Control,
+    FileDigest,
+    Format,
+    MeasureDescription,
+    ModelDescription,
+    ReadFiles,
+    SchemaVersion,
+    Summary,
+)
+
+
+class PlanHead(TypedDict):
+    """What every plan holds beside its kind and what it is about."""
+
+    schema_version: NotRequired[SchemaVersion]
+    versions: dict[str, str]
+    """Of memaudit, Python and the libraries that touch a number."""
+    command: str
+    """What asks for the same run again."""
+    set_elsewhere: NotRequired[list[str]]
+    """Where the options that nobody typed came from."""
+    identity: str
+    """SHA-256 of what the run is about."""
+
+
+class GapSubject(TypedDict):
+    """What a comparison of old and new items is about."""
+
+    options: GapOptions
+    results: ReadFiles
+
+
+class GapPlan(PlanHead, GapSubject):
+    """Plan of a comparison of old and new items."""
+
+    kind: Literal["gap"]
+
+
+class PassageCorpus(TypedDict):
+    """The text of which passages are taken; by default that of the Python installation, which has no files."""
+
+    specs: list[str]
+    units: str
+    files: NotRequired[list[FileDigest]]
+    documents: NotRequired[int]
+    empty: NotRequired[int]
+    rejected: NotRequired[int]
+    first_rejected: NotRequired[list[str]]
+    domains: NotRequired[dict[str, int]]
+    read_as: NotRequired[dict[str, Format]]
+    passages: int
+    sha256: str
+    """Of all passages."""
+
+
+class LawsSubject(TypedDict):
+    """What a grid of trainings is about."""
+
+    options: PlannedLaws
+    corpus: PassageCorpus
+    tokenizer_sha256: str
+
+
+class LawsPlan(PlanHead, LawsSubject):
+    """Plan of a grid of trainings."""
+
+    kind: Literal["laws"]
+
+
+class CounterfactualCorpus(Summary):
+    """The text of which every model reads a random part."""
+
+    too_short: int
+    """Documents of a single token, left out."""
+    sha256: str
+    """Of all texts."""
+
+
+class CounterfactualSubject(TypedDict):
+    """What a counterfactual run is about."""
+
+    options: CounterfactualOptions
+    corpus: CounterfactualCorpus
+    tokenizer_sha256: str
+
+
+class CounterfactualPlan(PlanHead, CounterfactualSubject):
+    """Plan of a counterfactual run."""
+
+    kind: Literal["counterfactual"]
+
+
+class MaskedModel(TypedDict):
+    """The model whose labels are asked for."""
+
+    spec: str
+    family: str
+    parameters: int | None
+    sha256: str
+
+
+class LabelledSet(ReadFiles):
+    """Labelled texts."""
+
+    items: int
+    sha256: str
+    """Of texts and labels."""
+
+
+class LabelledSets(TypedDict):
+    """The texts that classifiers are trained on, and both halves of a test."""
+
+    train: LabelledSet
+    seen: LabelledSet
+    unseen: LabelledSet
+
+
+class ExploitationSubject(TypedDict):
+    """What a run of labels is about."""
+
+    model: MaskedModel
+    options: ExploitationOptions
+    labels: list[str]
+    sets: LabelledSets
+    left_out: dict[str, int]
+    """Texts that were left out, by the reason."""
+
+
+class ExploitationPlan(PlanHead, ExploitationSubject):
+    """Plan of a run of labels."""
+
+    kind: Literal["exploitation"]
+
+
+class ReferenceDescription(TypedDict):
+    """A model that never saw the suspects."""
+
+    name: str
+    family: str
+    trained: bool
+    """Whether it was trained in the run."""
+    documents: int | None
+    """That it was trained on; None where it was given."""
+    sha256: str
+    """Of the model, or of what it is trained on."""
+
+
+class MembershipDesign(ComparisonOptions):
+    """What the scores of whole documents are compared by."""
+
+    references: list[ReferenceDescription]
+    null: str
+    """Name of the null model."""
+    set_apart: int
+    """Held-out documents that references are trained on."""
+    excluded: int
+    """Documents that references are not trained on, because a compared one stands in them."""
+
+
+class BenchmarkSide(TypedDict):
+    """The items of one side, as they were read."""
+
+    specs: list[str]
+    files: list[FileDigest]
+    layout: str | None
+    fields: dict[str, list[str]]
+    """Part of an item -> the fields that it is made of."""
+    items: int
+    empty: int
+    rejected: int
+    first_rejected: list[str]
+    repeated: int
+    """Items that repeat another word for word."""
+    set_aside: int
+    """Held-out items that stand in the benchmark, or hold an item of it."""
+    first_set_aside: list[str]
+
+
+class HeldoutSide(BenchmarkSide):
+    """The held-out items, as they were read."""
+
+    compared: int
+    """That no reference is trained on."""
+
+
+class MembershipSubject(TypedDict):
+    """What a membership run is about."""
+
+    model: ModelDescription
+    benchmark: BenchmarkSide
+    heldout: HeldoutSide
+    membership: MembershipDesign
+    measures: list[MeasureDescription]
+    controls: list[Control]
+    declared: list[str]
+    """The family of tests."""
+    primary: str
+    """Name of the primary test."""
+
+
+class MembershipPlan(PlanHead, MembershipSubject):
+    """Plan of a membership run."""
+
+    kind: Literal["membership"]
+
+
+class SetAside(TypedDict):
+    """Documents that gave no window."""
+
+    side: str
+    reason: str
+    count: int
+
+
+class Overlap(TypedDict):
+    """A held-out document and the first training document with which it shares a span."""
+
+    heldout: str
+    train: str
+    view: str
+    """How the texts were read where they share it."""
+
+
+class WindowsDescription(TypedDict):
+    """The windows that were drawn."""
+
+    train: int
+    heldout: int
+    train_documents: int
+    heldout_documents: int
+    matching: str
+    """How alike the sides are, in words."""
+    set_aside: list[SetAside]
+    overlaps: list[Overlap]
+    sha256: str
+    """Of all windows."""
+
+
+class IndexDescription(TypedDict):
+    """An index of the training text."""
+
+    sha256: str
+    documents: int
+    words: int
+
+
+class CopiesDescription(TypedDict):
+    """Whether copies in the training text are counted."""
+
+    counted: bool
+    reason: str | None
+    """Why not."""
+    index: IndexDescription | None
+    """The index that was given; None for one made in memory."""
+
+
+class ExtractionSubject(TypedDict):
+    """What an extraction audit is about."""
+
+    model: ModelDescription
+    train: Summary
+    heldout: Summary
+    options: AuditOptions
+    windows: WindowsDescription
+    copies: CopiesDescription
+    measures: NotRequired[list[MeasureDescription]]
+    metrics: NotRequired[list[str]]
+    """Names of metrics that other packages declare; they are computed of every window too."""
+    membership: NotRequired[MembershipDesign]
+    block_size: int
+    """Windows that are scored and logged together."""
+    controls: list[Control]
+
+
+class ExtractionPlan(PlanHead, ExtractionSubject):
+    """Plan of an extraction audit."""
+
+    kind: Literal["extraction"]
+
+
+class SearchedBenchmark(ReadFiles):
+    """The items that are searched for."""
+
+    fields: dict[str, list[str]]
+    """Part of an item -> the fields that it is made of."""
+    items: int
+
+
+class SearchedIndex(TypedDict):
+    """An index that is searched."""
+
+    path: str
+    sha256: str
+
+
+class SearchedCorpus(TypedDict):
+    """What is searched, in units that are searched apart."""
+
+    specs: list[str]
+    units: list[tuple[str, int | None, str]]
+    """Name of a unit, its bytes where it is a file, and the spec that stands for it."""
+    indices: list[SearchedIndex]
+    read_as: NotRequired[dict[str, Format]]
+
+
+class ContaminationSubject(TypedDict):
+    """What a search for a benchmark is about."""
+
+    benchmark: SearchedBenchmark
+    corpus: SearchedCorpus
+    options: ContaminationOptions
+    words: str
+    """Version of the rules by which text becomes words."""
+    judgement: Judgement
+
+
+class ContaminationPlan(PlanHead, ContaminationSubject):
+    """Plan of a search for a benchmark."""
+
+    kind: Literal["contamination"]
+
+
+PLANS: Mapping[str, type] = {
+    "extraction": ExtractionPlan,
+    "contamination": ContaminationPlan,
+    "membership": MembershipPlan,
+    "gap": GapPlan,
+    "laws": LawsPlan,
+    "counterfactual": CounterfactualPlan,
+    "exploitation": ExploitationPlan,
+}
+"""Kind of run -> what its plan.json holds."""
