@@ -30,7 +30,7 @@ class GapOptions(TypedDict):
 class LawsOptions(TypedDict):
     """What is trained and asked for the laws of memorization."""
 
-    family: Literal["gpt", "rnn", "ngram"]
+    family: str
     sizes: list[int]
     """Widths of networks, orders of n-grams."""
     doses: list[int]
@@ -58,7 +58,7 @@ class PlannedLaws(LawsOptions):
 class CounterfactualOptions(TypedDict):
     """What is trained for counterfactual memorization."""
 
-    family: Literal["gpt", "rnn", "ngram"]
+    family: str
     size: int
     models: int
     share: float
