@@ -307,12 +307,22 @@ class MembershipReport(ReportHead, Judged, Sections):
     findings: list[Finding]
 
 
+class AnyFinding(TypedDict):
+    """A finding of a kind of run that this version does not know."""
+
+    id: str
+    """Fingerprint, the same in every run that finds the same."""
+    source: str
+    """``file:line``."""
+    score: float
+
+
 class ReportOfAnyKind(ReportHead, Judged):
     """What a report holds of a kind that this version does not know."""
 
     kind: str
     verdict: Literal["found", "clean", "inconclusive"]
-    findings: list[Finding]
+    findings: list[AnyFinding]
 
 
 REPORTS: Mapping[str, type] = {
