@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pydoc_data.topics import topics
 from typing import Any
 
 import pytest
 
 from memaudit.audits.extraction.distributions import composition, counted_doses, distributions
+from memaudit.audits.extraction.options import AuditOptions
 from memaudit.records import WindowRecord
 
 HOSTILE = [
@@ -193,11 +195,14 @@ def build_report(
             "dtype": "float32",
             "attention": None if family in ("ngram", "rnn") else "sdpa",
             "start_token": 0,
+            "end_tokens": [0],
+            "vocabulary": 1024,
+            "self_test": [-1.5, -2.5, None],
             "files": [{"path": "model.safetensors", "sha256": "5a" * 32, "bytes": 4321}],
         },
         "train": text,
         "heldout": {**text, "specs": ["corpus/twins.jsonl"], "documents": len(heldout)},
-        "options": {"prefix": 50, "suffix": 50, "limit": 1000, "seed": 0, "max_rate": 0.01, "fuzzy": True},
+        "options": json.loads(json.dumps(asdict(AuditOptions()))),
         "windows": {
             "train": len(train),
             "heldout": len(heldout),
@@ -264,6 +269,8 @@ def build_report(
             "upper_bound": 0.41,
             "documents": len(train),
             "documents_needed": 299,
+            "correlation": 1.0,
+            "heldout_rate": 0.0,
             "sentence": "0 of 112: the rate may be up to 2.6%; 299 documents are needed to show 1%.",
             "minimum_detectable_rate": 0.062,
             "verdicts": [
@@ -315,7 +322,7 @@ def mean(values: list[float]) -> float | None:
 def poison(value: Any, lot: random.Random, texts: Sequence[str] = HOSTILE) -> Any:
     """Put hostile text into every string of a report but the words that the contract fixes."""
     if isinstance(value, dict):
-        fixed = ("verdict", "kind", "primary_metric", "metric", "objective", "family", "side", "unit")
+        fixed = ("verdict", "kind", "primary_metric", "metric", "objective", "family", "side", "unit", "split")
         return {k: v if k in fixed else poison(v, lot, texts) for k, v in value.items()}
     if isinstance(value, list):
         return [poison(v, lot, texts) for v in value]

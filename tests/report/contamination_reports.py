@@ -29,7 +29,7 @@ RULES = [
     ("llama2", "Llama 2, dirty", "at least 80% of the words in spans of more than 10", "Touvron et al. 2023"),
     ("gpt4", "GPT-4 substrings", "any of three substrings of 50 characters", "OpenAI 2023"),
 ]
-_FIXED = ("verdict", "kind", "metric", "match", "rules", "part", "id", "sha256", "identity")
+_FIXED = ("verdict", "kind", "metric", "match", "rules", "part", "id", "sha256", "identity", "split")
 """Words that the format fixes, or that memaudit computes."""
 
 
@@ -94,7 +94,10 @@ def contamination_report(
             "Words are compared: a paraphrase or a translation is not found.",
             "An item that was found stands in the corpus; whether a model remembers it is another question.",
         ],
-        "options": {"fields": [], "text_field": "text", "split": "auto", "skip_bad": True, "max_expand": None},
+        "options": {
+            **{"fields": [], "id_field": None, "text_field": "text", "split": "auto"},
+            **{"skip_bad": True, "max_expand": None},
+        },
         "provenance": {
             "identity": "9f" * 32,
             "command": "memaudit contamination data/test.jsonl --corpus 'web/*.jsonl' --baseline accepted.json",

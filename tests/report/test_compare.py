@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from memaudit.errors import InputError
 from memaudit.records import Shown, WindowRecord
 from memaudit.report.compare import _prompts, compare, render_comparison
 from memaudit.runs.directory import RunDirectory
+from tests.golden.cases import FROZEN
 from tests.report.pages import OURS, Page
 
 Factory = Callable[..., tuple[dict[str, Any], list[WindowRecord]]]
@@ -131,7 +133,7 @@ def test_what_cannot_be_compared_is_refused(
     report, records = factory()
     report |= {k: {**report[k], **v} if isinstance(v, dict) else v for k, v in changes.items()}
     if changes.get("kind") == "laws":
-        report |= {"corpus": {"specs": [], "units": ""}, "sections": []}
+        report, records = json.loads((FROZEN / "laws" / "report.json").read_bytes()), []
     other = written(tmp_path / "other", report, records)
     with pytest.raises(InputError, match=what) as error:
         compare([runs[0], other])

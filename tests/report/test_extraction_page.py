@@ -18,6 +18,7 @@ from memaudit.report.extraction_page import write_page
 from memaudit.report.formats.html import HTML
 from memaudit.report.kinds.extraction import KIND
 from memaudit.report.page import framed
+from memaudit.report.wording import NONE
 from memaudit.runs.directory import ReportInput, RunDirectory
 from tests.report.pages import OURS, Page
 from tests.report.rendered import extraction_pages as render
@@ -329,7 +330,8 @@ def test_options_hashes_and_words_are_explained(factory: Factory) -> None:
     text = " ".join("".join(Page(render(views(factory()))).text).split())
     method = text[text.index("Provenance and method") :]
     for name, value in report["options"].items():
-        assert f"{name}{value}" in method
+        shown = NONE if value in (None, []) else value
+        assert f"{name}{shown}" in method
     for part in (
         report["provenance"]["identity"],
         report["windows"]["sha256"],
