@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 
+from tests.forked import call
+
 ENVIRONMENT = os.environ | {"NO_COLOR": "1", "COLUMNS": "120", "TERM": "dumb"}
 
 
-def run(*arguments: str | Path, cwd: Path, **settings: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "memaudit", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, check=False, **settings)  # type: ignore[call-overload,no-any-return]
+def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return call(arguments, cwd, ENVIRONMENT)
 
 
 def write_texts(path: Path, count: int, seed: int) -> Path:

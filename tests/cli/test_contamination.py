@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import call
+
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
 ENVIRONMENT |= {"NO_COLOR": "1", "COLUMNS": "120", "TERM": "dumb"}
 QUESTIONS = [
@@ -23,10 +25,7 @@ QUESTIONS = [
 
 
 def run(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "memaudit", *map(str, arguments)]
-    return subprocess.run(
-        command, cwd=cwd, env=ENVIRONMENT | environment, capture_output=True, text=True, check=False, timeout=120
-    )
+    return call(arguments, cwd, ENVIRONMENT | environment)
 
 
 def write_corpus(path: Path, *texts: str) -> None:
