@@ -55,7 +55,7 @@ def no_network() -> Iterator[None]:
 def files_fit_their_types() -> Iterator[None]:
     """Fail a test during which a run of any kind wrote a log or a report that its type does not describe."""
     from memaudit.runs.directory import RunDirectory
-    from memaudit.runs.files import compact_json
+    from memaudit.runs.files import strict_json
     from memaudit.runs.log_lines import LOGS
     from memaudit.runs.plans import PLANS
     from memaudit.runs.reports import REPORTS
@@ -66,8 +66,9 @@ def files_fit_their_types() -> Iterator[None]:
     def checked(run: RunDirectory, report: Mapping[str, Any]) -> None:
         kind = run.plan.get("kind")
         if kind in PLANS and not misfit(run.plan, PLANS[kind], "it"):  # else a test made it up
-            lines = [json.loads(compact_json(line)) for line in run.records.values()]
-            problems = [misfit(report, REPORTS[kind], kind), *(misfit(line, LOGS[kind], "a line") for line in lines)]
+            lines = json.loads(strict_json(list(run.records.values())))
+            written = json.loads(strict_json(report))
+            problems = [misfit(written, REPORTS[kind], kind), *(misfit(line, LOGS[kind], "a line") for line in lines)]
             assert not any(problems), problems
         finish(run, report)
 

@@ -38,6 +38,12 @@ def call(monkeypatch: pytest.MonkeyPatch, target: str, command: str) -> tuple[li
     return list(arguments), told
 
 
+class Loaded(str):
+    """Stands for a model, under its name."""
+
+    lacks = frozenset[str]()
+
+
 CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "audit": (
         "memaudit.audits.extraction.run.audit",
@@ -185,13 +191,13 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_every_flag_arrives(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     target, command, wanted = CASES[case]
-    monkeypatch.setattr(LoadingFlags, "load", lambda flags, model: model)
+    monkeypatch.setattr(LoadingFlags, "load", lambda flags, model: Loaded(model))
     _, told = call(monkeypatch, target, command)
     assert {name: told[name] for name in wanted} == wanted
 
 
 def test_documents_are_compared_as_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LoadingFlags, "load", lambda flags, model: model)
+    monkeypatch.setattr(LoadingFlags, "load", lambda flags, model: Loaded(model))
     target, command, _ = CASES["audit"]
     (model, train, heldout), told = call(monkeypatch, target, command)
     assert (model, train, heldout) == ("m", ("a", "b"), ("c",))

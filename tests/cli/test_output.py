@@ -13,8 +13,6 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.forked import call
-
 from memaudit.cli.options import ShownFlags, in_ci
 
 FORMATS = "html,json,junit,sarif,md"

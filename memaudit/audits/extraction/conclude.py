@@ -65,14 +65,13 @@ def conclude(plan: ExtractionPlan, records: Records, sections: Sequence[parts.Se
     policy = Policy(options["max_rate"], options["alpha"])
     controls = _controls(plan, records, policy)
     estimates = _estimates(records, options["seed"])
-    primary = next(e for e in estimates if e["primary"])
-    decision = _decision(records, options["seed"], primary["p_value"], controls, policy, complete=complete)
+    decision = _decision(records, options["seed"], _primary(estimates)["p_value"], controls, policy, complete=complete)
     return {
         **report_head(plan, complete=complete),
         "kind": "extraction",
         "verdict": decision.verdict,
         "exit_code": decision.exit_code,
-        "headline": _headline(plan, primary),
+        "headline": _headline(plan, _primary(estimates)),
         "reasons": decision.reasons,
         "primary_metric": PRIMARY,
         "policy": as_record(policy, RatePolicy),
@@ -98,6 +97,10 @@ def conclude(plan: ExtractionPlan, records: Records, sections: Sequence[parts.Se
         "findings": [as_record(finding, parts.Finding) for finding in _findings(records)],
         "sections": list(sections),
     }
+
+
+def _primary(estimates: Sequence[MetricEstimate]) -> MetricEstimate:
+    return next(estimate for estimate in estimates if estimate["primary"])
 
 
 def _decision(
