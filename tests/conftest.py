@@ -31,6 +31,14 @@ runpy.run_path(str(_GUARD / "sitecustomize.py"))
 
 FORKING = ("test_crash.py", "test_tampering.py", "test_inputs.py", "test_batches.py")
 """Tests that fork, the first of them in the cleanest process."""
+TESTS = Path(__file__).parent
+QUICK = (
+    *("metrics", "stats", "contracts/test_metrics.py", "golden", "runs/test_schema.py", "test_architecture.py"),
+    *("test_config.py", "test_families.py", "test_findings.py", "test_plugins.py", "cli/test_groups.py"),
+    *("cli/test_options.py", "models/test_ngram.py", "models/test_text_alone.py", "report/test_kinds.py"),
+    *("text/corpus/test_read.py", "text/windows", "text/words/test_normalize.py", "audits/test_contamination.py"),
+)
+"""Files and folders of ``-m quick``: a minute that tells whether the house stands."""
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -77,8 +85,18 @@ def files_fit_their_types() -> Iterator[None]:
         yield
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Of ``-m quick``, do not even import the other files."""
+    quick = any(collection_path.is_relative_to(TESTS / name) for name in QUICK)
+    wanted = config.option.markexpr == "quick" and collection_path.suffix == ".py" and not quick
+    return True if wanted and collection_path.name.startswith("test_") else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests that fork first: what renders charts keeps threads, which no child has, and waits for them."""
+    """Mark what is quick; put tests that fork first: charts keep threads, which no child has, and waits for them."""
+    for item in items:
+        if any(item.path.is_relative_to(TESTS / name) for name in QUICK):
+            item.add_marker("quick")
     places = {name: place for place, name in enumerate(FORKING)}
     items.sort(key=lambda item: places.get(item.path.name, len(FORKING)))
 

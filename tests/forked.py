@@ -68,14 +68,35 @@ def serve() -> None:
 
     for name in IMPORTED:
         importlib.import_module(name)
-    answers = os.fdopen(os.dup(1), "w")
+    from memaudit.report.charts import drawing
+
+    answers, drawer = os.fdopen(os.dup(1), "w"), drawing._Process()
     for line in sys.stdin:
         asked = json.loads(line)
+        drawer.start()
         child = os.fork()
         if child == 0:
+            drawing._PROCESS = _Shared(drawer._process)  # type: ignore[assignment]
             _become(asked)
         answers.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")
         answers.flush()
+
+
+class _Shared:
+    """The process that draws charts, for one fork after the other."""
+
+    def __init__(self, process: Any) -> None:
+        self._process = process
+
+    def start(self) -> None:
+        """Do nothing: it is at work."""
+
+    def ask(self, specification: str) -> dict[str, Any]:
+        """Return the answer."""
+        self._process.stdin.write(specification.encode() + b"\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
 
 
 def _become(asked: Mapping[str, Any]) -> None:
