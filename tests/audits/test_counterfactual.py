@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-import memaudit.audits.counterfactual.run as module
+import memaudit.audits.suite as module
 from memaudit.audits.counterfactual.run import CounterfactualOptions, counterfactual
 from memaudit.cli.app import app
 from memaudit.errors import InputError, RunError

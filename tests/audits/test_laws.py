@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-import memaudit.audits.laws.run as module
+import memaudit.audits.suite as module
 from memaudit.audits.laws.fit import MIN_R2, verdict
 from memaudit.audits.laws.run import LawsOptions, laws
 from memaudit.cli.app import app

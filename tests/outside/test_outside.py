@@ -118,6 +118,13 @@ def test_a_detector_is_asked_and_can_find(place: Path) -> None:
     assert "First tokens" in (place / "asked" / "junit.xml").read_text(encoding="utf-8")
 
 
+def test_a_detector_that_is_installed_and_not_named_changes_nothing(place: Path) -> None:
+    sides = ("contamination", "train.jsonl", "--model", "model", "--heldout", "new.jsonl")
+    run(place, *sides, "--out", "unnamed", "--order-permutations", "19", expected=3)
+    plan = json.loads((place / "unnamed" / "plan.json").read_bytes())
+    assert [measure["name"] for measure in plan["measures"]] == ["text", "membership", "order", "overlap"]
+
+
 def test_a_kind_comes_to_a_verdict_in_every_format(place: Path) -> None:
     formats = "('html', 'json', 'junit', 'sarif', 'md', 'findings')"
     code = f"from pathlib import Path; import theirs; print(theirs.shouting(Path('loud.txt'), Path('loud'), {formats}))"

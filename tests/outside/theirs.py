@@ -112,9 +112,7 @@ class FirstTokens:
     block = 64
     compares = False
     whole_files = False
-
-    def taken(self, model: Any, options: Any) -> bool:
-        return False
+    asked_by = None
 
     def items(self, subject: Subject) -> Sequence[Any]:
         return subject.train

@@ -10,19 +10,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any, TypedDict, cast
 
 import numpy as np
 
 from memaudit.audits.counterfactual.conclude import conclude
 from memaudit.audits.document_scores import score_documents
-from memaudit.audits.lifecycle import Delivery, Question, carry_out
+from memaudit.audits.lifecycle import Delivery, carry_out
 from memaudit.audits.result import RunResult
-from memaudit.audits.small_models import MODELS, check_sizes, suite_defaults, train_small
+from memaudit.audits.small_models import check_sizes, suite_defaults
+from memaudit.audits.suite import Say, Suite, Training
 from memaudit.errors import InputError
 from memaudit.families import NGRAM
 from memaudit.metrics.counterfactual import assign
@@ -41,7 +41,6 @@ from memaudit.text.corpus.fields import TextField
 from memaudit.text.corpus.read import Split, read_corpus
 from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
 
-Say = Callable[[str], None]
 MIN_TOKENS = 2
 """Of a document: its first token follows from nothing."""
 
@@ -137,13 +136,14 @@ def counterfactual(
     return carry_out(Counterfactual(corpus, chosen, threads, say), Delivery(repeated, out, formats))
 
 
-class Counterfactual(Question[RunResult, CounterfactualReport]):
+class Counterfactual(Suite[CounterfactualReport]):
     """Models of random halves, each of which scores all documents."""
 
     kind = "counterfactual"
 
     def __init__(self, corpus: Sequence[str], options: CounterfactualOptions, threads: int | None, say: Say) -> None:
-        self.corpus, self.options, self.threads, self.say = corpus, options, threads, say
+        super().__init__(corpus, options, threads, say)
+        self.options = options
 
     def prepare(self) -> None:
         """Read the text and draw who sees what."""
@@ -165,41 +165,25 @@ class Counterfactual(Question[RunResult, CounterfactualReport]):
             "tokenizer_sha256": self.text.tokenizer.sha256,
         }
 
-    def measure(self, run: RunDirectory) -> None:
-        """Train and ask the models that the log lacks."""
-        for (index,) in run.pending([(i,) for i in range(self.options.models)]):
-            self._measure_one(run, index)
+    @property
+    def trainings(self) -> int:
+        """One a random half."""
+        return self.options.models
 
-    def _measure_one(self, run: RunDirectory, index: int) -> None:
-        options, text = self.options, self.text
-        started = perf_counter()
-        subset = [text.ids[i] for i in np.flatnonzero(self.member[index])]
-        model, loss = train_small(
-            options.family,
-            text.tokenizer,
-            subset,
-            run.folder / MODELS / str(index),
-            size=options.size,
-            seed=options.seed + index,
-            epochs=options.epochs,
-            threads=self.threads,
-        )
-        trained = perf_counter()
-        scored = _scores(model, [ids[: options.tokens] for ids in text.ids])
-        record: CounterfactualLine = {"index": index, "parameters": model.parameters, "loss": loss, **scored}
-        run.append([record])
-        run.times[f"train {index}"], run.times[f"score {index}"] = trained - started, perf_counter() - trained
-        seconds = perf_counter() - started
-        self.say(f"model {index}: {len(subset):,} documents, {seconds:.0f} s [of {options.models}]")
+    def training(self, index: int) -> Training:
+        """Return the training of a half."""
+        documents = [self.text.ids[i] for i in np.flatnonzero(self.member[index])]
+        name, seed = f"model {index}, {len(documents):,} documents", self.options.seed + index
+        return Training(name, str(index), self.text.tokenizer, documents, self.options.size, seed)
+
+    def asked(self, model: LanguageModel, index: int) -> _Scores:  # noqa: ARG002 (every model is asked the same)
+        """Return its scores of all documents."""
+        return _scores(model, [ids[: self.options.tokens] for ids in self.text.ids])
 
     def conclude(self, run: RunDirectory) -> CounterfactualReport:
         """Subtract what models know that never saw a document."""
         records = [cast("CounterfactualLine", run.records[i]) for i in range(self.options.models)]
         return conclude(run.plan_as(CounterfactualPlan), _described(self.text, self.options), self.member, records)
-
-    def result(self, outcome: RunResult) -> RunResult:
-        """Return the outcome; it comes to no verdict."""
-        return outcome
 
 
 def _read(specs: Sequence[str], options: CounterfactualOptions) -> _Text:

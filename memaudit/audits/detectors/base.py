@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from memaudit.audits.comparison.detection import Detection
-from memaudit.audits.comparison.options import MembershipOptions
 from memaudit.audits.subject import Measure
-from memaudit.models.base import LanguageModel
 
 
 class Detector(Measure, Protocol):
@@ -19,8 +17,12 @@ class Detector(Measure, Protocol):
     whole_files: bool
     """Whether it reads the benchmark's files as they are: copies included, in their order."""
 
-    def taken(self, model: LanguageModel, options: MembershipOptions) -> bool:
-        """Whether it is taken where no detector was named."""
+    @property
+    def asked_by(self) -> str | None:
+        """The option that asks for it; None of one that is taken wherever the model gives what it needs.
+
+        One that another package declares is taken by its name alone: what is installed changes no verdict.
+        """
 
     def declared(self, plan: Mapping[str, Any]) -> list[str]:
         """Return the names of the detections that it makes under this plan, fixed before anything is measured."""

@@ -15,7 +15,6 @@ from memaudit.audits.needs import NOTHING
 from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
 from memaudit.metrics.likelihood import unigram_entropy
-from memaudit.models.base import LanguageModel
 from memaudit.records import Document
 from memaudit.sections import Column, Section, Table, Value
 from memaudit.text.tokenize import Tokenizer
@@ -29,10 +28,7 @@ class TextAlone:
     block = 1
     compares = True
     whole_files = False
-
-    def taken(self, model: LanguageModel, options: MembershipOptions) -> bool:  # noqa: ARG002 (a detector may ask)
-        """Return True: it is a control."""
-        return True
+    asked_by = None
 
     def items(self, subject: Subject) -> list[str]:
         """Return the one item.

@@ -51,10 +51,7 @@ class GuidedDetector:
     block = 16
     compares = False
     whole_files = False
-
-    def taken(self, model: LanguageModel, options: MembershipOptions) -> bool:  # noqa: ARG002 (a detector may ask)
-        """Return whether the data set was named."""
-        return bool(options.guided)
+    asked_by = "guided"
 
     def items(self, subject: Subject) -> list[Member]:
         """Return the documents of both sides, suspects first; none where no data set is named."""

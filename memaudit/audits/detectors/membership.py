@@ -11,7 +11,6 @@ import numpy as np
 
 from memaudit.audits.comparison.detection import Detection, Sides, compare
 from memaudit.audits.comparison.nulls import KIND_NULL, OF_TEXT
-from memaudit.audits.comparison.options import MembershipOptions
 from memaudit.audits.comparison.reference_models import ReferenceModels
 from memaudit.audits.comparison.scores import score_texts
 from memaudit.audits.detectors.membership_section import section_of
@@ -29,7 +28,6 @@ from memaudit.metrics.likelihood import (
     reference_ratio,
     zlib_score,
 )
-from memaudit.models.base import LanguageModel
 from memaudit.records import Capabilities, Capability, FloatArray, TokenScores, capabilities_in, not_given
 from memaudit.sections import Section
 
@@ -97,10 +95,7 @@ class Membership:
     block = 64
     compares = True
     whole_files = False
-
-    def taken(self, model: LanguageModel, options: MembershipOptions) -> bool:  # noqa: ARG002 (a detector may ask)
-        """Return whether the model gives what it needs."""
-        return self.needs <= model.capabilities
+    asked_by = None
 
     def items(self, subject: Subject) -> list[Member]:
         """Return the suspects, then the held-out documents that no reference was trained on.

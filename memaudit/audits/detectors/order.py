@@ -27,7 +27,6 @@ from memaudit.audits.detectors.order_totals import (
 from memaudit.audits.subject import Subject
 from memaudit.findings import Control
 from memaudit.metrics.order import canonical_rank, order_totals, random_orders, rank_sum_p, sampled_p, student_t
-from memaudit.models.base import LanguageModel
 from memaudit.records import Capability, Document, FloatArray, TokenIds
 from memaudit.sections import Column, Section, Table, Value
 
@@ -70,10 +69,7 @@ class Order:
     block = 1
     compares = False
     whole_files = True
-
-    def taken(self, model: LanguageModel, options: MembershipOptions) -> bool:  # noqa: ARG002 (a detector may ask)
-        """Return whether the model gives what it needs."""
-        return self.needs <= model.capabilities
+    asked_by = None
 
     """A chunk is thousands of windows, a shard 48 texts: each is saved, and told, as soon as it is done."""
 

@@ -41,10 +41,7 @@ class OverlapDetector:
     block = 64
     compares = True
     whole_files = False
-
-    def taken(self, model: LanguageModel, options: MembershipOptions) -> bool:  # noqa: ARG002 (a detector may ask)
-        """Return whether the model gives what it needs."""
-        return self.needs <= model.capabilities
+    asked_by = None
 
     def items(self, subject: Subject) -> list[Member]:
         """Return the documents of both sides, suspects first."""

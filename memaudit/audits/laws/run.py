@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any, TypedDict, cast
 
 import numpy as np
 
 from memaudit.audits.laws.conclude import conclude
-from memaudit.audits.lifecycle import Delivery, Question, carry_out
+from memaudit.audits.lifecycle import Delivery, carry_out
 from memaudit.audits.result import RunResult
-from memaudit.audits.small_models import MODELS, check_sizes, suite_defaults, train_small
+from memaudit.audits.small_models import check_sizes, suite_defaults
+from memaudit.audits.suite import Say, Suite, Training
 from memaudit.errors import InputError
 from memaudit.families import GPT
 from memaudit.models.base import LanguageModel
@@ -36,8 +36,6 @@ from memaudit.text.corpus.read import read_corpus
 from memaudit.text.planting.canaries import Planting, plant
 from memaudit.text.planting.passages import corpus_passages, library_passages
 from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
-
-Say = Callable[[str], None]
 
 VOCABULARY = 1024
 TOGETHER = 64
@@ -110,6 +108,11 @@ class _Matched(TypedDict):
     too_short: int
 
 
+class _Answer(_Matched):
+    size: int
+    seed: int
+
+
 def laws(
     out: str | Path | None = None,
     corpus: Sequence[str] = (),
@@ -141,14 +144,14 @@ def laws(
     return carry_out(Laws(corpus, chosen, threads, say), Delivery(repeated, out, formats))
 
 
-class Laws(Question[RunResult, LawsReport]):
+class Laws(Suite[LawsReport]):
     """A grid of trainings, each asked for its passages as soon as it is done."""
 
     kind = "laws"
 
     def __init__(self, corpus: Sequence[str], options: LawsOptions, threads: int | None, say: Say) -> None:
-        self.corpus, self.options, self.threads, self.say = corpus, options, threads, say
-        self.grid = _grid(options)
+        super().__init__(corpus, options, threads, say)
+        self.options, self.grid = options, _grid(options)
 
     def prepare(self) -> None:
         """Read the text, and refuse too little of it before the folder is taken."""
@@ -163,46 +166,26 @@ class Laws(Question[RunResult, LawsReport]):
             "tokenizer_sha256": self.text.tokenizer.sha256,
         }
 
-    def measure(self, run: RunDirectory) -> None:
-        """Train and ask the models that the log lacks."""
-        for (index,) in run.pending([(i,) for i in range(len(self.grid))]):
-            self._measure_one(run, index)
+    @property
+    def trainings(self) -> int:
+        """One a cell of the grid."""
+        return len(self.grid)
 
-    def _measure_one(self, run: RunDirectory, index: int) -> None:
-        (size, seed), options = self.grid[index], self.options
-        started = perf_counter()
-        model, loss = train_small(
-            options.family,
-            self.text.tokenizer,
-            list(_documents(_planting(options, self.text, seed), self.text.tokenizer)),
-            run.folder / MODELS / f"{options.family}-{size}-{seed}",
-            size=size,
-            seed=seed,
-            epochs=options.epochs,
-            threads=self.threads,
-        )
-        trained = perf_counter()
-        record: LawsLine = {
-            "index": index,
-            "size": size,
-            "seed": seed,
-            "parameters": model.parameters,
-            "loss": loss,
-            **_matched(model, options, self.text, seed),
-        }
-        run.append([record])
-        name = f"{options.family} {size}, seed {seed}"
-        run.times[f"train {name}"], run.times[f"ask {name}"] = trained - started, perf_counter() - trained
-        done = f"[{index + 1} of {len(self.grid)}]"
-        self.say(f"{name}: {model.parameters:,} parameters, {trained - started:.0f} s {done}")
+    def training(self, index: int) -> Training:
+        """Return the training of a cell: every seed draws the doses anew."""
+        (size, seed), tokenizer = self.grid[index], self.text.tokenizer
+        documents = list(_documents(_planting(self.options, self.text, seed), tokenizer))
+        name, folder = f"{self.family} {size}, seed {seed}", f"{self.family}-{size}-{seed}"
+        return Training(name, folder, tokenizer, documents, size, seed)
+
+    def asked(self, model: LanguageModel, index: int) -> _Answer:
+        """Return what the model reproduces."""
+        size, seed = self.grid[index]
+        return {"size": size, "seed": seed, **_matched(model, self.options, self.text, seed)}
 
     def conclude(self, run: RunDirectory) -> LawsReport:
         """Fit the three laws."""
         return conclude(run.plan_as(LawsPlan), [cast("LawsLine", run.records[i]) for i in range(len(self.grid))])
-
-    def result(self, outcome: RunResult) -> RunResult:
-        """Return the outcome; laws come to no verdict."""
-        return outcome
 
 
 def _grid(options: LawsOptions) -> list[tuple[int, int]]:

@@ -24,6 +24,7 @@ from memaudit.audits.logged import check_measures, describe_measures, take_all
 from memaudit.audits.membership.conclude import conclude
 from memaudit.audits.membership.sides import Side, read_sides
 from memaudit.audits.model_description import describe_model
+from memaudit.audits.needs import needs_of
 from memaudit.audits.result import RunResult, VerdictResult
 from memaudit.audits.self_tests import check_batches, check_precision, check_round_trip
 from memaudit.audits.subject import Subject
@@ -180,14 +181,21 @@ def _detectors(options: MembershipOptions, model: LanguageModel, compared: bool)
         if detector.compares and not compared:
             problem = f"the detector '{detector.name}' compares the benchmark with held-out text"
             raise InputError(problem, "give --heldout SPEC")
-    every = map(DETECTORS.resolve, DETECTORS.ours_first())
-    found = named or [d for d in every if d.taken(model, options) and (compared or not d.compares)]
+    ours = map(DETECTORS.resolve, DETECTORS.builtin)
+    found = named or [d for d in ours if _taken(d, model, options) and (compared or not d.compares)]
     if not found:
         raise InputError(
             f"without held-out text there is nothing to test a {model.objective} model by",
             "give items that it cannot have seen: --heldout SPEC",
         )
     return [BLIND_BASELINE, *found] if any(detector.compares for detector in found) else found
+
+
+def _taken(detector: Detector, model: LanguageModel, options: MembershipOptions) -> bool:
+    """Whether a detector of ours is taken where none was named."""
+    if detector.asked_by is not None:
+        return bool(getattr(options, detector.asked_by))
+    return needs_of(detector) <= model.capabilities
 
 
 def _subject(detector: Detector, model: LanguageModel, suspects: Side, references: ReferenceModels) -> Subject:
