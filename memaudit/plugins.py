@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, reduce
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from memaudit.config import did_you_mean
 from memaudit.errors import InputError
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
 Value = TypeVar("Value")
+
+
+def entry_points(group: str) -> Iterable[EntryPoint]:
+    """Return what installed packages declare in a group; what reads it is imported here, for starting takes long."""
+    from importlib.metadata import entry_points as declared
+
+    return declared(group=group)
 
 
 class Registry:

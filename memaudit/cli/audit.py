@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memaudit.audits.measures.names import MEASURES
 from memaudit.cli.command import invocation_of
 from memaudit.cli.groups import Panel
 from memaudit.cli.options import (
@@ -70,7 +69,7 @@ class MeasuredFlags:
         tuple[str, ...],
         typer.Option(
             metavar="LIST",
-            help=f"Measure more: {', '.join(MEASURES.ours_first())}; several with commas, or repeat.",
+            help="Measure more: {measures}; several with commas, or repeat.",
             callback=listed,
         ),
     ] = ()

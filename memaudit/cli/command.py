@@ -22,11 +22,30 @@ CONFIG = "memaudit.config"
 """Where the context keeps the name of the file of options, if there is one."""
 
 
+REGISTRIES = {
+    "{formats}": "memaudit.report.formats.names:FORMATS",
+    "{measures}": "memaudit.audits.measures.names:MEASURES",
+    "{detectors}": "memaudit.audits.detectors:DETECTORS",
+}
+"""Words of a help text -> what lists the names that stand there; asked when help is shown, and not before."""
+
+
 class Command(TyperCommand):
     """A command that refuses two values of an option that takes one, and variables that set no option.
 
     The parser of the command line keeps the last of several values in silence: here all are looked at before.
     """
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Show help, with the names of what is installed where ``{measures}`` and the like stand."""
+        from memaudit.plugins import import_object
+
+        params: list[Any] = list(self.params)
+        for param in params:
+            for word, registry in REGISTRIES.items():
+                if word in (param.help or ""):
+                    param.help = param.help.replace(word, ", ".join(import_object(registry).ours_first()))
+        super().format_help(ctx, formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line.

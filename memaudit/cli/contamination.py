@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 from typer.core import TyperOption
 
-from memaudit.audits.detectors import DETECTORS
 from memaudit.cli.command import Command, invocation_of
 from memaudit.cli.groups import Panel, names_in
 from memaudit.cli.options import (
@@ -137,7 +136,7 @@ class AskingFlags:
     references: ReferenceFlags
     detector: Annotated[
         tuple[str, ...],
-        typer.Option(metavar="NAME", help=f"{', '.join(DETECTORS.ours_first())}; repeat. By default all that fit."),
+        typer.Option(metavar="NAME", help="{detectors}; repeat. By default all that fit."),
     ] = ()
     randomised: Annotated[
         bool, typer.Option("--randomised", help="A coin decided which items are suspects: tests are exact.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from memaudit.families import suite_families
-from memaudit.report.formats.names import FORMATS, OF_ANY_RUN
+from memaudit.report.formats.names import OF_ANY_RUN
 
 if TYPE_CHECKING:
     from memaudit.models.base import LanguageModel
@@ -86,7 +86,7 @@ Formats = Annotated[
     typer.Option(
         "--format",
         metavar="LIST",
-        help=f"{', '.join(FORMATS.ours_first())}; several with commas, or repeat.",
+        help="{formats}; several with commas, or repeat.",
         show_default="html",
         callback=listed,
     ),
