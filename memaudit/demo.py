@@ -22,7 +22,7 @@ from memaudit.records import Document
 from memaudit.report.extraction_page import write_page
 from memaudit.runs.directory import ReportInput
 from memaudit.runs.files import write_atomic
-from memaudit.runs.invocation import Invocation, command_line
+from memaudit.runs.invocation import Given, Invocation, command_line
 from memaudit.runs.provenance import versions
 from memaudit.text.index.corpus_index import build_index
 from memaudit.text.planting.canaries import Planting, plant
@@ -128,10 +128,11 @@ def _train(family: Family, corpus: Path, folder: Path, seed: int) -> None:
 
 
 def _invocation(out: Path, family: Family, seed: int) -> Invocation:
-    flags: list[tuple[str, object]] = [("--train", out / "corpus" / "planted.jsonl")]
-    flags += [("--heldout", out / "corpus" / "twins.jsonl"), ("--index", out / "index"), ("--limit", family.limit)]
-    flags += [("--seed", seed), ("--allow-overlap", True)]
-    return Invocation(command_line(["memaudit", "audit"], [str(out / "models" / family.name)], flags))
+    model, corpus = out / "models" / family.name, out / "corpus"
+    flags = {"train": corpus / "planted.jsonl", "heldout": corpus / "twins.jsonl", "index": out / "index"}
+    more = {"limit": family.limit, "seed": seed, "allow-overlap": True}
+    given = [Given(name, value, f"--{name}") for name, value in (flags | more).items()]
+    return Invocation(command_line(["memaudit", "audit"], [Given("model", model, positional=True), *given]))
 
 
 def build_corpus(folder: Path, seed: int) -> Planting:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -15,7 +15,7 @@ from memaudit.cli.options import IN_CI
 from memaudit.cli.output import log
 
 if TYPE_CHECKING:
-    from memaudit.runs.invocation import Invocation
+    from memaudit.runs.invocation import Given, Invocation
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 CONFIG = "memaudit.config"
@@ -140,41 +140,38 @@ def invocation_of(ctx: Any, **changed: Any) -> Invocation:
     """
     from memaudit.runs.invocation import NOT_REPEATED, Invocation, command_line
 
-    left_out = {*NOT_REPEATED, *ctx.command.unused(ctx)}
-    params = [(p, changed.get(p.name, ctx.params[p.name])) for p in ctx.command.params if p.name in ctx.params]
-    arguments = [
-        str(word) for param, value in params if param.param_type_name == "argument" for word in _several(value)
-    ]
-    options = [
-        word
-        for param, value in params
-        if param.param_type_name == "option" and param.name not in left_out and _must_be_typed(ctx, param, value)
-        for word in _flags(param, value)
-    ]
     words: list[str] = []
     at = ctx
     while at.parent is not None:
         words, at = [at.info_name, *words], at.parent
-    return Invocation(command_line(["memaudit", *words], arguments, options), tuple(set_elsewhere(ctx, kept=left_out)))
+    command = command_line(["memaudit", *words], _given(ctx, changed))
+    return Invocation(command, tuple(set_elsewhere(ctx, kept={*NOT_REPEATED, *ctx.command.unused(ctx)})))
 
 
-def _must_be_typed(ctx: Any, param: Any, value: Any) -> bool:
-    """Whether an option must be typed for the command to do the same."""
+def _given(ctx: Any, changed: Mapping[str, Any]) -> Iterator[Given]:
+    """Yield what a command was given that it has a use for."""
+    from memaudit.runs.invocation import Given
+
+    for param in ctx.command.params:
+        if param.name not in ctx.params or param.name in ctx.command.unused(ctx):
+            continue
+        value = changed.get(param.name, ctx.params[param.name])
+        if param.param_type_name == "argument":
+            yield Given(param.name, list(_several(value)), positional=True)
+        elif param.is_flag:
+            flag = next(iter(param.opts if value else param.secondary_opts), "")
+            yield Given(param.name, True, flag, implied=not flag or _implied(ctx, param, value))
+        else:
+            shown = list(_several(value)) if param.multiple else value
+            yield Given(param.name, shown, param.opts[0], implied=_implied(ctx, param, value))
+
+
+def _implied(ctx: Any, param: Any, value: Any) -> bool:
+    """Whether a command does the same if an option is not typed."""
     if value is None or _elsewhere(ctx, param):
-        return value is not None
-    return ctx.get_parameter_source(param.name).name == "COMMANDLINE" and (
-        value != param.default or _variable(ctx, param) in os.environ or param.name in (ctx.default_map or {})
-    )
-
-
-def _flags(param: Any, value: Any) -> Iterator[tuple[str, object]]:
-    """Yield flag and value for every time that an option is typed."""
-    if param.is_flag:
-        yield from ((flag, True) for flag in (param.opts if value else param.secondary_opts)[:1])
-    elif param.multiple:
-        yield from ((param.opts[0], one) for one in _several(value))
-    else:
-        yield param.opts[0], value
+        return value is None
+    set_otherwise = _variable(ctx, param) in os.environ or param.name in (ctx.default_map or {})
+    return ctx.get_parameter_source(param.name).name != "COMMANDLINE" or (value == param.default and not set_otherwise)
 
 
 def _several(value: Any) -> Iterable[Any]:

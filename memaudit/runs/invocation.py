@@ -1,9 +1,14 @@
-"""How a run was asked for: what repeats it, and which of its options nobody typed."""
+"""What repeats a run: a command line or a call from Python, both made of the parameters as they were given.
+
+A command and a function each list what they were `Given`; which of it must be said again is decided once, here, and
+written in either language.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,49 +39,85 @@ class Invocation:
         return {"command": self.command, **told}
 
 
-def command_line(command: Sequence[str], arguments: Sequence[str], options: Iterable[tuple[str, object]]) -> str:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Given:
+    """A parameter of a command or a function, as a run was given it."""
+
+    name: str
+    value: Any
+    """On a command line, True stands for the flag alone, a list for the flag again and again, a tuple for several
+    words after it, None for nothing."""
+    flag: str = ""
+    """As a command line has it; empty for an argument, and in Python."""
+    positional: bool = False
+    implied: bool = False
+    """Whether the same value would hold if the parameter were left out."""
+
+    @property
+    def repeated(self) -> bool:
+        """Whether it must be said again for the same results."""
+        return not self.implied and self.name not in NOT_REPEATED
+
+
+def command_line(command: Sequence[str], given: Iterable[Given]) -> str:
     """Return a command line that a shell reads back as it was meant.
 
     Args:
-        command: Words before the arguments: ``memaudit train gpt``.
-        arguments: Positional ones.
-        options: Flag and value; a value of True stands for the flag alone, one of None for nothing, a tuple for
-            several words.
+        command: Words before everything else: ``memaudit train gpt``.
+        given: Arguments and flags.
     """
-    flags: list[str] = []
-    for flag, value in options:
-        values = [] if value is None or value is True else [*value] if isinstance(value, tuple) else [value]
-        words = [str(word) for word in values]
-        if value is not None:
-            flags += [f"{flag}={words[0]}"] if len(words) == 1 and words[0].startswith("-") else [flag, *words]
+    repeated = [parameter for parameter in given if parameter.repeated]
+    arguments = [str(word) for parameter in repeated if parameter.positional for word in _each(parameter.value)]
+    flags = [
+        word
+        for parameter in repeated
+        if not parameter.positional
+        for value in _each(parameter.value)
+        for word in _typed(parameter.flag, value)
+    ]
     behind = any(argument.startswith("-") for argument in arguments)
     return shlex.join([*command, *flags, "--", *arguments] if behind else [*command, *arguments, *flags])
 
 
-def python_call(name: str, function: Callable[..., Any], given: Mapping[str, Any]) -> Invocation:
+def python_call(name: str, function: Callable[..., Any], values: Mapping[str, Any]) -> Invocation:
     """Return the call from Python that repeats a run.
 
     Args:
         name: Under which the function is imported: ``memaudit.audit``.
         function: What was called.
-        given: Its parameters and their values, as ``locals()`` has them at its beginning.
+        values: Its parameters and their values, as ``locals()`` has them at its beginning.
     """
-    parameters = inspect.signature(function).parameters
     words: list[str] = []
     by_name = False
-    for parameter in parameters.values():
-        value = given[parameter.name]
-        if parameter.kind is parameter.VAR_KEYWORD:
-            words += [f"{field}={_shown(held, field)}" for field, held in value.items()]
-        elif parameter.name in NOT_REPEATED or _same(value, parameter.default):
-            by_name = True
-        elif parameter.name == "options":
-            words += [word for word in _changed(value) if word.partition("=")[0] not in given["fields"]]
-        else:
-            by_name |= parameter.kind is parameter.KEYWORD_ONLY
-            text = _shown(value, parameter.name)
+    for parameter in _given(function, values):
+        by_name |= not (parameter.repeated and parameter.positional)
+        if parameter.repeated:
+            text = _shown(parameter.value, parameter.name)
             words.append(f"{parameter.name}={text}" if by_name else text)
     return Invocation(f"{name}({', '.join(words)})")
+
+
+def _given(function: Callable[..., Any], values: Mapping[str, Any]) -> Iterator[Given]:
+    """Yield what a function was given; ``options`` and ``**fields``, which go over them, as single fields."""
+    for name, parameter in inspect.signature(function).parameters.items():
+        value = values[name]
+        if parameter.kind is parameter.VAR_KEYWORD:
+            yield from (Given(*field) for field in value.items())
+        elif name == "options":
+            yield from (Given(*field) for field in _changed(value) if field[0] not in values.get("fields", ()))
+        else:
+            positional = parameter.kind is not parameter.KEYWORD_ONLY
+            yield Given(name, value, positional=positional, implied=_same(value, parameter.default))
+
+
+def _each(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _typed(flag: str, value: Any) -> list[str]:
+    """Return a flag and its value as words of a command line."""
+    words = [] if value is True else [str(word) for word in (value if isinstance(value, tuple) else (value,))]
+    return [f"{flag}={words[0]}"] if len(words) == 1 and words[0].startswith("-") else [flag, *words]
 
 
 def _same(value: Any, default: Any) -> bool:
@@ -91,17 +132,20 @@ def _shown(value: Any, name: str) -> str:
         return repr(str(value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kind = type(value)
-        return f"{kind.__module__}.{kind.__qualname__}({', '.join(_changed(value))})"
+        fields = ", ".join(f"{field}={_shown(held, field)}" for field, held in _changed(value))
+        return f"{kind.__module__}.{kind.__qualname__}({fields})"
     if isinstance(value, list | tuple):
         inner = ", ".join(_shown(one, name) for one in value)
         return f"[{inner}]" if isinstance(value, list) else f"({inner}{',' * (len(value) == 1)})"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float({str(value)!r})"
     return repr(value) if value is None or isinstance(value, str | bool | int | float) else name
 
 
-def _changed(options: Any) -> Iterator[str]:
-    """Yield ``name=value`` of every field that differs from its default."""
-    for field in dataclasses.fields(options):
+def _changed(options: Any) -> Iterator[tuple[str, Any]]:
+    """Yield name and value of every field that differs from its default; of None, nothing."""
+    for field in dataclasses.fields(options) if options is not None else ():
         value = getattr(options, field.name)
         default = field.default_factory() if callable(field.default_factory) else field.default
         if field.init and not _same(value, default):
-            yield f"{field.name}={_shown(value, field.name)}"
+            yield field.name, value
