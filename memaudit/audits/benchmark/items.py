@@ -14,7 +14,8 @@ from memaudit.audits.benchmark.structured import as_items
 from memaudit.errors import InputError
 from memaudit.runs.parts import FileDigest
 from memaudit.text.corpus.containers import ByteStream
-from memaudit.text.corpus.formats import HubStream, read_rows
+from memaudit.text.corpus.formats import read_rows
+from memaudit.text.corpus.hub import HubStream
 from memaudit.text.corpus.read import SHOWN_REJECTS
 from memaudit.text.corpus.rows import RecordError, Row
 from memaudit.text.corpus.specs import HubDataset, Source, parse_spec, real_path

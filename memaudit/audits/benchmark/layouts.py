@@ -15,7 +15,7 @@ from typing import Any
 
 from memaudit.config import did_you_mean
 from memaudit.errors import InputError
-from memaudit.text.corpus.formats import json_type
+from memaudit.text.corpus.json_format import json_type
 from memaudit.text.corpus.rows import RecordError
 
 QUESTION, ANSWER, CONTEXT, BOTH, ALL = "question", "answer", "context", "both", "all"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from memaudit.config import did_you_mean
 from memaudit.text.corpus.fields import look_up
-from memaudit.text.corpus.formats import json_type
+from memaudit.text.corpus.json_format import json_type
 from memaudit.text.corpus.rows import RecordError
 
 ID_FIELDS = ("id", "task_id", "item_id", "question_id", "qid", "uid", "pairID", "ind")

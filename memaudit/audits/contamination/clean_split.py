@@ -17,7 +17,7 @@ from memaudit.errors import InputError, RunError
 from memaudit.runs.files import SPLIT, strict_json, write_atomic
 from memaudit.runs.parts import FileDigest
 from memaudit.text.corpus.containers import COMPRESSED, split_lines
-from memaudit.text.corpus.formats import json_elements
+from memaudit.text.corpus.json_format import json_elements
 from memaudit.text.corpus.specs import CorpusFile
 
 _Record = TypeVar("_Record", str, bytes)

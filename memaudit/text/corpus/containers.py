@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -209,3 +209,18 @@ def _checked_head(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
         raise InputError(f"{name}: UTF-16, not UTF-8 at byte 1", "convert it to UTF-8")
     yield head.removeprefix(_BOM)
     yield from chunks
+
+
+def joined(chunks: Iterable[bytes], name: str) -> bytes:
+    """Return the bytes of a file that has to be read as a whole; InputError if it is too long for that."""
+    data = bytearray()
+    for chunk in chunks:
+        data += chunk
+        if len(data) > MAX_RECORD:
+            raise InputError(f"{name}: document over {MAX_RECORD:,} bytes", "cut it, or use JSON lines")
+    return bytes(data)
+
+
+def line_of(error: UnicodeDecodeError) -> int:
+    """Return the line, from 1, on which bytes are no UTF-8."""
+    return error.object.count(b"\n", 0, error.start) + 1

@@ -18,7 +18,9 @@ from memaudit.runs.files import made_by_us
 from memaudit.runs.parts import FileDigest, Summary
 from memaudit.text.corpus.containers import ByteStream
 from memaudit.text.corpus.fields import TextField, columns_of, names_of, text_of
-from memaudit.text.corpus.formats import Format, HubStream, json_type, read_rows
+from memaudit.text.corpus.formats import Format, read_rows
+from memaudit.text.corpus.hub import HubStream
+from memaudit.text.corpus.json_format import json_type
 from memaudit.text.corpus.rows import RecordError, Row
 from memaudit.text.corpus.specs import CorpusFile, HubDataset, Part, Source, contradicted, parse_spec, real_path
 from memaudit.text.corpus.split import BLOCK, Cut

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from memaudit.runs.parts import FileDigest
 from memaudit.text.corpus.containers import ByteStream
 from memaudit.text.corpus.fields import TextField, text_of
-from memaudit.text.corpus.formats import parse_object
+from memaudit.text.corpus.json_format import parse_object
 from memaudit.text.corpus.read import located, note_rejected, open_rows
 from memaudit.text.corpus.rows import RecordError
 from memaudit.text.corpus.specs import CorpusFile, Source

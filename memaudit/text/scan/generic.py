@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.text.words.blocks import BLOCK
-from memaudit.text.words.word_kernels import hash_spans
+from memaudit.text.words.span_kernels import hash_spans
 from memaudit.text.words.words import encode_texts, hash_words
 
 GRAMMAR, NUMBER, IDEOGRAPH = 0.25, 0.5, 0.5

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from memaudit.text.words.blocks import BLOCK, read_only
 from memaudit.text.words.folding import FOLDING
 from memaudit.text.words.markup import markup_table
+from memaudit.text.words.span_kernels import find_edges, hash_spans
 from memaudit.text.words.visible_text import documents_as_seen, text_as_seen
-from memaudit.text.words.word_kernels import ALONE_END, SLACK, find_edges, fold_text, hash_documents, hash_spans
+from memaudit.text.words.word_kernels import ALONE_END, SLACK, fold_text, hash_documents
 
 Places = NDArray[np.int32]
 

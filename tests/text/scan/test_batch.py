@@ -137,7 +137,7 @@ def test_batches_of_rows_have_about_the_size_that_is_asked(tmp_path, monkeypatch
 def test_the_data_set_of_a_hub_is_read_by_rows(monkeypatch):
     datasets = pytest.importorskip("datasets")
     table = datasets.Dataset.from_dict({"text": ["a", "", "b"], "id": ["x", "y", "z"]})
-    monkeypatch.setattr("memaudit.text.corpus.formats.HubStream._load", lambda self: table)
+    monkeypatch.setattr("memaudit.text.corpus.hub.HubStream._load", lambda self: table)
     assert in_batches("hf:some/thing::train", "block") == strictly("hf:some/thing::train", "auto")
     reader = BatchReader(parse_spec("hf:some/thing::train").sources[0], "block")
     assert [batch.places for batch in reader] == [["1", "3"]]
