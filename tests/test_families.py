@@ -31,6 +31,7 @@ from memaudit.families import (
 from memaudit.models.load import load_model
 from memaudit.report.wording import family as shown_as
 from memaudit.text.tokenize import train_tokenizer
+from memaudit.training.train import SmallTraining
 from tests.toy_family import PARROT, Parrot
 
 TEXT = "sphinx of black quartz, judge my vow; pack my box with five dozen jugs of something"
@@ -90,7 +91,7 @@ def test_a_declared_family_loads_trains_and_is_a_reference(tmp_path: Path) -> No
     assert declared_families() == [PARROT]
     assert (label_of("parrot"), shown_as("parrot"), counts("parrot")) == ("Parrot", "Parrot", True)
     assert label_of("broken") == "broken"
-    small, loss = train_small("parrot", CHARS, IDS, tmp_path / "small", size=6, seed=0, epochs=1.0)
+    small, loss = train_small("parrot", SmallTraining(CHARS, IDS, 6, seed=0, epochs=1.0), tmp_path / "small")
     assert (type(small), small.reach, loss, suite_defaults("laws", "parrot")) == (Parrot, 6, None, {})
     loaded = load_model(str(tmp_path / "small"))
     assert (type(loaded), loaded.family, loaded.reach) == (Parrot, "parrot", 6)

@@ -9,9 +9,7 @@ from typing import Any
 from memaudit.errors import InputError
 from memaudit.families import Family, Recipe, family_named, suite_families
 from memaudit.models.base import LanguageModel
-from memaudit.records import TokenIds
-from memaudit.text.tokenize import TrainedTokenizer
-from memaudit.training.train import train_by_recipe
+from memaudit.training.train import SmallTraining, train_by_recipe
 
 MODELS = "models"
 """Folder of a run that holds its models."""
@@ -45,34 +43,16 @@ def check_sizes(family: str, sizes: Sequence[int], asked: int = 0) -> None:
         )
 
 
-def train_small(
-    family: str,
-    tokenizer: TrainedTokenizer,
-    documents: Sequence[TokenIds],
-    folder: Path,
-    *,
-    size: int,
-    seed: int,
-    epochs: float,
-    threads: int | None = None,
-) -> tuple[LanguageModel, float | None]:
+def train_small(family: str, small: SmallTraining, folder: Path) -> tuple[LanguageModel, float | None]:
     """Return a trained model and its training loss in bits per token (None for n-grams, which have none).
 
     Args:
         family: A transformer of two blocks, an LSTM of one layer, an n-gram with modified Kneser-Ney smoothing, or a
             family that another package declares.
-        tokenizer: Fixes the vocabulary.
-        documents: Token ids.
+        small: What to train on and for how long.
         folder: Of the model and its checkpoint.
-        size: Width, or order of the n-gram.
-        seed: Fixes initial weights and order.
-        epochs: Passes over the documents.
-        threads: Of torch.
     """
-    known, recipe = _of_suites(family)
-    return train_by_recipe(
-        known, recipe, tokenizer, documents, folder, size=size, seed=seed, epochs=epochs, threads=threads
-    )
+    return train_by_recipe(*_of_suites(family), small, folder)
 
 
 def _of_suites(name: str) -> tuple[Family, Recipe]:

@@ -12,9 +12,8 @@ from memaudit.audits.lifecycle import Question, Report
 from memaudit.audits.result import RunResult
 from memaudit.audits.small_models import MODELS, train_small
 from memaudit.models.base import LanguageModel
-from memaudit.records import TokenIds
 from memaudit.runs.directory import RunDirectory
-from memaudit.text.tokenize import TrainedTokenizer
+from memaudit.training.train import SmallTraining
 
 Say = Callable[[str], None]
 
@@ -39,11 +38,7 @@ class Training:
     """For people and for times.json."""
     folder: str
     """Below the models of the run, where an interrupted training is continued."""
-    tokenizer: TrainedTokenizer
-    documents: Sequence[TokenIds]
-    size: int
-    """Width, or order of an n-gram."""
-    seed: int
+    small: SmallTraining
 
 
 class Suite(Question[RunResult, Report]):
@@ -70,16 +65,7 @@ class Suite(Question[RunResult, Report]):
         """Train and ask the models that the log lacks."""
         for (index,) in run.pending([(i,) for i in range(self.trainings)]):
             started, training = perf_counter(), self.training(index)
-            model, loss = train_small(
-                self.family,
-                training.tokenizer,
-                training.documents,
-                run.folder / MODELS / training.folder,
-                size=training.size,
-                seed=training.seed,
-                epochs=self.epochs,
-                threads=self.threads,
-            )
+            model, loss = train_small(self.family, training.small, run.folder / MODELS / training.folder)
             trained = perf_counter()
             line = {"index": index, "parameters": model.parameters, "loss": loss, **self.asked(model, index)}
             run.append([line])

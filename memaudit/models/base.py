@@ -160,13 +160,6 @@ class LanguageModel(ABC):
             continued |= zip(rows, texts, strict=True)
         return [continued[i] for i in range(len(windows))]
 
-    def continuations_along(self, text: TokenIds, cuts: Sequence[int], length: int) -> list[TokenIds]:
-        """Return the greedy continuation of ``text[:cut]`` for every cut: those of `continuations`.
-
-        A family whose state of the text so far is small reads the text once for all of them.
-        """
-        return self.continuations([text[:cut] for cut in cuts], length)
-
     def save(self, folder: Path) -> None:
         """Write the model so that `load` gives it back bit-equal."""
         raise ModelError(f"{folder}: a {self.family} model cannot be saved", "only models trained here can")

@@ -131,43 +131,6 @@ class RnnModel(LanguageModel):
             log_probs[rows] = self._stepper(Decoding(1.0))([prefixes[i] for i in rows], None)
         return log_probs
 
-    @torch.no_grad()
-    def continuations_along(self, text: TokenIds, cuts: Sequence[int], length: int) -> list[TokenIds]:
-        """Continue the text greedily from every cut: it is read once, and its state kept at each of them."""
-        self.module.eval()
-        places = sorted(set(cuts))
-        if not places or not length:
-            return [np.empty(0, np.int32) for _ in cuts]
-        ids = self._tensor(self._started(text[: places[-1]], places[0]).astype(np.int64))[None]
-        ahead = ids.shape[1] - places[-1]  # 1 for a start token
-        states: list[State] = []
-        heads, state, done = [], None, 0
-        for stop in (place + ahead for place in places):
-            hidden, state = self.module(ids[:, done:stop], state)
-            states.append(state)
-            heads.append(hidden[:, -1])
-            done = stop
-        joined = tuple(torch.cat(parts, dim=1) for parts in zip(*states, strict=True))
-        chosen = self._continue_states(joined, torch.cat(heads), length)
-        return [chosen[places.index(cut)] for cut in cuts]
-
-    def _continue_states(self, state: State, hidden: Tensor, length: int) -> list[TokenIds]:
-        """Continue greedily from states [layers, rows, width] and the last layer's hidden ones [rows, width]."""
-        chosen: list[TokenIds] = []
-        for first in range(0, len(hidden), BATCH_ROWS):
-            rows = slice(first, first + BATCH_ROWS)
-            kept, top = tuple(part[:, rows].contiguous() for part in state), hidden[rows]
-
-            def step(_texts: list[TokenIds], new: TokenIds | None) -> FloatArray:
-                nonlocal kept, top
-                if new is not None:
-                    states, kept = self.module(self._tensor(new[:, None].astype(np.int64)), kept)
-                    top = states[:, -1]
-                return step_log_probs(self.module.head(top), GREEDY)
-
-            chosen += continue_prompts(step, [np.empty(0, np.int32)] * len(top), length, GREEDY)
-        return chosen
-
     def save(self, folder: Path) -> None:
         """Write ``memaudit.json``, ``model.safetensors`` and the tokenizer into ``folder``."""
         folder.mkdir(parents=True, exist_ok=True)

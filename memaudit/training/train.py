@@ -146,45 +146,50 @@ def train_neural(
     return Trained(model, report)
 
 
+@dataclass(frozen=True, slots=True)
+class SmallTraining:
+    """What a small model is trained on and for how long; its family says the rest."""
+
+    tokenizer: Tokenizer
+    """Fixes the vocabulary."""
+    documents: Sequence[TokenIds]
+    size: int
+    """What the family calls its size: width, or order of an n-gram."""
+    seed: int
+    """Fixes initial weights and order."""
+    epochs: float
+    """Passes over the documents."""
+    threads: int | None = None
+    """Of torch."""
+
+
 def train_by_recipe(
-    family: Family,
-    recipe: Recipe,
-    tokenizer: Tokenizer,
-    documents: Sequence[TokenIds],
-    folder: Path | None,
-    *,
-    size: int,
-    seed: int,
-    epochs: float,
-    threads: int | None = None,
+    family: Family, recipe: Recipe, small: SmallTraining, folder: Path | None
 ) -> tuple[LanguageModel, float | None]:
     """Return a small model trained as its family says, and its training loss in bits per token (None where it counts).
 
     Args:
         family: Ours or declared.
         recipe: Of the family.
-        tokenizer: Fixes the vocabulary.
-        documents: Token ids.
+        small: What to train on and for how long.
         folder: Of the model and its checkpoint, where an interrupted training goes on; None keeps nothing.
-        size: What the family calls its size.
-        seed: Fixes initial weights and order.
-        epochs: Passes over the documents.
-        threads: Of torch.
     """
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    shape = {family.size: size, **recipe.architecture}
+    shape = {family.size: small.size, **recipe.architecture}
     if family.counted:
-        counted: LanguageModel = family.part("train")(documents, tokenizer, **shape)
+        counted: LanguageModel = family.part("train")(small.documents, small.tokenizer, **shape)
         if folder is not None:
             counted.save(folder)
         return counted, None
     from memaudit.training.loop import fit
     from memaudit.training.options import TrainingOptions
 
-    options = TrainingOptions.for_family(family.name, seed=seed, epochs=epochs, threads=threads, **recipe.training)
-    model = _new_model(family, tokenizer, shape, options.context_length, seed)
-    report = fit(model, documents, options, out=folder)
+    options = TrainingOptions.for_family(
+        family.name, seed=small.seed, epochs=small.epochs, threads=small.threads, **recipe.training
+    )
+    model = _new_model(family, small.tokenizer, shape, options.context_length, small.seed)
+    report = fit(model, small.documents, options, out=folder)
     return cast(LanguageModel, model), report.loss
 
 

@@ -16,6 +16,7 @@ from memaudit.audits.laws.run import LawsOptions, laws
 from memaudit.cli.app import app
 from memaudit.errors import InputError, RunError
 from memaudit.report.formats.html import HTML
+from memaudit.training.train import SmallTraining
 from tests.report.stories import quoted
 
 TINY = LawsOptions(
@@ -108,11 +109,11 @@ def test_a_killed_suite_goes_on_with_the_same_bytes(
     folder, trained = tmp_path / "run", []
     whole = module.train_small
 
-    def killed(*arguments: Any, **settings: Any) -> Any:
-        trained.append((settings["size"], settings["seed"]))
+    def killed(family: str, small: SmallTraining, folder: Path) -> Any:
+        trained.append((small.size, small.seed))
         if len(trained) == 3:
             raise KeyboardInterrupt
-        return whole(*arguments, **settings)
+        return whole(family, small, folder)
 
     monkeypatch.setattr(module, "train_small", killed)
     with pytest.raises(KeyboardInterrupt):

@@ -239,21 +239,3 @@ def test_bad_options_are_refused(tokenizer: TrainedTokenizer) -> None:
         new_rnn(tokenizer, cell="rnn")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="width must be a whole number from 1"):
         new_rnn(tokenizer, width=0)
-
-
-@pytest.mark.parametrize("cell", ["lstm", "gru", "mrnn"])
-def test_continuations_along_a_text_are_those_of_its_beginnings(cell, monkeypatch):
-    monkeypatch.setattr("memaudit.models.rnn.BATCH_ROWS", 3)
-    tokenizer = train_tokenizer("char", ["abcdefghij"])
-    model = new_rnn(tokenizer, cell=cell, width=16, layers=2, seed=3)
-    with torch.no_grad():  # an untrained network says the same whatever it read
-        for weight in model.module.parameters():
-            weight.mul_(4)
-    text = np.random.default_rng(1).integers(3, tokenizer.vocab_size, 40).astype(np.int32)
-    cuts = [7, 0, 40, 7, 1, 23, 24]
-    along = model.continuations_along(text, cuts, 12)
-    alone = model.continuations([text[:cut] for cut in cuts], 12)
-    assert [row.tolist() for row in along] == [row.tolist() for row in alone]
-    assert len({row.tobytes() for row in along}) > 1
-    assert [len(row) for row in model.continuations_along(text, [3, 4], 0)] == [0, 0]
-    assert model.continuations_along(text, [], 5) == []

@@ -10,7 +10,7 @@ import numpy as np
 from memaudit.families import Family, Recipe, reference_family
 from memaudit.models.base import LanguageModel
 from memaudit.records import TokenIds
-from memaudit.training.train import train_by_recipe
+from memaudit.training.train import SmallTraining, train_by_recipe
 
 EPOCHS = 4.0
 MAX_TOKENS = 1_000_000
@@ -41,9 +41,8 @@ def train_reference(model: LanguageModel, texts: Sequence[str], folder: Path | N
         folder = None
     else:
         documents = _first_tokens(documents, MAX_TOKENS)
-    reference, _ = train_by_recipe(
-        family, recipe, model.tokenizer, documents, folder, size=_size(model, family), seed=seed, epochs=EPOCHS
-    )
+    small = SmallTraining(model.tokenizer, documents, _size(model, family), seed, EPOCHS)
+    reference, _ = train_by_recipe(family, recipe, small, folder)
     return reference
 
 

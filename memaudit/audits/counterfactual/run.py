@@ -40,6 +40,7 @@ from memaudit.runs.schema import as_record
 from memaudit.text.corpus.fields import TextField
 from memaudit.text.corpus.read import Split, read_corpus
 from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
+from memaudit.training.train import SmallTraining
 
 MIN_TOKENS = 2
 """Of a document: its first token follows from nothing."""
@@ -174,7 +175,8 @@ class Counterfactual(Suite[CounterfactualReport]):
         """Return the training of a half."""
         documents = [self.text.ids[i] for i in np.flatnonzero(self.member[index])]
         name, seed = f"model {index}, {len(documents):,} documents", self.options.seed + index
-        return Training(name, str(index), self.text.tokenizer, documents, self.options.size, seed)
+        tokenizer, size = self.text.tokenizer, self.options.size
+        return Training(name, str(index), SmallTraining(tokenizer, documents, size, seed, self.epochs, self.threads))
 
     def asked(self, model: LanguageModel, index: int) -> _Scores:  # noqa: ARG002 (every model is asked the same)
         """Return its scores of all documents."""

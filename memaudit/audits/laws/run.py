@@ -36,6 +36,7 @@ from memaudit.text.corpus.read import read_corpus
 from memaudit.text.planting.canaries import Planting, plant
 from memaudit.text.planting.passages import corpus_passages, library_passages
 from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
+from memaudit.training.train import SmallTraining
 
 VOCABULARY = 1024
 TOGETHER = 64
@@ -176,7 +177,7 @@ class Laws(Suite[LawsReport]):
         (size, seed), tokenizer = self.grid[index], self.text.tokenizer
         documents = list(_documents(_planting(self.options, self.text, seed), tokenizer))
         name, folder = f"{self.family} {size}, seed {seed}", f"{self.family}-{size}-{seed}"
-        return Training(name, folder, tokenizer, documents, size, seed)
+        return Training(name, folder, SmallTraining(tokenizer, documents, size, seed, self.epochs, self.threads))
 
     def asked(self, model: LanguageModel, index: int) -> _Answer:
         """Return what the model reproduces."""
