@@ -24,7 +24,7 @@ from memaudit.cli.options import (
     TopP,
     listed,
 )
-from memaudit.cli.output import exit_with_verdict, log
+from memaudit.cli.output import exit_with_verdict
 
 if TYPE_CHECKING:
     from memaudit.audits.comparison.options import MembershipOptions
@@ -159,14 +159,11 @@ def audit(
       memaudit audit EleutherAI/gpt-neo-1.3B --windows val_prefix.npy val_suffix.npy --measure protocol
     """
     from memaudit.audits.extraction.run import audit
-    from memaudit.audits.needs import notice_of
     from memaudit.report.terminal import announce_compilation, progress_bar
 
     announce_compilation()
     options = _options(measured, membership, sampling, set_aside, text, seed)
-    loaded = loading.load(model)
-    if lacking := notice_of(loaded.lacks):
-        log(f"{model}: {lacking}")
+    loaded = loading.load_audited(model)
     with progress_bar("windows") as progress:
         result = audit(
             loaded,

@@ -302,7 +302,7 @@ def _ask(
             options=options,
             formats=formats,
             progress=progress,
-            load=asking.loading.load,
+            load=asking.loading.load_audited,
             invocation=invocation_of(call),
         )
     exit_with_verdict(result)

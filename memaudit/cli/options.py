@@ -152,6 +152,16 @@ class LoadingFlags:
 
         return load_model(model, device=self.device, dtype=self.dtype, allow_download=self.allow_download)
 
+    def load_audited(self, model: str) -> LanguageModel:
+        """Return the model that was named, and say on standard error what cannot be measured of it."""
+        from memaudit.audits.needs import notice_of
+        from memaudit.cli.output import log
+
+        loaded = self.load(model)
+        if lacking := notice_of(loaded.lacks):
+            log(f"{model}: {lacking}")
+        return loaded
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShownFlags:

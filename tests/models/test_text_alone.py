@@ -185,6 +185,7 @@ def test_membership_is_asked_by_continuations_alone() -> None:
     done = CliRunner().invoke(app, ["contamination", "few.jsonl", "--model", "python:my_service:factory", *flags])
     report = json.loads(Path("run/report.json").read_bytes())
     assert {detection["name"] for detection in report["detections"]} <= {"ngram-accuracy", "completion"}, done.output
+    assert f"python:my_service:factory: {NO_SCORES}" in done.output
     asked = ["contamination", "few.jsonl", "--model", "python:my_service:factory", "--detector", "membership"]
     refused = CliRunner().invoke(app, [*asked, "--heldout", "new.jsonl", "--out", "other"])
     assert f"'membership' cannot be measured: {NO_SCORES}" in f"{refused.output}{refused.exception}"
