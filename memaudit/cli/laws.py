@@ -69,7 +69,7 @@ def laws(
         epochs=grid.epochs,
         seed=seed,
     )
-    done = laws(out, corpus, options=options, threads=threads, formats=formats, say=log, invocation=invocation_of(call))
+    done = laws(out, corpus, options=options, threads=threads, formats=formats, log=log, invocation=invocation_of(call))
     echo_run(done)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 NOT_REPEATED = frozenset(
     {
         *("out", "clean_split", "formats", "shard", "processes", "personal", "show_personal"),
-        *("progress", "say", "load", "invocation"),
+        *("progress", "log", "load", "invocation"),
     }
 )
 """Options that change no result: where it goes, who does which share of it, how it is shown. A report must not depend

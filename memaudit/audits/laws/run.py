@@ -20,7 +20,7 @@ from memaudit.audits.laws.conclude import conclude
 from memaudit.audits.lifecycle import Delivery, carry_out
 from memaudit.audits.result import RunResult
 from memaudit.audits.small_models import check_sizes, suite_defaults
-from memaudit.audits.suite import Say, Suite, Training
+from memaudit.audits.suite import Log, Suite, Training
 from memaudit.errors import InputError
 from memaudit.families import GPT
 from memaudit.models.base import LanguageModel
@@ -120,7 +120,7 @@ def laws(
     options: LawsOptions | None = None,
     threads: int | None = None,
     formats: Sequence[str] = ("html",),
-    say: Say = lambda _: None,
+    log: Log = lambda _: None,
     invocation: Invocation | None = None,
     **fields: Any,
 ) -> RunResult:
@@ -132,7 +132,7 @@ def laws(
         options: What to train and ask.
         threads: Of torch; all cores by default.
         formats: What to write beside report.json.
-        say: Told a line after every training.
+        log: Called with a line after every training.
         invocation: What repeats the run; by default this call.
         **fields: Single options by name (``seeds=1``), over those in ``options``.
 
@@ -141,7 +141,7 @@ def laws(
     """
     repeated = invocation or python_call("memaudit.laws", laws, locals())
     chosen = dataclasses.replace(options or LawsOptions(), **fields)
-    return carry_out(Laws(corpus, chosen, threads, say), Delivery(repeated, out, formats))
+    return carry_out(Laws(corpus, chosen, threads, log), Delivery(repeated, out, formats))
 
 
 class Laws(Suite[LawsReport]):
@@ -149,8 +149,8 @@ class Laws(Suite[LawsReport]):
 
     kind = "laws"
 
-    def __init__(self, corpus: Sequence[str], options: LawsOptions, threads: int | None, say: Say) -> None:
-        super().__init__(corpus, options, threads, say)
+    def __init__(self, corpus: Sequence[str], options: LawsOptions, threads: int | None, log: Log) -> None:
+        super().__init__(corpus, options, threads, log)
         self.options, self.grid = options, _grid(options)
 
     def prepare(self) -> None:

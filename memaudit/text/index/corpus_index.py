@@ -370,7 +370,7 @@ def build_index(
     max_expand: int | None = None,
     skip_bad: bool = False,
     shard_symbols: int = MAX_SYMBOLS,
-    say: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
 ) -> CorpusIndex:
     """Index a corpus in a folder, or open the index of the same corpus that lies there already.
 
@@ -386,7 +386,7 @@ def build_index(
         max_expand: Bytes that one compressed file may give.
         skip_bad: Count records that cannot be used instead of raising at the first.
         shard_symbols: Most symbols of a shard, one for the end of each document included; below 2^31.
-        say: Is told about every finished shard.
+        log: Called with a line for every finished shard.
 
     Raises:
         InputError: The corpus cannot be read; the folder holds another index or other files, or another
@@ -395,5 +395,5 @@ def build_index(
     told = text_field if isinstance(text_field, str) else list(names_of(text_field))
     corpus = read_corpus(specs, text_field=text_field, split=split, max_expand=max_expand, skip_bad=skip_bad)
     options = {"text_field": told, "split": split, "skip_bad": skip_bad}
-    write_index(corpus, Path(out), unit_of(unit, tokenizer), options, shard_symbols, say)
+    write_index(corpus, Path(out), unit_of(unit, tokenizer), options, shard_symbols, log)
     return CorpusIndex.open(out)
