@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 ABOUT_DOCUMENTS = (
-    "Intervals are about {units}, not about trainings: how much the same training with another seed would differ is in"
-    " none of them."
+    "Intervals are about {units}, not about trainings: none of them covers how much the same training with another"
+    " seed would differ."
 )
 """What every report says that gives an interval about one model; {units} is what varies."""
 Kind = Literal["text", "number", "share", "interval"]

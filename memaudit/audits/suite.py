@@ -84,7 +84,7 @@ class Suite(Question[RunResult, Report]):
             line = {"index": index, "parameters": model.parameters, "loss": loss, **self.asked(model, index)}
             run.append([line])
             run.times[f"train {training.name}"] = trained - started
-            run.times[f"ask {training.name}"] = perf_counter() - trained
+            run.times[f"query {training.name}"] = perf_counter() - trained
             told = f"{training.name}: {model.parameters:,} parameters, {perf_counter() - started:.0f} s"
             self.log(f"{told} [{index + 1} of {self.trainings}]")
 

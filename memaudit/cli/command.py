@@ -69,7 +69,7 @@ class Command(TyperCommand):
         for line in set_elsewhere(ctx):
             log(line)
         if ctx.params.get("allow_download") and ctx.get_parameter_source("allow_download").name != "COMMANDLINE":
-            raise InputError("a download is allowed on the command line alone", "type --allow-download")
+            raise InputError("a download is allowed on the command line alone", "give --allow-download")
         return super().invoke(ctx)
 
     def unused(self, ctx: Any) -> Collection[str]:  # noqa: ARG002 (what decides it, where it is overridden)

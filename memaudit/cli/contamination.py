@@ -126,7 +126,7 @@ class AskingFlags:
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Ask this model instead of searching text: a folder, a Hugging Face id, or python:module:factory.",
+            help="Query this model instead of searching text: a folder, a Hugging Face id, or python:module:factory.",
         ),
     ] = None
     heldout: Annotated[
@@ -157,7 +157,9 @@ class AskingFlags:
         typer.Option(min=1, help="Masked models: the mean of so many random maskings, an approximation (10 or more)."),
     ] = None
     alpha: Annotated[float, typer.Option(help="Family-wise level of all detectors.")] = 0.05
-    detectable: Annotated[float, typer.Option(help='AUC that must be detectable before "no evidence" is said.')] = 0.6
+    detectable: Annotated[
+        float, typer.Option(help='AUC that must be detectable before "no evidence" is concluded.')
+    ] = 0.6
     order_permutations: Annotated[int, typer.Option(min=1, help="Random orders of the whole file (n-grams).")] = 999
     order_tokens: Annotated[
         int, typer.Option(min=2, help="Tokens of an item that the order test reads (networks).")
@@ -322,7 +324,7 @@ def _refuse_mixture(call: typer.Context) -> None:
         if param.name in (SEARCHING if asked else OF_MODEL) and source is not None and source.name == "COMMANDLINE":
             flag = param.opts[0]
             if asked:
-                raise InputError(f"{flag} is about a search of text, and --model asks a model", f"leave out {flag}")
+                raise InputError(f"{flag} is about a search of text, and --model queries a model", f"leave out {flag}")
             raise InputError(f"{flag} is about a model, and none was named", "name one with --model")
 
 
@@ -339,8 +341,8 @@ def _refuse_expanded(arguments: Sequence[str], valued: Collection[str]) -> None:
     after = [name for name, behind in names if behind]
     if after and len(names) > 1:
         listed = ", ".join(after[:2]) + (f" and {len(after) - 2:,} more" if len(after) > 2 else "")
-        hint = "quote its pattern, e.g. --corpus 'data/*.jsonl'; benchmarks stand before it, or after --"
-        raise InputError(f"after --corpus stand names that it does not take: {listed}", hint)
+        hint = "quote its pattern, e.g. --corpus 'data/*.jsonl'; benchmarks go before it, or after --"
+        raise InputError(f"names after --corpus that it does not take: {listed}", hint)
 
 
 def _positional(arguments: Sequence[str], valued: Collection[str]) -> Iterator[tuple[str, bool]]:

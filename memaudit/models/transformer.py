@@ -184,7 +184,7 @@ class CausalTransformer(TransformerModel):
         for text, window in zip(texts, windows, strict=True):
             self._check(np.append(text, window.suffix[-1:]), len(text), window_name(window))
             if len(text) < len(window.suffix):
-                raise InputError(f"{window_name(window)}: nothing stands before the suffix", "use a longer prefix")
+                raise InputError(f"{window_name(window)}: nothing precedes the suffix", "use a longer prefix")
         return texts
 
     def brancher(self) -> Branch:

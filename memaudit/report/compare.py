@@ -25,7 +25,7 @@ from memaudit.report.sections import ShownTable, shown_table
 from memaudit.runs.directory import ReportInput, read_finished
 from memaudit.sections import Table
 
-TITLE = "What does each model recite of the same text?"
+TITLE = "How much of the same text does each model reproduce?"
 SIGN, HEAD = f"<title>{TITLE}</title>".encode(), 2_000
 """What a comparison holds, and among how many of its first bytes."""
 PROMPTS = {"apart": 16, "sample": 8, "heldout": 4}
@@ -152,7 +152,7 @@ def _refuse(folder: Path, report: Mapping[str, Any], first: Path, other: Mapping
     if report["kind"] != "extraction":
         raise InputError(f"{folder}: a run of kind '{report['kind']}'", "only extraction audits can be compared")
     if not report["complete"]:
-        raise InputError(f"{folder}: the run is not complete", "the command of the audit goes on with it")
+        raise InputError(f"{folder}: the run is not complete", "the command of the audit resumes it")
     if report["windows"]["sha256"] != other["windows"]["sha256"]:
         same = report["model"]["tokenizer_sha256"] == other["model"]["tokenizer_sha256"]
         hint = (
@@ -160,7 +160,7 @@ def _refuse(folder: Path, report: Mapping[str, Any], first: Path, other: Mapping
             if same
             else "their tokenizers differ: windows are cut on tokens, so train both models with one vocabulary"
         )
-        raise InputError(f"{folder}: asks other windows than {first}", hint)
+        raise InputError(f"{folder}: uses other windows than {first}", hint)
 
 
 def _names(folders: Sequence[Path], runs: Sequence[ReportInput]) -> list[str]:
@@ -192,7 +192,7 @@ def _rates(contenders: Sequence[Contender]) -> Chart | None:
     chart = interval_chart([{**c.primary, "label": c.name} for c in contenders], "compared-rates")
     return chart and replace(
         chart,
-        title="Recited word for word, model by model",
+        title="Reproduced word for word, model by model",
         description="Share of windows whose true continuation the model gives exactly, with 95% intervals: training"
         " text as filled circles, held-out text as open diamonds.",
         columns=["Model", *chart.columns[1:]],
@@ -208,11 +208,11 @@ def _sizes(contenders: Sequence[Contender]) -> Chart | None:
             point = [float(size), train["rate"], train["low"], train["high"]]
             families.setdefault(wording.family(c.report["model"]["family"]), []).append(point)
     graph = {
-        "title": "Recited word for word, by size",
-        "description": "Share of training windows recited against the number of parameters, with 95% intervals; models"
-        " of one family are joined. What n-grams count are their parameters.",
+        "title": "Reproduced word for word, by size",
+        "description": "Share of training windows reproduced against the number of parameters, with 95% intervals;"
+        " models of one family are joined. What n-grams count are their parameters.",
         "x": "Parameters",
-        "y": "Recited",
+        "y": "Reproduced",
         "x_scale": "log",
         "y_share": True,
         "series": [{"name": name, "points": points} for name, points in families.items()],
@@ -263,9 +263,9 @@ def _prompts(contenders: Sequence[Contender]) -> list[tuple[str, str, list[Asked
     near = sorted(others, key=lambda w: (*(-s for s in max(map(severity, w))), w[0].index))
     groups = [
         (
-            "Where they part ways",
-            f"{min(len(apart), PROMPTS['apart'])} of {len(apart):,} training windows that some models recite and others"
-            f" do not, those first that {name}, which recites {most}, recites and the fewest others do.",
+            "Where they differ",
+            f"{min(len(apart), PROMPTS['apart'])} of {len(apart):,} training windows that some models reproduce and"
+            f" others do not, first those that {name}, which reproduces {most}, reproduces and the fewest others do.",
             apart[: PROMPTS["apart"]],
         ),
         (

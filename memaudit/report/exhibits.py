@@ -137,7 +137,7 @@ def choose(records: Sequence[WindowRecord], seed: int, *, worst: int, sample: in
     return [
         Chosen(
             "The worst documents" if any_hit else "The nearest to a copy",
-            f"The {len(shown)} of {len(documents):,} training documents with the most recited windows, "
+            f"The {len(shown)} of {len(documents):,} training documents with the most reproduced windows, "
             "each with its worst window.",
             shown,
         ),
@@ -150,7 +150,7 @@ def choose(records: Sequence[WindowRecord], seed: int, *, worst: int, sample: in
         Chosen(
             "The best of the held-out text",
             f"The {len(nearest)} of {len(others):,} windows of text the model never saw that it "
-            "continued best: what likeness looks like without memory.",
+            "continued best: what similarity looks like without memorization.",
             nearest,
         ),
     ]

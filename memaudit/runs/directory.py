@@ -307,7 +307,7 @@ def read_finished(folder: Path) -> ReportInput:
     run = read_run(folder)
     if run.report is None:
         command = f"{run.plan.get('command', 'memaudit audit')} --out {shlex.quote(str(folder))}"
-        raise RunError(f"{folder} has no report yet", f"go on with: {command}")
+        raise RunError(f"{folder} has no report yet", f"resume with: {command}")
     kind = run.plan.get("kind", "extraction")
     problem = misfit(run.report, REPORTS.get(kind, AnyReport), "the report")
     if not problem and run.report["kind"] != kind:

@@ -105,7 +105,7 @@ def blind_baseline(members: Sequence[str], heldout: Sequence[str], seed: int) ->
     """
     if min(len(members), len(heldout)) < MIN_DOCUMENTS:
         counts = f"{len(members):,} against {len(heldout):,} documents"
-        return BlindBaseline([], False, reason=f"{counts}: text alone is judged from {MIN_DOCUMENTS} a side on")
+        return BlindBaseline([], False, reason=f"{counts}: comparing by text alone needs {MIN_DOCUMENTS} a side")
     labels = np.repeat([True, False], [len(members), len(heldout)])
     rng = np.random.default_rng(seed)
     folds = np.concatenate([rng.permutation(len(side)) % FOLDS for side in (members, heldout)])

@@ -34,8 +34,8 @@ POWER = 0.8
 AREAS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9)
 """AUCs for which a report states the probabilities."""
 ABOUT = (
-    "How often this verdict would be given to as many documents as these, by the AUC that the primary detector has;"
-    " others tell nothing, scores are normal, null models are as like the model as here"
+    "How often this verdict would be given with this many documents, by the true AUC of the primary detector;"
+    " the other detectors are taken to be uninformative, scores normal, null models as similar to the model as observed"
 )
 REPLICATES = 5000
 """Their standard error is 0.7 of a point at most."""
@@ -134,7 +134,7 @@ def power_of_design(design: Design, by_area: bool = True) -> Power:
         least = _least(design, drawn)
         without = Power(design.members, design.heldout, level, least, "")
         points = [PowerPoint(area, *_probabilities(design, drawn, area, without)) for area in AREAS]
-    sentence = f"{counts} show no AUC with a power of {POWER:.0%}"
+    sentence = f"{counts}: no AUC would be found with a power of {POWER:.0%}"
     if least is not None:
         sentence = (
             f"{counts}: an AUC of {least:.3f} would be found with a power of {POWER:.0%}, by the primary detector alone"

@@ -159,7 +159,7 @@ class ReferenceModels:
             check_needs(f"by the reference {reference.name}, documents", _SCORES, reference.model)
             if reference.model.sha256 and reference.model.sha256 == self._model.sha256:
                 raise InputError(
-                    f"{reference.name}: the reference is the model that is asked",
+                    f"{reference.name}: the reference is the audited model",
                     "give one that never saw the suspects, or 'train'",
                 )
         return references
@@ -201,8 +201,8 @@ class ReferenceModels:
         kept = [text for text, hit in zip(texts, compared.stand_in(texts), strict=True) if not hit]
         if not any(text.strip() for text in kept):
             raise InputError(
-                f"no text to train a reference on: {len(texts) - len(kept):,} of {len(texts):,} documents hold a"
-                " document that is compared",
+                f"no text to train a reference on: {len(texts) - len(kept):,} of {len(texts):,} documents contain a"
+                " compared document",
                 "give other text with --reference-corpus",
             )
         return kept, len(texts) - len(kept)

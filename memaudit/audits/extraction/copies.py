@@ -85,7 +85,7 @@ def plan_copies(wanted: bool, index: CorpusIndex | None, characters: int, specs:
         return {"counted": True, "reason": None, "index": known}
     reason = None
     if not wanted:
-        reason = "not asked for"
+        reason = "not requested"
     elif characters > MAX_INDEXED:
         reason = (
             f"the training text has {characters:,} characters, too many to be indexed in memory; build an index with"

@@ -138,7 +138,7 @@ def power_of(design: Design) -> VerdictPower:
     if verdicts:
         sentence += f"; a rate of 0 would be called clean with {verdicts[0].clean:.0%}"
     several = any(windows > 1 for windows, _ in (*design.train, *design.heldout))
-    about = "How often this verdict would be given to as many documents as these, by the rate at which training text is"
+    about = "How often this verdict would be given with this many documents, by the rate at which training text is"
     about += f" recited; held-out text at {percent(design.heldout_rate)}, as here"
     about += f", hits of one document correlated by {design.correlation:g}" if several else ""
     return VerdictPower(least, tuple(verdicts), sentence, about)

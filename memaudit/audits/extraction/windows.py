@@ -157,7 +157,7 @@ def _check_answer(window: Window, log_prob: float | None, continuation: TokenIds
         raise ModelError(
             f"{window.source}: the model gave log p = {log_prob} and"
             f" {None if continuation is None else len(continuation)} tokens for {len(window.suffix)}",
-            "its scores are not log-probabilities, or its continuations not as long as was asked",
+            "its scores are not log-probabilities, or its continuations not as long as requested",
         )
 
 

@@ -24,15 +24,15 @@ FAINT = 0.3
 MIN_TOP = 10
 """Items, at least, for which a row has room: so that one item is not as high as a hundred elsewhere."""
 LEGEND = (
-    (FOUND, 1.0, "found, and the rule convicts it"),
+    (FOUND, 1.0, "found, and the rule flags it"),
     (FOUND, FAINT, "found, but the rule misses it"),
-    (OTHERS, 1.0, "not found, but the rule convicts it"),
+    (OTHERS, 1.0, "not found, but the rule flags it"),
     (OTHERS, FAINT, "not found, nor by the rule"),
 )
 ABOUT = (
-    "Items by the similarity of the likest document, a row a rule: above the line those that memaudit found, below it"
-    " the others, at ‘none’ those that no document is like. Heights grow with the logarithm of the count. From the"
-    " broken line on, a text is alike enough to be a copy."
+    "Items by the similarity of the most similar document, a row a rule: above the line those that memaudit found,"
+    " below it the others, at ‘none’ those without a similar document. Heights grow with the logarithm of the count."
+    " From the broken line on, a text is similar enough to count as a copy."
 )
 SIZE = 12
 NAMES = 232
@@ -118,7 +118,7 @@ def likeness_chart(likeness: Mapping[str, Any], labels: Mapping[str, str], id: s
         return None
     return Chart(
         id=id,
-        title="How like a document each item is, and what every rule makes of it",
+        title="How similar each item is to a document, and what every rule flags",
         description=_describe(likeness),
         svgs=[(name, _picture(rows, likeness["least"], id, width)) for name, width in WIDTHS],
         columns=["Similarity", "Rule", "Of those found", "Of the others"],
@@ -143,8 +143,8 @@ def _describe(likeness: Mapping[str, Any]) -> str:
     for entry in likeness["counts"]:
         total[entry["verdict"]] += max(0, entry["items"])
     ends = (
-        ("the least like item that was found has", likeness["lowest_found"]),
-        ("the likest of the others has", likeness["highest_other"]),
+        ("the least similar item that was found has", likeness["lowest_found"]),
+        ("the most similar of the others has", likeness["highest_other"]),
     )
     notes = [" and ".join(f"{words} {percent(value)}" for words, value in ends if value is not None)]
     left = (("not judged", "not judged"), ("undecided", "undecided"))
@@ -160,7 +160,7 @@ def _numbers(rows: Sequence[Row]) -> Iterator[list[str]]:
     for bin in range(bins + 1):
         if not whole.found[bin] and not whole.others[bin]:
             continue
-        name = f"{(bin - 1) / bins:.0%} to {bin / bins:.0%}" if bin else "no document is like it"
+        name = f"{(bin - 1) / bins:.0%} to {bin / bins:.0%}" if bin else "no similar document"
         for row in rows:
             others = [_of(0 if row is whole else row.others[bin], whole.others[bin])]
             yield [name, row.label, _of(row.found[bin], whole.found[bin]), *others]
@@ -269,7 +269,7 @@ def _axis(rows: int, least: float, layout: Layout) -> Iterator[str]:
     yield _text(layout.edge(0) + layout.bin / 2, y, "none", anchor="middle")
     for mark in MARKS:
         yield _text(layout.x(mark), y, f"{mark:.0%}", anchor="middle")
-    yield _text((layout.x(0) + layout.width) / 2, y + 20, "similarity of the likest document", anchor="middle")
+    yield _text((layout.x(0) + layout.width) / 2, y + 20, "similarity of the most similar document", anchor="middle")
     yield _text(layout.x(least), layout.head - 8, f"{least:.0%}", anchor="middle")
 
 

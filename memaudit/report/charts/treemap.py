@@ -44,9 +44,9 @@ def treemap(domains: Sequence[Mapping[str, Any]], id: str) -> Chart | None:
     return Chart(
         id=id,
         title="The training text by domain",
-        description="Areas are documents; the deeper the colour, the more of the windows are recited word for word.",
+        description="Areas are documents; the deeper the colour, the more of the windows are reproduced word for word.",
         svgs=draw(lambda width: _picture(shown, total, width), id),
-        columns=["Domain", "Documents", "Share", "Recited", "95% interval"],
+        columns=["Domain", "Documents", "Share", "Reproduced", "95% interval"],
         rows=[
             [d["domain"], f"{d['documents']:,}", percent(d["documents"] / total), _rate(d), interval(d["train"] or _NO)]
             for d in domains

@@ -108,7 +108,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise RecordError(f'field "{twice}" stands twice in one object')
+        raise RecordError(f'field "{twice}" appears twice in one object')
     return fields
 
 
@@ -300,7 +300,7 @@ def _checked_header(cells: list[str], problem: RecordError | None, place: str) -
         raise InputError(f"{place}: {problem.message}", problem.hint)
     twice = [cell for cell in cells if cells.count(cell) > 1]
     if twice:
-        raise InputError(f'{place}: column "{twice[0]}" stands twice in the header')
+        raise InputError(f'{place}: column "{twice[0]}" appears twice in the header')
     return cells
 
 

@@ -50,7 +50,7 @@ def write_index(
             manifests.write(out, plan | about)
         except OSError as error:
             problem = f"{error.filename or out}: {error.strerror}"
-            raise InputError(problem, "when that is mended, run the same command again") from error
+            raise InputError(problem, "when that is fixed, run the same command again") from error
 
 
 def _write(corpus: Corpus, out: Path, rule: Unit, most: int, log: Callable[[str], None]) -> dict[str, Any]:

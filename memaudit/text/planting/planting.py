@@ -261,7 +261,7 @@ def _cut_passages(
         if found < share:
             name = "the text" if domain is None else f"the domain '{domain}'"
             raise InputError(
-                f"planting needs {share:,} passages of {options.words} words that stand nowhere else, of every domain;"
+                f"planting needs {share:,} passages of {options.words} words that occur nowhere else, of every domain;"
                 f" {name} has {found:,}",
                 "give more text, fewer --doses, or a smaller --per-dose or --words",
             )

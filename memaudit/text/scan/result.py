@@ -94,7 +94,7 @@ class Scan:
             raise RunError("scans for different needles cannot be merged", "scan all parts for the same benchmark")
         twice = sorted({file["path"] for file in self.files} & {file["path"] for file in other.files})
         if twice:
-            raise RunError(f"{twice[0]}: stands in both of the scans to merge", "merge each part once")
+            raise RunError(f"{twice[0]}: is in both of the scans to merge", "merge each part once")
         rejected = sorted(self.first_rejected + other.first_rejected, key=lambda text: (natural_key(text), text))
         return Scan(
             patterns=self.patterns,

@@ -81,7 +81,7 @@ def read_token_arrays(prefixes: Path, suffixes: Path, vocabulary: int) -> TokenA
     if len(arrays[0]) != len(arrays[1]):
         raise InputError(
             f"{prefixes} has {len(arrays[0]):,} rows, {suffixes} {len(arrays[1]):,}",
-            "row i of the one goes on in row i of the other",
+            "row i of the one continues row i of the other",
         )
     if not arrays[1].size:
         raise InputError(f"{suffixes}: no suffix tokens")
@@ -117,7 +117,7 @@ def token_windows(
     if heldout is None:
         matching = "not matched: there are no held-out windows"
     else:
-        matching = "given as token ids of the same lengths; that both sides are of one kind is taken on trust"
+        matching = "given as token ids of the same lengths; that both sides are of one kind is assumed"
     return WindowSet(windows, set_aside, list(overlaps.values()), heldout is not None, matching)
 
 
