@@ -61,7 +61,7 @@ class Graph:
     """Whether y is a share in [0, 1]."""
     x_share: bool = False
     y_scale: Literal["linear", "log"] = "linear"
-    """``log`` for shares that are to be told apart near 0, as ROC curves are at low rates of false alarm."""
+    """``log`` for shares that are to be told apart near 0, as ROC curves are at low false positive rates."""
 
 
 @dataclass(frozen=True, slots=True)

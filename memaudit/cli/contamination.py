@@ -1,4 +1,4 @@
-"""``memaudit contamination``: text is searched for the items of a benchmark, or a model is asked about them."""
+"""``memaudit contamination``: text is searched for the items of a benchmark, or a model is queried about them."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class SearchFlags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskingFlags:
-    """Which model is asked, beside what, and by which detectors."""
+    """Which model is queried, against what, and by which detectors."""
 
     model: Annotated[
         str | None,
@@ -233,15 +233,15 @@ def contamination(
     text: TextFlags,
     asking: Annotated[AskingFlags, Panel(ASKING)],
 ) -> None:
-    """Has it seen the test? Search a corpus for the items of a benchmark, or ask a model.
+    """Has it seen the test? Search a corpus for the items of a benchmark, or query a model.
 
     Items are found verbatim, after changes of case, spacing, typography and disguise, and with some words
     edited. The same command resumes an interrupted run.
 
-    Quote the patterns of --corpus. Benchmarks stand before the first --corpus; after it there may be one,
-    if none stands before, or any number after a bare --.
+    Quote the patterns of --corpus. Benchmarks go before the first --corpus; after it there may be one, if none is
+    before, or any number after a bare --.
 
-    Where the corpus cannot be read, the model is asked: does it treat the items, or their order, as what it was
+    Where the corpus cannot be read, the model is queried: does it treat the items, or their order, as what it was
     trained on, more than items that it cannot have seen?
 
     \b
@@ -291,7 +291,7 @@ def _ask(
     out: Path | None,
     formats: tuple[str, ...],
 ) -> NoReturn:
-    """Ask the model, print the outcome, and end with the exit code of the verdict; no corpus is read."""
+    """Query the model, print the outcome, and end with the exit code of the verdict; no corpus is read."""
     from memaudit.audits.membership.run import membership
     from memaudit.report.terminal import progress_bar
 
@@ -311,7 +311,7 @@ def _ask(
 
 
 def _refuse_mixture(call: typer.Context) -> None:
-    """Refuse flags of the other way to ask: a model is asked, or text is searched.
+    """Refuse flags of the other mode: a model is queried, or text is searched.
 
     Raises:
         InputError: A flag was given that would not be followed.

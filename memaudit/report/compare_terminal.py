@@ -1,4 +1,4 @@
-"""A comparison on a terminal: a line a model, and what each recites that the one before it does not."""
+"""A comparison on a terminal: a line a model, and what each reproduces that the one before it does not."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ def between(least: int, most: int | None) -> str:
 
 
 def copies(exact: int | None, normalised: int | None) -> str | None:
-    """Say how often a span stands in the training text that was indexed; None where nobody counted."""
+    """Say how often a span occurs in the training text that was indexed; None where that was not counted."""
     if exact is None or normalised is None:
         return None
     if not normalised:

@@ -1,4 +1,4 @@
-"""How a run was asked for: what repeats it, and which of its options nobody typed."""
+"""How a run was asked for: what repeats it, and which of its options were not typed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Invocation:
     command: str
     """A command line, or a call from Python, that asks for the same again."""
     set_elsewhere: tuple[str, ...] = ()
-    """Where the options that nobody typed came from: ``from the environment: MEMAUDIT_AUDIT_LIMIT=5``."""
+    """Where the options that were not typed came from: ``from the environment: MEMAUDIT_AUDIT_LIMIT=5``."""
 
     def in_plan(self) -> dict[str, Any]:
         """Return what a plan says of it, beside what it is about."""

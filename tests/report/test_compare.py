@@ -89,7 +89,7 @@ def test_what_the_best_model_recites_alone_comes_first(runs: list[Path]) -> None
         title, rule, prompts = _prompts(found.contenders)[0]
         assert title == "Where they part ways"
         assert "that gpt-9000, which recites most, recites" in rule
-        recited = [[answer.name for answer in asked.answers if answer.recited] for asked in prompts]
+        recited = [[answer.name for answer in asked.answers if answer.reproduced] for asked in prompts]
         assert recited[0] == ["gpt-9000"]
         assert [len(names) for names in recited] == sorted(map(len, recited))
 

@@ -1,4 +1,4 @@
-"""What a model scores on the items that stand in the corpus, and on those that do not."""
+"""What a model scores on the items that occur in the corpus, and on those that do not."""
 
 from __future__ import annotations
 
@@ -82,13 +82,13 @@ def compare_scores(
 ) -> list[ModelScores]:
     """Compare what models score on contaminated and on clean items.
 
-    A difference is evidence, not proof: items that stand in a corpus may be easier for other reasons.
+    A difference is evidence, not proof: items that occur in a corpus may be easier for other reasons.
 
     Args:
         scores: What `read_scores` returned.
         benchmark: The benchmark that they are scores of.
         judged: Ids of the items that were judged; the others count for neither side.
-        contaminated: Ids of those among them that stand in the corpus.
+        contaminated: Ids of those among them that occur in the corpus.
         seed: Fixes the permutations.
 
     Returns:

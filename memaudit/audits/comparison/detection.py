@@ -40,7 +40,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """What one detector says; `admissible` tells whether it may be evidence."""
+    """What one detector says; `admissible`: whether it may be evidence."""
 
     name: str
     """Stable, for programs: ``min-k``."""
@@ -176,7 +176,7 @@ def _null_control(
     alpha: float,
     seed: int,
 ) -> Control:
-    """Return the control C2: no null model tells the sides apart, and the model does so better than each."""
+    """Return the control C2: no null model separates the sides, and the model does so better than each."""
     name = "null model (C2)"
     details, passed = [], True
     for model, scores in nulls.items():

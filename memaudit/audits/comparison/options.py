@@ -1,4 +1,4 @@
-"""What can be told to the detectors that ask a model whether it has seen a text."""
+"""Options of the detectors that test whether a model has seen a text."""
 
 from __future__ import annotations
 

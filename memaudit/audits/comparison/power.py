@@ -92,7 +92,7 @@ def power_of(
     blind: BlindBaseline | None,
     options: Levels,
 ) -> Power:
-    """Return the power of the verdict where only the primary detector tells anything.
+    """Return the power of the verdict where only the primary detector is informative.
 
     Args:
         first: The primary detection.
@@ -253,7 +253,7 @@ def _verdict(design: Design, power: Power, rejects: bool, others: bool, null: bo
     effect = Effect("AUC", 0.5)
     first = Detection("primary", "", "", 0.5, "", effect, design.members, design.heldout)
     first = dataclasses.replace(first, controls=[sampled, second, third])
-    silent = Control("tells nothing", False, "")
+    silent = Control("uninformative", False, "")
     other = dataclasses.replace(first, name="others", controls=[silent])
     p_values = {"primary": 0.0 if rejects else 1.0, "others": 0.0 if others else 1.0}
     controls = [Control("instrument", design.sound, "")] + ([sampled, third] if design.asked else [])

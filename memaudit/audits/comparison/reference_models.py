@@ -53,7 +53,7 @@ class ReferenceModels:
     without what equals or contains a document that is compared; of several each reads its own random half of that.
 
     Attributes:
-        options: What the detectors were told.
+        options: Of the detectors.
         members: The suspects.
         heldout: Held-out documents that are compared: those a reference was trained on are not among them.
         set_apart: Held-out documents that references are trained on.
@@ -90,7 +90,7 @@ class ReferenceModels:
         """Return what a plan says: the options, ``references`` (spec, sha256 or what they are trained on), ``null``.
 
         Beside them ``asked_references`` as they were given, ``set_apart``, the held-out documents that references are
-        trained on, and ``excluded``, the documents that they are not trained on because a compared one stands in them.
+        trained on, and ``excluded``, the documents that they are not trained on because they contain a compared one.
         """
         trained: list[ReferenceDescription] = [
             {

@@ -14,12 +14,12 @@ from memaudit.runs.report_parts import ConfoundedVerdict
 
 EXIT_CODES = {"found": 1, "no-evidence": 0, "inconclusive": 3, "confounded": 3}
 MIN_REJECTED = 1e-3
-"""p-values below are told by their power of ten."""
+"""p-values below are shown by their power of ten."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PowerPoint:
-    """How likely the verdicts are where the primary detector has an AUC and the others tell nothing."""
+    """How likely the verdicts are where the primary detector has an AUC and the others are uninformative."""
 
     auc: float
     found: float

@@ -88,7 +88,7 @@ def _foreign_script(benchmark: Benchmark, scan: Scan) -> list[str]:
 
 
 def why_spared(judged: JudgedItem, patterns: Patterns, scan: Scan) -> str:
-    """Say why our rule does not convict an item."""
+    """Say why our rule does not flag an item."""
     if judged.unjudged:
         return UNJUDGED[judged.unjudged]
     if judged.matches:

@@ -1,4 +1,4 @@
-"""Can it be told which of the models saw a document? Online LiRA, for which these trainings are what it asks for."""
+"""Can one tell which of the models saw a document? Online LiRA, for which these trainings are what it needs."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class _Scores(TypedDict):
 class _Text:
     documents: list[Document]
     copies: list[int]
-    """How often the text of each stands in the corpus."""
+    """How often the text of each occurs in the corpus."""
     texts: list[int]
     """Number of the text of each: that of its copies too."""
     ids: list[TokenIds]
@@ -116,7 +116,7 @@ def counterfactual(
     invocation: Invocation | None = None,
     **fields: Any,
 ) -> RunResult:
-    """Train the models, score every document by all of them; the same call goes on with what stands in the folder.
+    """Train the models, score every document by all of them; the same call resumes what is in the folder.
 
     Args:
         corpus: Specs of the text.

@@ -76,7 +76,7 @@ class TextAlone:
         return []
 
     def section(self, records: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> Section:  # noqa: ARG002
-        """Return how well each kind of features tells the sides apart."""
+        """Return how well each kind of features separates the sides."""
         [record] = records
         blind = record["blind"]
         control = blind_control(blind)

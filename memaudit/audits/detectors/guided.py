@@ -208,7 +208,7 @@ def _table(records: Sequence[Record]) -> Table:
         rows.append([name, len(side), *means, effect.estimate, interval, closer, farther])
     columns = [
         Column("Documents"),
-        Column("Asked for", "number"),
+        Column("Prompted", "number"),
         Column("Guided", "share"),
         Column("General", "share"),
     ]

@@ -71,7 +71,7 @@ class Order:
     whole_files = True
     asked_by = None
 
-    """A chunk is thousands of windows, a shard 48 texts: each is saved, and told, as soon as it is done."""
+    """A chunk is thousands of windows, a shard 48 texts: each is saved, and shown, as soon as it is done."""
 
     def items(self, subject: Subject) -> list[Piece]:
         """Return chunks or shards for the model and chunks for the control; one item that says why, if none can be."""

@@ -214,7 +214,7 @@ def _table(records: Sequence[Record]) -> Table:
         [Column(f"{name}: documents", "number"), Column("mean", "share"), Column("95% interval", "interval")]
         for name, _ in SIDES
     ]
-    columns = [Column("Asked"), Column("Value"), *sides[0], *sides[1]]
+    columns = [Column("Model"), Column("Value"), *sides[0], *sides[1]]
     columns += [Column("Difference", "share"), Column("95% interval", "interval")]
     return Table("What the model reproduces of documents from their beginnings (means over documents)", columns, rows)
 

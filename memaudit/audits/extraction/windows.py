@@ -72,7 +72,7 @@ def _measured(
     looked_at: Collection[Place],
     run: RunDirectory,
 ) -> list[WindowRecord]:
-    """Measure a block; where memory runs out, in halves, which the user is told."""
+    """Measure a block; where memory runs out, in halves, which is logged."""
     records, size = in_halves(lambda some: measure(model, some, first, fuzzy, looked_at), windows)
     if size < len(windows):
         told = f"memory ran out: from window {first} on, {size} were read at a time"

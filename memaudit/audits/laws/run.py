@@ -1,6 +1,6 @@
-"""Laws of memorization: a grid of small models trained on planted passages, and the lines through what they recite.
+"""Laws of memorization: a grid of small models trained on planted passages, and the lines through what they reproduce.
 
-Carlini et al. 2022 found that the fraction of text that a model recites grows with the logarithm of its parameters,
+Carlini et al. 2022 found that the fraction of text that a model reproduces grows with the logarithm of its parameters,
 of the copies in training, and of the context it is given. `laws` trains every size with every seed, asks every model
 for passages of every dose at every context, and fits the three lines; a line that is none is reported as such.
 """
@@ -65,7 +65,7 @@ class LawsOptions:
     """Trainings a size; each draws the doses, the order and the initial weights anew."""
     per_dose: int = 16
     background: int = 300
-    """Passages that stand once in the training text and are not asked for."""
+    """Passages that occur once in the training text and are not queried."""
     epochs: float = 6.0
     seed: int = 0
     """The first of the seeds."""
@@ -124,7 +124,7 @@ def laws(
     invocation: Invocation | None = None,
     **fields: Any,
 ) -> RunResult:
-    """Train the grid, ask it, fit the laws; the same call goes on with what stands in the folder.
+    """Train the grid, query it, fit the laws; the same call resumes what is in the folder.
 
     Args:
         out: Run directory; the models are kept in it. By default ``runs/laws-IDENTITY``.
@@ -232,7 +232,7 @@ def _documents(planting: Planting, tokenizer: TrainedTokenizer) -> Iterator[Toke
 
 
 def _matched(model: LanguageModel, options: LawsOptions, text: Text, seed: int) -> _Matched:
-    """Return what the model recites: for every passage and context the suffix tokens before the first difference."""
+    """Return what the model reproduces: for every passage and context the suffix tokens before the first difference."""
     planting = _planting(options, text, seed)
     passages = [*planting.planted, *planting.twins]
     place = FIRST + max(options.contexts)

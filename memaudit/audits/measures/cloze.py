@@ -202,7 +202,7 @@ def _table(groups: Mapping[str, Sequence[Record]], rates: Sequence[stats.Rate]) 
 
 def _known(records: Sequence[Record]) -> Table:
     known = worst(records, lambda record: sum(record["right"]), MAX_SHOWN)
-    columns = [Column("Document"), Column("Text"), Column("Recovered", "number"), Column("Asked", "number")]
+    columns = [Column("Document"), Column("Text"), Column("Recovered", "number"), Column("Masked", "number")]
     rows: list[list[Value]] = [
         [
             record["source"],

@@ -1,4 +1,4 @@
-"""Exposure beyond the candidates that were compared, where their distribution lets it be told."""
+"""Exposure beyond the candidates that were compared, where their distribution allows it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ SURELY_MORE = 0.01
 def fitted_table(groups: Sequence[tuple[str, Mapping[int, Sequence[Record]]]]) -> Table | None:
     """Return the fitted exposure by copies; None where every secret's whole space was compared.
 
-    A fit that is rejected is not told, and none is where more are rejected than chance does: those that passed then
-    passed for want of candidates.
+    A fit that is rejected is not reported, and none is where more are rejected than expected by chance: those that
+    passed then passed for want of candidates.
 
     Args:
         groups: Name of what was planted, and the records of its canaries by copies.

@@ -191,7 +191,7 @@ def _needed(records: Sequence[Record]) -> Table:
 
 
 def _number(attempts: int | None) -> str:
-    """Return a number of attempts in words; beyond a trillion only its power of ten tells anything."""
+    """Return a number of attempts in words; beyond a trillion only its power of ten matters."""
     if attempts is None:
         return "never"
     return f"{attempts:,}" if attempts < 10**12 else f"10^{math.log10(attempts):.0f}"

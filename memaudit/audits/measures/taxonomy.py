@@ -50,7 +50,7 @@ class Taxonomy:
         return rows
 
     def section(self, records: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> Section:
-        """Return hits by kind, and the true continuation beside anything that stands in the corpus."""
+        """Return hits by kind, and the true continuation beside anything that occurs in the corpus."""
         sides = {name: [r for r in records if r["member"] == member] for name, member in SIDES}
         hits = [r for r in sides["training"] if r["extractable"]]
         counted = {kind: sum(r["kind"] == kind for r in hits) for kind in KINDS}
@@ -76,7 +76,7 @@ class Taxonomy:
 def _copies(record: WindowRecord) -> int | None:
     """Return the copies of a suffix: counted after normalisation or as the corpus states them, the larger.
 
-    Text that says how often it was copied stands in its file once. A training window that stands nowhere in the index
+    Text that states its number of copies is in its file once. A training window that does not occur in the index
     was copied where the index does not reach: None, unless the corpus states it.
     """
     found = None if record.member and not record.copies_normalised else record.copies_normalised
@@ -84,7 +84,7 @@ def _copies(record: WindowRecord) -> int | None:
 
 
 def _anywhere_in_corpus(record: WindowRecord) -> bool | None:
-    """Return whether the continuation stands in the training text, be it the true one or not; None if unknown."""
+    """Return whether the continuation occurs in the training text, be it the true one or not; None if unknown."""
     if record.copies_normalised is None and record.elsewhere is None:
         return None
     if record.extractable:

@@ -124,7 +124,7 @@ def _length(subject: Subject) -> int:
 
 
 def given_away(text: str, tokenizer: Tokenizer, index: CorpusIndex, fewest: int = SPAN) -> tuple[int, int]:
-    """Return the longest run of a text that stands in an index, and the tokens in runs of ``fewest`` or more.
+    """Return the longest run of a text that occurs in an index, and the tokens in runs of ``fewest`` or more.
 
     Both in tokens of ``tokenizer``; runs are runs of words, so a token counts if it lies whole inside one.
     """
@@ -171,7 +171,7 @@ def _rate(group: Sequence[Record]) -> stats.Rate:
 
 
 def _summary(groups: Sequence[tuple[str, str, Sequence[Record]]]) -> str:
-    """Name the attack of the most tokens, on both sides, beside what nobody asked for."""
+    """Name the attack of the most tokens, on both sides, beside ordinary use."""
     attacks = [way for way, _, _ in groups if way.endswith("greedy")]
     named = [
         (f"prompted with {way}" + (f" ({name})" if name != "no document" else ""), group)

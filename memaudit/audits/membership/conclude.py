@@ -156,7 +156,8 @@ def _family(
         f"Of {len(detections)} declared detectors, {len(rejecting)} reject at a family-wise level of {alpha:g},"
         f" {speaking} of them with their controls",
         "The family and its primary detector were written into the plan before anything was measured. p is one-sided,"
-        " adjusted by Holm (1979) over the whole family; a detector speaks where none of its own controls fails.",
+        " adjusted by Holm (1979) over the whole family; a detector is admissible where none of its own controls"
+        " fails.",
         [Table("Declared detectors", columns, rows)],
     )
 
@@ -206,7 +207,7 @@ def _limits(plan: MembershipPlan, verdict: str) -> list[str]:
     if verdict != "found":
         limits.append("No evidence of membership is no evidence of absence: the model may have seen the items.")
     else:
-        limits.append("The evidence is about the set: it says nothing about any single item.")
+        limits.append("The evidence is about the set: it does not apply to any single item.")
     if benchmark["repeated"]:
         limits.append(f"{benchmark['repeated']:,} items repeat another word for word and were scored once.")
     if heldout["repeated"]:

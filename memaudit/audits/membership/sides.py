@@ -48,7 +48,7 @@ class Side:
 def read_sides(benchmark: Sequence[str], heldout: Sequence[str], options: MembershipOptions) -> tuple[Side, Side]:
     """Read both sides by the same rules.
 
-    A held-out text that stands in a suspect, or holds one, is no held-out text: it is set aside and counted.
+    A held-out text that occurs in a suspect, or contains one, is no held-out text: it is set aside and counted.
 
     Args:
         benchmark: Specs of the suspects.

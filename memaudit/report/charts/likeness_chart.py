@@ -20,7 +20,7 @@ from memaudit.report.wording import NONE, counted, percent, visible
 
 FOUND, OTHERS = FILL, SERIES[0]
 FAINT = 0.3
-"""Opacity of what a rule does not convict."""
+"""Opacity of what a rule does not flag."""
 MIN_TOP = 10
 """Items, at least, for which a row has room: so that one item is not as high as a hundred elsewhere."""
 LEGEND = (
@@ -45,7 +45,7 @@ MARKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A rule and the items that it convicts, or ours and all items, counted in bins of similarity.
+    """A rule and the items that it flags, or ours and all items, counted in bins of similarity.
 
     The first bin is of the items that no document is like.
     """
@@ -127,7 +127,7 @@ def likeness_chart(likeness: Mapping[str, Any], labels: Mapping[str, str], id: s
 
 
 def _rows(likeness: Mapping[str, Any], labels: Mapping[str, str]) -> list[Row]:
-    """Return our rule, with all items, then the published ones with those that they convict."""
+    """Return our rule, with all items, then the published ones with those that they flag."""
     names = ["memaudit", *likeness["rules"]]
     rows = [Row(visible(labels.get(name, name)), *([0] * (likeness["bins"] + 1) for _ in range(2))) for name in names]
     for entry in likeness["counts"]:
@@ -196,7 +196,7 @@ def _coarser(row: Row) -> Row:
 
 
 def _bars(rows: Sequence[Row], layout: Layout) -> Iterator[str]:
-    """Yield the bars of every row: what all rows have, pale, and over it what the row's rule convicts."""
+    """Yield the bars of every row: what all rows have, pale, and over it what the row's rule flags."""
     whole = rows[0]
     for number, row in enumerate(rows):
         drawn = [(FOUND, FAINT, whole.found, -1), (OTHERS, FAINT, whole.others, 1), (FOUND, 1.0, row.found, -1)]
@@ -243,7 +243,7 @@ def _legend_place(number: int, layout: Layout) -> tuple[float, float]:
 
 
 def _names(rows: Sequence[Row], layout: Layout) -> Iterator[str]:
-    """Yield the name of every rule and how many items it convicts, beside its row or above it."""
+    """Yield the name of every rule and how many items it flags, beside its row or above it."""
     found, others = sum(rows[0].found), sum(rows[0].others)
     for number, row in enumerate(rows):
         parts = [(sum(row.found), found, "found")] * bool(found) + [(sum(row.others), others, "others")] * bool(others)

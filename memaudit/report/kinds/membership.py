@@ -54,7 +54,7 @@ class MembershipKind(VerdictKind):
     def suite(self, report: Mapping[str, Any]) -> Suite:
         """Return a test case for the verdict, for every control and for every detector.
 
-        A detector fails only where its answer counts as evidence; one that may not speak is skipped and says why.
+        A detector fails only where its answer counts as evidence; one that is not admissible is skipped and says why.
         """
         verdict = verdict_case(report, self.claim, [report["power"]["sentence"]])
         detectors = map(_detector_case, report["detections"])

@@ -42,7 +42,7 @@ class TokenArrays:
         return self.prefixes.shape[1], self.suffixes.shape[1]
 
     def summary(self) -> Summary:
-        """Return what a plan says of this side, in the form in which it speaks of a corpus."""
+        """Return what a plan says of this side, in the form that describes a corpus."""
         return {
             "specs": [str(path) for path in self.files],
             "files": list(self.digests),
@@ -70,7 +70,7 @@ def read_token_arrays(prefixes: Path, suffixes: Path, vocabulary: int) -> TokenA
 
     Args:
         prefixes: ``.npy`` of whole numbers, shape [windows, tokens].
-        suffixes: The same rows gone on with.
+        suffixes: The continuations of the same rows.
         vocabulary: Number of ids of the model's tokenizer.
 
     Raises:
