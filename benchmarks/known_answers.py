@@ -28,7 +28,7 @@ def demo(report: Report) -> None:
 
     for seed in (0, 1, 2):
         with tempfile.TemporaryDirectory() as folder:
-            result = run_demo(Path(folder), seed=seed, say=lambda _: None)
+            result = run_demo(Path(folder), seed=seed, log=lambda _: None)
         report.add(f"demo, seed {seed}: {SECONDS} s against its wall time", SECONDS / result.seconds, goal=1.0)
         for audit in result.reports:
             name, doses = audit["model"]["name"], audit["doses"]

@@ -26,7 +26,7 @@ QUICK: dict[str, dict[str, Any]] = {
 }
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     print(line, flush=True)
 
 
@@ -40,7 +40,7 @@ def minutes(folder: Path) -> tuple[float, dict[str, float]]:
 def suite(report: Report, family: Any, quick: bool) -> Path:
     """Run one suite, add its figures, and return its page."""
     folder = RUNS / f"{'quick-' if quick else ''}laws-{family}"
-    done = laws(folder, options=LawsOptions.for_family(family, **(QUICK[family] if quick else {})), say=say)
+    done = laws(folder, options=LawsOptions.for_family(family, **(QUICK[family] if quick else {})), log=log)
     first = family == "gpt"
     for law in done.report["laws"]:
         name = f"{family} {law['name'].lower()}"

@@ -29,7 +29,7 @@ from memaudit.audits.comparison.detection import compare
 from memaudit.audits.comparison.nulls import KIND_NULL, NULL_NAME, SUSPECTS_NULL
 from memaudit.audits.comparison.power import Design, power_of_design
 from memaudit.audits.comparison.verdict import Power, adjusted_by_holm, decide
-from memaudit.audits.extraction.controls import recited_unseen
+from memaudit.audits.extraction.controls import reproduced_unseen
 from memaudit.audits.extraction.power import Design as RateDesign
 from memaudit.audits.extraction.power import power_of as power_by_rate
 from memaudit.findings import Control, Policy
@@ -71,7 +71,7 @@ def audit(rng: np.random.Generator, documents: int, windows: int, rate: float, c
     train = hits(rng, documents, windows, rate, correlation)
     ours, theirs = document_rate(train.ravel(), names), unseen(documents, windows)
     policy = Policy(LIMIT, ALPHA)
-    controls = [Control("held-out text was not learnt", not recited_unseen(theirs, LIMIT), "")]
+    controls = [Control("held-out text was not learnt", not reproduced_unseen(theirs, LIMIT), "")]
     if decide_rate(ours, 0.0, controls, True, policy).verdict != "found":
         return decide_rate(ours, 1.0, controls, True, policy).verdict
     p = p_value(tuple(sorted(train.mean(axis=1).tolist())), windows)

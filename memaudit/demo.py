@@ -29,7 +29,7 @@ from memaudit.text.planting.canaries import Planting, plant
 from memaudit.text.planting.passages import library_passages
 from memaudit.training.train import CorpusOptions, train_neural, train_ngram
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 VOCABULARY = 1024
 PASSAGE_TOKENS = 110
@@ -70,18 +70,18 @@ class Demo:
     seconds: float
 
 
-def run_demo(out: Path, *, seed: int = 0, say: Say = print) -> Demo:
+def run_demo(out: Path, *, seed: int = 0, log: Log = print) -> Demo:
     """Build the corpus, train and audit the four families, and write one report.
 
     Args:
         out: Folder for the corpus, the models, a run directory each, and ``report.html``.
         seed: Fixes the lot of the passages and every training run.
-        say: Told what goes on, a line at a time.
+        log: Called with each line of progress.
     """
     started = time.monotonic()
     _claim(out, seed)
     planting = build_corpus(out / "corpus", seed)
-    say(
+    log(
         f"planted {len(planting.planted)} passages 1 to 64 times in {len(planting.training)} documents;"
         f" {len(planting.twins)} twins held out"
     )
@@ -101,7 +101,7 @@ def run_demo(out: Path, *, seed: int = 0, say: Say = print) -> Demo:
             name=family.name,
             invocation=_invocation(out, family, seed),
         )
-        say(f"{family.name}: {result.report['headline']}  [{time.monotonic() - started:.0f} s]")
+        log(f"{family.name}: {result.report['headline']}  [{time.monotonic() - started:.0f} s]")
         audits.append(result)
     page = write_page(
         [ReportInput(a.report, a.records) for a in audits], out / "report.html", title="Four families, one corpus"

@@ -1,4 +1,4 @@
-"""One tree of errors; each carries what happened, how to go on, and the exit code it earns.
+"""One tree of errors; each carries what happened, what to do about it, and the exit code it earns.
 
 The command line prints ``memaudit: error: <message> (<hint>)`` on one line and exits with
 ``exit_code``; nothing else in the package decides exit codes of failures.
@@ -12,7 +12,7 @@ class MemauditError(Exception):
 
     Args:
         message: What is wrong and where (``file:line`` whenever a file is at fault).
-        hint: How to go on; shown in parentheses after the message.
+        hint: What to do about it; shown in parentheses after the message.
     """
 
     exit_code = 2

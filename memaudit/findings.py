@@ -189,7 +189,7 @@ def _failure(control: Control) -> str:
 
 
 def _incomplete(complete: bool) -> list[str]:
-    return [] if complete else ["the run is not complete: the same command goes on with it"]
+    return [] if complete else ["the run is not complete: the same command resumes it"]
 
 
 def _counted(rate: Rate) -> str:
@@ -231,7 +231,7 @@ def _comparison(train: Rate, heldout: Rate | None, p_value: float | None, least:
         return f"that training text is reproduced more often than held-out text is not shown: p = {p_value:.2g}{could}"
     sizes = [(train.documents, "training"), *([] if heldout is None else [(heldout.documents, "held-out")])]
     counts = " and ".join(f"{n} {side} {'document' if n == 1 else 'documents'}" for n, side in sizes)
-    nothing = f"nothing can be tested with {counts}: p cannot be below {least:.2g} where {policy.alpha:g} is asked for"
+    nothing = f"nothing can be tested with {counts}: p cannot be below {least:.2g} where {policy.alpha:g} is required"
     few = min(n for n, _ in sizes) < (side := fewest_documents(policy.alpha))
     remedy = f"at least {side} a side are needed" if few else "too few of them have a hit"
     return f"{nothing}, whatever the model knows; {remedy}"

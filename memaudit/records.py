@@ -77,7 +77,7 @@ class Document:
     """Part of a mixture (web, code, books), as the Pile names its parts."""
     date: str | None = None
     copies: int | None = None
-    """How often the text stands in the training data, where that is known (planted passages)."""
+    """How often the text occurs in the training data, where that is known (planted passages)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,7 +171,7 @@ class TokenScores:
 class WindowRecord:
     """What an audit found out about one window: one line of the run log, one row of records.parquet.
 
-    Values that need the model's own continuation are None where none was asked for.
+    Values that need the model's own continuation are None where none was decoded.
     """
 
     index: int
@@ -210,12 +210,12 @@ class WindowRecord:
     bleu: float | None = None
     """Sentence BLEU of token ids up to 4-grams, in [0, 1]."""
     copies_normalised: int | None = None
-    """Places of the training text where the suffix stands after normalisation, by its whole words; None where that
+    """Places of the training text where the suffix occurs after normalisation, by its whole words; None where that
     was not counted, or no word lies whole in the suffix."""
     copies_exact: int | None = None
     """How many of them hold the suffix character for character; of the first `MAX_COMPARED` where there are more."""
     elsewhere: int | None = None
-    """Places of the training text where the continuation stands after normalisation; None where that was not counted,
+    """Places of the training text where the continuation occurs after normalisation; None where that was not counted,
     or it is the suffix after all, or has fewer than 8 whole words."""
     copies_in: list[str] | None = None
     """Documents of the training text, but the window's own, that hold the suffix, as ``id (file:line)``: the first

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 ABOUT_DOCUMENTS = (
-    "Intervals are about {units}, not about trainings: how much the same training with another seed would differ is in"
-    " none of them."
+    "Intervals are about {units}, not about trainings: none of them covers how much the same training with another"
+    " seed would differ."
 )
 """What every report says that gives an interval about one model; {units} is what varies."""
 Kind = Literal["text", "number", "share", "interval"]
@@ -61,7 +61,7 @@ class Graph:
     """Whether y is a share in [0, 1]."""
     x_share: bool = False
     y_scale: Literal["linear", "log"] = "linear"
-    """``log`` for shares that are to be told apart near 0, as ROC curves are at low rates of false alarm."""
+    """``log`` for shares that are to be told apart near 0, as ROC curves are at low false positive rates."""
 
 
 @dataclass(frozen=True, slots=True)

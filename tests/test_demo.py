@@ -22,7 +22,7 @@ RECITING = ("ngram", "rnn", "gpt")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]], list[str]]:
     folder = tmp_path_factory.mktemp("demo")
     said: list[str] = []
-    result = run_demo(folder, seed=3, say=said.append)
+    result = run_demo(folder, seed=3, log=said.append)
     assert result.html == folder / "report.html"
     return folder, result.reports, said
 
@@ -89,7 +89,7 @@ def test_another_seed_in_the_same_folder_is_refused_untouched(
     folder = finished[0]
     before = (folder / "corpus" / "training.jsonl").read_bytes()
     with pytest.raises(InputError, match="another seed"):
-        run_demo(folder, seed=4, say=lambda _: None)
+        run_demo(folder, seed=4, log=lambda _: None)
     assert (folder / "corpus" / "training.jsonl").read_bytes() == before
 
 

@@ -111,7 +111,7 @@ def test_a_test_that_could_not_have_rejected_claims_nothing():
     told = decide(one, 0.5, [PASSED], True, Policy(), heldout=rate(0, 1, 50), least_p=0.5).reasons[-1]
     assert told == (
         "nothing can be tested with 1 training document and 1 held-out document: p cannot be below 0.5 where 0.05 is"
-        " asked for, whatever the model knows; at least 3 a side are needed"
+        " required, whatever the model knows; at least 3 a side are needed"
     )
     told = decide(rate(1, 40), 0.5, [PASSED], True, Policy(0), heldout=rate(0, 40), least_p=0.5).reasons[-1]
     assert told.startswith("nothing can be tested with 40 training documents and 40 held-out documents: p cannot be")

@@ -100,7 +100,7 @@ class Question(ABC, Generic[Result, Report]):
 
 @reads_files
 def carry_out(question: Question[Result, Report], delivery: Delivery) -> Result:
-    """Take a question from its options to its report; the same call resumes what stands in the folder.
+    """Take a question from its options to its report; the same call resumes what is in the folder.
 
     Raises:
         MemauditError: Bad input, a refused model, an unknown format, or a run directory that cannot be used.

@@ -1,4 +1,4 @@
-"""Small models trained by the dozen: one call a model, each in a folder of its own where an interrupted one goes on."""
+"""Small models trained by the dozen: one call a model, each in a folder of its own where an interrupted one resumes."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Subject:
     decoding: Decoding
     """How samples are drawn (temperature 1 by default); greedy measures do not look at it."""
     reference_models: ReferenceModels | None = None
-    """References and null model, and what the membership detectors were told; None where none is asked for."""
+    """References and null model, and the options of the membership detectors; None where there are none."""
 
 
 class Measure(Protocol):

@@ -15,7 +15,7 @@ from memaudit.models.base import LanguageModel
 from memaudit.runs.directory import RunDirectory
 from memaudit.training.train import SmallTraining
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 class SuiteOptions(Protocol):
@@ -44,8 +44,8 @@ class Training:
 class Suite(Question[RunResult, Report]):
     """A suite of trainings; a subclass says which they are and what each model is asked."""
 
-    def __init__(self, corpus: Sequence[str], options: SuiteOptions, threads: int | None, say: Say) -> None:
-        self.corpus, self.threads, self.say = corpus, threads, say
+    def __init__(self, corpus: Sequence[str], options: SuiteOptions, threads: int | None, log: Log) -> None:
+        self.corpus, self.threads, self.log = corpus, threads, log
         self.family, self.epochs = options.family, options.epochs
 
     @property
@@ -70,9 +70,9 @@ class Suite(Question[RunResult, Report]):
             line = {"index": index, "parameters": model.parameters, "loss": loss, **self.asked(model, index)}
             run.append([line])
             run.times[f"train {training.name}"] = trained - started
-            run.times[f"ask {training.name}"] = perf_counter() - trained
+            run.times[f"query {training.name}"] = perf_counter() - trained
             told = f"{training.name}: {model.parameters:,} parameters, {perf_counter() - started:.0f} s"
-            self.say(f"{told} [{index + 1} of {self.trainings}]")
+            self.log(f"{told} [{index + 1} of {self.trainings}]")
 
     def result(self, outcome: RunResult) -> RunResult:
         """Return the outcome; a suite comes to no verdict."""

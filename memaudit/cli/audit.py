@@ -64,7 +64,7 @@ class MeasuredFlags:
     index: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Index of all training text, for copies; by default of --train.")
     ] = None
-    copies: Annotated[bool, typer.Option(help="Count what is found, and what is said instead, in training.")] = True
+    copies: Annotated[bool, typer.Option(help="Count true and other continuations in the training text.")] = True
     measure: Annotated[
         tuple[str, ...],
         typer.Option(

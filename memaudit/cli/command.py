@@ -1,4 +1,4 @@
-"""What every command does with its options: none that was named goes unread, and what nobody typed is told."""
+"""What every command does with its options: none goes unread, and those that were not typed are listed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Command(TyperCommand):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Say which options nobody typed, then do it.
+        """List the options that were not typed, then do it.
 
         Raises:
             InputError: Somebody else than who typed the command would let it download.
@@ -69,7 +69,7 @@ class Command(TyperCommand):
         for line in set_elsewhere(ctx):
             log(line)
         if ctx.params.get("allow_download") and ctx.get_parameter_source("allow_download").name != "COMMANDLINE":
-            raise InputError("a download is allowed on the command line alone", "type --allow-download")
+            raise InputError("a download is allowed on the command line alone", "give --allow-download")
         return super().invoke(ctx)
 
     def unused(self, ctx: Any) -> Collection[str]:  # noqa: ARG002 (what decides it, where it is overridden)

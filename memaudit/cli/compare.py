@@ -22,7 +22,7 @@ def compare(
         typer.Option(
             "--replicates",
             help="Models of one family and size differ in the seed of their training alone. Models that memaudit"
-            " trained say so themselves.",
+            " trained are recognised.",
         ),
     ] = False,
     shown: ShownFlags,

@@ -1,4 +1,4 @@
-"""``memaudit contamination``: text is searched for the items of a benchmark, or a model is asked about them."""
+"""``memaudit contamination``: text is searched for the items of a benchmark, or a model is queried about them."""
 
 from __future__ import annotations
 
@@ -120,13 +120,13 @@ class SearchFlags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskingFlags:
-    """Which model is asked, beside what, and by which detectors."""
+    """Which model is queried, against what, and by which detectors."""
 
     model: Annotated[
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Ask this model instead of searching text: a folder, a Hugging Face id, or python:module:factory.",
+            help="Query this model instead of searching text: a folder, a Hugging Face id, or python:module:factory.",
         ),
     ] = None
     heldout: Annotated[
@@ -157,7 +157,9 @@ class AskingFlags:
         typer.Option(min=1, help="Masked models: the mean of so many random maskings, an approximation (10 or more)."),
     ] = None
     alpha: Annotated[float, typer.Option(help="Family-wise level of all detectors.")] = 0.05
-    detectable: Annotated[float, typer.Option(help='AUC that must be detectable before "no evidence" is said.')] = 0.6
+    detectable: Annotated[
+        float, typer.Option(help='AUC that must be detectable before "no evidence" is concluded.')
+    ] = 0.6
     order_permutations: Annotated[int, typer.Option(min=1, help="Random orders of the whole file (n-grams).")] = 999
     order_tokens: Annotated[
         int, typer.Option(min=2, help="Tokens of an item that the order test reads (networks).")
@@ -231,15 +233,15 @@ def contamination(
     text: TextFlags,
     asking: Annotated[AskingFlags, Panel(ASKING)],
 ) -> None:
-    """Has it seen the test? Search a corpus for the items of a benchmark, or ask a model.
+    """Has it seen the test? Search a corpus for the items of a benchmark, or query a model.
 
     Items are found verbatim, after changes of case, spacing, typography and disguise, and with some words
     edited. The same command resumes an interrupted run.
 
-    Quote the patterns of --corpus. Benchmarks stand before the first --corpus; after it there may be one,
-    if none stands before, or any number after a bare --.
+    Quote the patterns of --corpus. Benchmarks go before the first --corpus; after it there may be one, if none is
+    before, or any number after a bare --.
 
-    Where the corpus cannot be read, the model is asked: does it treat the items, or their order, as what it was
+    Where the corpus cannot be read, the model is queried: does it treat the items, or their order, as what it was
     trained on, more than items that it cannot have seen?
 
     \b
@@ -289,7 +291,7 @@ def _ask(
     out: Path | None,
     formats: tuple[str, ...],
 ) -> NoReturn:
-    """Ask the model, print the outcome, and end with the exit code of the verdict; no corpus is read."""
+    """Query the model, print the outcome, and end with the exit code of the verdict; no corpus is read."""
     from memaudit.audits.membership.run import membership
     from memaudit.report.terminal import progress_bar
 
@@ -309,7 +311,7 @@ def _ask(
 
 
 def _refuse_mixture(call: typer.Context) -> None:
-    """Refuse flags of the other way to ask: a model is asked, or text is searched.
+    """Refuse flags of the other mode: a model is queried, or text is searched.
 
     Raises:
         InputError: A flag was given that would not be followed.
@@ -322,7 +324,7 @@ def _refuse_mixture(call: typer.Context) -> None:
         if param.name in (SEARCHING if asked else OF_MODEL) and source is not None and source.name == "COMMANDLINE":
             flag = param.opts[0]
             if asked:
-                raise InputError(f"{flag} is about a search of text, and --model asks a model", f"leave out {flag}")
+                raise InputError(f"{flag} is about a search of text, and --model queries a model", f"leave out {flag}")
             raise InputError(f"{flag} is about a model, and none was named", "name one with --model")
 
 
@@ -339,8 +341,8 @@ def _refuse_expanded(arguments: Sequence[str], valued: Collection[str]) -> None:
     after = [name for name, behind in names if behind]
     if after and len(names) > 1:
         listed = ", ".join(after[:2]) + (f" and {len(after) - 2:,} more" if len(after) > 2 else "")
-        hint = "quote its pattern, e.g. --corpus 'data/*.jsonl'; benchmarks stand before it, or after --"
-        raise InputError(f"after --corpus stand names that it does not take: {listed}", hint)
+        hint = "quote its pattern, e.g. --corpus 'data/*.jsonl'; benchmarks go before it, or after --"
+        raise InputError(f"names after --corpus that it does not take: {listed}", hint)
 
 
 def _positional(arguments: Sequence[str], valued: Collection[str]) -> Iterator[tuple[str, bool]]:

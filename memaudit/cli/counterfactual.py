@@ -77,6 +77,6 @@ def counterfactual(
         seed=seed,
     )
     done = counterfactual(
-        corpus, out, options=options, threads=threads, formats=formats, say=log, invocation=invocation_of(call)
+        corpus, out, options=options, threads=threads, formats=formats, log=log, invocation=invocation_of(call)
     )
     echo_run(done)

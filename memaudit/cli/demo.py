@@ -30,6 +30,6 @@ def demo(
     from memaudit.report.extraction_terminal import print_demo
     from memaudit.report.terminal import console
 
-    result = run_demo(out, seed=seed, say=console().print)
+    result = run_demo(out, seed=seed, log=console().print)
     print_demo(result.reports, console())
     echo(f"report: {result.html}")

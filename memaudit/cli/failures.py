@@ -1,4 +1,4 @@
-"""What an error is told as, in one line, and the exit code it earns: 2 for input and environment, 70 for our bugs."""
+"""How an error is reported, in one line, and the exit code it earns: 2 for input and environment, 70 for our bugs."""
 
 from __future__ import annotations
 

@@ -37,7 +37,9 @@ class TestFlags:
     alpha: Annotated[float, typer.Option(help="Level of the test.")] = 0.05
     least_gap: Annotated[
         float,
-        typer.Option(help='Gap that must be detectable before "no evidence" is said, as a share: .15 is 15 points.'),
+        typer.Option(
+            help='Gap that must be detectable before "no evidence" is concluded, as a share: .15 is 15 points.'
+        ),
     ] = 0.15
     permutations: Annotated[int, typer.Option(min=99, help="Of the items, in the test.")] = 9999
 

@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """The heading under which help shows a group: ``Annotated[Group, Panel("Asking a model")]``."""
+    """The heading under which help shows a group: ``Annotated[Group, Panel("Querying a model")]``."""
 
     title: str
 

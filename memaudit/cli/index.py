@@ -63,7 +63,7 @@ def build(
         split=text.split,
         max_expand=text.max_expand,
         skip_bad=skip_bad,
-        say=log,
+        log=log,
     )
     rejected = index.manifest["corpus"].get("rejected", 0)
     skipped = f"; {rejected:,} records skipped" if rejected else ""
@@ -78,7 +78,7 @@ def stats(
     ] = None,
     shown: ScreenFormat = "text",
 ) -> None:
-    """Say what a corpus is made of: mixture, duplicates, repeated spans, boilerplate.
+    """Show what a corpus is made of: mixture, duplicates, repeated spans, boilerplate.
 
     \b
     Examples:

@@ -25,7 +25,9 @@ class GridFlags:
     suffix: Annotated[int | None, typer.Option(min=1, help="Tokens that it must then reproduce.")] = None
     seeds: Annotated[int | None, typer.Option(min=1, help="Trainings a size.")] = None
     per_dose: Annotated[int | None, typer.Option(min=1, help="Passages a dose; as many twins.")] = None
-    background: Annotated[int | None, typer.Option(min=0, help="Passages that stand once and are not asked.")] = None
+    background: Annotated[
+        int | None, typer.Option(min=0, help="Background passages: inserted once and not queried.")
+    ] = None
     epochs: Annotated[
         float | None, typer.Option(min=0.001, help="Passes over the training text; n-grams count it once.")
     ] = None
@@ -69,7 +71,7 @@ def laws(
         epochs=grid.epochs,
         seed=seed,
     )
-    done = laws(out, corpus, options=options, threads=threads, formats=formats, say=log, invocation=invocation_of(call))
+    done = laws(out, corpus, options=options, threads=threads, formats=formats, log=log, invocation=invocation_of(call))
     echo_run(done)
 
 

@@ -21,7 +21,7 @@ IN_CI = "memaudit.ci"
 """Where the context of a command keeps that a continuous integration runs it, if that decided anything."""
 SUITE_FAMILIES = "|".join(suite_families())
 """What `laws` and `counterfactual` train of ours; families that other packages declare are taken too."""
-ASKING = "Asking a model"
+ASKING = "Querying a model"
 """Heading of flags that concern the comparison of a model with others, or with itself on other text."""
 
 
@@ -68,7 +68,7 @@ Split = Annotated[
     typer.Option(help="What one document of a text file is; auto: blocks of paragraphs unless there are many files."),
 ]
 MaxExpand = Annotated[int | None, typer.Option(min=1, help="Bytes that a compressed file may expand to.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Count and list bad records, and go on.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Count and list bad records, and continue.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Fixes every random choice.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores by default.")]
 VocabSize = Annotated[int | None, typer.Option(min=2, help="Largest vocabulary, for words and BPE.")]

@@ -44,7 +44,7 @@ def run() -> int:
         ignore()  # the outcome stands; a late signal must not replace its exit code
     except Interrupted as interrupted:  # at any moment: while modules are imported or an error is told, too
         ignore()
-        _log(f"{interrupted.name}: stopped; finished work is kept, go on with: {command}")
+        _log(f"{interrupted.name}: stopped; finished work is kept, resume with: {command}")
         code = interrupted.exit_code
     code = _flushed(code, debug)
     atexit._run_exitfuncs()

@@ -20,7 +20,7 @@ def trace(
     limit: Annotated[int, typer.Option(min=1, help="Most spans to look up, the rarest first.")] = 50,
     shown: ScreenFormat = "text",
 ) -> None:
-    """Find the longest spans of a text that stand in a corpus: how often, how rare, and where.
+    """Find the longest spans of a text that occur in a corpus: how often, how rare, and where.
 
     \b
     Examples:

@@ -58,7 +58,7 @@ Size = Annotated[int | None, typer.Option(min=1, help="Size of the model; the fa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeTextFlags(TextFlags):
-    """How the records of a corpus become documents; a whole file by default, so that no seam is learnt as an end."""
+    """How the records of a corpus become documents; a whole file by default, so that no seam is learned as an end."""
 
     split: Split = "file"
 

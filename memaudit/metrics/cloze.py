@@ -14,7 +14,7 @@ from dataclasses import dataclass
 PASSAGE_WORDS = 40
 """Sentences are joined until a passage has so many words."""
 MIN_WORDS = 8
-"""A shorter passage tells too little."""
+"""Shorter passages are too uninformative."""
 _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 _SENTENCE = re.compile(r".+?(?:[.!?\u2026]+[\"'\u201d\u2019)\]]*(?=\s|$)|\n\s*\n|$)", re.DOTALL)
 _GUARDED = re.compile(r"\w\s*[,;]?\s+$")

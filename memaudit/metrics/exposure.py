@@ -75,7 +75,7 @@ class FittedExposure:
     bits: float | None
     """In [0, log2 |R|]; None where the fit is not to be trusted."""
     reason: str
-    """Why not; empty where bits is told."""
+    """Why not; empty where bits is given."""
     distance: float | None
     """Kolmogorov-Smirnov distance of candidates and fit, in [0, 1]."""
 

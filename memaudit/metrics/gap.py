@@ -87,8 +87,8 @@ def gap_test(
     where only the means are equal and the variances are not (Janssen 1997): accuracies near 0 or 1 vary less.
     p = (k + 1) / (B + 1), ties count. Only how often each value falls on either side matters, and that is drawn.
 
-    Asymptotically is not at 30 items of accuracy .9: few of them tell the model from its controls, and the rare ones
-    that would are missing from the mean and the variance at once. So p is not below that of Welch's test with
+    Asymptotically is not at 30 items of accuracy .9: few of them separate the model from its controls, and the rare
+    ones that would are missing from the mean and the variance at once. So p is not below that of Welch's test with
     `UNSEEN` added to the squares of either side: as an item that was not drawn would, the half of one being Jeffreys'
     prior of a rare event. Where items vary more than that it changes nothing.
 

@@ -99,7 +99,7 @@ def growth_table(axis: str, measured: Sequence[Slope]) -> Table:
         Column("R2", "number"),
         Column("Values", "number"),
     ]
-    caption = f"Growth of the share recited with every tenfold of {_UNITS[axis]}, and what was published"
+    caption = f"Growth of the share reproduced with every tenfold of {_UNITS[axis]}, and what was published"
     return Table(f"{caption}; intervals are over documents", columns, rows)
 
 

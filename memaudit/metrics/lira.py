@@ -25,13 +25,13 @@ OWN_VARIANCE = 64
 MIN_DEVIATION = 1e-6
 """Of scores: models that agree to rounding are not infinitely sure."""
 MIN_ABOVE = 10
-"""A rate at a false positive rate is told only where so many pairs of a model and a document may pass."""
+"""A rate at a false positive rate is reported only where so many pairs of a model and a document may pass."""
 _CHUNK = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """How well scores tell, over all pairs of a model and a document, whether the model saw the document."""
+    """How well scores show, over all pairs of a model and a document, whether the model saw the document."""
 
     auc: float
     low: float
@@ -84,7 +84,7 @@ def attack(
         member: Whether the model was trained on the document, same shape.
         texts: Number of the text of each document: copies go together.
         seed: Fixes the weights.
-        rates: False positive rates at which the true positive rate is told.
+        rates: False positive rates at which the true positive rate is reported.
         replicates: Resamples.
     """
     order = np.argsort(-scores, axis=None, kind="stable")

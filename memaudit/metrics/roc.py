@@ -1,4 +1,4 @@
-"""How well a score tells members from documents that were never seen: AUC, its interval, and the ROC curve.
+"""How well a score separates members from documents that were never seen: AUC, its interval, and the ROC curve.
 
 Scores are higher for what looks seen. The area under the curve (AUC) is the share of pairs of a member and a held-out
 document in which the member scores higher, ties as half; .5 is guessing. Its variance is that of DeLong, DeLong &
@@ -22,7 +22,7 @@ from memaudit.stats import midranks
 MAX_POINTS = 200
 """Points of a ROC curve that are kept for a graph."""
 MIN_ABOVE = 10
-"""A rate at a false positive rate is told only where at least so many held-out documents may pass."""
+"""A rate at a false positive rate is reported only where at least so many held-out documents may pass."""
 _LEAST_WEIGHT, _HALVINGS = 1e-12, 50
 _ROUNDING = 1e-12
 """Placements that differ by less are equal: those of n documents differ by 1 / (2 n) at least."""
@@ -116,7 +116,7 @@ def auc_covariance(members: ArrayLike, heldout: ArrayLike) -> tuple[FloatArray, 
 def auc_difference(
     first: tuple[ArrayLike, ArrayLike], second: tuple[ArrayLike, ArrayLike], confidence: float = 0.95
 ) -> AucDifference | None:
-    """Return how much better the first of two scorers of the same documents tells the sides apart (paired DeLong).
+    """Return how much better the first of two scorers of the same documents separates the sides (paired DeLong).
 
     Where the scorers' placements differ by the same amount everywhere there is no variance. No difference then has
     p = 1. One of the same sign in all of k = min(members, held-out) independent pairs has the sign test's p = 2**-k.

@@ -1,4 +1,4 @@
-"""Text that anybody could go on with: repetition, counting, and lines of one shape.
+"""Text that anybody could continue: repetition, counting, and lines of one shape.
 
 After the templating heuristics of Prashanth et al. 2024 (*Recite, Reconstruct, Recollect*), who call memorized
 text *reconstructed* where it only repeats or counts on.
@@ -26,14 +26,14 @@ def template_of(prefix: str, suffix: str) -> Template | None:
     """Return the rule by which a suffix follows from its prefix alone, or None if none of these does.
 
     ``repeating``: from some p on, every piece is the one p pieces before, the period p shown at least twice in
-    the prefix. ``counting``: the same, but numbers go on by the step they made before. ``one shape``: the lines
+    the prefix. ``counting``: the same, but numbers continue by the step they made before. ``one shape``: the lines
     of the suffix, words and numbers replaced by placeholders, repeat one line shape, or one group of them, that
     the prefix already showed twice (tables, imports, initialisers). A rule holds where it foresees 90% of the
     pieces (lines) of the suffix.
 
     Args:
         prefix: What the model was given.
-        suffix: What it went on with.
+        suffix: Its continuation.
     """
     found = list(_PIECE.finditer(prefix + suffix))
     pieces = [piece.group() for piece in found]

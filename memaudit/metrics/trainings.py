@@ -30,7 +30,7 @@ from memaudit.stats import clopper_pearson
 
 _ROUNDING = 1e-12
 FEWEST = 3
-"""Trainings: the spread of two tells next to nothing of a third."""
+"""Trainings: the spread of two hardly predicts a third."""
 
 
 @dataclass(frozen=True, slots=True)

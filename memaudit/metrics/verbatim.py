@@ -110,7 +110,7 @@ EXTRACTION_STRENGTH = Metric(
 LONGEST_COMMON = Metric(
     "longest_common",
     "Longest common run",
-    "Length of the longest run of tokens that stands in both the continuation and the true suffix."
+    "Length of the longest run of tokens that occurs in both the continuation and the true suffix."
     " No threshold: how long a telling run is depends on whether tokens are characters or words.",
     lambda outcome: longest_common_run(outcome.true, written(outcome)).length,
     unit="tokens",

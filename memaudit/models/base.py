@@ -97,9 +97,9 @@ class LanguageModel(ABC):
 
     @property
     def end_ids(self) -> frozenset[int]:
-        """Tokens that end a text; none where none is known, and of a masked model, which fills in what it is told to.
+        """Tokens that end a text; none where none is known, and of a masked model, which only fills in masks.
 
-        They end nothing while tokens are chosen: `continuations` are as long as was asked.
+        They end nothing while tokens are chosen: `continuations` are as long as requested.
         """
         own = self.tokenizer.eos_id
         if Capability.WRITING not in self.capabilities:
@@ -130,8 +130,8 @@ class LanguageModel(ABC):
     def brancher(self) -> Branch:
         """Return `next_log_probs` for a search whose texts grow by one token a call.
 
-        Called with the texts and the place in the last call of the text that each goes on from (at first None);
-        a family that can go on from what it has read overrides this.
+        Called with the texts and the place in the last call of the text that each continues from (at first None);
+        a family that can continue from what it has read overrides this.
         """
         return lambda texts, _parents: self.next_log_probs(texts)
 
@@ -171,7 +171,7 @@ class LanguageModel(ABC):
 
 
 class NextTokenModel(LanguageModel):
-    """A next-token model known only by its next-token distribution: the door for a stranger's model."""
+    """A next-token model known only by its next-token distribution: the interface for an external model."""
 
     objective: Objective = "next-token"
 

@@ -55,7 +55,7 @@ def near_texts(
 
     A step asks the model once, for all beams of several windows together. A beginning of t tokens is kept
     while min_j (its distance to the first j true tokens + abs(j - t)) <= edits: exactly while it can still
-    end within ``edits``. It goes on with the true tokens of every alignment that allows this and with the
+    end within ``edits``. It continues with the true tokens of every alignment that allows this and with the
     ``branches`` likeliest tokens.
 
     Args:
@@ -110,7 +110,7 @@ class _Search:
         """Put one more token behind every beam and keep the likeliest, given log p(next) [beams, vocabulary].
 
         Returns:
-            The beam that each of the new ones goes on from.
+            The beam that each of the new ones continues.
         """
         parents, tokens = self._candidates(log_probs)
         total = self.log_probs[parents] + log_probs[parents, tokens]

@@ -45,7 +45,7 @@ def fast_bf16(device: torch.device) -> str | None:
 class BfloatScreen:
     """Tells which windows are k-extractable: bf16 throws out, fp32 decides on the rest.
 
-    Where a window differs is not told: bf16 may see a difference late, or look over a first one.
+    Where a window differs is not reported: bf16 may see a difference late, or look over a first one.
 
     Args:
         model: In fp32.
@@ -83,7 +83,7 @@ class BfloatScreen:
         """Return whether greedy decoding in fp32 gives the whole suffix, shape [windows]; False for an empty one.
 
         Raises:
-            InputError: A window is longer than the model's context, or nothing stands before its suffix.
+            InputError: A window is longer than the model's context, or nothing precedes its suffix.
             ModelError: A logit that was looked at is NaN or infinite.
         """
         prefixes, suffixes = self.model.prefixes(windows), [window.suffix for window in windows]

@@ -355,7 +355,7 @@ def _longest(places: Places, text: Int32Array, end: int, most: int) -> Context:
 
 @njit(cache=True, nogil=True)
 def _extended(places: Places, context: Context, symbol: int) -> Context:
-    """Return the context with one more symbol behind it; an empty range where nothing goes on there."""
+    """Return the context with one more symbol behind it; an empty range where nothing follows."""
     length, low, high = context.length, context.low, context.high
     if length == 0:
         low, high = places.buckets[symbol], places.buckets[symbol + 1]

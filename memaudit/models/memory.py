@@ -1,4 +1,4 @@
-"""Work that goes on with half as much at a time when memory runs out; what is measured does not depend on it."""
+"""Work that continues with half as much at a time when memory runs out; what is measured does not depend on it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """N-gram models: maximum likelihood (Shannon 1948) and modified Kneser-Ney (Chen & Goodman 1999).
 
 An n-gram model is the oracle of this package. With an order above the longest context it is asked about, it
-recites exactly the text it was trained on, and nothing else.
+reproduces exactly the text it was trained on, and nothing else.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Counting: every n-gram of a training text up to any order, as one trie in four flat arrays.
 
 All positions of the text are sorted by the tokens that start there, so an n-gram of any order is a run of
-neighbours, and one walk over the sorted positions writes the trie. An n-gram that stands in the text only
+neighbours, and one walk over the sorted positions writes the trie. An n-gram that occurs in the text only
 once is not unfolded any further: it points at the place in the text where it goes on. Time and memory
 therefore grow with the text, hardly with the order: the order may be longer than any context.
 """
@@ -37,7 +37,7 @@ class Trie(NamedTuple):
     """Last token of each n-gram, shape [nodes]."""
     counts: Int32Array
     """How often it was seen, shape [nodes]; ``~p`` (below 0) for an n-gram that was seen once, ending
-    right before position ``p`` of ``text``: it has no children here, because it goes on as the text does."""
+    right before position ``p`` of ``text``: it has no children here, because it continues as the text does."""
     first: Int64Array
     """Node ``i`` has the children ``first[i]:first[i + 1]``; for all nodes but those of the highest order."""
     text: Int32Array

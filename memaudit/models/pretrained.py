@@ -219,7 +219,7 @@ def _generation_settings(folder: Path, raw: dict[str, Any]) -> list[str]:
 def _named_ends(folder: Path, raw: dict[str, Any], tokenizer: Tokenizer) -> tuple[int, ...]:
     """Return the end tokens that the folder's settings name: special tokens alone, an ordinary word ends no text.
 
-    They tell what an end token that the model writes means; nothing is decoded otherwise for them.
+    They define which tokens end a text; decoding is unaffected.
     """
     named = [raw.get("eos_token_id")]
     if (file := folder / "generation_config.json").is_file():

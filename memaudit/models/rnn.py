@@ -49,7 +49,7 @@ class RecurrentNetwork(nn.Module):
         self.head = nn.Linear(width, vocab_size)
 
     def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Return hidden states [rows, length, width] for ids [rows, length], and the state to go on from."""
+        """Return hidden states [rows, length, width] for ids [rows, length], and the state to continue from."""
         start = state[0] if state is not None and len(state) == 1 else state
         hidden, last = self.cells(self.embedding(ids), start)
         return hidden, last if isinstance(last, tuple) else (last,)
@@ -106,7 +106,7 @@ class RnnModel(LanguageModel):
 
     @torch.no_grad()
     def continuations(self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY) -> list[TokenIds]:
-        """Read each prompt once, then go on from its state token by token."""
+        """Read each prompt once, then continue from its state token by token."""
         self.module.eval()
         continued: dict[int, TokenIds] = {}
         by_length = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))

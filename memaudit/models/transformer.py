@@ -60,7 +60,7 @@ class CausalTransformer(TransformerModel):
         differ, so a row never depends on its neighbours (but for rounding).
 
         Raises:
-            InputError: A window is longer than the model's context, or nothing stands before its suffix.
+            InputError: A window is longer than the model's context, or nothing precedes its suffix.
             ModelError: A logit is NaN or infinite.
         """
         self.module.eval()
@@ -83,7 +83,7 @@ class CausalTransformer(TransformerModel):
         The same as from `score` (but for ties that rounding makes), read only as far as needed: see `matched_lengths`.
 
         Raises:
-            InputError: A window is longer than the model's context, or nothing stands before its suffix.
+            InputError: A window is longer than the model's context, or nothing precedes its suffix.
             ModelError: A logit that was looked at is NaN or infinite.
         """
         self.module.eval()
@@ -141,7 +141,7 @@ class CausalTransformer(TransformerModel):
         The same as from `continuations` (but for ties that rounding makes): see `Drafter`.
 
         Raises:
-            InputError: A window is longer than the model's context, or nothing stands before its suffix.
+            InputError: A window is longer than the model's context, or nothing precedes its suffix.
             ModelError: A logit is NaN or infinite.
         """
         self.module.eval()
@@ -184,7 +184,7 @@ class CausalTransformer(TransformerModel):
         for text, window in zip(texts, windows, strict=True):
             self._check(np.append(text, window.suffix[-1:]), len(text), window_name(window))
             if len(text) < len(window.suffix):
-                raise InputError(f"{window_name(window)}: nothing stands before the suffix", "use a longer prefix")
+                raise InputError(f"{window_name(window)}: nothing precedes the suffix", "use a longer prefix")
         return texts
 
     def brancher(self) -> Branch:

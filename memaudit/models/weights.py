@@ -66,7 +66,7 @@ def read_headers(folder: Path) -> dict[str, Declared]:
     for file in _weight_files(folder):
         for name, tensor in _header(file).items():
             if name in declared:
-                raise ModelError(f"{file}: tensor {one_name(name)} stands in another shard too")
+                raise ModelError(f"{file}: tensor {one_name(name)} is in another shard too")
             declared[name] = tensor
     if not declared:
         raise ModelError(f"{folder}: its weight files hold no tensors")

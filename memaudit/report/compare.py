@@ -1,4 +1,4 @@
-"""Several models asked the same: what each goes on with, how often it recites, and what size does."""
+"""Several models given the same prompts: their continuations, how much each reproduces, and the effect of size."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from memaudit.report.sections import ShownTable, shown_table
 from memaudit.runs.directory import ReportInput, read_finished
 from memaudit.sections import Table
 
-TITLE = "What does each model recite of the same text?"
+TITLE = "How much of the same text does each model reproduce?"
 SIGN, HEAD = f"<title>{TITLE}</title>".encode(), 2_000
 """What a comparison holds, and among how many of its first bytes."""
 PROMPTS = {"apart": 16, "sample": 8, "heldout": 4}
@@ -61,7 +61,7 @@ class Pair:
     only_second: int
     neither: int
     p_value: float | None
-    """One-sided, documents being the unit: does the second recite more than the first?"""
+    """One-sided, documents being the unit: does the second reproduce more than the first?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,12 @@ class Answer:
 
     name: str
     verbatim: int
-    recited: bool
+    reproduced: bool
     said: list[Piece] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Prompted:
     """One prompt with the true text and every answer."""
 
     record: WindowRecord
@@ -148,11 +148,11 @@ def refuse_foreign(out: Path) -> None:
 
 
 def _refuse(folder: Path, report: Mapping[str, Any], first: Path, other: Mapping[str, Any]) -> None:
-    """Refuse a run that did not ask what the first one asked."""
+    """Refuse a run whose windows are not those of the first."""
     if report["kind"] != "extraction":
         raise InputError(f"{folder}: a run of kind '{report['kind']}'", "only extraction audits can be compared")
     if not report["complete"]:
-        raise InputError(f"{folder}: the run is not complete", "the command of the audit goes on with it")
+        raise InputError(f"{folder}: the run is not complete", "the command of the audit resumes it")
     if report["windows"]["sha256"] != other["windows"]["sha256"]:
         same = report["model"]["tokenizer_sha256"] == other["model"]["tokenizer_sha256"]
         hint = (
@@ -160,7 +160,7 @@ def _refuse(folder: Path, report: Mapping[str, Any], first: Path, other: Mapping
             if same
             else "their tokenizers differ: windows are cut on tokens, so train both models with one vocabulary"
         )
-        raise InputError(f"{folder}: asks other windows than {first}", hint)
+        raise InputError(f"{folder}: uses other windows than {first}", hint)
 
 
 def _names(folders: Sequence[Path], runs: Sequence[ReportInput]) -> list[str]:
@@ -192,7 +192,7 @@ def _rates(contenders: Sequence[Contender]) -> Chart | None:
     chart = interval_chart([{**c.primary, "label": c.name} for c in contenders], "compared-rates")
     return chart and replace(
         chart,
-        title="Recited word for word, model by model",
+        title="Reproduced word for word, model by model",
         description="Share of windows whose true continuation the model gives exactly, with 95% intervals: training"
         " text as filled circles, held-out text as open diamonds.",
         columns=["Model", *chart.columns[1:]],
@@ -208,11 +208,11 @@ def _sizes(contenders: Sequence[Contender]) -> Chart | None:
             point = [float(size), train["rate"], train["low"], train["high"]]
             families.setdefault(wording.family(c.report["model"]["family"]), []).append(point)
     graph = {
-        "title": "Recited word for word, by size",
-        "description": "Share of training windows recited against the number of parameters, with 95% intervals; models"
-        " of one family are joined. What n-grams count are their parameters.",
+        "title": "Reproduced word for word, by size",
+        "description": "Share of training windows reproduced against the number of parameters, with 95% intervals;"
+        " models of one family are joined. What n-grams count are their parameters.",
         "x": "Parameters",
-        "y": "Recited",
+        "y": "Reproduced",
         "x_scale": "log",
         "y_share": True,
         "series": [{"name": name, "points": points} for name, points in families.items()],
@@ -247,25 +247,25 @@ def _doses(contenders: Sequence[Contender]) -> Chart | None:
     return dose_chart(doses, "compared-doses")
 
 
-def _prompts(contenders: Sequence[Contender]) -> list[tuple[str, str, list[Asked]]]:
+def _prompts(contenders: Sequence[Contender]) -> list[tuple[str, str, list[Prompted]]]:
     """Return (title, rule, prompts): where models part ways, a random sample, held-out text."""
     windows = list(zip(*(c.run.records for c in contenders), strict=True))
     members = [window for window in windows if window[0].member]
     others = [window for window in windows if not window[0].member]
     seed = contenders[0].report["options"]["seed"]
     apart = [w for w in members if len({r.extractable for r in w}) > 1]
-    recited = [sum(w[k].extractable for w in members) for k in range(len(contenders))]
-    best = max(range(len(contenders)), key=lambda k: (recited[k], k))
+    reproduced = [sum(w[k].extractable for w in members) for k in range(len(contenders))]
+    best = max(range(len(contenders)), key=lambda k: (reproduced[k], k))
     name = contenders[best].name
-    most = "most" if recited.count(recited[best]) == 1 else "as many as any"
+    most = "most" if reproduced.count(reproduced[best]) == 1 else "as many as any"
     apart.sort(key=lambda w: (not w[best].extractable, sum(r.extractable for r in w), w[0].index))
     lot = random.Random(seed).sample(members, min(PROMPTS["sample"], len(members)))
     near = sorted(others, key=lambda w: (*(-s for s in max(map(severity, w))), w[0].index))
     groups = [
         (
-            "Where they part ways",
-            f"{min(len(apart), PROMPTS['apart'])} of {len(apart):,} training windows that some models recite and others"
-            f" do not, those first that {name}, which recites {most}, recites and the fewest others do.",
+            "Where they differ",
+            f"{min(len(apart), PROMPTS['apart'])} of {len(apart):,} training windows that some models reproduce and"
+            f" others do not, first those that {name}, which reproduces {most}, reproduces and the fewest others do.",
             apart[: PROMPTS["apart"]],
         ),
         (
@@ -282,12 +282,12 @@ def _prompts(contenders: Sequence[Contender]) -> list[tuple[str, str, list[Asked
     ]
     names = [c.name for c in contenders]
     shown = contenders[0].run.shown
-    return [(title, rule, [_asked(names, w, shown) for w in chosen]) for title, rule, chosen in groups if chosen]
+    return [(title, rule, [_prompted(names, w, shown) for w in chosen]) for title, rule, chosen in groups if chosen]
 
 
-def _asked(names: Sequence[str], window: Sequence[WindowRecord], shown: Shown) -> Asked:
+def _prompted(names: Sequence[str], window: Sequence[WindowRecord], shown: Shown) -> Prompted:
     record = window[0]
     made = [exhibit(each, shown=shown) for each in window]
     answers = [Answer(name, e.verbatim, e.record.extractable, e.said) for name, e in zip(names, made, strict=True)]
     truth = discreet([Piece(record.suffix_text)], shown, before=record.prefix_text)
-    return Asked(record, made[0].prompt, truth, answers)
+    return Prompted(record, made[0].prompt, truth, answers)

@@ -1,4 +1,4 @@
-"""A comparison on a terminal: a line a model, and what each recites that the one before it does not."""
+"""A comparison on a terminal: a line a model, and what each reproduces that the one before it does not."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print()
     for pair in comparison.pairs:
         line = (
-            f"{pair.second} recites {wording.counted(pair.only_second, 'window')} that {pair.first} does not, and not"
-            f" {pair.only_first:,} that it does (p = {wording.p_value(pair.p_value)})"
+            f"{pair.second} reproduces {wording.counted(pair.only_second, 'window')} that {pair.first} does not, and"
+            f" not {pair.only_first:,} that it does (p = {wording.p_value(pair.p_value)})"
         )
         console.print(Text(escape(line, encoding=encoding), "dim"))

@@ -97,7 +97,7 @@ def _finding(finding: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
     """Return what is said of an item, as lines of (text, style)."""
     evidence = finding["evidence"][0]
     measures = f"{finding['part']}, {MATCHES[finding['match']]}, similarity {wording.percent(finding['score'])}"
-    where = f"{finding['source']} stands in {evidence['source']}{and_others(finding)}"
+    where = f"{finding['source']} occurs in {evidence['source']}{and_others(finding)}"
     lines = [
         [(f"  {one_line(str(finding['item']), EXCERPT)}", "bold"), (f"  {measures}", "")],
         [(f"    {where}", "")],

@@ -33,5 +33,5 @@ def policy_words(policy: Mapping[str, Any]) -> str:
 
 
 def spared_words(report: Mapping[str, Any]) -> str:
-    """Return how many items most published rules convict and ours does not; empty where there is none."""
-    return f"{counted(report['spared_count'], 'item')} that most published rules convict" if report["spared"] else ""
+    """Return how many items most published rules flag and ours does not; empty where there is none."""
+    return f"{counted(report['spared_count'], 'item')} that most published rules flag" if report["spared"] else ""

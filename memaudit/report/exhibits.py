@@ -16,12 +16,12 @@ from memaudit.report.alignment import Piece, align, masked, shorten, squeeze, wi
 EXHIBITS = {"worst": 120, "sample": 50, "heldout": 30}
 """Most exhibits of each gallery of a page."""
 MIN_NEAR = 5
-"""Documents that are shown although none of them was recited: the nearest to a copy."""
+"""Documents that are shown although none of them was reproduced: the nearest to a copy."""
 LONGEST_PROMPT = 800
 LONGEST_TEXT = 2400
 """Characters of a prompt and of a continuation that are shown."""
 MAX_SAMPLES = 10**9
-"""Samples above which their number tells nothing that the probability does not."""
+"""Samples above which their number adds nothing to the probability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Exhibit:
     record: WindowRecord
     prompt: list[Piece]
     said: list[Piece] | None
-    """The model's continuation; None if none was asked for."""
+    """The model's continuation; None if none was decoded."""
     truth: list[Piece]
     verbatim: int
     """Tokens that continuation and true text share in one run."""
@@ -44,7 +44,7 @@ class Exhibit:
 
     @property
     def copies(self) -> str | None:
-        """How often the true text stands in the training text, in words; None where nobody counted."""
+        """How often the true text occurs in the training text, in words; None where that was not counted."""
         return wording.copies(self.record.copies_exact, self.record.copies_normalised)
 
     @property
@@ -100,7 +100,7 @@ def galleries(
 
     Args:
         records: All records of the run.
-        seed: Draws the sample; the seed of the plan, so that nobody chose it.
+        seed: Draws the sample; the seed of the plan, so that the sample is not chosen.
         shown: What may be shown of their texts.
         measured: What further measures logged; ``probability`` among them gives the odds of a window.
         most: Most exhibits of each gallery: ``worst``, ``sample``, ``heldout``.
@@ -137,7 +137,7 @@ def choose(records: Sequence[WindowRecord], seed: int, *, worst: int, sample: in
     return [
         Chosen(
             "The worst documents" if any_hit else "The nearest to a copy",
-            f"The {len(shown)} of {len(documents):,} training documents with the most recited windows, "
+            f"The {len(shown)} of {len(documents):,} training documents with the most reproduced windows, "
             "each with its worst window.",
             shown,
         ),
@@ -150,7 +150,7 @@ def choose(records: Sequence[WindowRecord], seed: int, *, worst: int, sample: in
         Chosen(
             "The best of the held-out text",
             f"The {len(nearest)} of {len(others):,} windows of text the model never saw that it "
-            "continued best: what likeness looks like without memory.",
+            "continued best: what similarity looks like without memorization.",
             nearest,
         ),
     ]
@@ -183,7 +183,7 @@ def exhibit(
 
 
 def continuation(record: WindowRecord) -> str | None:
-    """Return what the model said; None if it was not asked."""
+    """Return the model's continuation; None if none was decoded."""
     return record.suffix_text if record.continuation_text is None and record.extractable else record.continuation_text
 
 

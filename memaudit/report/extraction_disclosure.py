@@ -59,11 +59,11 @@ def without_texts(records: Sequence[WindowRecord]) -> list[WindowRecord]:
 def _findings(run: ReportInput, shown: Shown) -> list[Report]:
     """Return the findings, each with the text of its window, masked, or with the length and digest of it.
 
-    What an earlier report withheld comes back from the windows: there is one finding for each that was recited.
+    What an earlier report withheld comes back from the windows: there is one finding for each that was reproduced.
     """
     findings = run.report["findings"]
-    recited = [record for record in run.records if record.member and record.extractable]
-    records = recited if len(recited) == len(findings) else [None] * len(findings)
+    reproduced = [record for record in run.records if record.member and record.extractable]
+    records = reproduced if len(reproduced) == len(findings) else [None] * len(findings)
     return [_finding(finding, record, shown) for finding, record in zip(findings, records, strict=True)]
 
 

@@ -34,14 +34,14 @@ def print_extraction(report: Mapping[str, Any], console: Console) -> None:
     if unasked := [entry for entry in report["windows"]["set_aside"] if entry["reason"] != wording.BEYOND_LIMIT]:
         sides = {"train": "training", "heldout": "held-out"}
         told = (f"{entry['count']:,} {sides[entry['side']]} ({entry['reason']})" for entry in unasked)
-        line((f"documents that were not asked: {'; '.join(told)}", ""))
+        line((f"documents that were not used: {'; '.join(told)}", ""))
     ended = report.get("ended", {})
     if any(side["hits"] for side in ended.values()):
         counts = f"{wording.hits(ended['train'])} training, {wording.hits(ended['heldout'])} held-out windows"
         line((f"ended by the model before the end of the window: {counts}", ""))
     elsewhere = report.get("copies", {}).get("elsewhere", {}).get("train", {})
     if elsewhere.get("hits"):
-        line((f"other continuations that stand elsewhere in training: {wording.hits(elsewhere)}", ""))
+        line((f"other continuations found elsewhere in training: {wording.hits(elsewhere)}", ""))
     for section in report.get("sections", []):
         line((f"{section['title']}: ", "bold"), (section["summary"], ""))
     for finding in report["findings"][:3]:
@@ -79,7 +79,7 @@ def print_demo(reports: Sequence[Mapping[str, Any]], console: Console) -> None:
     table.add_section()
     table.add_row(Text("verdict"), *words)
     console.print(table)
-    note = "recited word for word, mean edit similarity; beneath it the 95% interval; 0 copies: held out"
+    note = "reproduced word for word, mean edit similarity; beneath it the 95% interval; 0 copies: held out"
     console.print(Text(note, "dim"))
     console.print(Text(ABOUT_DOCUMENTS.format(units="documents"), "dim"))
 

@@ -9,7 +9,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
     (
         "Held-out text",
-        "Text of the same kind that the model was not trained on: what likeness looks like without memory.",
+        "Text of the same kind that the model was not trained on: what similarity looks like without memorization.",
     ),
     (
         "Greedy decoding",
@@ -20,7 +20,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "Verbatim, k-extractable",
         "A prompt of k tokens of the text makes the model give the next tokens exactly (Carlini et al. 2022).",
     ),
-    ("Copies", "Places where the suffix stands in the training text, whatever its case, punctuation and layout."),
+    ("Copies", "Places where the suffix occurs in the training text, whatever its case, punctuation and layout."),
     ("Dose", "Copies that were planted on purpose, so that their number is known; 0 are twins that were never shown."),
     (
         "95% interval",
@@ -30,15 +30,15 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
     (
         "p",
-        "How often training and held-out text would differ so much if both were recited alike: documents are permuted"
-        " 9,999 times, their difference is divided by its standard error, and 1 is added to both counts. Holm's"
-        " correction serves the metrics beside the primary.",
+        "How often training and held-out text would differ so much if both were reproduced alike: documents are"
+        " permuted 9,999 times, their difference is divided by its standard error, and 1 is added to both counts."
+        " Holm's correction serves the metrics beside the primary.",
     ),
     (
         "Found, clean, inconclusive",
         "Found: the rate is surely above the policy, and above held-out text like it. Clean: it is surely below the"
         " policy, and every control passed. Inconclusive: too little was measured, or a control failed.",
     ),
-    ("Control", "A check of the instrument: whether it would have seen what it looks for."),
+    ("Control", "A check of the instrument: whether it would have detected what it looks for."),
 )
 """(term, what it means)."""

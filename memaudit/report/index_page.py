@@ -11,7 +11,7 @@ from memaudit.report.wording import between
 from memaudit.runs.files import strict_json, write_atomic
 
 PAGE, JSON = "index.html", "statistics.json"
-TITLE = "What stands in this corpus?"
+TITLE = "What is in this corpus?"
 
 
 def write_index_page(statistics: Mapping[str, Any], folder: Path) -> list[Path]:

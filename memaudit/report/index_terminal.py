@@ -58,11 +58,11 @@ def print_statistics(statistics: Mapping[str, Any], console: Console) -> None:
 
 
 def print_trace(found: Mapping[str, Any], console: Console) -> None:
-    """Print where a text stands, as `memaudit.text.index.trace` gives it."""
+    """Print where a text occurs, as `memaudit.text.index.trace` gives it."""
     spans, words, covered = found["spans"], found["words"], found["covered_words"]
     least = f"spans of at least {_count(found['min_words'], 'word')}"
     share = percent(covered / words)
-    _line(console, f"{covered:,} of {_count(words, 'word')} ({share}) stand in the corpus, in {least}", "bold")
+    _line(console, f"{covered:,} of {_count(words, 'word')} ({share}) occur in the corpus, in {least}", "bold")
     shown = 0
     for passage in found["passages"]:
         console.print()

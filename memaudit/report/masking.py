@@ -1,4 +1,4 @@
-"""What in an excerpt is nobody's business: addresses, numbers to call, and keys that open something.
+"""Personal data in excerpts: addresses, telephone numbers, and keys that open something.
 
 Patterns miss some forms, and names altogether: nobody may rely on them for more than a courtesy.
 """

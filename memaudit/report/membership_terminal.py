@@ -40,7 +40,7 @@ def _detectors(report: Mapping[str, Any], encoding: str) -> Table:
         drawn.add_column(label, overflow="fold")
     for label in ("size", "95% interval", "p", "p, Holm"):
         drawn.add_column(label, justify="right", no_wrap=True)
-    drawn.add_column("may speak", no_wrap=True)
+    drawn.add_column("admissible", no_wrap=True)
     for d in report["detections"]:
         effect = d["effect"]
         limits = None if effect["low"] is None else f"[{effect['low']:.3f}, {effect['high']:.3f}]"

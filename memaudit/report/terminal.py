@@ -1,4 +1,4 @@
-"""What a run says on a terminal: the verdict first, on one screen, plain where nobody watches.
+"""A run on a terminal: the verdict first, on one screen, plain where the output is no terminal.
 
 Nothing of what a model or a corpus holds is read as markup, and no control character of theirs reaches
 the terminal.

@@ -127,14 +127,14 @@ def between(least: int, most: int | None) -> str:
 
 
 def copies(exact: int | None, normalised: int | None) -> str | None:
-    """Say how often a span stands in the training text that was indexed; None where nobody counted."""
+    """Say how often a span occurs in the training text that was indexed; None where that was not counted."""
     if exact is None or normalised is None:
         return None
     if not normalised:
-        return "stands nowhere in the index of the training text"
+        return "does not occur in the index of the training text"
     times = "once" if normalised == 1 else f"{normalised:,} times"
     least = "at least " if normalised > MAX_COMPARED else ""
-    return f"stands {times} in training, {least}{exact:,} exact"
+    return f"occurs {times} in training, {least}{exact:,} exact"
 
 
 def counted(count: int, one: str, many: str = "") -> str:

@@ -1,7 +1,7 @@
 """The run directory: a plan, an append-only log of finished items, and what is derived from them.
 
 ``plan.json`` says what is to be done and on what; ``items.log`` is the only place where results are
-born; everything else can be written again from the two. A run may be killed at any byte and goes on
+born; everything else can be written again from the two. A run may be killed at any byte and resumes
 with the same command: nothing is lost, nothing is counted twice, and the derived files come out with
 the same bytes.
 """
@@ -58,7 +58,7 @@ def identity(plan: Mapping[str, Any]) -> str:
     """Return the SHA-256 of what a plan is about: all of it but how it was asked for, its controls and policy.
 
     The same flags in another order ask for the same run, controls follow from model and text, and the same
-    measurements may be judged by another policy. Of the versions, the digest of the code is left out: a run goes on
+    measurements may be judged by another policy. Of the versions, the digest of the code is left out: a run continues
     after a change of a comment or a style sheet, and ``times.json`` says which code each session had.
     """
     body = {key: value for key, value in plan.items() if key not in _NOT_IDENTITY}
@@ -68,7 +68,7 @@ def identity(plan: Mapping[str, Any]) -> str:
 
 
 def run_folder(out: str | Path | None, kind: str, plan: Mapping[str, Any]) -> Path:
-    """Return where a run goes: where it was told to, or ``runs/KIND-IDENTITY``: the same command finds it again."""
+    """Return where a run goes: the given folder, or ``runs/KIND-IDENTITY``: the same command finds it again."""
     return Path(out) if out else Path("runs") / f"{kind}-{plan['identity'][:12]}"
 
 
@@ -105,7 +105,7 @@ class RunDirectory:
 
     @staticmethod
     def open(folder: Path, plan: Mapping[str, Any]) -> RunDirectory:
-        """Start the run of ``plan`` in ``folder``, or go on with it.
+        """Start the run of ``plan`` in ``folder``, or resume it.
 
         Args:
             folder: Created when absent.
@@ -307,7 +307,7 @@ def read_finished(folder: Path) -> ReportInput:
     run = read_run(folder)
     if run.report is None:
         command = f"{run.plan.get('command', 'memaudit audit')} --out {shlex.quote(str(folder))}"
-        raise RunError(f"{folder} has no report yet", f"go on with: {command}")
+        raise RunError(f"{folder} has no report yet", f"resume with: {command}")
     kind = run.plan.get("kind", "extraction")
     problem = misfit(run.report, REPORTS.get(kind, AnyReport), "the report")
     if not problem and run.report["kind"] != kind:
@@ -364,7 +364,7 @@ def _settle_plan(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
 def _gives_way(folder: Path, stored: dict[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether a plan can take the place of another because nothing that was finished is touched by what differs.
 
-    A run that stopped at bad input goes on once that is mended: nothing was finished, or the plans differ in files of
+    A run that stopped at bad input resumes once that is fixed: nothing was finished, or the plans differ in files of
     the corpus alone that were not read to their end.
     """
     if (folder / REPORT).exists():

@@ -174,7 +174,9 @@ def held_still(path: str | Path) -> Iterator[None]:
 
 def changed(name: str | Path) -> InputError:
     """Return what to raise about a file that is no longer what was read."""
-    return InputError(f"{name}: changed while this run read it", "run again, into another folder, once it holds still")
+    return InputError(
+        f"{name}: changed while this run read it", "run again, into another folder, once it no longer changes"
+    )
 
 
 def digest_of(path: str | Path) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 NOT_REPEATED = frozenset(
     {
         *("out", "clean_split", "formats", "shard", "processes", "personal", "show_personal"),
-        *("progress", "say", "load", "invocation"),
+        *("progress", "log", "load", "invocation"),
     }
 )
 """Options that change no result: where it goes, who does which share of it, how it is shown. A report must not depend
@@ -31,7 +31,7 @@ class Invocation:
     command: str
     """A command line, or a call from Python, that asks for the same again."""
     set_elsewhere: tuple[str, ...] = ()
-    """Where the options that nobody typed came from: ``from the environment: MEMAUDIT_AUDIT_LIMIT=5``."""
+    """Where the options that were not typed came from: ``from the environment: MEMAUDIT_AUDIT_LIMIT=5``."""
 
     def in_plan(self) -> dict[str, Any]:
         """Return what a plan says of it, beside what it is about."""

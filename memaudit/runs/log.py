@@ -1,4 +1,4 @@
-"""The log of a run: one line a finished item, each with its checksum, so that a torn or damaged one is told."""
+"""The log of a run: one line a finished item, each with its checksum, so that a torn or damaged one is detected."""
 
 from __future__ import annotations
 

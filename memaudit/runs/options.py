@@ -22,13 +22,13 @@ class GapOptions(TypedDict):
     alpha: float
     """Level of the test, in (0, 1)."""
     least_gap: float
-    """Gap that must be detectable before no evidence is said: a share, in (0, 1)."""
+    """Gap that must be detectable before no evidence is concluded: a share, in (0, 1)."""
     permutations: int
     seed: int
 
 
 class LawsOptions(TypedDict):
-    """What is trained and asked for the laws of memorization."""
+    """What is trained and queried for the laws of memorization."""
 
     family: str
     sizes: list[int]
@@ -44,7 +44,7 @@ class LawsOptions(TypedDict):
     per_dose: int
     """Passages."""
     background: int
-    """Passages that stand once in the training text and are not asked for."""
+    """Passages that occur once in the training text and are not queried."""
     epochs: float
     seed: int
 
@@ -73,7 +73,7 @@ class CounterfactualOptions(TypedDict):
 
 
 class ExploitationOptions(TypedDict):
-    """How labels are asked for, and how classifiers are trained."""
+    """How labels are predicted, and how classifiers are trained."""
 
     seeds: int
     """Classifiers."""
@@ -99,7 +99,7 @@ class Levels(TypedDict):
     alpha: float
     """Family-wise level, in (0, 1)."""
     detectable: float
-    """AUC that must be detectable before no evidence is said, in (0.5, 1)."""
+    """AUC that must be detectable before no evidence is concluded, in (0.5, 1)."""
 
 
 class DetectorOptions(Levels):

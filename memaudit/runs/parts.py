@@ -116,7 +116,7 @@ class DescribedModel(TypedDict):
 
 
 class ModelDescription(DescribedModel):
-    """What a run says of the model that it asks."""
+    """What a run says of the model that it audits."""
 
     self_test: list[float | str | None]
     """Log-probabilities of three windows, in nats: what the model is recognised by; None for probability 0."""
@@ -146,7 +146,7 @@ class Rate(TypedDict):
     low: float | None
     high: float | None
     effective_n: NotRequired[float]
-    """Independent windows that would tell as much of the rate, in [documents, n]."""
+    """Independent windows that would carry as much information about the rate, in [documents, n]."""
 
 
 class Difference(TypedDict):
@@ -197,14 +197,14 @@ class Auc(TypedDict):
 
 
 class FeatureSet(TypedDict):
-    """How well one kind of features tells the sides apart."""
+    """How well one kind of features separates the sides."""
 
     name: str
     auc: Auc
 
 
 class BlindBaseline(TypedDict):
-    """What text alone tells about membership, no model being asked."""
+    """What text alone reveals about membership, without any model."""
 
     features: list[FeatureSet]
     confounded: bool

@@ -36,7 +36,7 @@ class PlanHead(TypedDict):
     command: str
     """What asks for the same run again."""
     set_elsewhere: NotRequired[list[str]]
-    """Where the options that nobody typed came from."""
+    """Where the options that were not typed came from."""
     identity: str
     """SHA-256 of what the run is about."""
 
@@ -109,7 +109,7 @@ class CounterfactualPlan(PlanHead, CounterfactualSubject):
 
 
 class MaskedModel(TypedDict):
-    """The model whose labels are asked for."""
+    """The model whose labels are predicted."""
 
     spec: str
     family: str
@@ -172,7 +172,7 @@ class MembershipDesign(ComparisonOptions):
     set_apart: int
     """Held-out documents that references are trained on."""
     excluded: int
-    """Documents that references are not trained on, because a compared one stands in them."""
+    """Documents that references are not trained on, because they contain a compared one."""
 
 
 class BenchmarkSide(TypedDict):
@@ -190,7 +190,7 @@ class BenchmarkSide(TypedDict):
     repeated: int
     """Items that repeat another word for word."""
     set_aside: int
-    """Held-out items that stand in the benchmark, or hold an item of it."""
+    """Held-out items that occur in the benchmark, or contain an item of it."""
     first_set_aside: list[str]
 
 

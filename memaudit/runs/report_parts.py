@@ -23,7 +23,7 @@ class Provenance(TypedDict):
     command: str
     """What asks for the same run again."""
     set_elsewhere: NotRequired[list[str]]
-    """Where the options that nobody typed came from."""
+    """Where the options that were not typed came from."""
     versions: dict[str, str]
     """Of memaudit, Python and the libraries that touch a number."""
 

@@ -234,7 +234,7 @@ class DetectorFinding(TypedDict):
     label: str
     definition: str
     p_value: float | None
-    """One-sided; None where the test could not be made."""
+    """One-sided; None where the test could not be run."""
     reason: str
     """Why there is no p-value, else what kind of test it is of."""
     effect: Effect

@@ -1,7 +1,7 @@
-"""What JSON must look like, said by the types that the code itself is checked against.
+"""What JSON must look like, defined by the types that the code itself is checked against.
 
 Plans, log lines and reports are TypedDicts (`memaudit.runs.plans`, `log_lines`, `reports`). `misfit` holds a value that
-was read to such a type, for a folder may come from anywhere, and `json_schema` tells other programs the same. Keys that
+was read to such a type, for a folder may come from anywhere, and `json_schema` publishes the same. Keys that
 a type does not name may stand too.
 """
 

@@ -42,7 +42,7 @@ class Rate:
     low: float | None
     high: float | None
     effective_n: float = 0.0
-    """Independent windows that would tell as much of the rate, in [documents, n]."""
+    """Independent windows that would carry as much information about the rate, in [documents, n]."""
 
     def lower(self, confidence: float = 0.95) -> float | None:
         """Return the one-sided lower limit of the rate, or None where there is no document."""
@@ -165,7 +165,7 @@ def document_rate(
 
 
 def effective_size(shares: FloatArray, windows: int) -> float:
-    """Return how many independent windows would tell as much of a rate: Korn & Graubard (1998).
+    """Return how many independent windows carry as much information about a rate: Korn & Graubard (1998).
 
     The size is p (1 - p) / (s^2 / n), s^2 being the variance of n documents' shares of hits, times the square of a
     ratio of quantiles of Student's t, at .975, with windows - 1 and n - 1 degrees of freedom: few documents do not tell

@@ -46,7 +46,7 @@ class Encoding:
 
 
 class Tokenizer(Protocol):
-    """What the house asks of a tokenizer; ids of special tokens are None where there is no such token."""
+    """What memaudit needs of a tokenizer; ids of special tokens are None where there is no such token."""
 
     @property
     def vocab_size(self) -> int:

@@ -32,7 +32,7 @@ class Batch:
     targets: NDArray[np.int64]
     """Shape [rows, length]; `IGNORED` where nothing is learned."""
     continues: bool = False
-    """Whether the rows go on where those of the batch before ended (recurrent state is carried)."""
+    """Whether the rows continue where those of the batch before ended (recurrent state is carried)."""
 
     @property
     def tokens(self) -> int:

@@ -91,7 +91,7 @@ class TrainingReport:
     seconds: float
     """Wall time of this call (a resumed call does not count the one before it)."""
     resumed_at: int = 0
-    """Step at which this call went on; 0 for a fresh training."""
+    """Step at which this call resumed; 0 for a fresh training."""
 
 
 @dataclass(slots=True)
@@ -124,7 +124,7 @@ def fit(
             the last one ended, to bit-equal weights on the CPU at the same number of threads.
         heldout: Documents whose loss is measured after every epoch and at the end.
         heldout_bytes: UTF-8 bytes of the held-out texts; makes bits per byte of bits per token.
-        progress: Is told of every step; silent by default.
+        progress: Called at every step; silent by default.
 
     Returns:
         Counts, losses, and time.

@@ -1,4 +1,4 @@
-"""How a training tells how far it is: a bar on a terminal, a line every 10% elsewhere, or nothing."""
+"""How a training shows its progress: a bar on a terminal, a line every 10% elsewhere, or nothing."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class CorpusOptions:
     vocab_size: int | None = None
     text_field: TextField = "text"
     split: Split = "file"
-    """How text files become documents; a whole file by default, so that no seam is learnt as an end."""
+    """How text files become documents; a whole file by default, so that no seam is learned as an end."""
     max_expand: int | None = None
     """Bytes that a compressed file may expand to; by default at most 200 times its size."""
 
@@ -172,7 +172,7 @@ def train_by_recipe(
         family: Ours or declared.
         recipe: Of the family.
         small: What to train on and for how long.
-        folder: Of the model and its checkpoint, where an interrupted training goes on; None keeps nothing.
+        folder: Of the model and its checkpoint, where an interrupted training resumes; None keeps nothing.
     """
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)

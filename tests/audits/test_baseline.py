@@ -92,7 +92,7 @@ def test_other_files_are_not_overwritten(tmp_path: Path) -> None:
         (HEAD | {"accepted": [{"id": f"{ID}\n"}]}, "is not a fingerprint of this version"),
         (HEAD | {"accepted": [{"id": ID, "note": 3}]}, "entry 1: the note is not a text"),
         (HEAD | {"accepted": [{"id": ID}, {"id": ID}]}, f"entry 2 repeats {ID}"),
-        ('{"tool": "memaudit", "tool": "memaudit"}', "key 'tool' stands twice"),
+        ('{"tool": "memaudit", "tool": "memaudit"}', "duplicate key 'tool'"),
         ("[" * 200_000, "nested too deeply"),
     ],
 )

@@ -265,7 +265,7 @@ def test_ids_that_repeat_are_told_apart_by_file_and_then_by_line(tmp_path):
         *["b.jsonl#0", "b.jsonl#1", "2"],
     ]
     assert benchmark.notice == (
-        f'6 of 7 items share their id with another ("0" stands at {one}:1 and {other}:1) and are named by file and line'
+        f'6 of 7 items share their id with another ("0" is at {one}:1 and {other}:1) and are named by file and line'
     )
     assert benchmark.meant["0"] == ("a.jsonl#0", "b.jsonl#0")
     assert read_benchmark([jsonl(tmp_path / "c.jsonl", [{"id": 1, "text": "x"}])]).notice == ""
@@ -311,7 +311,9 @@ def test_the_field_of_the_ids_is_what_the_user_says(tmp_path, record, said):
 
 def test_an_unknown_layout_lists_the_columns(tmp_path):
     message = refusal(jsonl(tmp_path / "b.jsonl", [{"foo": "x", "bar": "y"}]))
-    assert "b.jsonl: no known layout of a benchmark; columns: foo, bar (say what to check, for example" in message
+    assert (
+        "b.jsonl: no known layout of a benchmark; columns: foo, bar (name the fields to check, for example" in message
+    )
     assert "--field question" in message
 
 

@@ -60,7 +60,7 @@ def test_documents_without_a_counterpart_are_counted_on_the_screen(tmp_path: Pat
     counterpart = "not drawn: no counterpart of its domain and length on the other side"
     assert reasons == {("train", "not drawn: beyond --limit"): 5, ("train", counterpart): 25}
     shown = screen(result.report)
-    assert f"documents that were not asked: 25 training ({counterpart})" in shown
+    assert f"documents that were not used: 25 training ({counterpart})" in shown
     assert "beyond --limit" not in shown
 
 

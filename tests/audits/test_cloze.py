@@ -129,7 +129,7 @@ def test_names_that_cannot_be_asked_are_counted():
     records = records_of(subject(model, TRAIN[:1], ()))
     assert (records[0]["names"], records[0]["unreadable"]) == ([], 1)
     section = CLOZE.section(records, plan("next-token"))
-    assert any("1 passages were not asked" in note for note in section.notes)
+    assert any("1 passages were skipped" in note for note in section.notes)
     assert section.tables[0].rows[0][3] is None
 
 

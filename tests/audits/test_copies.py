@@ -239,7 +239,7 @@ def test_findings_carry_their_copies(setting: tuple[Follows, str, str], tmp_path
     assert {r.copies_exact for r in result.records if not r.member} == {0}
     page = result.files[0].read_text(encoding="utf-8")
     page = re.sub(r"<[^>]+>", " ", page)
-    for words in ("stands 3 times in training, 2 exact", "The continuation stands 3 times in training"):
+    for words in ("occurs 3 times in training, 2 exact", "The continuation occurs 3 times in training"):
         assert words in re.sub(r"\s+", " ", page)
 
 
@@ -269,7 +269,7 @@ def test_copies_that_nobody_wants_are_not_counted(setting: tuple[Follows, str, s
     assert all(r.copies_exact is r.copies_normalised is r.elsewhere is None for r in result.records)
     assert {f["copies_exact"] for f in result.report["findings"]} == {None}
     assert result.report["copies"]["counted"] is False
-    assert "Copies in the training text were not counted: not asked for." in result.report["limits"]
+    assert "Copies in the training text were not counted: not requested." in result.report["limits"]
 
 
 def test_a_text_too_big_for_memory_is_not_indexed(
@@ -297,7 +297,7 @@ def test_held_out_text_that_stands_in_the_index_is_named(setting: tuple[Follows,
     build_index([train, heldout], tmp_path / "index")
     result = audit(model, train, heldout, index=tmp_path / "index", out=tmp_path / "run", **ASKED)
     assert any(
-        "suffixes of 40 of 40 held-out windows stand in the training text" in limit for limit in result.report["limits"]
+        "suffixes of 40 of 40 held-out windows occur in the training text" in limit for limit in result.report["limits"]
     )
 
 
@@ -305,7 +305,7 @@ def test_an_index_of_another_text_is_named(setting: tuple[Follows, str, str], tm
     model, train, heldout = setting
     build_index([heldout], tmp_path / "index")
     result = audit(model, train, heldout, index=tmp_path / "index", out=tmp_path / "run", **ASKED)
-    said = "training windows stand nowhere in the index: it is not one of all the training text"
+    said = "training windows do not occur in the index: it does not cover all the training text"
     assert [said in limit for limit in result.report["limits"]].count(True) == 1
     assert not any(said in limit for limit in audit(*setting, out=tmp_path / "other", **ASKED).report["limits"])
 

@@ -203,14 +203,14 @@ def test_asking_for_every_window_is_said():
     all_asked = {"member": True, "copies": None, "domain": None, "source": "a:1", "coverage": 0.5, "covered": 5}
     all_asked |= {"longest_span": 5, "longest_span_start": 0, "windows": 9, "windows_asked": 9}
     all_asked |= {"control": 0, "control_hits": 0, "left_out": 0}
-    assert "Every window was asked for" in Coverage().section([all_asked], {}).method
+    assert "Every window was tested" in Coverage().section([all_asked], {}).method
     assert "Every window" not in Coverage().section([all_asked | {"windows_asked": 8}], {}).method
     about = subject(InfinityModel.train([ids(t) for t in known], CHARS), documents([mixed], "train"), [])
     measure = Coverage(exact=True)
     [record] = measure.measure(about, measure.items(about))
     assert record["windows_asked"] == record["windows"]
     section = measure.section([record], plan(about.options))
-    assert "Every window was asked for" in section.method
+    assert "Every window was tested" in section.method
     assert "could not be compared" in section.summary
 
 

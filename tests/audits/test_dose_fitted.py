@@ -46,7 +46,7 @@ def test_none_is_told_where_more_fits_fail_than_chance_makes() -> None:
     assert many is not None
     for row in many.rows:
         assert row[3:7] == [0, None, None, None]
-        assert row[7] == "10 of 20 sets of candidates are not skew-normal: none is told"
+        assert row[7] == "10 of 20 sets of candidates are not skew-normal: none is reported"
 
 
 def test_a_whole_space_needs_no_fit() -> None:

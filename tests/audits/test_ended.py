@@ -91,14 +91,14 @@ def test_most_windows_ended_is_not_clean(
     assert any("ends the text within 8 tokens in" in reason for reason in result.report["reasons"])
     ended = result.report["ended"]
     assert ended["train"]["hits"] == ended["train"]["n"] > 0
-    assert "goes on with the text" in [c["name"] for c in result.report["controls"] if not c["passed"]]
+    assert "continues the text" in [c["name"] for c in result.report["controls"] if not c["passed"]]
 
 
 def test_what_goes_on_has_not_ended(sides: tuple[str, str], tmp_path: Path) -> None:
     result = audit(Scripted(OTHER), *sides, out=tmp_path / "run", options=OPTIONS)
     assert {record.ended for record in result.records} == {False}
     assert result.report["ended"]["train"]["hits"] == 0
-    assert [c["passed"] for c in result.report["controls"] if c["name"] == "goes on with the text"] == [True]
+    assert [c["passed"] for c in result.report["controls"] if c["name"] == "continues the text"] == [True]
 
 
 def test_a_hit_is_a_hit_however_many_windows_end(sides: tuple[str, str], tmp_path: Path) -> None:

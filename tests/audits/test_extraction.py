@@ -183,7 +183,7 @@ def test_a_model_that_learned_nothing_is_never_clean(tmp_path: Path) -> None:
     result = audit(Uniform(train_tokenizer("char", english(10, 1))), *texts, out=tmp_path / "run", prefix=15, suffix=30)
     assert result.verdict == "inconclusive"
     failed = [c["name"] for c in result.report["controls"] if not c["passed"]]
-    assert failed == ["beats a unigram model", "goes on with the text"]  # of equals the first token, an end token
+    assert failed == ["beats a unigram model", "continues the text"]  # of equals the first token, an end token
 
 
 class BatchDependent(Uniform):

@@ -192,7 +192,7 @@ BAD = {
     '{"id": "a", "date": 2021, "suspect": 1.5, "one": 1}\n': r'r\.jsonl:1: "suspect" is 1\.5',
     '{"id": "a", "date": 2021, "suspect": [1], "one": 1}\n': r'r\.jsonl:1: "suspect" is \[1\]',
     '{"id": "a", "date": 2021, "suspects": 1, "one": 1}\n': r"no column 'suspect' .*Did you mean 'suspects'",
-    '{"id": "a", "date": 2021, "suspect": 1}\n{"id": "a", "date": 2021, "suspect": 1}\n': r"r\.jsonl:2: .*also stands",
+    '{"id": "a", "date": 2021, "suspect": 1}\n{"id": "a", "date": 2021, "suspect": 1}\n': r"r\.jsonl:2: .*also appears",
     '{"id": "a", "date": 2021, "suspect": 1}\n{"id": "a", "date": 2022, "one": 1}\n': r"r\.jsonl:2: .*another date at",
     '{"id": "a"\n': r"r\.jsonl:1: not valid JSON",
     "\n": r"no results in",

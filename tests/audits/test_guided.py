@@ -144,7 +144,7 @@ def test_nothing_is_asked_without_a_name() -> None:
     asked = subject(Obedient({}), MEMBERS, guided="")
     assert (GUIDED.items(asked), GUIDED.declared(plan(guided=""))) == ([], [])
     assert GUIDED.detections([], plan(guided="")) == []
-    assert GUIDED.section([], plan(guided="")).summary == "Not asked: no data set was named"
+    assert GUIDED.section([], plan(guided="")).summary == "Not run: no data set was named"
     assert GUIDED.items(dataclasses.replace(asked, reference_models=None)) == []
 
 
@@ -173,7 +173,7 @@ def test_documents_without_room_are_counted() -> None:
     assert (crowded.p_value, crowded.reason[:18]) == (None, "no suspect fits in")
     assert GUIDED.section(found[1:2], plan()).summary.startswith("No test: no suspect fits")
     [nothing] = GUIDED.detections(found[2:3], plan())
-    assert nothing.reason == "no suspect has text to be asked for"
+    assert nothing.reason == "no suspect has text to complete"
 
 
 def test_an_answer_ends_where_the_model_ends_it() -> None:

@@ -46,7 +46,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> str:
 def finished(corpus: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("laws") / "run"
     said: list[str] = []
-    done = laws(folder, [corpus], options=TINY, say=said.append)
+    done = laws(folder, [corpus], options=TINY, log=said.append)
     assert len(said) == 6
     assert done.files == [folder / "report.html"]
     return folder, done.report

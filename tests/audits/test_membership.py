@@ -161,14 +161,14 @@ def test_a_masked_model_is_asked_by_its_scores(tmp_path: Path) -> None:
 
 
 def test_held_out_text_that_is_the_benchmarks_own_is_named(files: tuple[str, str], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="stands in the benchmark, or holds it: all 240"):
+    with pytest.raises(InputError, match="occurs in the benchmark, or contains it: all 240"):
         membership(files[0], UNSEEN, heldout=files[0], out=tmp_path / "run")
     mixed = [*SUSPECTS[:3], f"before it {SUSPECTS[5].upper()} after it", " ".join(SUSPECTS[7].split()[:6]), *HELDOUT]
     run = asked(UNSEEN, (files[0], items(tmp_path / "mixed.jsonl", mixed)), tmp_path / "run", detectors=("overlap",))
     assert run.report["heldout"]["set_aside"] == 5
     assert [place.rpartition(":")[2] for place in run.report["heldout"]["first_set_aside"]] == list("12345")
     assert run.report["heldout"]["compared"] == len(HELDOUT)
-    assert any("5 held-out items stand in the benchmark" in limit for limit in run.report["limits"])
+    assert any("5 held-out items occur in the benchmark" in limit for limit in run.report["limits"])
 
 
 def test_copies_of_an_item_are_one_observation(tmp_path: Path) -> None:

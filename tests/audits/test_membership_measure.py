@@ -263,7 +263,7 @@ def test_the_section_is_pure_and_says_what_the_detections_say() -> None:
     assert effects.rows[0][1] == pytest.approx(1.0, abs=0.01)
     [graph] = section.graphs
     assert [line.name for line in graph.series] == ["the model", KIND_NULL, SUSPECTS_NULL, NULL_NAME, "guessing"]
-    assert any("too few for rates of false alarm of 1.0% and 0.1%" in note for note in section.notes)
+    assert any("too few for false positive rates of 1.0% and 0.1%" in note for note in section.notes)
 
 
 def test_rates_at_low_false_alarms_are_told_from_a_thousand_held_out_documents_on() -> None:

@@ -47,7 +47,7 @@ def test_several_indices_are_searched_as_one(here: Path) -> None:
     found = memaudit.contamination("bench.jsonl", index=["b.index", "a.index"], out="both")
     assert (found.verdict, found.report["corpus"]["documents"]) == ("found", 2)
     assert found.report["corpus"]["index"] == "a.index, b.index"
-    assert "stands in a.index, b.index (2 documents)" in found.report["headline"]
+    assert "occurs in a.index, b.index (2 documents)" in found.report["headline"]
     for number in (1, 2):
         memaudit.contamination("bench.jsonl", index=["b.index", "a.index"], out=f"share-{number}", shard=(number, 2))
     merge([Path("share-2"), Path("share-1")], Path("all"))

@@ -167,7 +167,7 @@ def test_the_model_itself_is_no_reference(tmp_path: Path) -> None:
     from memaudit.models.load import load_model
 
     MODEL.save(tmp_path / "one")
-    with pytest.raises(InputError, match="is the model that is asked"):
+    with pytest.raises(InputError, match="is the audited model"):
         reference_models(load_model(str(tmp_path / "one")), references=(str(tmp_path / "one"),)).references()
 
 

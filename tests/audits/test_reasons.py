@@ -61,7 +61,7 @@ def test_an_overfit_model_on_foreign_text_is_told_what_is_wrong(tmp_path: Path) 
     assert result.verdict == "inconclusive"
     told = screen(result)
     assert "'beats a unigram model' failed" in told
-    assert "these texts are foreign to it, then name text that it was trained on" in told
+    assert "these texts are foreign to it (name text that it was trained on)" in told
     assert "no number of documents makes this clean before every control passes" in told
     assert "documents needed" not in told
     assert "documents needed" not in result.report["power"]["sentence"]

@@ -88,12 +88,12 @@ def test_columns_are_models_where_none_is_called_correct(tmp_path):
         ("s.jsonl", '{"id": 1, "correct": 1}\n{"id": 2}\n', ":2: no correct"),
         ("s.jsonl", '{"id": 1, "correct": 1}\n{"id": null, "correct": 1}\n', ":2: no id"),
         ("s.jsonl", '{"id": 1, "correct": 1}\n{"correct": 1}\n', ":2: no id"),
-        ("s.jsonl", '{"id": 1, "correct": 1}\n{"id": "1", "correct": 1}\n', ':2: a score for "1" also stands at'),
+        ("s.jsonl", '{"id": 1, "correct": 1}\n{"id": "1", "correct": 1}\n', ':2: a score for "1" also appears at'),
         ("s.jsonl", '{"name": 1, "correct": 1}\n', ":1: no columns id and correct; columns: name, correct"),
         ("s.jsonl", '{"id": 1}\n', ":1: no columns id and correct; columns: id"),
         ("s.jsonl", "{not json}\n", ":1: not valid JSON"),
         ("s.jsonl", "\n", "no scores in"),
-        ("s.json", '{"q1": true, "q1": true}', ':1: a score for "q1" also stands at'),
+        ("s.json", '{"q1": true, "q1": true}', ':1: a score for "q1" also appears at'),
         ("s.json", '{\n"q1": true,\n"q2": []}', ':3: "correct" is [], expected true or false'),
         ("s.txt", "q1 true\n", "no file of scores"),
     ],
@@ -128,7 +128,7 @@ def test_both_sides_and_their_difference():
     assert row["p_value"] == pytest.approx(1e-4)
     shown = [f"{100 * row['difference'][side]:+.1f}" for side in ("low", "high")]
     assert row["sentence"] == (
-        "gpt scores 90.0% on items that stand in the corpus (50) and 50.0% on those that do not (150): "
+        "gpt scores 90.0% on items that occur in the corpus (50) and 50.0% on those that do not (150): "
         f"+40.0 points [{shown[0]}, {shown[1]}], p = 0.0001"
     )
     assert (row["items_without_score"], row["scores_not_used"]) == (0, 0)
@@ -163,8 +163,8 @@ def test_p_agrees_with_the_exact_test():
 @pytest.mark.parametrize(
     ("dirty", "correct", "sentence"),
     [
-        (set(), {"1": True}, "gpt scores 100.0% on items that do not stand in the corpus (1); there are no others "),
-        ({"1"}, {"1": True}, "gpt scores 100.0% on items that stand in the corpus (1); there are no others to "),
+        (set(), {"1": True}, "gpt scores 100.0% on items that do not occur in the corpus (1); there are no others "),
+        ({"1"}, {"1": True}, "gpt scores 100.0% on items that occur in the corpus (1); there are no others to "),
         ({"1"}, {"3": True}, "gpt: no judged item has a score"),
     ],
 )
@@ -197,11 +197,11 @@ def test_scores_by_an_id_that_several_items_have_are_refused_and_others_taken():
     with pytest.raises(InputError) as caught:
         compare_scores([scored({"7": True, "0": True})], benchmark, judged, set())
     assert str(caught.value) == (
-        's.csv:3: 2 items of the benchmark have the id "0" (write which is meant: "a.jsonl#0", "b.jsonl#0" and so on)'
+        's.csv:3: 2 items of the benchmark have the id "0" (write the full id: "a.jsonl#0", "b.jsonl#0" and so on)'
     )
     (row,) = compare_scores([scored({"7": True, "b.jsonl#0": False})], benchmark, judged, set())
     assert (row["clean"]["n"], row["items_without_score"], row["scores_not_used"]) == (2, 1, 0)
-    with pytest.raises(InputError, match=r'a score for "a\.jsonl#7" also stands at'):
+    with pytest.raises(InputError, match=r'a score for "a\.jsonl#7" also appears at'):
         compare_scores([scored({"7": True, "a.jsonl#7": False})], benchmark, judged, set())
 
 

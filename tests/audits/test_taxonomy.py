@@ -81,12 +81,12 @@ def test_an_index_that_lacks_the_training_text_explains_nothing() -> None:
 def test_unknown_copies_are_said_to_be_unknown() -> None:
     section = TAXONOMY.section(
         [row("copies unknown", copies=None, anywhere=None), row(None, member=False, anywhere=None)],
-        {"copies": {"counted": False, "reason": "not asked for"}, "options": {"fuzzy": False}},
+        {"copies": {"counted": False, "reason": "not requested"}, "options": {"fuzzy": False}},
     )
     assert any("Copies of 1 hits" in note for note in section.notes)
     looks = TAXONOMY.section([row("reconstructed", copies=None)], PLAN)
     assert any("may be recited" in note for note in looks.notes)
-    assert any("not asked for" in note for note in section.notes)
+    assert any("not requested" in note for note in section.notes)
     assert [r[2:4] for r in section.tables[1].rows] == [[0, 0]] * 4
 
 

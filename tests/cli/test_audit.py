@@ -26,7 +26,7 @@ def test_indexes_serve_training_and_audit(oracle: Path) -> None:
     assert done.returncode == 0, done.stderr
     done = run(*audit_arguments("model-all", "run-all"), "--index", "words", cwd=oracle)
     assert done.returncode == 1, done.stderr
-    assert "stands once in training, 1 exact" in done.stdout
+    assert "occurs once in training, 1 exact" in done.stdout
     report = json.loads((oracle / "run-all" / "report.json").read_bytes())
     assert report["copies"]["index"]["documents"] == 40
     done = run(*audit_arguments("model-all", "run-none"), "--no-copies", cwd=oracle)

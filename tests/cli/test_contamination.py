@@ -45,8 +45,8 @@ def folder(tmp_path: Path) -> Path:
 def test_verdicts_are_exit_codes(folder: Path) -> None:
     found = run("contamination", "bench.jsonl", "--corpus", "leaky.jsonl", "--out", "found", cwd=folder)
     assert found.returncode == 1, found.stderr
-    assert found.stdout.startswith("● FOUND  1 of 3 items stand in leaky.jsonl (41 documents)")
-    assert "bench.jsonl:2 stands in leaky.jsonl:41" in found.stdout
+    assert found.stdout.startswith("● FOUND  1 of 3 items occur in leaky.jsonl (41 documents)")
+    assert "bench.jsonl:2 occurs in leaky.jsonl:41" in found.stdout
     assert run("contamination", "bench.jsonl", "--corpus", "clean.jsonl", cwd=folder).returncode == 0
     tolerated = ("contamination", "bench.jsonl", "--corpus", "leaky.jsonl", "--max-items", "1", "--out", "found")
     assert run(*tolerated, cwd=folder).returncode == 0
@@ -176,7 +176,7 @@ def test_an_unquoted_pattern_of_a_corpus_gives_no_benchmarks(folder: Path, argum
     rows = [{"id": "o", "question": "Who painted the second lighthouse in the fog of the early autumn?"}]
     (folder / "other.jsonl").write_text(json.dumps(rows[0]) + "\n")
     done = run("contamination", "--field", "question", *arguments, cwd=folder)
-    expanded = f"after --corpus stand names that it does not take: {refused} (quote its pattern"
+    expanded = f"names after --corpus that it does not take: {refused} (quote its pattern"
     if "--index" in arguments:
         assert done.returncode == 2
         assert "after --corpus" not in done.stderr
@@ -259,7 +259,7 @@ def test_control_c_reaches_the_workers_too_and_only_one_line_is_said(
     _, stderr = started.communicate(timeout=120)
     assert started.returncode == 130, stderr
     assert "Traceback" not in stderr
-    assert stderr.splitlines()[-1].startswith("memaudit: SIGINT: stopped; finished work is kept, go on with: memaudit")
+    assert stderr.splitlines()[-1].startswith("memaudit: SIGINT: stopped; finished work is kept, resume with: memaudit")
     assert not set(workers) & {int(path.name) for path in Path("/proc").glob("[0-9]*")}
 
 

@@ -59,7 +59,7 @@ def test_stats(folder: Path) -> None:
     assert done.stdout.startswith("286 words, ")
     assert "12 times in 12 documents, 19 words, as in web.jsonl:1" in done.stdout
     assert done.stdout.endswith("report: page/index.html\nreport: page/statistics.json\n")
-    assert "What stands in this corpus?" in (folder / "page" / "index.html").read_text(encoding="utf-8")
+    assert "What is in this corpus?" in (folder / "page" / "index.html").read_text(encoding="utf-8")
     shown = run("index", "stats", "it.index", "--format", "json")
     assert json.loads(shown.stdout) == json.loads((folder / "page" / "statistics.json").read_bytes())
     assert [(d["domain"], d["documents"]) for d in json.loads(shown.stdout)["domains"]] == [("web", 12), ("book", 1)]

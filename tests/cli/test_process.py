@@ -27,7 +27,7 @@ def test_signals_save_and_say_how_to_go_on(oracle: Path, number: signal.Signals,
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code
-    assert "go on with: memaudit train rnn --corpus train.jsonl" in errors
+    assert "resume with: memaudit train rnn --corpus train.jsonl" in errors
     assert any((oracle / f"model-{code}").iterdir())
 
 

@@ -53,7 +53,7 @@ def test_trace_of_a_text_a_file_and_standard_input(folder: Path) -> None:
     ]
     assert [done.exit_code for done in shown] == [0, 0, 0]
     assert shown[0].stdout == shown[1].stdout == shown[2].stdout
-    assert "14 of 17 words (82.4%) stand in the corpus" in shown[0].stdout
+    assert "14 of 17 words (82.4%) occur in the corpus" in shown[0].stdout
     assert "13 times in 13 documents" in shown[0].stdout
     assert "web.jsonl:1 (web), characters 17 to 80" in shown[0].stdout
     assert "and 3 more documents" in shown[0].stdout

@@ -98,5 +98,5 @@ def _said(work: Work, folder: Path, code: int) -> list[str]:
     if code < 0:
         return []
     words = (folder / "stderr.txt").read_text()
-    good = "Traceback" not in words and "finished work is kept, go on with: memaudit " in words.splitlines()[-1]
+    good = "Traceback" not in words and "finished work is kept, resume with: memaudit " in words.splitlines()[-1]
     return [] if good else [f"{work.name}: {words[-300:]}"]

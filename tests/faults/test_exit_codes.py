@@ -180,7 +180,7 @@ main()
     done = search(place, "dropped", script=script)
     assert done.returncode == 128 + number, done.stderr
     [line] = done.stderr.splitlines()
-    assert "finished work is kept, go on with: memaudit contamination" in line
+    assert "finished work is kept, resume with: memaudit contamination" in line
 
 
 def test_what_cleans_up_behind_a_signal_is_not_cut_off(place: Path) -> None:

@@ -30,7 +30,7 @@ def test_swapped_sides_are_named(place: Path, tmp_path: Path) -> None:
     [control] = [control for control in report["controls"] if not control["passed"]]
     assert control["name"] == "held-out text was not learnt"
     assert control["detail"].startswith(
-        "16 of 16 held-out windows are recited; they are likelier than training text by "
+        "16 of 16 held-out windows are reproduced; they are likelier than training text by "
     )
     assert control["detail"].endswith("are the sides swapped?")
     right = audit(place / "victim", train, heldout, out=tmp_path / "right", options=OPTIONS, formats=()).report

@@ -109,7 +109,7 @@ def test_an_item_that_is_null_is_no_item_without_text(corpus: Path, row: object,
 def test_columns_of_one_name_are_refused(corpus: Path) -> None:
     columns = [pa.array(["a b"]), pa.array(["c d"])]
     pq.write_table(pa.table(columns, names=["text", "text"]), corpus / "t.parquet")
-    with pytest.raises(InputError, match=r't\.parquet: column "text" stands twice'):
+    with pytest.raises(InputError, match=r't\.parquet: column "text" appears twice'):
         list(read_corpus([str(corpus / "t.parquet")]))
 
 

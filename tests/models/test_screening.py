@@ -220,7 +220,7 @@ def test_what_cannot_be_screened_is_said() -> None:
         model.screen([Window(long, np.array([259], np.int32))])
     model.tokenizer = train_tokenizer("byte", [])
     model.tokenizer.bos_id = None
-    with pytest.raises(InputError, match="nothing stands before the suffix"):
+    with pytest.raises(InputError, match="nothing precedes the suffix"):
         model.screen([Window(long[:0], long[:2])])
 
 

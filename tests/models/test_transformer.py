@@ -199,7 +199,7 @@ def test_what_cannot_be_scored_is_said() -> None:
         model.score([Window(ids(3), ids(259))])
     model.tokenizer = train_tokenizer("byte", [])
     model.tokenizer.bos_id = None
-    with pytest.raises(InputError, match="nothing stands before the suffix"):
+    with pytest.raises(InputError, match="nothing precedes the suffix"):
         model.score([Window(ids(), ids(4, 5))])
     with pytest.raises(InputError, match="empty prompt"):
         model.continuations([ids()], 3)

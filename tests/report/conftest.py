@@ -176,7 +176,7 @@ def build_report(
         "complete": True,
         "verdict": verdict,
         "exit_code": {"clean": 0, "found": 1, "inconclusive": 3}[verdict],
-        "headline": f"{len(hits)} of {len(train)} training windows are recited word for word; "
+        "headline": f"{len(hits)} of {len(train)} training windows are reproduced word for word; "
         f"{side(heldout, lambda r: r.extractable)['hits']} of {len(heldout)} held-out windows are.",
         "reasons": ["Lower bound of the training rate lies above the limit of 1%."],
         "primary_metric": "extractable",

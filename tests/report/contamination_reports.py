@@ -54,7 +54,7 @@ def contamination_report(
         "complete": True,
         "verdict": verdict,
         "exit_code": {"clean": 0, "found": 1, "inconclusive": 3}[verdict],
-        "headline": f"{found:,} of 1,312 items stand in web/*.jsonl (38,469 documents)",
+        "headline": f"{found:,} of 1,312 items occur in web/*.jsonl (38,469 documents)",
         "reasons": [f"{found - accepted:,} contaminated items, and 0 are tolerated"],
         "policy": {"max_items": 0, "max_rate": None},
         "benchmark": {
@@ -92,7 +92,7 @@ def contamination_report(
         ],
         "limits": [
             "Words are compared: a paraphrase or a translation is not found.",
-            "An item that was found stands in the corpus; whether a model remembers it is another question.",
+            "An item that was found occurs in the corpus; whether a model remembers it is another question.",
         ],
         "options": {
             **{"fields": [], "id_field": None, "text_field": "text", "split": "auto"},

@@ -75,8 +75,8 @@ def test_the_page_shows_every_answer_to_the_same_prompt(runs: list[Path]) -> Non
     for c in found.contenders:
         assert f"{c.primary['train']['hits']} of {c.primary['train']['n']}" in text
         assert text.count(c.name) > 10
-    assert "Where they part ways" in text
-    assert "recited word for word" in text
+    assert "Where they differ" in text
+    assert "reproduced word for word" in text
     assert "memaudit audit models/gpt" in text
     assert len(page.encode()) < 400_000
 
@@ -87,18 +87,18 @@ def test_what_the_best_model_recites_alone_comes_first(runs: list[Path]) -> None
         best = max(found.contenders, key=lambda c: c.primary["train"]["hits"])
         assert best.name == "gpt-9000"
         title, rule, prompts = _prompts(found.contenders)[0]
-        assert title == "Where they part ways"
-        assert "that gpt-9000, which recites most, recites" in rule
-        recited = [[answer.name for answer in asked.answers if answer.recited] for asked in prompts]
+        assert title == "Where they differ"
+        assert "that gpt-9000, which reproduces most, reproduces" in rule
+        recited = [[answer.name for answer in asked.answers if answer.reproduced] for asked in prompts]
         assert recited[0] == ["gpt-9000"]
         assert [len(names) for names in recited] == sorted(map(len, recited))
 
 
 def test_sizes_of_a_family_are_joined(runs: list[Path]) -> None:
     text = "".join(Page(render_comparison(compare(runs))).text)
-    assert "Recited word for word, by size" in text
+    assert "Reproduced word for word, by size" in text
     text = "".join(Page(render_comparison(compare(runs[:2]))).text)
-    assert "Recited word for word, by size" not in text  # one model of each family: nothing to join
+    assert "Reproduced word for word, by size" not in text  # one model of each family: nothing to join
 
 
 def test_hostile_names_and_texts_are_inert(factory: Factory, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_withheld_texts_are_not_on_the_page(runs: list[Path]) -> None:
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"windows": {"sha256": "ee" * 32}}, "asks other windows than"),
+        ({"windows": {"sha256": "ee" * 32}}, "uses other windows than"),
         ({"complete": False}, "the run is not complete"),
         ({"kind": "laws"}, "of kind 'laws'"),
     ],
@@ -158,7 +158,7 @@ def test_command(runs: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "page.html"
     done = CliRunner().invoke(app, ["compare", *map(str, runs), "--out", str(out)])
     assert done.exit_code == 0, done.output
-    assert "gpt-9000 recites" in done.output
+    assert "gpt-9000 reproduces" in done.output
     assert out.read_text("utf-8") == render_comparison(compare(runs))
 
 

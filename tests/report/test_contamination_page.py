@@ -79,7 +79,7 @@ def test_page_is_well_formed_and_loads_nothing() -> None:
 def test_verdict_comes_first_and_why(verdict: str, word: str) -> None:
     report = contamination_report(verdict)
     text = text_of(page(report))
-    places = [text.index(part) for part in (word, report["headline"], report["reasons"][0], "Pile 13-gram", "Asked")]
+    places = [text.index(part) for part in (word, report["headline"], report["reasons"][0], "Pile 13-gram", "Question")]
     assert places == sorted(places)
     assert "Incomplete" not in text
     assert "Incomplete: only a share" in text_of(page(report | {"complete": False}))
@@ -155,7 +155,7 @@ def test_new_and_accepted_items_stand_apart_the_likest_first() -> None:
     shown = page(report)
     text = "".join(shown.text)
     new, accepted = text[text.index("Marked are") : text.index("Findings that the baseline lists")], text
-    accepted = text[text.index("Findings that the baseline lists") : text.index("What most published rules convict")]
+    accepted = text[text.index("Findings that the baseline lists") : text.index("What most published rules flag")]
     for finding in report["findings"]:
         assert (finding["id"] in new, finding["id"] in accepted) == (not finding["accepted"], finding["accepted"])
     by_score = sorted((f for f in report["findings"] if not f["accepted"]), key=lambda f: -f["score"])
@@ -167,7 +167,7 @@ def test_new_and_accepted_items_stand_apart_the_likest_first() -> None:
 def test_items_that_do_not_count_say_why() -> None:
     report = contamination_report()
     text = text_of(page(report))
-    assert "5 items are convicted by most of the published rules" in text
+    assert "5 items are flagged by most of the published rules" in text
     assert "The first 3:" in text
     for item in report["spared"]:
         assert f"{item['item']} {item['source']} GPT-3 n-gram, PaLM 8-gram 70% {item['reason']}" in text
@@ -186,7 +186,7 @@ def test_what_was_not_looked_for_stands_beside_the_verdict(verdict: str) -> None
     report = contamination_report(verdict)
     text = text_of(page(report))
     head, _, listed = text.partition("What this does not show")
-    assert head.index(report["headline"]) < head.index(report["limits"][0]) < head.index("Asked")
+    assert head.index(report["headline"]) < head.index(report["limits"][0]) < head.index("Question")
     assert report["limits"][1] not in head
     assert all(limit in listed for limit in report["limits"])
     assert page(report | {"limits": []}).tags["h1"] == 1
@@ -206,7 +206,7 @@ def test_long_lists_are_cut_and_say_so() -> None:
     written = source(found=LISTED + 150, accepted=0)
     shown = Page(written)
     assert sum(id.startswith("new-") for id in shown.ids) == EXHIBITS["new"]
-    assert "150 more rows stand in report.json" in text_of(shown)
+    assert "150 more rows are in report.json" in text_of(shown)
     assert len(written.encode()) < 1_000_000
 
 

@@ -57,7 +57,7 @@ def test_the_ten_worst_new_items_have_places_and_an_excerpt() -> None:
     text = printed(report)
     new = sorted((f for f in report["findings"] if not f["accepted"]), key=lambda f: -f["score"])
     for place, finding in enumerate(new):
-        where = f"{finding['source']} stands in {finding['evidence'][0]['source']}"
+        where = f"{finding['source']} occurs in {finding['evidence'][0]['source']}"
         assert (f"  {finding['item']}  " in text, where in text) == ((True, True) if place < 10 else (False, False))
     assert len(re.findall("^    > .{1,72}$", text, re.MULTILINE)) == 10
     assert "  and 7 more contaminated items" in text.splitlines()

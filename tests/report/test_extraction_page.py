@@ -210,8 +210,8 @@ def test_copies_are_shown_where_they_were_counted(factory: Factory) -> None:
     report, records = factory()
     text = " ".join("".join(Page(render(views((report, records)))).text).split())
     assert "Counted in an index of 2,940 documents, 117,218 words" in text
-    assert "The true textstands 65 times in training, 64 exact" in text
-    assert "The continuationstands 3 times in training" in text
+    assert "The true textoccurs 65 times in training, 64 exact" in text
+    assert "The continuationoccurs 3 times in training" in text
     refused = report["copies"] | {"counted": False, "reason": "not <asked> for", "index": None}
     text = "".join(Page(render(views((report | {"copies": refused}, records)))).text)
     assert "Not counted: not <asked> for" in text
@@ -343,9 +343,9 @@ def test_options_hashes_and_words_are_explained(factory: Factory) -> None:
 
 def test_counted_copies_are_drawn_where_none_were_planted(factory: Factory) -> None:
     text = "".join(Page(render(views(factory(doses=[])))).text)
-    assert "Recited word for word, by copies in the training text" in text
+    assert "Reproduced word for word, by copies in the training text" in text
     assert "64–127" in text
-    assert "Recited word for word, by copies" not in "".join(
+    assert "Reproduced word for word, by copies" not in "".join(
         Page(render(views(factory(doses=[], counted_doses=[])))).text
     )
 

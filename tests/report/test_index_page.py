@@ -88,7 +88,7 @@ def test_everything_is_on_the_page() -> None:
     text = plain(render_index(statistics(shards=3)))
     for shown in (
         "1,234,567 words of 3 documents",
-        "10.0% of the words lie in spans of at least 8 that stand there more than once",
+        "10.0% of the words lie in spans of at least 8 that occur more than once",
         "2 documents only repeat an earlier one",
         "2 empty, not indexed",
         "1 records rejected, first all rights reserved: not valid JSON",
@@ -114,7 +114,7 @@ def test_what_is_not_there_is_not_shown() -> None:
     text = plain(render_index(made))
     assert "no document only repeats an earlier one" in text
     for absent in ("The mixture", "Equal documents", "The most repeated spans", "without a word", "Corpus"):
-        assert absent not in text.replace("What stands in this corpus?", "")
+        assert absent not in text.replace("What is in this corpus?", "")
 
 
 def test_the_page_is_inert(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_traces_on_a_terminal() -> None:
     console = terminal()
     print_trace(traced("the words of a passage"), console)
     text = printed(console)
-    assert text.startswith("61 of 100 words (61.0%) stand in the corpus, in spans of at least 8 words\n")
+    assert text.startswith("61 of 100 words (61.0%) occur in the corpus, in spans of at least 8 words\n")
     assert "1 time in 12 documents · 9 words · rarity 33.3" in text
     assert "the words of a passage:7 (the words of a passage), characters 0 to 1,234" in text
     assert "and 2 more documents" in text

@@ -83,7 +83,7 @@ def made(verdict: str = "found", words: str = "plain") -> dict[str, Any]:
         "complete": True,
         "verdict": verdict,
         "exit_code": {"found": 1, "no-evidence": 0}.get(verdict, 3),
-        "headline": f"asked about 200 items, {words}",
+        "headline": f"on 200 items, {words}",
         "reasons": [words],
         "primary": "loss",
         "options": options(guided=words, fields=[words]),

@@ -54,9 +54,9 @@ def test_verdict_comes_first_and_all_fits_one_screen(factory: Factory, verdict: 
         assert "[+" in row
     assert "controls NOT passed: matched held-out text (no domains to match)" in " ".join(text.split())
     assert [f["document"] in text for f in report["findings"][:4]] == [True, True, True, False]
-    assert len(re.findall(r"\n    stands (once|\d+ times) in training, \d+ exact", text)) == 3
+    assert len(re.findall(r"\n    occurs (once|\d+ times) in training, \d+ exact", text)) == 3
     hits, count = (report["copies"]["elsewhere"]["train"][name] for name in ("hits", "n"))
-    assert f"other continuations that stand elsewhere in training: {hits} of {count}" in text
+    assert f"other continuations found elsewhere in training: {hits} of {count}" in text
     assert f"power: {report['power']['verdict_sentence']}" in " ".join(text.split())
     assert "\x1b" not in text
 

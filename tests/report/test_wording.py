@@ -75,11 +75,11 @@ def test_joiners_stay_where_scripts_need_them() -> None:
     ("exact", "normalised", "said"),
     [
         (None, None, None),
-        (0, 0, "stands nowhere in the index of the training text"),
-        (1, 1, "stands once in training, 1 exact"),
-        (0, 2, "stands 2 times in training, 0 exact"),
-        (9_000, 10_000, "stands 10,000 times in training, 9,000 exact"),
-        (9_000, 10_001, "stands 10,001 times in training, at least 9,000 exact"),
+        (0, 0, "does not occur in the index of the training text"),
+        (1, 1, "occurs once in training, 1 exact"),
+        (0, 2, "occurs 2 times in training, 0 exact"),
+        (9_000, 10_000, "occurs 10,000 times in training, 9,000 exact"),
+        (9_000, 10_001, "occurs 10,001 times in training, at least 9,000 exact"),
     ],
 )
 def test_copies_are_said_as_they_were_counted(exact: int | None, normalised: int | None, said: str | None) -> None:

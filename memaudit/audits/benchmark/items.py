@@ -248,7 +248,7 @@ def _detected(record: Mapping[str, Any], name: str) -> Fields:
     if fields is None:
         columns = ", ".join(column[:30] for column in list(record)[:12]) or "none"
         columns += f" and {len(record) - 12} more" if len(record) > 12 else ""
-        hint = "say what to check, for example --field question --field answer"
+        hint = "name the fields to check, for example --field question --field answer"
         if any(column.isdecimal() or len(column.split()) > 3 for column in record):
             hint = f"{hint}; a file without a header needs one"
         raise InputError(f"{name}: no known layout of a benchmark; columns: {columns}", hint)

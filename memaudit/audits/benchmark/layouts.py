@@ -109,7 +109,7 @@ class NamedFields:
             if names.count(name) > 1:
                 raise InputError(f"--field {name} is given twice")
             if name == joined and len(names) > 1:
-                raise InputError(f'"{name}" is what the fields are called together', f"rename the field {name}")
+                raise InputError(f'"{name}" is reserved for the fields together', f"rename the field {name}")
         self.fields: dict[str, list[str]] = {name: [name] for name in names}
         if len(names) > 1:
             self.fields[joined] = list(names)

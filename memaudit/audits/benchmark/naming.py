@@ -56,7 +56,7 @@ def named_by(record: Mapping[str, Any], name: str) -> dict[str, str]:
     if not there:
         fields = ", ".join(str(column)[:20] for column in list(record)[:8]) or "none"
         message = f"no field '{name}'; fields: {fields}. {did_you_mean(name, record)}".rstrip()
-        raise RecordError(message, "--id-field names the field that tells items apart")
+        raise RecordError(message, "--id-field names the field that identifies items")
     if not _usable(value):
         what = "blank" if isinstance(value, str) else json_type(value)
         raise RecordError(f'"{name}" is {what}, expected a text or a whole number', "every item needs one")
@@ -121,6 +121,6 @@ def _notice(drafts: Sequence[Draft], plain: Sequence[str], levels: Sequence[int]
     other = next((i for i in range(len(drafts)) if i != first and plain[i] == plain[first]), first)
     how = "by file and line" if max(levels) == 2 else "by file"
     return (
-        f'{len(qualified):,} of {len(drafts):,} items share their {field} with another ("{plain[first][:40]}" stands at'
+        f'{len(qualified):,} of {len(drafts):,} items share their {field} with another ("{plain[first][:40]}" is at'
         f" {drafts[first].source} and {drafts[other].source}) and are named {how}"
     )

@@ -1,4 +1,4 @@
-"""What a model scores on the items that stand in the corpus, and on those that do not."""
+"""What a model scores on the items that occur in the corpus, and on those that do not."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def read_scores(path: str, id_field: str | None = None) -> list[Scores]:
         for model, value in values.items():
             scores = models.setdefault(model, Scores(path, model, {}, {}))
             if name in scores.places:
-                raise InputError(f'{place}: a score for "{name}" also stands at {scores.places[name]}', "keep one")
+                raise InputError(f'{place}: a score for "{name}" also appears at {scores.places[name]}', "keep one")
             scores.correct[name] = _true_or_false(value, model, place)
             scores.places[name] = place
     if not models:
@@ -82,13 +82,13 @@ def compare_scores(
 ) -> list[ModelScores]:
     """Compare what models score on contaminated and on clean items.
 
-    A difference is evidence, not proof: items that stand in a corpus may be easier for other reasons.
+    A difference is evidence, not proof: items that occur in a corpus may be easier for other reasons.
 
     Args:
         scores: What `read_scores` returned.
         benchmark: The benchmark that they are scores of.
         judged: Ids of the items that were judged; the others count for neither side.
-        contaminated: Ids of those among them that stand in the corpus.
+        contaminated: Ids of those among them that occur in the corpus.
         seed: Fixes the permutations.
 
     Returns:
@@ -129,13 +129,13 @@ def _by_item(given: Scores, benchmark: Benchmark, known: Collection[str]) -> Sco
         meant = (name,) if name in known else benchmark.meant.get(name, ())
         if len(meant) > 1:
             problem = f'{place}: {len(meant):,} items of the benchmark have the id "{name}"'
-            raise InputError(problem, f'write which is meant: "{meant[0]}", "{meant[1]}" and so on')
+            raise InputError(problem, f'write the full id: "{meant[0]}", "{meant[1]}" and so on')
         if not meant and not benchmark.rejected:
             hint = did_you_mean(name, known) or f"items are called {benchmark.items[0].id!r} and so on"
             raise InputError(f'{place}: the benchmark has no item "{name}"', hint)
         id = next(iter(meant), name)
         if id in model.places:
-            raise InputError(f'{place}: a score for "{id}" also stands at {model.places[id]}', "keep one")
+            raise InputError(f'{place}: a score for "{id}" also appears at {model.places[id]}', "keep one")
         model.correct[id], model.places[id] = value, place
     return model
 
@@ -171,7 +171,7 @@ def _sentence(
 ) -> str:
     """Say the comparison in plain words."""
     if difference is None or p is None:
-        rate, where = (contaminated, "stand") if clean.rate is None else (clean, "do not stand")
+        rate, where = (contaminated, "occur") if clean.rate is None else (clean, "do not occur")
         if rate.rate is None:
             return f"{model}: no judged item has a score"
         share = stats.percent(rate.rate)
@@ -181,7 +181,7 @@ def _sentence(
     seen, unseen = (stats.percent(rate.rate or 0.0) for rate in (contaminated, clean))
     points = [f"{100 * value:+.1f}" for value in (difference.estimate, difference.low, difference.high)]
     return (
-        f"{model} scores {seen} on items that stand in the corpus ({contaminated.n:,}) and {unseen} on those that do "
+        f"{model} scores {seen} on items that occur in the corpus ({contaminated.n:,}) and {unseen} on those that do "
         f"not ({clean.n:,}): {points[0]} points [{points[1]}, {points[2]}], p = {p:.4f}"
         + ("" if difference.low > 0 or difference.high < 0 else "; no difference is shown")
     )

@@ -1,4 +1,4 @@
-"""Control C1: whether members and held-out documents can be told apart by their text, without asking any model.
+"""Control C1: whether members and held-out documents can be distinguished by their text, without any model.
 
 Where a classifier that only reads the texts separates them, so does every model that knows the language, the topic or
 the year, and its scores are no evidence that it has seen anything (Das, Zhang & Tramer 2024; Meeus et al. 2024).
@@ -33,7 +33,7 @@ MIN_DOCUMENTS = 2 * FOLDS
 MIN_FOR_WORDS = 20
 """Documents a side from which on their words are compared: fewer share too few of them."""
 MIN_WITH_TERM = 2
-"""Training documents that a word must stand in: what stands in one can tell nothing of another."""
+"""Training documents that a word must occur in: what occurs in one says nothing about another."""
 MAX_WORDS = 10
 LONGEST_WORD = 40
 """Characters of a word in a report: a word may be a megabyte of base64."""
@@ -47,7 +47,7 @@ _YEAR = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)")
 
 @dataclass(frozen=True, slots=True)
 class FeatureSet:
-    """How well one kind of features tells the sides apart."""
+    """How well one kind of features separates the sides."""
 
     name: str
     auc: Auc
@@ -56,7 +56,7 @@ class FeatureSet:
 
 @dataclass(frozen=True, slots=True)
 class BlindBaseline:
-    """What text alone tells about membership."""
+    """What text alone reveals about membership."""
 
     features: list[FeatureSet]
     confounded: bool
@@ -81,7 +81,7 @@ class _Features:
     numbers: FloatArray
     """Shape [documents, numbers]; NaN where a document has none."""
     terms: Any
-    """Sparse, shape [documents, terms]: 1 where a term stands in a document."""
+    """Sparse, shape [documents, terms]: 1 where a term occurs in a document."""
 
     def fitted(self, labels: NDArray[np.bool_], train: NDArray[np.bool_]) -> tuple[Logistic, Any, NDArray[np.int64]]:
         """Return a classifier of the training documents, the features of all, and the terms among the last of them."""
@@ -91,7 +91,7 @@ class _Features:
 
 
 def blind_baseline(members: Sequence[str], heldout: Sequence[str], seed: int) -> BlindBaseline:
-    """Return how well classifiers that only read the texts tell members from held-out documents.
+    """Return how well classifiers that only read the texts separate members from held-out documents.
 
     L2 logistic regressions on the words of the documents (present or not), on their length, on digits and years, on
     characters (case, punctuation and white space, which words leave out) and on all of these. Each is fitted on four
@@ -105,7 +105,7 @@ def blind_baseline(members: Sequence[str], heldout: Sequence[str], seed: int) ->
     """
     if min(len(members), len(heldout)) < MIN_DOCUMENTS:
         counts = f"{len(members):,} against {len(heldout):,} documents"
-        return BlindBaseline([], False, reason=f"{counts}: text alone is judged from {MIN_DOCUMENTS} a side on")
+        return BlindBaseline([], False, reason=f"{counts}: comparing by text alone needs {MIN_DOCUMENTS} a side")
     labels = np.repeat([True, False], [len(members), len(heldout)])
     rng = np.random.default_rng(seed)
     folds = np.concatenate([rng.permutation(len(side)) % FOLDS for side in (members, heldout)])
@@ -174,7 +174,7 @@ def _share(characters: Counter[str], kind: Callable[[str], bool]) -> float:
 
 
 def _bag(documents: Sequence[Iterable[str]]) -> tuple[list[str], Any]:
-    """Return all terms in the order in which they appear, and which stand in which document: [documents, terms]."""
+    """Return all terms in the order in which they appear, and which occur in which document: [documents, terms]."""
     place: dict[str, int] = {}
     rows = [[place.setdefault(term, len(place)) for term in dict.fromkeys(document)] for document in documents]
     ends = np.cumsum([0, *map(len, rows)])

@@ -1,4 +1,4 @@
-"""One detector's answer, and the controls that decide whether it may speak.
+"""One detector's answer, and the controls that decide whether it is admissible.
 
 A detector gives every document a score, higher for what looks seen. Members are tested against held-out documents,
 and the answer counts as evidence only where three controls hold: text alone does not tell the sides apart (C1), the
@@ -40,7 +40,7 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Detection:
-    """What one detector says; `admissible` tells whether it may be evidence."""
+    """What one detector says; `admissible`: whether it may be evidence."""
 
     name: str
     """Stable, for programs: ``min-k``."""
@@ -48,7 +48,7 @@ class Detection:
     definition: str
     """Formula and source, in a sentence."""
     p_value: float | None
-    """One-sided; None where the test could not be made."""
+    """One-sided; None where the test could not be run."""
     reason: str
     """Why there is no p-value, else what kind of test it is of."""
     effect: Effect
@@ -160,7 +160,7 @@ def _test(
 def blind_control(blind: BlindBaseline | None) -> Control:
     """Return the control C1 as every detector of documents carries it."""
     name = "text alone (C1)"
-    reason = "not asked" if blind is None else blind.get("reason")
+    reason = "not run" if blind is None else blind.get("reason")
     if blind is None or reason:
         return Control(name, None, reason or "")
     sets = blind["features"]
@@ -176,7 +176,7 @@ def _null_control(
     alpha: float,
     seed: int,
 ) -> Control:
-    """Return the control C2: no null model tells the sides apart, and the model does so better than each."""
+    """Return the control C2: no null model separates the sides, and the model does so better than each."""
     name = "null model (C2)"
     details, passed = [], True
     for model, scores in nulls.items():

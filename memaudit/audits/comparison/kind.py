@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from memaudit.records import FloatArray
 
 LENGTHS = (2, 3, 4)
-"""Characters of an n-gram: those tell authors apart with little text (Koppel, Schler & Argamon 2009)."""
+"""Characters of an n-gram: those distinguish authors with little text (Koppel, Schler & Argamon 2009)."""
 SMOOTHING = 0.1
 """Added to the count of every n-gram (Lidstone)."""
 
@@ -41,7 +41,7 @@ def kind_scores(members: Sequence[str], heldout: Sequence[str]) -> tuple[FloatAr
 
 
 def _counts(texts: Sequence[str]) -> csr_array:
-    """Return how often each n-gram of characters stands in each text, shape [texts, n-grams]."""
+    """Return how often each n-gram of characters occurs in each text, shape [texts, n-grams]."""
     places: dict[str, int] = {}
     columns, values, ends = [], [], [0]
     for text in texts:

@@ -24,7 +24,7 @@ ABOVE_SUSPECTS = 0.01
 """Level at which the model must be above the n-gram of the suspects: with any of several detectors, .05 let a tenth of
 foreign text through in 6 to 8% of runs."""
 TEXT_LEVEL, FAR_ABOVE = 0.1, 0.001
-"""Where one of these tells the sides apart at the first, the model must be above it at the second."""
+"""Where one of these separates the sides at the first, the model must be above it at the second."""
 
 
 def passes_null(

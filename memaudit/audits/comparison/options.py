@@ -1,4 +1,4 @@
-"""What can be told to the detectors that ask a model whether it has seen a text."""
+"""Options of the detectors that test whether a model has seen a text."""
 
 from __future__ import annotations
 
@@ -71,5 +71,7 @@ class MembershipOptions:
         if not 0 < self.overlap_prefix < 1:
             raise InputError(f"overlap_prefix must lie in (0, 1), not {self.overlap_prefix}")
         if self.masks is not None and self.masks < MIN_MASKS:
-            single = "a single random mask sees nothing (AUC .50)" if self.masks == 1 else "too few to see anything"
+            single = (
+                "a single random mask is uninformative (AUC .50)" if self.masks == 1 else "too few to be informative"
+            )
             raise InputError(f"masks {self.masks}: {single}", f"give at least {MIN_MASKS}, or leave it out: exact")

@@ -34,8 +34,8 @@ POWER = 0.8
 AREAS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9)
 """AUCs for which a report states the probabilities."""
 ABOUT = (
-    "How often this verdict would be given to as many documents as these, by the AUC that the primary detector has;"
-    " others tell nothing, scores are normal, null models are as like the model as here"
+    "How often this verdict would be given with this many documents, by the true AUC of the primary detector;"
+    " the other detectors are taken to be uninformative, scores normal, null models as similar to the model as observed"
 )
 REPLICATES = 5000
 """Their standard error is 0.7 of a point at most."""
@@ -92,7 +92,7 @@ def power_of(
     blind: BlindBaseline | None,
     options: Levels,
 ) -> Power:
-    """Return the power of the verdict where only the primary detector tells anything.
+    """Return the power of the verdict where only the primary detector is informative.
 
     Args:
         first: The primary detection.
@@ -134,7 +134,7 @@ def power_of_design(design: Design, by_area: bool = True) -> Power:
         least = _least(design, drawn)
         without = Power(design.members, design.heldout, level, least, "")
         points = [PowerPoint(area, *_probabilities(design, drawn, area, without)) for area in AREAS]
-    sentence = f"{counts} show no AUC with a power of {POWER:.0%}"
+    sentence = f"{counts}: no AUC would be found with a power of {POWER:.0%}"
     if least is not None:
         sentence = (
             f"{counts}: an AUC of {least:.3f} would be found with a power of {POWER:.0%}, by the primary detector alone"
@@ -253,7 +253,7 @@ def _verdict(design: Design, power: Power, rejects: bool, others: bool, null: bo
     effect = Effect("AUC", 0.5)
     first = Detection("primary", "", "", 0.5, "", effect, design.members, design.heldout)
     first = dataclasses.replace(first, controls=[sampled, second, third])
-    silent = Control("tells nothing", False, "")
+    silent = Control("uninformative", False, "")
     other = dataclasses.replace(first, name="others", controls=[silent])
     p_values = {"primary": 0.0 if rejects else 1.0, "others": 0.0 if others else 1.0}
     controls = [Control("instrument", design.sound, "")] + ([sampled, third] if design.asked else [])

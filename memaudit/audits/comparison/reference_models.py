@@ -53,7 +53,7 @@ class ReferenceModels:
     without what equals or contains a document that is compared; of several each reads its own random half of that.
 
     Attributes:
-        options: What the detectors were told.
+        options: Of the detectors.
         members: The suspects.
         heldout: Held-out documents that are compared: those a reference was trained on are not among them.
         set_apart: Held-out documents that references are trained on.
@@ -90,7 +90,7 @@ class ReferenceModels:
         """Return what a plan says: the options, ``references`` (spec, sha256 or what they are trained on), ``null``.
 
         Beside them ``asked_references`` as they were given, ``set_apart``, the held-out documents that references are
-        trained on, and ``excluded``, the documents that they are not trained on because a compared one stands in them.
+        trained on, and ``excluded``, the documents that they are not trained on because they contain a compared one.
         """
         trained: list[ReferenceDescription] = [
             {
@@ -159,7 +159,7 @@ class ReferenceModels:
             check_needs(f"by the reference {reference.name}, documents", _SCORES, reference.model)
             if reference.model.sha256 and reference.model.sha256 == self._model.sha256:
                 raise InputError(
-                    f"{reference.name}: the reference is the model that is asked",
+                    f"{reference.name}: the reference is the audited model",
                     "give one that never saw the suspects, or 'train'",
                 )
         return references
@@ -201,8 +201,8 @@ class ReferenceModels:
         kept = [text for text, hit in zip(texts, compared.stand_in(texts), strict=True) if not hit]
         if not any(text.strip() for text in kept):
             raise InputError(
-                f"no text to train a reference on: {len(texts) - len(kept):,} of {len(texts):,} documents hold a"
-                " document that is compared",
+                f"no text to train a reference on: {len(texts) - len(kept):,} of {len(texts):,} documents contain a"
+                " compared document",
                 "give other text with --reference-corpus",
             )
         return kept, len(texts) - len(kept)

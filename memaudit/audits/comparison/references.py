@@ -28,7 +28,7 @@ def train_reference(model: LanguageModel, texts: Sequence[str], folder: Path | N
     Args:
         model: The one that is asked; nothing of its weights is used.
         texts: What to train on.
-        folder: Keeps the checkpoints of a network, where an interrupted training goes on; None keeps none.
+        folder: Keeps the checkpoints of a network, where an interrupted training resumes; None keeps none.
         seed: Fixes weights and order.
 
     Raises:

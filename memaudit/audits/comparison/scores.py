@@ -48,7 +48,9 @@ def score_texts(
     if masks is None:
         return _one_masked(model, beginnings)
     if masks < MIN_MASKS:
-        raise InputError(f"{masks} random maskings are too few", f"{MIN_MASKS} at least: one sees nothing (AUC .50)")
+        raise InputError(
+            f"{masks} random maskings are too few", f"{MIN_MASKS} at least: a single one is uninformative (AUC .50)"
+        )
     return _some_masked(model, beginnings, masks, seed)
 
 
@@ -72,7 +74,7 @@ def _some_masked(model: LanguageModel, texts: Sequence[TokenIds], masks: int, se
 
     if not isinstance(model, MaskedTransformer):
         raise InputError(
-            f"a {model.family} model is asked for one masked token at a time", "leave out the random maskings"
+            f"a {model.family} model is scored one masked token at a time", "leave out the random maskings"
         )
     pieces = [[(piece, random_maskings(piece, masks, seed)) for piece in _pieces(model, text)] for text in texts]
     rows = [(piece, hidden) for own in pieces for piece, maskings in own for hidden in maskings]

@@ -18,7 +18,7 @@ Words = NDArray[np.uint64]
 class Suspects:
     """The words of some texts, to be looked for in others.
 
-    A text without any word (symbols alone) is found only where it stands alone.
+    A text without any word (symbols alone) is found only where it is alone.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
@@ -41,12 +41,12 @@ class Suspects:
         return [any(True for _ in found) for found in self._found_in(texts)]
 
     def standing_in(self, texts: Sequence[str]) -> list[bool]:
-        """Return which of them stand in one of the texts, or equal it."""
+        """Return which of them occur in one of the texts, or equal it."""
         found = {number for numbers in self._found_in(texts) for number in numbers}
         return [number in found for number in range(self._count)]
 
     def _found_in(self, texts: Sequence[str]) -> Iterator[Iterator[int]]:
-        """Yield for every text the numbers of those that stand in it."""
+        """Yield for every text the numbers of those that occur in it."""
         for text, words in zip(texts, _words(texts), strict=True):
             yield itertools.chain(self._wordless.get(text.strip(), ()), self._among(words))
 

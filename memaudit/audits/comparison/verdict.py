@@ -14,12 +14,12 @@ from memaudit.runs.report_parts import ConfoundedVerdict
 
 EXIT_CODES = {"found": 1, "no-evidence": 0, "inconclusive": 3, "confounded": 3}
 MIN_REJECTED = 1e-3
-"""p-values below are told by their power of ten."""
+"""p-values below are shown by their power of ten."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PowerPoint:
-    """How likely the verdicts are where the primary detector has an AUC and the others tell nothing."""
+    """How likely the verdicts are where the primary detector has an AUC and the others are uninformative."""
 
     auc: float
     found: float
@@ -56,7 +56,7 @@ def decide(
     """Return the verdict and why.
 
     - confounded: the sides differ by their text alone, and no p-value is evidence of anything.
-    - found: a detector that may speak rejects at the family-wise level.
+    - found: an admissible detector rejects at the family-wise level.
     - no-evidence: none rejects, the primary one would have found an AUC of ``options["detectable"]``, and every
       control of the instrument passed.
     - inconclusive: anything else.
@@ -64,22 +64,22 @@ def decide(
     alpha = options["alpha"]
     if blind is not None and blind.get("confounded"):
         detail = blind_control(blind).detail
-        reason = f"suspects and held-out items are told apart by their text alone ({detail}): no p-value is evidence"
-        return "confounded", [reason, "compare with items of the same source and time, or ask for the order alone"]
+        reason = f"suspects and held-out items differ by their text alone ({detail}): no p-value is evidence"
+        return "confounded", [reason, "compare with items of the same source and time, or run the order test alone"]
     rejecting = [d for d in detections if rejects(adjusted[d.name], alpha)]
     if speaking := [d for d in rejecting if d.admissible]:
         return "found", [_said(d, adjusted[d.name]) for d in speaking]
-    reasons = [f"{_said(d, adjusted[d.name])}, but may not speak: {_failing(d)}" for d in rejecting]
+    reasons = [f"{_said(d, adjusted[d.name])}, but is not admissible: {_failing(d)}" for d in rejecting]
     reasons += [
-        f"the control '{c.name}' {'could not be made' if c.passed is None else 'failed'}: {c.detail}"
+        f"the control '{c.name}' {'could not be run' if c.passed is None else 'failed'}: {c.detail}"
         for c in controls
         if not c.passed
     ]
     least = power.minimum_detectable_auc
     if first.p_value is None:
-        reasons.append(f"{first.label} (primary) made no test: {first.reason}")
+        reasons.append(f"{first.label} (primary) ran no test: {first.reason}")
     elif first.effect.name != "AUC":
-        reasons.append(f"{first.label} (primary): p = {shown_p(first.p_value)}; by itself it never shows an absence")
+        reasons.append(f"{first.label} (primary): p = {shown_p(first.p_value)}; by itself it cannot show absence")
     elif least is None or least > options["detectable"]:
         reasons.append(f"too few documents: {power.sentence}; {options['detectable']:g} must be detectable")
     if reasons:
@@ -91,7 +91,7 @@ def decide(
 
 
 def adjusted_by_holm(detections: Sequence[Detection]) -> dict[str, float | None]:
-    """Return Holm's p-values over the declared family: a test that could not be made keeps its place in it."""
+    """Return Holm's p-values over the declared family: a test that could not be run keeps its place in it."""
     holm = stats.holm([1.0 if d.p_value is None else d.p_value for d in detections])
     return {d.name: None if d.p_value is None else p for d, p in zip(detections, holm, strict=True)}
 

@@ -131,7 +131,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"key {_shown(key)} stands twice")
+            raise ValueError(f"duplicate key {_shown(key)}")
         found[key] = value
     return found
 

@@ -1,4 +1,4 @@
-"""A benchmark as three: the items that stand in the corpus, those that do not, and those that were not decided.
+"""A benchmark as three: the items that occur in the corpus, those that do not, and those that were not decided.
 
 Records are copied byte for byte, so that whoever loads the benchmark loads any part in the same way.
 """

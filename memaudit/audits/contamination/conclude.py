@@ -181,7 +181,7 @@ def _headline(plan: ContaminationPlan, outcome: _Outcome, documents: int) -> str
     found, new, judged = len(outcome.findings), outcome.new, len(_judged(outcome.items))
     where = ", ".join(plan["corpus"]["specs"] or [index["path"] for index in plan["corpus"]["indices"]])
     accepted = f", {found - new:,} of them accepted by the baseline" if found > new else ""
-    stand = counted(judged, "item stands", "items stand")
+    stand = counted(judged, "item occurs", "items occur")
     return f"{found:,} of {stand} in {one_line(where, 80)} ({counted(documents, 'document')}){accepted}"
 
 
@@ -220,9 +220,9 @@ def _estimates(items: Sequence[JudgedItem], patterns: Patterns, scan: Scan) -> l
         None if item.verdict == "not judged" else item.verdict == "contaminated" for item in items
     ]
     definition = (
-        f"at least {MIN_SIMILARITY:.0%} of the item's own words, by weight, stand in one document in their order, or"
-        f" {AMPLE_COVERAGE:.0%} of its runs of {SEED} words in any order; its own are the words that are neither"
-        " boilerplate of the benchmark nor the wording of tests"
+        f"at least {MIN_SIMILARITY:.0%} of the item's own words, by weight, occur in one document in order, or"
+        f" {AMPLE_COVERAGE:.0%} of its runs of {SEED} words in any order; its own words are those that are neither"
+        " boilerplate of the benchmark nor test phrasing"
     )
     rows = [_estimate("memaudit", "memaudit", definition, None, ours)]
     for name, rule in RULES.items():

@@ -24,20 +24,20 @@ not looked for there."""
 PARTIAL = "only a share of the corpus was read: merge the other shares, or run the same command without --shard"
 UNJUDGED = {
     "short": f"fewer than {SEED} words in every part",
-    "generic": "too generic to judge: made of words that stand in any corpus",
+    "generic": "too generic to judge: made of words that occur in any corpus",
 }
 """Why an item cannot be judged."""
 NOT_LOOKED_FOR = (
     "Not looked for: paraphrases and translations, the same text in another script, and disguises that no rule here"
-    " undoes. Words are compared: of a text that keeps few of them in order, nothing is found."
+    " undoes. Matching is by words: a text that keeps few of them in order is not found."
 )
 _WHY = {
-    "generic": "what it shares with the likest document are stock phrases",
-    "boilerplate": "a part of it that stands there whole is boilerplate of the benchmark",
-    "choice": "only its answer stands there, which the item offers for choice",
-    "short": "short texts must stand there word for word, up to a slip of the pen",
-    "little": "the likest document holds {share} of its own words",
-    "other": "what stands there is another item of the benchmark, word for word",
+    "generic": "it shares only stock phrases with the most similar document",
+    "boilerplate": "a part of it that occurs there whole is boilerplate of the benchmark",
+    "choice": "only its answer occurs there, and it is one of the item's choices",
+    "short": "short texts must occur there word for word, up to a typo",
+    "little": "the most similar document holds {share} of its own words",
+    "other": "what occurs there is another item of the benchmark, word for word",
 }
 _CUTS = {"line": re.compile(r"\n"), "paragraph": re.compile(r"\n\s*\n"), "block": re.compile(r"\n\s*\n")}
 """Where a text may be cut that is not searched whole."""
@@ -66,7 +66,7 @@ def benchmark_gaps(items: Sequence[JudgedItem], benchmark: Benchmark, scan: Scan
     gaps += _foreign_script(benchmark, scan)
     if templated := sum(item.verdict == "undecided" and item.templated and item.most_rules for item in items):
         which = counted(templated, "item fills in a template", "items fill in a template")
-        gaps.append(f"{which} that others share, and most published rules convict: an edited copy looks the same")
+        gaps.append(f"{which} that others share, and most published rules flag: an edited copy would look the same")
     unjudged = sum(item.verdict == "not judged" for item in items)
     if unjudged + benchmark.empty > MAX_UNJUDGED * (len(items) + benchmark.empty):
         generic = sum(item.unjudged == "generic" for item in items)
@@ -88,7 +88,7 @@ def _foreign_script(benchmark: Benchmark, scan: Scan) -> list[str]:
 
 
 def why_spared(judged: JudgedItem, patterns: Patterns, scan: Scan) -> str:
-    """Say why our rule does not convict an item."""
+    """Say why our rule does not flag an item."""
     if judged.unjudged:
         return UNJUDGED[judged.unjudged]
     if judged.matches:
@@ -96,18 +96,18 @@ def why_spared(judged: JudgedItem, patterns: Patterns, scan: Scan) -> str:
         return _WHY[best.why].format(share=percent(best.similarity))
     needles = [place for place, needle in enumerate(patterns.needles) if needle.item == judged.place]
     longest = max((int(scan.longest[place]) for place in needles), default=0)
-    return f"no document holds enough of its own words; the longest run that it shares has {longest:,}"
+    return f"no document holds enough of its own words; its longest shared run has {longest:,}"
 
 
 def limits_of(items: Sequence[JudgedItem], plan: ContaminationPlan) -> list[str]:
     """Say what the search does not show."""
     limits = [
         NOT_LOOKED_FOR,
-        "Nor is a text whose words stand in another order, are written backwards, without spaces, with digits for"
-        " letters, with a mark between every few of them, or in letters set apart (h e l l o).",
-        "An item that was found stands in the corpus; whether a model was trained on that document, and remembers"
+        "Nor is a text whose words are reordered, reversed, joined without spaces, written with digits for letters,"
+        " with a mark between every few of them, or letter-spaced (h e l l o).",
+        "An item that was found occurs in the corpus; whether a model was trained on that document, and remembers"
         " it, is another question.",
-        "Text that many items of the benchmark share, and the wording of tests, convict no item.",
+        "Text that many items of the benchmark share, and test phrasing, flag no item.",
     ]
     for why, reason in UNJUDGED.items():
         if count := sum(item.unjudged == why for item in items):

@@ -1,4 +1,4 @@
-"""What is shown of one item: a finding beside its likest documents, why it was spared, its line in a table."""
+"""What is shown of one item: a finding beside its most similar documents, why it was spared, its line in a table."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class ItemRecord:
     coverage: float | None
     documents: int | None
     evidence: str | None
-    """Place of the likest document."""
+    """Place of the most similar document."""
     rules: list[str]
     """Published rules that call the item contaminated."""
 
 
 def finding_of(judged: JudgedItem, patterns: Patterns, scan: Scan, accepted: set[str], redact: bool) -> ItemFinding:
-    """Return an item that was found, with its likest documents."""
+    """Return an item that was found, with its most similar documents."""
     item, best = judged.item, judged.matches[0]
     shown = [match for match in judged.matches if match.found][:SHOWN_DOCUMENTS]
     documents = documents_of(best, scan)
@@ -92,7 +92,7 @@ def documents_of(match: Match, scan: Scan) -> int:
 
 
 def spared_of(judged: JudgedItem, patterns: Patterns, scan: Scan) -> SparedItem:
-    """Return an item that most published rules convict and ours does not, and why it does not."""
+    """Return an item that most published rules flag and ours does not, and why it does not."""
     return {
         "item": judged.item.id,
         "source": judged.item.source,

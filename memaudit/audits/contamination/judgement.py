@@ -27,12 +27,12 @@ CONTROL_ITEMS = 50
 
 ItemVerdict = Literal["contaminated", "clean", "undecided", "not judged"]
 Unjudged = Literal["short", "generic"]
-"""Why an item cannot be judged: fewer than five words in a row, or none but those that stand everywhere."""
+"""Why an item cannot be judged: fewer than five words in a row, or none but those that occur everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedItem:
-    """An item with all that was found of it, the likest document first."""
+    """An item with all that was found of it, the most similar document first."""
 
     item: Item
     place: int
@@ -45,11 +45,11 @@ class JudgedItem:
     rules: dict[str, bool | None]
     """What each published rule says; None where it says nothing about an item so short."""
     templated: bool = False
-    """Whether so little of it is its own that only the whole of it convicts: others fill in its template too."""
+    """Whether so little of it is its own that only the whole of it counts: others fill in its template too."""
 
     @property
     def most_rules(self) -> bool:
-        """Whether two published rules convict the item, and more than half of those that say something about it."""
+        """Whether two published rules flag the item, and more than half of those that are defined for it."""
         said = [fired for fired in self.rules.values() if fired is not None]
         return sum(said) > max(1, len(said) / 2)
 
@@ -58,7 +58,7 @@ def judge(benchmark: Benchmark, patterns: Patterns, scan: Scan, *, doubted: bool
     """Judge every item by its best part, and ask the published rules about the whole of it.
 
     A passage that questions are asked about (``context``) was public before the benchmark was made: that it
-    stands in the corpus is counted, and convicts no item.
+    occurs in the corpus is counted, and flags no item.
 
     Args:
         benchmark: The items.
@@ -98,7 +98,7 @@ def judge(benchmark: Benchmark, patterns: Patterns, scan: Scan, *, doubted: bool
 
 
 def _copies(judged: Sequence[JudgedItem], patterns: Patterns) -> list[tuple[NDArray[np.int32], set[str]]]:
-    """Return the runs of five words of every text that stands somewhere word for word, and where it stands."""
+    """Return the runs of five words of every text that occurs somewhere word for word, and where."""
     found: defaultdict[int, set[str]] = defaultdict(set)
     for match in (match for item in judged for match in item.matches if match.found and match.kind != "edited"):
         found[match.candidate.needle].add(match.candidate.source)

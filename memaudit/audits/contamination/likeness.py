@@ -16,14 +16,14 @@ BINS: Final = 20
 
 
 def count_likeness(items: Sequence[JudgedItem]) -> Likeness:
-    """Count items by the similarity of their likest document, by our verdict, and by the rules that convict them.
+    """Count items by the similarity of their most similar document, by our verdict, and by the rules that flag them.
 
     Args:
         items: Of a benchmark, judged.
 
     Returns:
         ``counts`` has one entry per bin and verdict that any item has: how many have it, and how many of these each
-        of the published ``rules`` convicts, in their order. ``bin`` is None where no document was like the item at
+        of the published ``rules`` flags, in their order. ``bin`` is None where no document was similar to the item at
         all. ``lowest_found`` and ``highest_other`` are similarities in [0, 1] of items that were judged, or None.
     """
     totals: Counter[tuple[int, ItemVerdict]] = Counter()

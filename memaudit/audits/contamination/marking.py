@@ -54,7 +54,7 @@ def _aligned(one: Sequence[int], other: Sequence[int]) -> list[Block]:
 
 
 def _one_by_one(one: Sequence[int], other: Sequence[int]) -> list[Block]:
-    """Return runs that stand in both in one order: each begins at the next place of its first `RUN` words."""
+    """Return runs that occur in both in one order: each begins at the next place of its first `RUN` words."""
     places: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
     for place in range(len(other) - RUN + 1):
         places[tuple(other[place : place + RUN])].append(place)

@@ -1,4 +1,4 @@
-"""Which items of a benchmark stand in a corpus?
+"""Which items of a benchmark occur in a corpus?
 
 `contamination` reads top to bottom as the data flows: items -> patterns -> one pass over the corpus, a log
 line a file -> document frequencies of all files -> matches, rules and verdict -> run directory. A run may
@@ -95,7 +95,7 @@ def contamination(
         benchmark: Files of items.
         corpus: Specs of the corpus to stream; or else
         index: Folder of an index of it, or of several, which add up.
-        out: Run directory; the same call resumes what stands in it. By default ``runs/contamination-IDENTITY``.
+        out: Run directory; the same call resumes what is in it. By default ``runs/contamination-IDENTITY``.
         options: What to search for.
         judgement: The policy, the baseline, the scores: what the findings are judged by.
         clean_split: Folder for the clean, the contaminated and the undecided items as files of their own.

@@ -1,4 +1,4 @@
-"""What a contamination run finds in run directories: plans to be joined, scans to go on with; all of it is checked."""
+"""What a contamination run finds in run directories: plans to be joined, scans to continue; all of it is checked."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def check_scans(records: Mapping[int, Mapping[str, Any]], units: int, patterns: 
 
 
 def refuse_change(target: SearchTarget, run: RunDirectory) -> None:
-    """Refuse to go on where a file is no longer what the first part of the run read."""
+    """Refuse to continue where a file is no longer what the first part of the run read."""
     for unit, record in run.records.items():
         files = record["scan"]["files"]
         if files and target.sha256(unit) not in (None, files[0]["sha256"]):

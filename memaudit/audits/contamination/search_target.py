@@ -89,7 +89,7 @@ def _refuse_unread(options: CorpusOptions, target: IndexTarget) -> None:
         built = [options_of.get(name, getattr(usual, name)) for options_of in target.built_with()]
         if asked != getattr(usual, name) and any(_plain(asked) != _plain(value) for value in built):
             flag = f"--{name.replace('_', '-')}"
-            problem = f"{flag} says how files are read, and an index holds what it was built of ({flag} {built[0]})"
+            problem = f"{flag} sets how files are read, which an index has fixed ({flag} {built[0]})"
             raise InputError(problem, "leave it out, build an index with it, or search the files with --corpus")
 
 

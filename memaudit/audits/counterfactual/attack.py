@@ -1,4 +1,4 @@
-"""Can it be told which of the models saw a document? Online LiRA, for which these trainings are what it asks for."""
+"""Can one tell which of the models saw a document? Online LiRA, for which these trainings are what it needs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ METHOD = (
     "Every model is attacked in turn, the others being its shadow models (Carlini et al. 2022, the online attack): the"
     " score of a document, its mean log p per token, under a normal distribution of the shadow models that saw it,"
     " against one of those that did not. {variance} AUC and true positive rates are over all pairs of a model and a"
-    " document; intervals by the Bayesian bootstrap of texts. Beside it the score alone, which knows of no other model."
+    " document; intervals by the Bayesian bootstrap of texts. Beside it the score alone, which uses no other model."
 )
 
 
@@ -48,12 +48,12 @@ def attack_section(
     return Section(
         name="lira",
         title="Which models saw it?",
-        summary=f"Online LiRA tells the models that saw a document from others with an AUC of {_shown(ours)}; the score"
-        f" alone with {_shown(alone)}.",
+        summary=f"Online LiRA separates the models that saw a document from others with an AUC of {_shown(ours)}; the"
+        f" score alone with {_shown(alone)}.",
         method=METHOD.format(variance=variance),
         tables=[_table(found)],
         notes=[
-            "A true positive rate is told only where ten pairs may pass at its false positive rate.",
+            "A true positive rate is reported only where ten pairs may pass at its false positive rate.",
             "Shadow models that saw a copy of a document count as models that did not see it: the AUC is then lower.",
         ],
     )
@@ -74,4 +74,4 @@ def _table(found: Mapping[str, Attack]) -> Table:
             told = each.tpr[rate]
             row += [None, None] if told is None else [told[0], [told[1], told[2]]]
         rows.append(row)
-    return Table("Telling the models that saw a document from those that did not", columns, rows)
+    return Table("Separating the models that saw a document from those that did not", columns, rows)

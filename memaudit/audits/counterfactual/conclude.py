@@ -89,12 +89,12 @@ def make_section(
     copies, texts = (np.array([d[name] for d in documents]) for name in ("copies", "text"))
     groups = _groups(copies)
     notes = [
-        "Intervals are about documents, not about trainings: other models, and another lot of who sees what, would give"
-        " other means, and that is in none of them.",
+        "Intervals are about documents, not about trainings: other models, and another random assignment of"
+        " documents to models, would give other means; no interval covers that.",
         "The tokenizer and the number of steps are those of the corpus and of a part of it: a model that is trained on"
         " all of it may know a document better than these do.",
-        "A document of which copies stand in the corpus is seen by models that never saw that one: its counterfactual"
-        " memorization is low, however well it is known.",
+        "A document with other copies in the corpus is also seen by models that never saw this one: its"
+        " counterfactual memorization is low, however well it is known.",
     ]
     if too_short:
         notes.append(f"{too_short:,} documents of a single token were left out.")

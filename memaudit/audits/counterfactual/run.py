@@ -22,7 +22,7 @@ from memaudit.audits.document_scores import score_documents
 from memaudit.audits.lifecycle import Delivery, carry_out
 from memaudit.audits.result import RunResult
 from memaudit.audits.small_models import check_sizes, suite_defaults
-from memaudit.audits.suite import Say, Suite, Training
+from memaudit.audits.suite import Log, Suite, Training
 from memaudit.errors import InputError
 from memaudit.families import NGRAM
 from memaudit.metrics.counterfactual import assign
@@ -98,7 +98,7 @@ class _Scores(TypedDict):
 class _Text:
     documents: list[Document]
     copies: list[int]
-    """How often the text of each stands in the corpus."""
+    """How often the text of each occurs in the corpus."""
     texts: list[int]
     """Number of the text of each: that of its copies too."""
     ids: list[TokenIds]
@@ -113,11 +113,11 @@ def counterfactual(
     options: CounterfactualOptions | None = None,
     threads: int | None = None,
     formats: Sequence[str] = ("html",),
-    say: Say = lambda _: None,
+    log: Log = lambda _: None,
     invocation: Invocation | None = None,
     **fields: Any,
 ) -> RunResult:
-    """Train the models, score every document by all of them; the same call goes on with what stands in the folder.
+    """Train the models, score every document by all of them; the same call resumes what is in the folder.
 
     Args:
         corpus: Specs of the text.
@@ -125,7 +125,7 @@ def counterfactual(
         options: What to train.
         threads: Of torch; all cores by default.
         formats: What to write beside report.json.
-        say: Told a line after every model.
+        log: Called with a line after every model.
         invocation: What repeats the run; by default this call.
         **fields: Single options by name (``models=16``), over those in ``options``.
 
@@ -134,7 +134,7 @@ def counterfactual(
     """
     repeated = invocation or python_call("memaudit.counterfactual", counterfactual, locals())
     chosen = dataclasses.replace(options or CounterfactualOptions(), **fields)
-    return carry_out(Counterfactual(corpus, chosen, threads, say), Delivery(repeated, out, formats))
+    return carry_out(Counterfactual(corpus, chosen, threads, log), Delivery(repeated, out, formats))
 
 
 class Counterfactual(Suite[CounterfactualReport]):
@@ -142,8 +142,8 @@ class Counterfactual(Suite[CounterfactualReport]):
 
     kind = "counterfactual"
 
-    def __init__(self, corpus: Sequence[str], options: CounterfactualOptions, threads: int | None, say: Say) -> None:
-        super().__init__(corpus, options, threads, say)
+    def __init__(self, corpus: Sequence[str], options: CounterfactualOptions, threads: int | None, log: Log) -> None:
+        super().__init__(corpus, options, threads, log)
         self.options = options
 
     def prepare(self) -> None:

@@ -21,7 +21,7 @@ from memaudit.text.tokenize import Tokenizer
 
 
 class TextAlone:
-    """One record; it detects nothing, and decides whether detectors of documents may speak."""
+    """One record; it detects nothing, and decides whether detectors of documents are admissible."""
 
     name = "text"
     needs = NOTHING
@@ -76,7 +76,7 @@ class TextAlone:
         return []
 
     def section(self, records: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> Section:  # noqa: ARG002
-        """Return how well each kind of features tells the sides apart."""
+        """Return how well each kind of features separates the sides."""
         [record] = records
         blind = record["blind"]
         control = blind_control(blind)
@@ -89,18 +89,18 @@ class TextAlone:
             [Table("AUC of text alone", [Column("Features"), Column("AUC", "share"), _INTERVAL], rows)] if rows else []
         )
         words = ", ".join(repr(word) for word in blind["words"])
-        notes = [f"Words that weigh most for either side: {words}."] if words else []
+        notes = [f"Words with the largest weights for either side: {words}."] if words else []
         notes += [f"No AUC of {name}: {why}." for name, why in blind["left_out"].items()]
-        outcome = {True: "do not tell the sides apart", False: "tell the sides apart", None: "were not compared"}
+        outcome = {True: "do not distinguish the sides", False: "distinguish the sides", None: "were not compared"}
         return Section(
             self.name,
             "Text alone",
             f"Without any model, the texts {outcome[control.passed]}: {control.detail}",
             "Logistic regressions on the words of the scored text (present or not), its length, digits and years, and"
-            f" characters, each asked about the fifth of the documents that it was not fitted on, {FOLDS} times (Das,"
+            f" characters, each tested on the fifth of the documents that it was not fitted on, {FOLDS} times (Das,"
             " Zhang & Tramer 2024; Meeus et al. 2024). Where the lower 95% limit of an AUC lies above"
-            f" {CONFOUNDED}, every model that knows the language, the topic or the year tells the sides apart as well,"
-            " and no score is evidence that it has seen anything.",
+            f" {CONFOUNDED}, every model that knows the language, the topic or the year distinguishes the sides as"
+            " well, and no score is evidence that it has seen anything.",
             tables,
             notes=notes,
         )

@@ -110,7 +110,7 @@ class GuidedDetector:
         """Return both answers' ROUGE-L by side and what the test says."""
         title = "Guided instruction"
         method = (
-            "The model is given a document's first part twice and asked for the rest: once the instruction names the"
+            "The model is prompted twice to complete a document from its first part: once the instruction names the"
             " data set and the split, once it does not. Greedy answers are compared with the true rest by ROUGE-L of"
             f" words, of at most {LONGEST} tokens each. The two answers for a document are a pair: their signs are"
             " flipped (Golchin & Surdeanu 2023 resample each by itself). General: "
@@ -118,7 +118,7 @@ class GuidedDetector:
         )
         found = self.detections(records, plan)
         if not found:
-            return Section(self.name, title, "Not asked: no data set was named", method)
+            return Section(self.name, title, "Not run: no data set was named", method)
         [detection] = found
         options, p = plan["membership"], detection.p_value
         named = f"the {options['guided_split']} split of {options['guided']}"
@@ -170,7 +170,7 @@ def _why_none(records: Sequence[Record]) -> str:
     suspects = [record for record in records if record["member"]]
     if suspects and not any(record["room"] for record in suspects):
         return "no suspect fits into the model's context with the instruction and an answer"
-    return "no suspect has text to be asked for"
+    return "no suspect has text to complete"
 
 
 def _effect(gains: Sequence[float]) -> Effect:
@@ -191,7 +191,7 @@ def _control(gains: Sequence[float], options: Mapping[str, Any]) -> Control:
     """Return whether naming the data set leaves text that is not in it alone."""
     p = stats.sign_flip_test(gains, seed=options["seed"])
     if p is None:
-        return Control(CONTROL, None, "no held-out document was asked for")
+        return Control(CONTROL, None, "no held-out document was prompted")
     detail = f"ROUGE-L gained {statistics.fmean(gains):+.3f}, p = {p:.3g}, must be above {options['alpha']:g}"
     return Control(CONTROL, p > options["alpha"], detail)
 
@@ -208,7 +208,7 @@ def _table(records: Sequence[Record]) -> Table:
         rows.append([name, len(side), *means, effect.estimate, interval, closer, farther])
     columns = [
         Column("Documents"),
-        Column("Asked for", "number"),
+        Column("Prompted", "number"),
         Column("Guided", "share"),
         Column("General", "share"),
     ]
@@ -218,13 +218,11 @@ def _table(records: Sequence[Record]) -> Table:
 
 
 def _notes(records: Sequence[Record]) -> list[str]:
-    notes = ["Only a model that follows instructions answers; of any other a null here says nothing."]
+    notes = ["Only a model that follows instructions answers; for any other a null result here is uninformative."]
     if crowded := sum(not record["room"] for record in records):
-        notes.append(
-            f"{crowded:,} documents do not fit into the model's context with an answer: they were not asked for."
-        )
+        notes.append(f"{crowded:,} documents do not fit into the model's context with an answer: they were skipped.")
     if short := sum(record["room"] and record["guided"] is None for record in records):
-        notes.append(f"{short:,} documents are too short to be cut in two: they were not asked for.")
+        notes.append(f"{short:,} documents are too short to be cut in two: they were skipped.")
     return notes
 
 

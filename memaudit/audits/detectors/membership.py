@@ -168,7 +168,7 @@ def _asked(null: str, score: str) -> str:
 
 def _peers(subject: Subject) -> ReferenceModels:
     if subject.reference_models is None:
-        raise InputError("membership is asked beside models that never saw the documents", "give --membership")
+        raise InputError("membership is tested beside models that never saw the documents", "give --membership")
     return subject.reference_models
 
 

@@ -39,11 +39,11 @@ def section_of(
         "membership",
         "Scores of whole documents",
         _summary(first, options["alpha"]),
-        f"Of each document the first {options['tokens']:,} tokens are scored; higher looks seen. {_how_read(plan)}"
-        " Suspects are tested against held-out documents, one value a document. A detector speaks only where its"
-        " controls hold: text alone does not tell the sides apart (C1), the model does so better than models that saw"
-        " neither (C2), held-out documents do not differ among themselves (C3). AUC: share of pairs in which the"
-        " suspect scores higher, with DeLong's 95% interval.",
+        f"Of each document the first {options['tokens']:,} tokens are scored; higher means more likely seen."
+        f" {_how_read(plan)} Suspects are tested against held-out documents, one value a document. A detector is"
+        " admissible only where its controls hold: text alone does not distinguish the sides (C1), the model does so"
+        " better than models that saw neither (C2), held-out documents do not differ among themselves (C3). AUC:"
+        " share of pairs in which the suspect scores higher, with DeLong's 95% interval.",
         [_matrix(detections, primary), _details(detections), *_low_rates(curves["the model"], first)],
         _graphs(curves, first),
         _notes(detections, records, options),
@@ -82,7 +82,7 @@ def _matrix(detections: Sequence[Detection], primary: str) -> Table:
         name = f"{detection.label} (primary)" if detection.name == primary else detection.label
         speaks = "yes" if detection.admissible else "no"
         rows.append([name, detection.p_value, *(outcomes.get(c, OUTCOMES[None]) for c in controls), speaks])
-    columns = [Column("Score"), Column("p, one-sided", "number"), *map(Column, controls), Column("May speak")]
+    columns = [Column("Score"), Column("p, one-sided", "number"), *map(Column, controls), Column("Admissible")]
     return Table("Detectors and their controls", columns, rows)
 
 
@@ -109,7 +109,7 @@ def _low_rates(sides: Sides, detection: Detection) -> list[Table]:
         return []
     columns = [Column("Held-out documents above, at most"), Column("Suspects above", "share")]
     columns += [Column("95% interval", "interval"), Column("Number", "number"), Column("Of", "number")]
-    return [Table(f"{detection.label}: suspects found at low rates of false alarm", columns, rows)]
+    return [Table(f"{detection.label}: true positive rates at low false positive rates", columns, rows)]
 
 
 def _graphs(curves: Mapping[str, Sides], detection: Detection) -> list[Graph]:
@@ -126,7 +126,7 @@ def _graphs(curves: Mapping[str, Sides], detection: Detection) -> list[Graph]:
         Graph(
             f"ROC curve: {detection.label}",
             "Share of suspects above a threshold over the share of held-out documents above it, both on logarithmic"
-            " scales; on the diagonal the score tells nothing.",
+            " scales; on the diagonal the score is uninformative.",
             "Held-out documents above",
             "Suspects above",
             [*series, Series("guessing", diagonal)],
@@ -148,7 +148,7 @@ def _notes(
     scarce = [stats.percent(rate) for rate in LOW_RATES if heldout * rate < MIN_ABOVE]
     if scarce:
         notes.append(
-            f"{heldout:,} held-out documents are too few for rates of false alarm of {' and '.join(scarce)}: at least"
+            f"{heldout:,} held-out documents are too few for false positive rates of {' and '.join(scarce)}: at least"
             f" {MIN_ABOVE} of them must be allowed above."
         )
     cut = sum(record["tokens"] >= options["tokens"] for record in records)
@@ -159,7 +159,5 @@ def _notes(
     if options.get("set_apart"):
         notes.append(f"{options['set_apart']:,} held-out documents were set apart to train references on.")
     if options.get("excluded"):
-        notes.append(
-            f"References were not trained on {options['excluded']:,} documents in which a compared one stands whole."
-        )
+        notes.append(f"References were not trained on {options['excluded']:,} documents that contain a compared one.")
     return notes

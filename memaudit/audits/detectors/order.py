@@ -71,7 +71,7 @@ class Order:
     whole_files = True
     asked_by = None
 
-    """A chunk is thousands of windows, a shard 48 texts: each is saved, and told, as soon as it is done."""
+    """A chunk is thousands of windows, a shard 48 texts: each is saved, and shown, as soon as it is done."""
 
     def items(self, subject: Subject) -> list[Piece]:
         """Return chunks or shards for the model and chunks for the control; one item that says why, if none can be."""
@@ -176,7 +176,7 @@ def _obstacle(subject: Subject, runs: Sequence[Sequence[Document]]) -> str:
     smallest = 2 if has_boundaries(model) else SHARD
     usable = sum(len(run) for run in runs if len(run) >= smallest)
     if usable < FEWEST:
-        return f"{usable} documents stand next to each other in a file; {FEWEST} are the fewest to compare orders of"
+        return f"{usable} documents are adjacent in a file; comparing orders takes at least {FEWEST}"
     if len({document.text for run in runs for document in run}) == 1:
         return "all documents are equal, and so are all their orders"
     if not has_boundaries(model) and room(model, _options(subject).order_tokens) < 2:
@@ -229,7 +229,7 @@ def _test(records: Sequence[Record]) -> tuple[float | None, str]:
     """Return the p-value and which test gave it, or None and why there is none."""
     asked = _asked(records)
     if not asked:
-        return None, next((record["reason"] for record in records if record["type"] == SKIPPED), "nothing was asked")
+        return None, next((record["reason"] for record in records if record["type"] == SKIPPED), "nothing was scored")
     if asked[0]["type"] == WHOLE:
         return _permuted(asked), f"permutation test, {len(asked[0]['others']):,} random orders of the whole set"
     ranks = [canonical_rank(record["canonical"], record["others"]) for record in asked]
@@ -303,7 +303,7 @@ def _notes(records: Sequence[Record], asked: Sequence[Record]) -> list[str]:
         " no preference for this order never means that the text is unseen.",
         "It holds for a set that was shuffled before it was written. One sorted by topic or source has an order of its"
         " own, which the control sees where neighbours share words.",
-        "Documents are joined by line breaks: markup that stood between them in training (JSON) is not read with them.",
+        "Documents are joined by line breaks: markup between them in training (JSON) is not read with them.",
     ]
     given = records[0]["given"] if records else 0
     read = sum(record["documents"] for record in asked)
@@ -313,7 +313,7 @@ def _notes(records: Sequence[Record], asked: Sequence[Record]) -> list[str]:
             "empty, or alone in their file" if whole else f"empty, beyond the last full shard of {SHARD} in their file"
         )
         capped = "" if whole or len(asked) < MAX_SHARDS else f", or beyond the first {MAX_SHARDS} shards"
-        notes.append(f"{given - read:,} of {given:,} documents were not put in order: {why}{capped}.")
+        notes.append(f"{given - read:,} of {given:,} documents were left out of the orders: {why}{capped}.")
     return notes
 
 

@@ -29,7 +29,7 @@ SIDES = (("suspects", True), ("held-out", False))
 LABEL = "n-gram accuracy"
 DEFINITION = (
     f"share of {STARTS} places of a document, the first behind 2 tokens and the last {GRAM} before the end, where"
-    f" greedy decoding of all that stands before gives the next {GRAM} tokens exactly (Xu et al. 2024)"
+    f" greedy decoding of all preceding text gives the next {GRAM} tokens exactly (Xu et al. 2024)"
 )
 
 
@@ -87,7 +87,7 @@ class OverlapDetector:
         return Section(
             self.name,
             "Continuation overlap",
-            f"Of the {GRAM}-grams asked for, the model gives {shown(ours)} of the suspects' exactly, and"
+            f"Of the {GRAM}-grams probed, the model gives {shown(ours)} of the suspects' exactly, and"
             f" {shown(theirs)} of the held-out documents'",
             f"N-gram accuracy: {DEFINITION}. Continuation: the first {stats.percent(share)} of a document's tokens are"
             f" given and greedily continued by as many as follow, at most {MAX_CONTINUED}; compared on token ids with"
@@ -214,9 +214,9 @@ def _table(records: Sequence[Record]) -> Table:
         [Column(f"{name}: documents", "number"), Column("mean", "share"), Column("95% interval", "interval")]
         for name, _ in SIDES
     ]
-    columns = [Column("Asked"), Column("Value"), *sides[0], *sides[1]]
+    columns = [Column("Model"), Column("Value"), *sides[0], *sides[1]]
     columns += [Column("Difference", "share"), Column("95% interval", "interval")]
-    return Table("What is given of documents when they are begun (means over documents)", columns, rows)
+    return Table("What the model reproduces of documents from their beginnings (means over documents)", columns, rows)
 
 
 def _listing(records: Sequence[Record]) -> list[Table]:
@@ -250,11 +250,11 @@ def _graph(records: Sequence[Record]) -> Graph:
 
 
 def _notes(records: Sequence[Record]) -> list[str]:
-    notes = ["A model that has seen a text in other words, or learnt it less than by heart, need not give it."]
+    notes = ["A model that saw a paraphrase of a text, or memorized it only in part, need not reproduce it."]
     if short := sum(record["accuracy"] is None for record in records):
-        notes.append(f"{short:,} documents have fewer than {GRAM + 2} tokens: no {GRAM}-gram was asked for.")
+        notes.append(f"{short:,} documents have fewer than {GRAM + 2} tokens: no {GRAM}-gram was probed.")
     if cut := sum(record["read"] < record["tokens"] for record in records):
-        notes.append(f"Of {cut:,} documents only the beginning was asked about: as much as was to be read at once.")
+        notes.append(f"Of {cut:,} documents only the beginning was probed: as much as one pass reads.")
     return notes
 
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 import memaudit.stats as stats
 from memaudit.audits.extraction.controls import (
     BEATS_UNIGRAM,
-    RECITAL,
+    REPRODUCTION,
     UNSEEN,
     check_against_unigram,
     check_ended,
-    check_recital,
+    check_reproduction,
     check_unseen,
     likelihoods_apart,
 )
@@ -114,7 +114,7 @@ def _decision(
 def _controls(plan: ExtractionPlan, records: Records, policy: Policy) -> list[Control]:
     gives = capabilities_in(plan["model"])
     controls = [_control_of(stored) for stored in plan["controls"]] + [check_against_unigram(records, gives)]
-    controls += [check_recital(records, policy.max_rate, gives), check_unseen(records, policy.max_rate)]
+    controls += [check_reproduction(records, policy.max_rate, gives), check_unseen(records, policy.max_rate)]
     return [*_with_cause(controls, plan["model"]), check_ended(records)]
 
 
@@ -132,7 +132,7 @@ def _with_cause(controls: Sequence[Control], model: parts.ModelDescription) -> l
     if model.get("missing_start") is None:
         return list(controls)
     cause = f"config.json has bos_token_id {model['missing_start']}, the tokenizer adds none; "
-    caused = {BEATS_UNIGRAM, RECITAL}
+    caused = {BEATS_UNIGRAM, REPRODUCTION}
     return [
         dataclasses.replace(control, detail=cause + control.detail)
         if control.name in caused and not control.passed

@@ -16,13 +16,13 @@ from memaudit.text.windows.windows import WindowSet
 
 BEATS_UNIGRAM = "beats a unigram model"
 FOREIGN = (
-    "the model knows neither text better than counts of their own tokens do: these texts are foreign to it, then name"
-    " text that it was trained on, or its weights, configuration or tokenizer are not those of its training; more"
-    " documents mend neither"
+    "the model predicts neither text better than the frequencies of their own tokens do: either these texts are"
+    " foreign to it (name text that it was trained on), or its weights, configuration or tokenizer are not those of"
+    " its training; more documents help with neither"
 )
-RECITAL = "recites what it knows"
+REPRODUCTION = "reproduces what it knows"
 UNSEEN = "held-out text was not learnt"
-ENDED = "goes on with the text"
+ENDED = "continues the text"
 LIKELIHOOD: Capabilities = frozenset((Capability.LOG_PROBS,))
 MIN_DATED = 20
 APART = 0.2
@@ -61,7 +61,7 @@ def check_dates(drawn: WindowSet) -> list[Control]:
     detail = f"median day {middles[0]} of training text, {middles[1]} of held-out text"
     if apart.statistic < APART or apart.pvalue > 0.01:
         return [Control(name, True, detail)]
-    later = "of other times" if middles[0] == middles[1] else "newer" if middles[1] > middles[0] else "older"
+    later = "of different times" if middles[0] == middles[1] else "newer" if middles[1] > middles[0] else "older"
     detail = f"held-out text is {later} than training text ({detail}): what differs may be the time, not what was read"
     return [Control(name, False, detail)]
 
@@ -99,26 +99,26 @@ def check_against_unigram(records: Sequence[WindowRecord], gives: Capabilities) 
     return Control(BEATS_UNIGRAM, passed, "; ".join([*details, *([] if passed else [FOREIGN])]))
 
 
-def check_recital(records: Sequence[WindowRecord], max_rate: float, gives: Capabilities) -> Control:
-    """Check that training text is not known far better than it is recited.
+def check_reproduction(records: Sequence[WindowRecord], max_rate: float, gives: Capabilities) -> Control:
+    """Check that training text is not known far better than it is reproduced.
 
-    A model that finds its training text likelier than matched held-out text by a nat a token and recites no more of
+    A model that finds its training text likelier than matched held-out text by a nat a token and reproduces no more of
     it than is tolerated has learnt it, but something between it and us (a tokenizer, a configuration, damaged weights)
     keeps it from saying so. Windows that hold tokens of no probability are left out.
     """
     if lacking := not_given(LIKELIHOOD, gives):
-        return Control(RECITAL, None, f"not checked: {lacking}, so it may know text that it does not write")
+        return Control(REPRODUCTION, None, f"not checked: {lacking}, so it may know text that it does not write")
     members = [r.extractable for r in records if r.member]
     gap = _likelier(records)
     if gap is None:
-        return Control(RECITAL, True, "no likelihoods of both sides to compare")
+        return Control(REPRODUCTION, True, "no likelihoods of both sides to compare")
     passed = gap < KNOWN or float(np.mean(members)) > max_rate
     likelier = f"training text is likelier than held-out text by {gap:.2f} nats a token"
-    return Control(RECITAL, passed, likelier + ("" if passed else f", and {sum(members)} windows are recited"))
+    return Control(REPRODUCTION, passed, likelier + ("" if passed else f", and {sum(members)} windows are reproduced"))
 
 
 def likelihoods_apart(records: Sequence[WindowRecord]) -> bool:
-    """Whether one side is likelier than the other by `KNOWN`, so that a model that recites nothing is not *clean*."""
+    """Whether one side is likelier than the other by `KNOWN`, so that one that reproduces nothing is not *clean*."""
     gap = _likelier(records)
     return gap is not None and abs(gap) >= KNOWN
 
@@ -138,30 +138,32 @@ def check_unseen(records: Sequence[WindowRecord], max_rate: float) -> Control:
     if not unseen:
         return Control(UNSEEN, True, "no held-out text was given")
     rate = document_rate([r.extractable for r in unseen], [r.document for r in unseen])
-    recited = recited_unseen(rate, max_rate)
+    reproduced = reproduced_unseen(rate, max_rate)
     gap = -(_likelier(records) or 0.0)
-    detail = f"{rate.hits} of {rate.n} held-out windows are recited"
+    detail = f"{rate.hits} of {rate.n} held-out windows are reproduced"
     if gap >= KNOWN:
         detail += f"; they are likelier than training text by {gap:.2f} nats a token"
-    failed = recited or gap >= KNOWN
+    failed = reproduced or gap >= KNOWN
     return Control(UNSEEN, not failed, detail + (": was it trained on, are the sides swapped?" if failed else ""))
 
 
-def recited_unseen(rate: Rate, max_rate: float) -> bool:
-    """Whether held-out text is recited more often than is tolerated, by the lower limit of its rate."""
+def reproduced_unseen(rate: Rate, max_rate: float) -> bool:
+    """Whether held-out text is reproduced more often than is tolerated, by the lower limit of its rate."""
     return (rate.lower() or 0.0) > max_rate
 
 
 def check_ended(records: Sequence[WindowRecord]) -> Control:
-    """Check that the model goes on with most training windows: one that ends the text shows nothing of what it knows.
+    """Check that the model continues most training windows: one that ends the text shows nothing of what it knows.
 
     Counted are the windows that were asked, ended at any token: more than half of them, and there is no *clean*.
     """
     asked = [record for record in records if record.member and record.ended is not None]
     if not asked:
-        return Control(ENDED, True, "not asked: a masked model ends no text, and neither does one without an end token")
+        return Control(
+            ENDED, True, "not checked: a masked model ends no text, and neither does one without an end token"
+        )
     ended = sum(bool(record.ended) for record in asked)
     tokens = len(asked[0].suffix_ids)
     detail = f"the model ends the text within {tokens} tokens in {ended} of {len(asked)} training windows"
     failed = 2 * ended > len(asked)
-    return Control(ENDED, not failed, detail + (": nothing shows what it would go on with" if failed else ""))
+    return Control(ENDED, not failed, detail + (": nothing shows how it would continue" if failed else ""))

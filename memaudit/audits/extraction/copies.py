@@ -32,7 +32,7 @@ _CUT = re.compile(
     r"(?:&(?:amp;)?#?\w*|</?(?:\w[^<>]{0,255})?|(?=%)(?:%[0-9A-F]{2}){0,3}(?:%[0-9A-F]?)?|\\[ux]?[0-9A-F]*|-\s*)$",
     re.ASCII | re.IGNORECASE,
 )
-"""What may begin an escape, a tag or the break of a word that goes on behind the text."""
+"""What may begin an escape, a tag or the break of a word that continues behind the text."""
 
 Keys = NDArray[np.uint64]
 
@@ -85,7 +85,7 @@ def plan_copies(wanted: bool, index: CorpusIndex | None, characters: int, specs:
         return {"counted": True, "reason": None, "index": known}
     reason = None
     if not wanted:
-        reason = "not asked for"
+        reason = "not requested"
     elif characters > MAX_INDEXED:
         reason = (
             f"the training text has {characters:,} characters, too many to be indexed in memory; build an index with"

@@ -29,7 +29,7 @@ SHOWN = ("longest_common", "matched", "edit_similarity")
 def counted_doses(records: Records) -> list[CountedDoseRate]:
     """Return the verbatim rate by the copies that were counted in the training text, doubling from group to group.
 
-    Held-out windows that stand nowhere in it are the dose 0. Training windows that stand nowhere in it tell
+    Held-out windows that do not occur in it are the dose 0. Training windows that do not occur in it show
     nothing of copies (the index is then not one of all the training text) and are left out.
 
     Returns:
@@ -97,7 +97,7 @@ def distributions(records: Records, suffix: int) -> list[Distribution]:
 
 
 def composition(records: Records, domains: Domains) -> list[DomainShare]:
-    """Return what the training text is made of, and how much of each part is recited.
+    """Return what the training text is made of, and how much of each part is reproduced.
 
     Args:
         records: All of the run.

@@ -132,7 +132,7 @@ def inputs_of_tokens(
     reason = "windows were given as token ids, and no index of the training text with them"
     copies: CopiesDescription = {
         "counted": False,
-        "reason": reason if options.copies else "not asked for",
+        "reason": reason if options.copies else "not requested",
         "index": None,
     }
     if index is not None:

@@ -28,14 +28,14 @@ def limits_of(plan: ExtractionPlan, records: Records, decision: Decision) -> lis
 def _of_attack(plan: ExtractionPlan, decision: Decision) -> Iterator[str]:
     options = plan["options"]
     yield (
-        f"Only greedy decoding after {options['prefix']} tokens of prefix was asked for {options['suffix']} tokens;"
-        " text that sampling, a longer prefix or another prompt would bring out is not counted."
+        f"Only greedy decoding of {options['suffix']} tokens after a prefix of {options['prefix']} tokens was"
+        " measured; text that sampling, a longer prefix or another prompt would elicit is not counted."
     )
     yield "A document that is not reproduced may still have been in the training data."
     yield ABOUT_DOCUMENTS.format(units="documents")
     asked = {measure["name"] for measure in plan.get("measures", ())}
     if decision.verdict == "found" and "use" not in asked:
-        yield "How often ordinary use would bring the text out was not measured: these prompts are an attack."
+        yield "How often ordinary use would elicit the text was not measured: these prompts are an attack."
     if lacking := notice_of(plan["model"].get("lacks", ())):
         yield f"{lacking[0].upper()}{lacking[1:]}."
     if Capability.WRITING not in capabilities_in(plan["model"]):
@@ -48,14 +48,14 @@ def _of_end(records: Records) -> Iterator[str]:
     if any(ended.values()):
         counts = " and ".join(f"{count:,} {name}" for name, count in ended.items())
         yield (
-            f"The model ended the text in {counts} windows: what it was made to write behind an end token is not"
-            " counted, and what it would have gone on with is not known."
+            f"The model ended the text in {counts} windows: what it was made to write after an end token is not"
+            " counted, and how it would have continued is not known."
         )
 
 
 def _of_windows(windows: WindowsDescription) -> Iterator[str]:
     if not windows["heldout"]:
-        yield "No held-out text was given: nothing says how often guessing alone would hit."
+        yield "No held-out text was given: nothing shows how often guessing alone would hit."
     elif windows["matching"].startswith("not matched"):
         yield f"Held-out text differs in kind from the training text ({windows['matching']})."
     for aside in windows["set_aside"]:
@@ -71,13 +71,13 @@ def _of_copies(plan: ExtractionPlan, records: Records) -> Iterator[str]:
         yield f"Copies in the training text were not counted: {copies['reason']}."
     if absent := sum(record.copies_normalised == 0 for record in records if record.member):
         yield (
-            f"The suffixes of {absent} of {windows['train']} training windows stand nowhere in the index: it is not one"
-            " of all the training text, so copies are too few."
+            f"The suffixes of {absent} of {windows['train']} training windows do not occur in the index: it does not"
+            " cover all the training text, so copies are too few."
         )
     if known := sum(bool(record.copies_exact) for record in records if not record.member):
         yield (
-            f"The suffixes of {known} of {windows['heldout']} held-out windows stand in the training text,"
-            " character for character."
+            f"The suffixes of {known} of {windows['heldout']} held-out windows occur in the training text, character"
+            " for character."
         )
 
 
@@ -87,7 +87,7 @@ def _of_model(model: ModelDescription) -> Iterator[str]:
     if model.get("missing_start") is not None:
         yield (
             f"config.json has bos_token_id {model['missing_start']}, the tokenizer adds none: a model that was"
-            " trained behind this start token is asked without it."
+            " trained with this start token is scored without it."
         )
     for setting in model["ignored"]:
-        yield f"The model's folder asked for {setting}, which was not followed."
+        yield f"The model's folder sets {setting}, which was ignored."

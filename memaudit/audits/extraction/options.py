@@ -1,4 +1,4 @@
-"""What an extraction audit can be told."""
+"""Options of an extraction audit."""
 
 from __future__ import annotations
 

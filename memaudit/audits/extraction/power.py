@@ -1,10 +1,10 @@
-"""How often an audit would end in *found* or in *clean*, by the rate at which training text is recited.
+"""How often an audit would end in *found* or in *clean*, by the rate at which training text is reproduced.
 
 Simulated is the whole decision: hits of both sides are drawn, their limits are computed, the sides are permuted, the
 control of the held-out text is run on what was drawn, and `memaudit.findings.decide` gives the verdict. The other
-controls are taken as they came out. Held-out text is recited as often as it was; the number of hits of a document is
+controls are taken as they came out. Held-out text is reproduced as often as it was; the number of hits of a document is
 beta-binomial (Skellam 1948), with the correlation that hits of one document have in the run. Where too few documents
-have any, documents are recited throughout or not at all: then several windows find no more than one does.
+have any, documents are reproduced throughout or not at all: then several windows find no more than one does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln, ndtr, ndtri
 
-from memaudit.audits.extraction.controls import UNSEEN, recited_unseen
+from memaudit.audits.extraction.controls import UNSEEN, reproduced_unseen
 from memaudit.findings import Control, Policy, decide
 from memaudit.records import FloatArray
 from memaudit.stats import Rate, document_means, document_windows, percent
@@ -27,7 +27,7 @@ from memaudit.stats.two_sides import NEAR, Moments, beta_binomial, draw_statisti
 
 POWER = 0.8
 MIN_TOLD = 10
-"""Documents with a hit from which on they tell how alike the hits of one document are."""
+"""Documents with a hit from which on they show how alike the hits of one document are."""
 RATES = (0.0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """True rates for which a report states the probabilities."""
 REPLICATES = 4000
@@ -65,7 +65,7 @@ class Design:
 
 @dataclass(frozen=True, slots=True)
 class RatePower:
-    """How likely the verdicts are where training text is recited at a rate."""
+    """How likely the verdicts are where training text is reproduced at a rate."""
 
     rate: float
     found: float
@@ -138,8 +138,8 @@ def power_of(design: Design) -> VerdictPower:
     if verdicts:
         sentence += f"; a rate of 0 would be called clean with {verdicts[0].clean:.0%}"
     several = any(windows > 1 for windows, _ in (*design.train, *design.heldout))
-    about = "How often this verdict would be given to as many documents as these, by the rate at which training text is"
-    about += f" recited; held-out text at {percent(design.heldout_rate)}, as here"
+    about = "How often this verdict would be given with this many documents, by the rate at which training text is"
+    about += f" reproduced; held-out text at {percent(design.heldout_rate)}, as observed"
     about += f", hits of one document correlated by {design.correlation:g}" if several else ""
     return VerdictPower(least, tuple(verdicts), sentence, about)
 
@@ -171,7 +171,7 @@ def _least(design: Design, verdicts: Sequence[RatePower]) -> float | None:
 
 
 def simulate(design: Design, rate: float, *, more: bool = False, seed: int = _SEED) -> RatePower:
-    """Return how often each verdict is given where training text is recited at this rate.
+    """Return how often each verdict is given where training text is reproduced at this rate.
 
     Args:
         design: Of the audit.
@@ -247,7 +247,7 @@ def _verdict(design: Design, train: _Counts, heldout: _Counts) -> str:
     controls = [
         Control("sides", design.comparable, "", comparison=True),
         Control("others", design.sound, ""),
-        Control(UNSEEN, not recited_unseen(theirs.rate, design.policy.max_rate), ""),
+        Control(UNSEEN, not reproduced_unseen(theirs.rate, design.policy.max_rate), ""),
     ]
     verdict = decide(ours.rate, 0.0 if theirs.rate.documents else None, controls, True, design.policy).verdict
     if verdict != "found":

@@ -69,12 +69,12 @@ def audit(
         heldout_windows: The same of text that it never saw.
         index: Folder of an index of words of all text the model was trained on, to count copies in; by default
             one of ``train`` is made in memory.
-        out: Run directory; the same call resumes what stands in it. By default ``runs/MODEL-IDENTITY``.
+        out: Run directory; the same call resumes what is in it. By default ``runs/MODEL-IDENTITY``.
         options: What to measure.
         name: How the report calls the model; by default the spec it was given as.
         invocation: What repeats the run; by default this call.
         formats: What to write beside report.json and records.parquet: ``html``, ``junit``, ``md``.
-        shown: What of the texts may stand in these files. The log of the run keeps them: it goes on from there.
+        shown: What of the texts may stand in these files. The log of the run keeps them: it resumes from there.
         progress: Told after every block.
         **fields: Single options by name (``limit=200``), over those in ``options``.
 

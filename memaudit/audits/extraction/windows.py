@@ -72,7 +72,7 @@ def _measured(
     looked_at: Collection[Place],
     run: RunDirectory,
 ) -> list[WindowRecord]:
-    """Measure a block; where memory runs out, in halves, which the user is told."""
+    """Measure a block; where memory runs out, in halves, which is logged."""
     records, size = in_halves(lambda some: measure(model, some, first, fuzzy, looked_at), windows)
     if size < len(windows):
         told = f"memory ran out: from window {first} on, {size} were read at a time"
@@ -157,7 +157,7 @@ def _check_answer(window: Window, log_prob: float | None, continuation: TokenIds
         raise ModelError(
             f"{window.source}: the model gave log p = {log_prob} and"
             f" {None if continuation is None else len(continuation)} tokens for {len(window.suffix)}",
-            "its scores are not log-probabilities, or its continuations not as long as was asked",
+            "its scores are not log-probabilities, or its continuations not as long as requested",
         )
 
 

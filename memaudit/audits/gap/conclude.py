@@ -103,7 +103,7 @@ def decide(
     if p_value <= options["alpha"]:
         return "found", [tested]
     if least is None:
-        nothing = "the models answer alike on every item: nothing is known of power"
+        nothing = "the models answer alike on every item: the power is unknown"
         return "inconclusive", [tested, "no gap would be found with power .8" if found.standard_error else nothing]
     power = f"a gap of {shown_points(least)} points would be found with power .8"
     if least > options["least_gap"]:

@@ -105,7 +105,7 @@ def _add(
         if value is None or value == "":
             continue
         if model in item.scores:
-            raise InputError(f'{place}: a result of {model} for "{name}" also stands at {item.place}', "keep one")
+            raise InputError(f'{place}: a result of {model} for "{name}" also appears at {item.place}', "keep one")
         item.scores[model] = _score(value, model, place)
 
 

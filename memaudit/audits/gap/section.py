@@ -163,7 +163,7 @@ def _notes(items: Compared, options: GapOptions) -> list[str]:
     if items.missing:
         notes.append(f"{items.missing:,} items were left out: not every model has a result of them.")
     if len(items.others) == 1:
-        notes.append("With one control, what is peculiar to that control looks like a gap of the model; give several.")
+        notes.append("With one control, what is specific to that control looks like a gap of the model; give several.")
     return [*notes, *LIMITS]
 
 

@@ -1,6 +1,6 @@
-"""Laws of memorization: a grid of small models trained on planted passages, and the lines through what they recite.
+"""Laws of memorization: a grid of small models trained on planted passages, and the lines through what they reproduce.
 
-Carlini et al. 2022 found that the fraction of text that a model recites grows with the logarithm of its parameters,
+Carlini et al. 2022 found that the fraction of text that a model reproduces grows with the logarithm of its parameters,
 of the copies in training, and of the context it is given. `laws` trains every size with every seed, asks every model
 for passages of every dose at every context, and fits the three lines; a line that is none is reported as such.
 """
@@ -20,7 +20,7 @@ from memaudit.audits.laws.conclude import conclude
 from memaudit.audits.lifecycle import Delivery, carry_out
 from memaudit.audits.result import RunResult
 from memaudit.audits.small_models import check_sizes, suite_defaults
-from memaudit.audits.suite import Say, Suite, Training
+from memaudit.audits.suite import Log, Suite, Training
 from memaudit.errors import InputError
 from memaudit.families import GPT
 from memaudit.models.base import LanguageModel
@@ -66,7 +66,7 @@ class LawsOptions:
     """Trainings a size; each draws the doses, the order and the initial weights anew."""
     per_dose: int = 16
     background: int = 300
-    """Passages that stand once in the training text and are not asked for."""
+    """Passages that occur once in the training text and are not queried."""
     epochs: float = 6.0
     seed: int = 0
     """The first of the seeds."""
@@ -121,11 +121,11 @@ def laws(
     options: LawsOptions | None = None,
     threads: int | None = None,
     formats: Sequence[str] = ("html",),
-    say: Say = lambda _: None,
+    log: Log = lambda _: None,
     invocation: Invocation | None = None,
     **fields: Any,
 ) -> RunResult:
-    """Train the grid, ask it, fit the laws; the same call goes on with what stands in the folder.
+    """Train the grid, query it, fit the laws; the same call resumes what is in the folder.
 
     Args:
         out: Run directory; the models are kept in it. By default ``runs/laws-IDENTITY``.
@@ -133,7 +133,7 @@ def laws(
         options: What to train and ask.
         threads: Of torch; all cores by default.
         formats: What to write beside report.json.
-        say: Told a line after every training.
+        log: Called with a line after every training.
         invocation: What repeats the run; by default this call.
         **fields: Single options by name (``seeds=1``), over those in ``options``.
 
@@ -142,7 +142,7 @@ def laws(
     """
     repeated = invocation or python_call("memaudit.laws", laws, locals())
     chosen = dataclasses.replace(options or LawsOptions(), **fields)
-    return carry_out(Laws(corpus, chosen, threads, say), Delivery(repeated, out, formats))
+    return carry_out(Laws(corpus, chosen, threads, log), Delivery(repeated, out, formats))
 
 
 class Laws(Suite[LawsReport]):
@@ -150,8 +150,8 @@ class Laws(Suite[LawsReport]):
 
     kind = "laws"
 
-    def __init__(self, corpus: Sequence[str], options: LawsOptions, threads: int | None, say: Say) -> None:
-        super().__init__(corpus, options, threads, say)
+    def __init__(self, corpus: Sequence[str], options: LawsOptions, threads: int | None, log: Log) -> None:
+        super().__init__(corpus, options, threads, log)
         self.options, self.grid = options, _grid(options)
 
     def prepare(self) -> None:
@@ -233,7 +233,7 @@ def _documents(planting: Planting, tokenizer: TrainedTokenizer) -> Iterator[Toke
 
 
 def _matched(model: LanguageModel, options: LawsOptions, text: Text, seed: int) -> _Matched:
-    """Return what the model recites: for every passage and context the suffix tokens before the first difference."""
+    """Return what the model reproduces: for every passage and context the suffix tokens before the first difference."""
     planting = _planting(options, text, seed)
     passages = [*planting.planted, *planting.twins]
     place = FIRST + max(options.contexts)

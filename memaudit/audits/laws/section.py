@@ -18,13 +18,13 @@ from memaudit.sections import Column, Graph, Section, Series, Table, Value
 
 MAX_SERIES = 6
 METHOD = (
-    "Passages of {length} tokens were planted {doses} times among others, by lot, and as many twins never; every one of"
-    " {sizes} sizes was trained on {seeds} such texts{epochs}. A passage is extracted at context c if greedy decoding"
-    " of the c tokens before a span of {suffix} gives all of these (k-extractable, Carlini et al. 2022); the span is"
-    " the same at every context. A law is the least-squares line of the fraction extracted, averaged over the other two"
-    " axes, against log10 of its own; 95% intervals from {replicates:,} resamples of passages (Bayesian bootstrap,"
-    " Rubin 1981) and of seeds (m - 1 of m, Rao & Wu 1988), weights multiplied (Owen & Eckles 2012), which errs on the"
-    " wide side. A law fails where the interval of its slope is not above 0, or where R2 is below {least}."
+    "Passages of {length} tokens were planted {doses} times among others, at random, and as many twins never; every"
+    " one of {sizes} sizes was trained on {seeds} such texts{epochs}. A passage is extracted at context c if greedy"
+    " decoding of the c tokens before a span of {suffix} gives all of these (k-extractable, Carlini et al. 2022); the"
+    " span is the same at every context. A law is the least-squares line of the fraction extracted, averaged over the"
+    " other two axes, against log10 of its own; 95% intervals from {replicates:,} resamples of passages (Bayesian"
+    " bootstrap, Rubin 1981) and of seeds (m - 1 of m, Rao & Wu 1988), weights multiplied (Owen & Eckles 2012), which"
+    " errs on the wide side. A law fails where the interval of its slope is not above 0, or where R2 is below {least}."
 )
 
 One = TypeVar("One")
@@ -166,11 +166,11 @@ def _notes(options: PlannedLaws, suite: Suite) -> list[str]:
         "A fraction lies between 0 and 1: its line ends where nothing or all is extracted, and its slope depends on the"
         f" doses and sizes that were chosen. These models have {low} to {high} parameters, the published ones more than"
         " 70 million.",
-        f"The null: of the twins, which stand nowhere in training, {stats.percent(twins.rate or 0.0)} is extracted"
+        f"The null: of the twins, which never occur in training, {stats.percent(twins.rate or 0.0)} is extracted"
         f" ({twins.hits:,} of {twins.n:,} answers).",
     ]
     if options["seeds"] < 3:
-        notes.append("Fewer than three seeds: the intervals say little of how trainings differ.")
+        notes.append("Fewer than three seeds: the intervals say little about how trainings differ.")
     if suite.too_short:
         notes.append(f"{suite.too_short:,} passages have too few tokens for the longest context and were left out.")
     return notes

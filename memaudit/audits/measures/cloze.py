@@ -76,26 +76,30 @@ class Cloze:
         groups = sides(records)
         rates = [_rate(group) for group in groups.values()]
         p_value = _p_value(list(groups.values()), plan)
-        tested = "" if p_value is None else f"; p = {p_value:.3g} that training documents are no better known"
+        tested = (
+            ""
+            if p_value is None
+            else f"; p = {p_value:.3g} under the hypothesis that training documents are no better known"
+        )
         masked = Capability.WRITING not in capabilities_in(plan["model"])
         read = (
             "a masked model reads both sides of the name, fills as many masks as it has tokens, the most confident"
             " first, and must fill all of them right"
             if masked
-            else "a next-token model reads what stands before the name in the passage, nothing after it, and its greedy"
+            else "a next-token model reads what precedes the name in the passage, nothing after it, and its greedy"
             " continuation must begin with the name"
         )
         return Section(
             name=self.name,
             title="Name cloze",
-            summary=f"Of masked names, {shown(rates[0])} come back in training documents, and {shown(rates[1])} in"
+            summary=f"Of masked names, {shown(rates[0])} are recovered in training documents, and {shown(rates[1])} in"
             f" held-out ones{tested}",
             method=(
-                f"Documents are cut into passages of whole sentences, {PASSAGE_WORDS} words or more; those with exactly"
-                " one proper name are asked (Chang et al. 2023), at most"
-                f" {MAX_PASSAGES} a document. A name is a capitalised word inside a sentence that the document nowhere"
-                f" writes small, told by no model. The name is taken out: {read}. Rates are means over documents with"
-                " 95% Clopper-Pearson intervals; the test permutes documents, one-sided."
+                f"Documents are cut into passages of whole sentences, {PASSAGE_WORDS} words or more; those with"
+                " exactly one proper name are used (Chang et al. 2023), at most"
+                f" {MAX_PASSAGES} a document. A name is a capitalised word inside a sentence that the document never"
+                f" writes in lower case; no model is used to find it. The name is taken out: {read}. Rates are means"
+                " over documents with 95% Clopper-Pearson intervals; the test permutes documents, one-sided."
             ),
             tables=[_table(groups, rates), _known(records)],
             notes=_notes(records, masked),
@@ -183,7 +187,7 @@ def _p_value(groups: Sequence[Sequence[Record]], plan: Mapping[str, Any]) -> flo
 
 
 def _table(groups: Mapping[str, Sequence[Record]], rates: Sequence[stats.Rate]) -> Table:
-    columns = [Column("Text"), Column("Documents", "number"), Column("Names", "number"), Column("Came back", "share")]
+    columns = [Column("Text"), Column("Documents", "number"), Column("Names", "number"), Column("Recovered", "share")]
     columns += [Column("95% interval", "interval"), Column("Always the commonest name", "share")]
     rows: list[list[Value]] = []
     for (name, group), rate in zip(groups.items(), rates, strict=True):
@@ -193,12 +197,12 @@ def _table(groups: Mapping[str, Sequence[Record]], rates: Sequence[stats.Rate]) 
     gap = stats.difference_interval(rates[0], rates[1])
     if gap is not None:
         rows.append(["Difference", None, None, gap.estimate, [gap.low, gap.high], None])
-    return Table("Names that come back", columns, rows)
+    return Table("Names recovered", columns, rows)
 
 
 def _known(records: Sequence[Record]) -> Table:
     known = worst(records, lambda record: sum(record["right"]), MAX_SHOWN)
-    columns = [Column("Document"), Column("Text"), Column("Came back", "number"), Column("Asked", "number")]
+    columns = [Column("Document"), Column("Text"), Column("Recovered", "number"), Column("Masked", "number")]
     rows: list[list[Value]] = [
         [
             record["source"],
@@ -209,23 +213,23 @@ def _known(records: Sequence[Record]) -> Table:
         ]
         for record in known
     ]
-    return Table("Documents whose names come back most", [*columns, Column("Names")], rows)
+    return Table("Documents with the most recovered names", [*columns, Column("Names")], rows)
 
 
 def _notes(records: Sequence[Record], masked: bool) -> list[str]:
     notes = [
-        "A name comes back too where it is the commonest one, or where the passage tells it: held-out text is the"
-        " measure of that, if it has names of the same kind."
+        "A name is also recovered where it is the commonest one, or where the passage gives it away: held-out text"
+        " measures that, if it has names of the same kind."
     ]
     if not masked:
-        notes.append("What stands after a name is not read, so these rates are lower than those of published clozes.")
+        notes.append("What follows a name is not read, so these rates are lower than those of published clozes.")
     silent = sum(not record["names"] and not record["unreadable"] for record in records)
     if silent:
-        notes.append(f"{silent:,} documents have no passage with exactly one name and count for nothing.")
+        notes.append(f"{silent:,} documents have no passage with exactly one name and are not counted.")
     if unreadable := sum(record["unreadable"] for record in records):
-        notes.append(f"{unreadable:,} passages were not asked: the name has no tokens of its own, or lies at an edge.")
+        notes.append(f"{unreadable:,} passages were skipped: the name has no tokens of its own, or lies at an edge.")
     if not all(any(r["right"] for r in records if r["member"] == side) for side in (True, False)):
-        notes.append("One side has no name to ask for: there is nothing to compare.")
+        notes.append("One side has no name to mask: there is nothing to compare.")
     return notes
 
 

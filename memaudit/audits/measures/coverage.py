@@ -39,9 +39,9 @@ METHOD = (
     " the suffix of an extractable window, of all that lie in the suffix of any (after Cooper et al. 2025, who slide"
     " windows over whole books). Every covered token was verified with the true prefix of its window. "
 )
-EXACT = "Every window was asked for."
+EXACT = "Every window was tested."
 SHORTCUT = (
-    f"Not every window was asked for: only those of which at least {LIKELY:.0%} of the tokens follow greedily in"
+    f"Not every window was tested: only those of which at least {LIKELY:.0%} of the tokens follow greedily in"
     " windows that lie suffix to suffix, and none for tokens that are covered already or that a neighbouring window got"
     " wrong. So coverage is a lower bound; an n-gram model that looks back no farther than the prefix is exact."
 )
@@ -174,7 +174,7 @@ def _summary(groups: Mapping[str, Sequence[Record]]) -> str:
 def _notes(records: Sequence[Record], window: int) -> list[str]:
     notes = []
     windows, asked = sum(r["windows"] for r in records), sum(r["windows_asked"] for r in records)
-    notes.append(f"{asked:,} of {windows:,} windows were asked for.")
+    notes.append(f"{asked:,} of {windows:,} windows were tested.")
     control, hits = sum(r["control"] for r in records), sum(r["control_hits"] for r in records)
     upper = stats.upper_bound(hits, control)
     if upper is not None:

@@ -118,7 +118,7 @@ class _Search:
     def _sweep(self, places: NDArray[np.intp], first: int, stop: int) -> Sweep:
         """Ask for the windows of ``places`` in [first, stop) that could cover a token that nothing covers yet.
 
-        A window that differs from the text at a token is taken to speak for its neighbours: those that hold
+        A window that differs from the text at a token is taken to stand for its neighbours: those that hold
         the token too are passed over. That is not proven, for their prefixes differ by a few tokens.
         """
         places = places[np.searchsorted(places, first) : np.searchsorted(places, stop)]

@@ -86,7 +86,7 @@ class Dose:
         """
         if not any(window.member and window.copies for window in subject.windows):
             raise InputError(
-                "no training document says how often it was copied",
+                "no training document states its number of copies",
                 "memaudit plant writes planted.jsonl for --train, twins.jsonl for --heldout",
             )
         sides = [(True, document) for document in subject.train] + [(False, d) for d in subject.heldout]
@@ -119,7 +119,7 @@ class Dose:
             self.name,
             "Dose and response",
             _summary(windows, canaries, medians),
-            "Passages were planted at numbers of copies drawn by lot, and as many twins never. Rates are means over"
+            "Passages were planted at numbers of copies drawn at random, and as many twins never. Rates are means over"
             " documents with 95% intervals. ED50 is the number of copies at which half of the"
             " documents are extractable: a logistic fit on log2 copies over planted documents, with a 95% profile"
             " likelihood interval. p_z is the probability of the whole true suffix; Spearman's correlation is that"
@@ -373,17 +373,17 @@ def _notes(records: Sequence[Record], windows: Sequence[_Planted], canaries: Seq
     notes = []
     unknown = len({r["document"] for r in records if r["member"] and r["copies"] is None})
     if unknown:
-        notes.append(f"{unknown:,} training documents do not say how often they were copied and are left out.")
+        notes.append(f"{unknown:,} training documents do not state their number of copies and are left out.")
     unnamed = len({r["document"] for r in records if r["member"] and r["copies"] and not r["variant_known"]})
     if unnamed:
         notes.append(f"{unnamed:,} planted documents have no id of memaudit plant: they count as exact copies.")
     if not any(group.variant == "fuzzy" for group in windows):
-        notes.append("No fuzzy copies were planted, or none was asked for.")
+        notes.append("No fuzzy copies were planted, or none was measured.")
     if any(0 not in group.doses for group in windows):
-        notes.append("Where no twins were asked for, the rate at no copy is unknown: nothing says what guessing gives.")
+        notes.append("Where no twins were measured, the rate at no copy is unknown: nothing shows what guessing gives.")
     if not any(group.kind == CANARY for group in windows):
         notes.append(
-            "No canaries were asked for, so there is no exposure: none was planted, or all are shorter than a window."
+            "No canaries were measured, so there is no exposure: none was planted, or all are shorter than a window."
         )
     elif not canaries:
         notes.append("Exposure was not measured: a masked model gives no probability of a secret after its prefix.")
@@ -393,7 +393,7 @@ def _notes(records: Sequence[Record], windows: Sequence[_Planted], canaries: Seq
             " What the fitted distribution says beyond it is an extrapolation, whose tail nothing has checked."
         )
     if any(group.kind == CANARY for group in windows):
-        notes.append("Canaries are random words, harder to learn than text: passages say more of natural text.")
+        notes.append("Canaries are random words, harder to learn than text: passages say more about natural text.")
     return notes
 
 

@@ -1,4 +1,4 @@
-"""Exposure beyond the candidates that were compared, where their distribution lets it be told."""
+"""Exposure beyond the candidates that were compared, where their distribution allows it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ SURELY_MORE = 0.01
 def fitted_table(groups: Sequence[tuple[str, Mapping[int, Sequence[Record]]]]) -> Table | None:
     """Return the fitted exposure by copies; None where every secret's whole space was compared.
 
-    A fit that is rejected is not told, and none is where more are rejected than chance does: those that passed then
-    passed for want of candidates.
+    A fit that is rejected is not reported, and none is where more are rejected than expected by chance: those that
+    passed then passed for want of candidates.
 
     Args:
         groups: Name of what was planted, and the records of its canaries by copies.
@@ -34,17 +34,19 @@ def fitted_table(groups: Sequence[tuple[str, Mapping[int, Sequence[Record]]]]) -
     tested = [r for r in every.values() if r["fitted_bits"] is not None or r["not_fitted"] == NOT_SKEW_NORMAL]
     rejected = sum(r["fitted_bits"] is None for r in tested)
     distrusted = rejected > 0 and float(bdtrc(rejected - 1, len(tested), BY_CHANCE)) < SURELY_MORE
-    general = f"{rejected} of {len(tested)} sets of candidates are not skew-normal: none is told" if distrusted else ""
+    general = (
+        f"{rejected} of {len(tested)} sets of candidates are not skew-normal: none is reported" if distrusted else ""
+    )
     rows = [_row(name, dose, records, general) for name, doses in groups for dose, records in doses.items()]
     columns = [
         Column("planted"),
         Column("copies", "number"),
         Column("canaries", "number"),
-        Column("fit told of", "number"),
+        Column("fit reported for", "number"),
         Column("mean fitted exposure in bits", "number"),
         Column("95%: from", "number"),
         Column("to", "number"),
-        Column("not told"),
+        Column("not reported"),
     ]
     most = max(math.log2(r["space"]) for r in every.values())
     return Table(f"Exposure by a skew-normal fit to the candidates: {most:.3g} bits at most", columns, rows)

@@ -103,7 +103,7 @@ class NearVerbatim:
                 "A lower bound: texts that the search did not find are not counted, so a small gain from edits may be"
                 " the search's and not the model's.",
                 f"Rates are of up to {SAMPLE} windows a side drawn by the seed, whatever came of them;"
-                f" {len(missed):,} other near misses of greedy decoding were asked too and are in no rate.",
+                f" {len(missed):,} other near misses of greedy decoding were searched too and are in no rate.",
                 *_short(plan["options"]["suffix"]),
             ],
         )
@@ -113,7 +113,7 @@ def _short(suffix: int) -> list[str]:
     """Return a note where edits are enough to write any text."""
     if suffix > EDITS:
         return []
-    return [f"A suffix has {suffix} tokens: any text is within as many edits, so these say nothing of memory."]
+    return [f"A suffix has {suffix} tokens: any text is within as many edits, so these say nothing about memorization."]
 
 
 def _draw(seed: int, window: Window) -> bytes:

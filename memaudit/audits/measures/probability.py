@@ -156,7 +156,7 @@ def _attempts(records: Sequence[Record]) -> Table:
             hit = at_least(least_log_p(attempts, probability))
             new = [sum(r["member"] == m and hit(r) and not greedily(r) for r in records) for _, m in SIDES]
             rows.append(["samples", attempts, probability, *rate_cells(records, hit), *new])
-    first = [Column("asked by"), Column("attempts n", "number"), Column("probability p", "number")]
+    first = [Column("decoding"), Column("attempts n", "number"), Column("probability p", "number")]
     missed = [Column(f"{name} windows that greedy decoding misses", "number") for name, _ in SIDES]
     return Table(
         f"Documents whose suffix n attempts give at least once with probability p ({counted(records)})",
@@ -191,7 +191,7 @@ def _needed(records: Sequence[Record]) -> Table:
 
 
 def _number(attempts: int | None) -> str:
-    """Return a number of attempts in words; beyond a trillion only its power of ten tells anything."""
+    """Return a number of attempts in words; beyond a trillion only its power of ten matters."""
     if attempts is None:
         return "never"
     return f"{attempts:,}" if attempts < 10**12 else f"10^{math.log10(attempts):.0f}"
@@ -220,7 +220,7 @@ def _notes(records: Sequence[Record]) -> list[str]:
     notes = [
         "Attempts are independent samples of the same prompt. p_z holds for this prefix and this way of sampling:"
         " another prompt, or a service that samples otherwise, has another.",
-        "Only the suffix token for token counts here; for small differences ask for near-verbatim.",
+        "Only the suffix token for token counts here; for small differences use near-verbatim.",
     ]
     if any(impossible):
         notes.append(

@@ -50,7 +50,7 @@ class Taxonomy:
         return rows
 
     def section(self, records: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> Section:
-        """Return hits by kind, and the true continuation beside anything that stands in the corpus."""
+        """Return hits by kind, and the true continuation beside anything that occurs in the corpus."""
         sides = {name: [r for r in records if r["member"] == member] for name, member in SIDES}
         hits = [r for r in sides["training"] if r["extractable"]]
         counted = {kind: sum(r["kind"] == kind for r in hits) for kind in KINDS}
@@ -62,7 +62,7 @@ class Taxonomy:
             if hits
             else "No training window was reproduced: there is nothing to explain",
             method=(
-                f"Recited: the suffix stands at least {RECITED} times in the training text, as counted there or as the"
+                f"Recited: the suffix occurs at least {RECITED} times in the training text, as counted there or as the"
                 " corpus states it, whichever is more. Reconstructed: fewer copies, and the suffix follows from"
                 " its prefix by a rule that needs no memory (it repeats, counts on,"
                 " or has lines of one shape, as tables and imports do). Recollected: few copies and no such rule. After"
@@ -76,7 +76,7 @@ class Taxonomy:
 def _copies(record: WindowRecord) -> int | None:
     """Return the copies of a suffix: counted after normalisation or as the corpus states them, the larger.
 
-    Text that says how often it was copied stands in its file once. A training window that stands nowhere in the index
+    Text that states its number of copies is in its file once. A training window that does not occur in the index
     was copied where the index does not reach: None, unless the corpus states it.
     """
     found = None if record.member and not record.copies_normalised else record.copies_normalised
@@ -84,7 +84,7 @@ def _copies(record: WindowRecord) -> int | None:
 
 
 def _anywhere_in_corpus(record: WindowRecord) -> bool | None:
-    """Return whether the continuation stands in the training text, be it the true one or not; None if unknown."""
+    """Return whether the continuation occurs in the training text, be it the true one or not; None if unknown."""
     if record.copies_normalised is None and record.elsewhere is None:
         return None
     if record.extractable:
@@ -121,7 +121,7 @@ def _anywhere(sides: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
             rows.append([label, name, *_rate(known, [bool(r[key]) for r in known])])
     columns = [Column("The continuation is"), Column("Windows"), Column("Hits", "number"), Column("Of", "number")]
     columns += [Column("Rate", "share"), Column("95% interval", "interval")]
-    return Table("The true continuation, or anything that stands in the training text", columns, rows)
+    return Table("The true continuation, or anything that occurs in the training text", columns, rows)
 
 
 def _examples(hits: Sequence[Mapping[str, Any]]) -> Table:
@@ -146,7 +146,7 @@ def _notes(records: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> lis
     if not plan["copies"]["counted"]:
         notes.append(f"Copies were not counted: {plan['copies']['reason']}.")
     if not plan["options"]["fuzzy"]:
-        notes.append("Continuations that are not the true ones were not asked for (--no-fuzzy): none is looked up.")
+        notes.append("Continuations that are not the true ones were not decoded (--no-fuzzy): none is looked up.")
     if unknown := sum(r["extractable"] and r["copies"] is None for r in records):
         notes.append(f"Copies of {unknown:,} hits are not known; they may be recited.")
     return notes

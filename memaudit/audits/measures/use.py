@@ -101,8 +101,8 @@ class Use:
             summary=_summary(groups),
             method=(
                 f"Each prompt is continued by {length} tokens, or until the model ends the text, sampled ({decoding})"
-                f" unless greedy decoding is named. A continuation gives text away when a run of it that spans {SPAN}"
-                " tokens or more stands in the training text, word for word after normalisation; the prompt itself"
+                f" unless greedy decoding is named. A continuation leaks text when a run of it that spans {SPAN}"
+                " tokens or more occurs in the training text, word for word after normalisation; the prompt itself"
                 " does not count. Rates per 1,000 prompts have exact 95% intervals over documents; tokens are those"
                 " inside such runs."
             ),
@@ -111,7 +111,8 @@ class Use:
             notes=[
                 "Prompts are plain text: no chat template is applied. Edited beginnings are no paraphrases by a"
                 " person.",
-                f"At most {DOCUMENTS} documents a side were asked for, {FREE} prompts of each kind without a document.",
+                f"At most {DOCUMENTS} documents a side were used for prompts, {FREE} prompts of each kind without a"
+                " document.",
             ],
         )
 
@@ -123,7 +124,7 @@ def _length(subject: Subject) -> int:
 
 
 def given_away(text: str, tokenizer: Tokenizer, index: CorpusIndex, fewest: int = SPAN) -> tuple[int, int]:
-    """Return the longest run of a text that stands in an index, and the tokens in runs of ``fewest`` or more.
+    """Return the longest run of a text that occurs in an index, and the tokens in runs of ``fewest`` or more.
 
     Both in tokens of ``tokenizer``; runs are runs of words, so a token counts if it lies whole inside one.
     """
@@ -170,10 +171,10 @@ def _rate(group: Sequence[Record]) -> stats.Rate:
 
 
 def _summary(groups: Sequence[tuple[str, str, Sequence[Record]]]) -> str:
-    """Name the attack of the most tokens, on both sides, beside what nobody asked for."""
+    """Name the attack of the most tokens, on both sides, beside ordinary use."""
     attacks = [way for way, _, _ in groups if way.endswith("greedy")]
     named = [
-        (f"asked with {way}" + (f" ({name})" if name != "no document" else ""), group)
+        (f"prompted with {way}" + (f" ({name})" if name != "no document" else ""), group)
         for way, name, group in groups
         if name == "no document" or way == attacks[-1]
     ]
@@ -195,10 +196,10 @@ def _table(groups: Sequence[tuple[str, str, Sequence[Record]]]) -> Table:
         rows.append(
             [way, name, rate.hits, rate.n, *_thousandths(rate), *_thousandths(tokens), max(r["longest"] for r in group)]
         )
-    columns = [Column("Asked with"), Column("Documents"), Column("Prompts that gave away", "number")]
+    columns = [Column("Prompt"), Column("Documents"), Column("Prompts that leaked text", "number")]
     columns += [Column("Of", "number"), Column("Per 1,000 prompts", "number"), Column("95% interval")]
     columns += [Column("Tokens per 1,000", "number"), Column("95% interval"), Column("Longest run", "number")]
-    return Table(f"Runs of {SPAN} tokens or more that stand in the training text", columns, rows)
+    return Table(f"Runs of {SPAN} tokens or more that occur in the training text", columns, rows)
 
 
 def _thousandths(rate: stats.Rate) -> list[Value]:

@@ -132,7 +132,7 @@ def _against_unigram(entropies: Mapping[str, float | None], records: Sequence[Ma
 def _headline(plan: MembershipPlan, first: Detection) -> str:
     model, files = one_line(plan["model"]["name"], 80), [f["path"] for f in plan["benchmark"]["files"]]
     about = one_line(files[0], 80) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
-    asked = f"asked about {plan['benchmark']['items']:,} items of {about}, {model}"
+    asked = f"on {plan['benchmark']['items']:,} items of {about}, {model}"
     if first.p_value is None or first.effect.estimate is None:
         return f"{asked} allows no test by {first.label}"
     return f"{asked} shows {shown_size(first.effect)} by {first.label}, p = {shown_p(first.p_value)}"
@@ -147,7 +147,7 @@ def _family(
         speaks = "yes" if d.admissible else "no"
         rows.append([name, d.effect.name, shown_interval(d.effect), d.p_value, adjusted[d.name], speaks, d.reason])
     columns = [Column("Detector"), Column("Effect"), Column("Size, 95% interval"), Column("p", "number")]
-    columns += [Column("p, Holm", "number"), Column("May speak"), Column("Test")]
+    columns += [Column("p, Holm", "number"), Column("Admissible"), Column("Test")]
     rejecting = [d for d in detections if rejects(adjusted[d.name], alpha)]
     speaking = sum(d.admissible for d in rejecting)
     return Section(
@@ -156,7 +156,8 @@ def _family(
         f"Of {len(detections)} declared detectors, {len(rejecting)} reject at a family-wise level of {alpha:g},"
         f" {speaking} of them with their controls",
         "The family and its primary detector were written into the plan before anything was measured. p is one-sided,"
-        " adjusted by Holm (1979) over the whole family; a detector speaks where none of its own controls fails.",
+        " adjusted by Holm (1979) over the whole family; a detector is admissible where none of its own controls"
+        " fails.",
         [Table("Declared detectors", columns, rows)],
     )
 
@@ -198,7 +199,7 @@ def _limits(plan: MembershipPlan, verdict: str) -> list[str]:
     options, heldout, benchmark = plan["membership"], plan["heldout"], plan["benchmark"]
     limits = [ABOUT_DOCUMENTS.format(units="documents")]
     if heldout["specs"]:
-        assigned = "by lot, as was said" if options["randomised"] else "by whoever chose the held-out items"
+        assigned = "at random, as declared" if options["randomised"] else "by whoever chose the held-out items"
         limits.append(
             f"Which items are suspects was decided {assigned}. What else differs between the sides, and is not seen by"
             " the control of the text, is read as membership."
@@ -206,15 +207,15 @@ def _limits(plan: MembershipPlan, verdict: str) -> list[str]:
     if verdict != "found":
         limits.append("No evidence of membership is no evidence of absence: the model may have seen the items.")
     else:
-        limits.append("The evidence is about the set: it accuses no single item.")
+        limits.append("The evidence is about the set: it does not apply to any single item.")
     if benchmark["repeated"]:
-        limits.append(f"{benchmark['repeated']:,} items repeat another word for word and were asked about once.")
+        limits.append(f"{benchmark['repeated']:,} items repeat another word for word and were scored once.")
     if heldout["repeated"]:
         limits.append(f"{heldout['repeated']:,} held-out items repeat another and were left out.")
     if heldout["set_aside"]:
         shown = ", ".join(heldout["first_set_aside"][:3])
         limits.append(
-            f"{heldout['set_aside']:,} held-out items stand in the benchmark, or hold an item of it, and were set"
+            f"{heldout['set_aside']:,} held-out items occur in the benchmark, or contain an item of it, and were set"
             f" aside: {shown}{' and others' if heldout['set_aside'] > 3 else ''}."
         )
     sides: dict[str, BenchmarkSide] = {"benchmark": benchmark, "held-out": heldout}
@@ -222,8 +223,8 @@ def _limits(plan: MembershipPlan, verdict: str) -> list[str]:
         counts = {"empty": side["empty"], "rejected": side["rejected"]}
         left_out = [f"{count:,} {kind}" for kind, count in counts.items() if count]
         if left_out:
-            limits.append(f"Records of the {name} files that were not asked about: {' and '.join(left_out)}.")
+            limits.append(f"Records of the {name} files that were not used: {' and '.join(left_out)}.")
     if lacking := notice_of(plan["model"].get("lacks", ())):
         limits.append(f"{lacking[0].upper()}{lacking[1:]}.")
-    limits += [f"The model's folder asked for {each}, which was not followed." for each in plan["model"]["ignored"]]
+    limits += [f"The model's folder sets {each}, which was ignored." for each in plan["model"]["ignored"]]
     return limits

@@ -73,7 +73,7 @@ def membership(
         model: A model folder, a Hugging Face id, ``python:module:factory``, or a loaded model.
         heldout: Files of items of the same kind that the model cannot have seen. Without them only the order of the
             benchmark's files and the guided instruction can be tested.
-        out: Run directory; the same call resumes what stands in it. By default ``runs/membership-IDENTITY``.
+        out: Run directory; the same call resumes what is in it. By default ``runs/membership-IDENTITY``.
         options: What to measure, and what to conclude from it.
         name: How the report calls the model; by default the spec it was given as.
         formats: What to write beside report.json.

@@ -48,7 +48,7 @@ class Side:
 def read_sides(benchmark: Sequence[str], heldout: Sequence[str], options: MembershipOptions) -> tuple[Side, Side]:
     """Read both sides by the same rules.
 
-    A held-out text that stands in a suspect, or holds one, is no held-out text: it is set aside and counted.
+    A held-out text that occurs in a suspect, or contains one, is no held-out text: it is set aside and counted.
 
     Args:
         benchmark: Specs of the suspects.
@@ -67,7 +67,7 @@ def read_sides(benchmark: Sequence[str], heldout: Sequence[str], options: Member
     aside = [d for d, *hits in zip(unseen.documents, holding, within, strict=True) if any(hits)]
     if len(aside) == len(unseen.documents):
         raise InputError(
-            f"the held-out text stands in the benchmark, or holds it: all {len(aside):,} of its texts, first"
+            f"the held-out text occurs in the benchmark, or contains it: all {len(aside):,} of its texts, first"
             f" {aside[0].source}",
             "held-out items must be such as the model cannot have seen",
         )

@@ -79,10 +79,10 @@ def dose_chart(series: Sequence[tuple[str, Sequence[dict[str, Any]]]], id: str) 
     ]
     return Chart(
         id=id,
-        title="Recited word for word, by copies in the training text",
+        title="Reproduced word for word, by copies in the training text",
         description=_describe_doses(series, copies),
         svgs=draw(lambda width: _dose_layers(values, names, copies, width), id),
-        columns=["Model", "Copies in training", "Recited", "Rate", "95% interval"],
+        columns=["Model", "Copies in training", "Reproduced", "Rate", "95% interval"],
         rows=rows,
     )
 
@@ -132,7 +132,7 @@ def _describe_doses(series: Sequence[tuple[str, Sequence[dict[str, Any]]]], copi
         f"{name} {percent(dose['rate'])}" for name, doses in series for dose in doses if dose["copies"] == copies[-1]
     )
     return (
-        "Share of windows recited word for word, by how often the passage stood in the training text; "
+        "Share of windows reproduced word for word, by how often the passage occurred in the training text; "
         "0 copies are passages that were never shown. Bands are 95% intervals. "
         f"At {copies[-1]:,} copies: {last}."
     )

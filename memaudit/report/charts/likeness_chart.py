@@ -20,19 +20,19 @@ from memaudit.report.wording import NONE, counted, percent, visible
 
 FOUND, OTHERS = FILL, SERIES[0]
 FAINT = 0.3
-"""Opacity of what a rule does not convict."""
+"""Opacity of what a rule does not flag."""
 MIN_TOP = 10
 """Items, at least, for which a row has room: so that one item is not as high as a hundred elsewhere."""
 LEGEND = (
-    (FOUND, 1.0, "found, and the rule convicts it"),
+    (FOUND, 1.0, "found, and the rule flags it"),
     (FOUND, FAINT, "found, but the rule misses it"),
-    (OTHERS, 1.0, "not found, but the rule convicts it"),
+    (OTHERS, 1.0, "not found, but the rule flags it"),
     (OTHERS, FAINT, "not found, nor by the rule"),
 )
 ABOUT = (
-    "Items by the similarity of the likest document, a row a rule: above the line those that memaudit found, below it"
-    " the others, at ‘none’ those that no document is like. Heights grow with the logarithm of the count. From the"
-    " broken line on, a text is alike enough to be a copy."
+    "Items by the similarity of the most similar document, a row a rule: above the line those that memaudit found,"
+    " below it the others, at ‘none’ those without a similar document. Heights grow with the logarithm of the count."
+    " From the broken line on, a text is similar enough to count as a copy."
 )
 SIZE = 12
 NAMES = 232
@@ -45,7 +45,7 @@ MARKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A rule and the items that it convicts, or ours and all items, counted in bins of similarity.
+    """A rule and the items that it flags, or ours and all items, counted in bins of similarity.
 
     The first bin is of the items that no document is like.
     """
@@ -118,7 +118,7 @@ def likeness_chart(likeness: Mapping[str, Any], labels: Mapping[str, str], id: s
         return None
     return Chart(
         id=id,
-        title="How like a document each item is, and what every rule makes of it",
+        title="How similar each item is to a document, and what every rule flags",
         description=_describe(likeness),
         svgs=[(name, _picture(rows, likeness["least"], id, width)) for name, width in WIDTHS],
         columns=["Similarity", "Rule", "Of those found", "Of the others"],
@@ -127,7 +127,7 @@ def likeness_chart(likeness: Mapping[str, Any], labels: Mapping[str, str], id: s
 
 
 def _rows(likeness: Mapping[str, Any], labels: Mapping[str, str]) -> list[Row]:
-    """Return our rule, with all items, then the published ones with those that they convict."""
+    """Return our rule, with all items, then the published ones with those that they flag."""
     names = ["memaudit", *likeness["rules"]]
     rows = [Row(visible(labels.get(name, name)), *([0] * (likeness["bins"] + 1) for _ in range(2))) for name in names]
     for entry in likeness["counts"]:
@@ -143,8 +143,8 @@ def _describe(likeness: Mapping[str, Any]) -> str:
     for entry in likeness["counts"]:
         total[entry["verdict"]] += max(0, entry["items"])
     ends = (
-        ("the least like item that was found has", likeness["lowest_found"]),
-        ("the likest of the others has", likeness["highest_other"]),
+        ("the least similar item that was found has", likeness["lowest_found"]),
+        ("the most similar of the others has", likeness["highest_other"]),
     )
     notes = [" and ".join(f"{words} {percent(value)}" for words, value in ends if value is not None)]
     left = (("not judged", "not judged"), ("undecided", "undecided"))
@@ -160,7 +160,7 @@ def _numbers(rows: Sequence[Row]) -> Iterator[list[str]]:
     for bin in range(bins + 1):
         if not whole.found[bin] and not whole.others[bin]:
             continue
-        name = f"{(bin - 1) / bins:.0%} to {bin / bins:.0%}" if bin else "no document is like it"
+        name = f"{(bin - 1) / bins:.0%} to {bin / bins:.0%}" if bin else "no similar document"
         for row in rows:
             others = [_of(0 if row is whole else row.others[bin], whole.others[bin])]
             yield [name, row.label, _of(row.found[bin], whole.found[bin]), *others]
@@ -196,7 +196,7 @@ def _coarser(row: Row) -> Row:
 
 
 def _bars(rows: Sequence[Row], layout: Layout) -> Iterator[str]:
-    """Yield the bars of every row: what all rows have, pale, and over it what the row's rule convicts."""
+    """Yield the bars of every row: what all rows have, pale, and over it what the row's rule flags."""
     whole = rows[0]
     for number, row in enumerate(rows):
         drawn = [(FOUND, FAINT, whole.found, -1), (OTHERS, FAINT, whole.others, 1), (FOUND, 1.0, row.found, -1)]
@@ -243,7 +243,7 @@ def _legend_place(number: int, layout: Layout) -> tuple[float, float]:
 
 
 def _names(rows: Sequence[Row], layout: Layout) -> Iterator[str]:
-    """Yield the name of every rule and how many items it convicts, beside its row or above it."""
+    """Yield the name of every rule and how many items it flags, beside its row or above it."""
     found, others = sum(rows[0].found), sum(rows[0].others)
     for number, row in enumerate(rows):
         parts = [(sum(row.found), found, "found")] * bool(found) + [(sum(row.others), others, "others")] * bool(others)
@@ -269,7 +269,7 @@ def _axis(rows: int, least: float, layout: Layout) -> Iterator[str]:
     yield _text(layout.edge(0) + layout.bin / 2, y, "none", anchor="middle")
     for mark in MARKS:
         yield _text(layout.x(mark), y, f"{mark:.0%}", anchor="middle")
-    yield _text((layout.x(0) + layout.width) / 2, y + 20, "similarity of the likest document", anchor="middle")
+    yield _text((layout.x(0) + layout.width) / 2, y + 20, "similarity of the most similar document", anchor="middle")
     yield _text(layout.x(least), layout.head - 8, f"{least:.0%}", anchor="middle")
 
 

@@ -1,4 +1,4 @@
-"""What a corpus is made of, as areas: a domain a rectangle, the deeper its colour the more of it is recited."""
+"""What a corpus is made of, as areas: a domain a rectangle, the deeper its colour the more of it is reproduced."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def treemap(domains: Sequence[Mapping[str, Any]], id: str) -> Chart | None:
     return Chart(
         id=id,
         title="The training text by domain",
-        description="Areas are documents; the deeper the colour, the more of the windows are recited word for word.",
+        description="Areas are documents; the deeper the colour, the more of the windows are reproduced word for word.",
         svgs=draw(lambda width: _picture(shown, total, width), id),
-        columns=["Domain", "Documents", "Share", "Recited", "95% interval"],
+        columns=["Domain", "Documents", "Share", "Reproduced", "95% interval"],
         rows=[
             [d["domain"], f"{d['documents']:,}", percent(d["documents"] / total), _rate(d), interval(d["train"] or _NO)]
             for d in domains
@@ -116,8 +116,8 @@ def _picture(domains: Sequence[Mapping[str, Any]], total: int, width: int) -> An
 def _tile(domain: Mapping[str, Any], tile: Tile, total: int) -> dict[str, Any]:
     rate = (domain["train"] or _NO)["rate"]
     room = int((tile.width - 20) / SIGN) if tile.height > 48 else 0
-    words = f"{percent(domain['documents'] / total)} of the documents, {_rate(domain)} recited"
-    short = f"{_rate(domain)} recited"
+    words = f"{percent(domain['documents'] / total)} of the documents, {_rate(domain)} reproduced"
+    short = f"{_rate(domain)} reproduced"
     return {
         "x": tile.x,
         "x2": tile.x + tile.width,

@@ -1,4 +1,4 @@
-"""A run on a terminal: what its kind prints, the verdict first, and last which options nobody typed."""
+"""A run on a terminal: what its kind prints, the verdict first, and last the options that were not typed."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 RULE = Rule(
     id="memaudit/contamination",
     name="BenchmarkItemInCorpus",
-    title="Benchmark item stands in the corpus",
-    short="A benchmark item stands in a corpus.",
-    full="The words of a benchmark item stand in a document of the corpus, raw, after normalisation or "
+    title="Benchmark item occurs in the corpus",
+    short="A benchmark item occurs in a corpus.",
+    full="The words of a benchmark item occur in a document of the corpus, raw, after normalisation or "
     "edited. A model trained on that corpus may have seen the test.",
     help="Compare the item with the document beside it. Leave the document out of the training data, "
     "retire the item, or accept the finding in a baseline file.",
@@ -89,7 +89,7 @@ class ContaminationKind(VerdictKind):
             f"{e['label']}: {e['hits']:,} of {counted(e['n'], 'item')}, {percent(e['rate'])}"
             for e in report["estimates"]
         ]
-        name = f"items that stand in the corpus: {policy_words(report['policy'])}"
+        name = f"items that occur in the corpus: {policy_words(report['policy'])}"
         policy = verdict_case(report, name, [*rates, *notes])
         if policy.outcome is None:
             policy = replace(policy, output="".join(notes))
@@ -114,8 +114,8 @@ class ContaminationKind(VerdictKind):
 
 def _sentence(finding: Mapping[str, Any]) -> str:
     return (
-        f"Benchmark item {short(finding['item'])} ({short(finding['part'])}) stands in "
-        f"{on_one_line(finding['evidence'][0]['source'])}{and_others(finding)}: {MATCHES[finding['match']]}, "
+        f"Benchmark item {short(finding['item'])} ({short(finding['part'])}) occurs in"
+        f" {on_one_line(finding['evidence'][0]['source'])}{and_others(finding)}: {MATCHES[finding['match']]}, "
         f"similarity {percent(finding['score'])}."
     )
 
@@ -144,4 +144,4 @@ def _asides(report: Mapping[str, Any]) -> list[Block]:
     return blocks
 
 
-KIND = ContaminationKind("contamination", "Does the benchmark stand in the corpus?", rules=(RULE,))
+KIND = ContaminationKind("contamination", "Does the benchmark occur in the corpus?", rules=(RULE,))

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 RULE = Rule(
     id="memaudit/extraction",
     name="TrainingTextRecited",
-    title="Training text is recited",
-    short="A model recites a document it was trained on.",
-    full="Given the beginning of a training document, the model goes on as the document does, and more "
-    "often so than with text it never saw.",
-    help="Deduplicate or remove the document and train again, or filter what the model says.",
+    title="Training text is reproduced",
+    short="A model reproduces a document it was trained on.",
+    full="Given the beginning of a training document, the model continues as the document does, more often than for"
+    " text it never saw.",
+    help="Deduplicate or remove the document and train again, or filter the model's output.",
 )
 SIDES = {"train": "training text", "heldout": "held-out text"}
 
@@ -67,7 +67,7 @@ class ExtractionKind(VerdictKind):
                 rule=RULE.id,
                 level=level,
                 name=f"document {short(finding['document'])}",
-                sentence=f"The model recites training document {short(finding['document'])} "
+                sentence=f"The model reproduces training document {short(finding['document'])} "
                 f"({short(labels.get(finding['metric'], finding['metric']))}, score {percent(finding['score'])}).",
                 place=place(finding["source"], files),
                 properties={key: finding[key] for key in ("metric", "score", "copies")},
@@ -95,4 +95,4 @@ class ExtractionKind(VerdictKind):
         return [Grid(["Metric", "Training text", "Held-out text", "Difference, points"], rows)]
 
 
-KIND = ExtractionKind("extraction", "Does it recite its training text?", rules=(RULE,))
+KIND = ExtractionKind("extraction", "Does it reproduce its training text?", rules=(RULE,))

@@ -54,14 +54,14 @@ class MembershipKind(VerdictKind):
     def suite(self, report: Mapping[str, Any]) -> Suite:
         """Return a test case for the verdict, for every control and for every detector.
 
-        A detector fails only where its answer counts as evidence; one that may not speak is skipped and says why.
+        A detector fails only where its answer counts as evidence; one that is not admissible is skipped and says why.
         """
         verdict = verdict_case(report, self.claim, [report["power"]["sentence"]])
         detectors = map(_detector_case, report["detections"])
         return Suite(report["model"]["name"], [verdict, *control_cases(report), *detectors])
 
     def summary(self, report: Mapping[str, Any]) -> list[Block]:
-        """Return the table of the detectors, each with whether it may speak."""
+        """Return the table of the detectors, each with whether it is admissible."""
         rows = [
             [
                 Words(d["label"], "strong" if d["name"] == report["primary"] else ""),
@@ -69,11 +69,11 @@ class MembershipKind(VerdictKind):
             ]
             for d in report["detections"]
         ]
-        return [Grid(["Detector", "p", "p, Holm", "May speak"], rows)]
+        return [Grid(["Detector", "p", "p, Holm", "Admissible"], rows)]
 
 
 def _sentence(report: Mapping[str, Any], detection: Mapping[str, Any]) -> str:
-    says = f"{short(report['model']['name'])} has seen this benchmark, says {detection['label']}:"
+    says = f"{short(report['model']['name'])} has seen this benchmark, according to {detection['label']}:"
     return f"{says} p = {detection['p_holm']:.2g} over {len(report['detections'])} detectors."
 
 

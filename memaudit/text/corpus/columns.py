@@ -93,7 +93,7 @@ class _Columns:
 
     def __init__(self, stream: ByteStream, schema: Any, wanted: Collection[str] | None) -> None:
         if twice := [name for name, count in Counter(schema.names).items() if count > 1]:
-            raise InputError(f'{stream.name}: column "{twice[0]}" stands twice', "rename one of them")
+            raise InputError(f'{stream.name}: column "{twice[0]}" appears twice', "rename one of them")
         self.names: list[str] = schema.names
         self.wrong: dict[str, RecordError] = {}
         """Columns that should be text and hold lists or objects: they are not even unpacked."""

@@ -116,7 +116,7 @@ def _checked_header(cells: list[str], problem: RecordError | None, place: str) -
         raise InputError(f"{place}: {problem.message}", problem.hint)
     twice = [cell for cell in cells if cells.count(cell) > 1]
     if twice:
-        raise InputError(f'{place}: column "{twice[0]}" stands twice in the header')
+        raise InputError(f'{place}: column "{twice[0]}" appears twice in the header')
     return cells
 
 

@@ -42,7 +42,7 @@ def read_rows(
             a record already, or None if it is the header; by default it is the header.
 
     Raises:
-        InputError: The file as a whole cannot be read, or what is lost in it cannot be told.
+        InputError: The file as a whole cannot be read, or what is lost in it cannot be determined.
     """
     if file_format in {"parquet", "arrow"}:
         read = read_parquet if file_format == "parquet" else read_arrow

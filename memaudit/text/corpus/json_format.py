@@ -52,7 +52,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise RecordError(f'field "{twice}" stands twice in one object')
+        raise RecordError(f'field "{twice}" appears twice in one object')
     return fields
 
 

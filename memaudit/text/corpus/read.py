@@ -166,7 +166,7 @@ class Corpus:
             if document is None:
                 continue
             if document.id in places:
-                problem = f'{document.source}: id "{document.id}" also stands at {places[document.id]}'
+                problem = f'{document.source}: id "{document.id}" also appears at {places[document.id]}'
                 raise InputError(problem, "records of one id are one document: join them or rename the field")
             places[document.id] = document.source
 

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class RecordError(Exception):
-    """Why one record cannot be used; the reader goes on after it where records may be skipped."""
+    """Why one record cannot be used; the reader continues after it where records may be skipped."""
 
     def __init__(self, message: str, hint: str = "correct the record, or leave it out") -> None:
         super().__init__(message)

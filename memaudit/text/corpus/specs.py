@@ -164,7 +164,7 @@ def _find(pattern: str) -> list[str]:
 
 def _existing(pattern: str) -> list[str]:
     if not pattern:
-        raise InputError("an empty name stands for no file")
+        raise InputError("an empty name is no file")
     if is_stream(pattern):
         return [pattern]
     found = _find(pattern)
@@ -205,7 +205,7 @@ def _refuse_place(name: str) -> None:
     if path.is_dir():
         raise InputError(f"{name}: is a folder", f"name its files, for example '{name.rstrip('/')}/*.txt'")
     if path.is_symlink() and not path.exists():
-        raise InputError(f"{name}: is a link to nothing", "fetch the file that it stands for, or leave it out")
+        raise InputError(f"{name}: is a link to nothing", "fetch the file that it points to, or leave it out")
     if not path.is_file():
         raise InputError(f"{name}: is no regular file", "a corpus is read more than once: save it to a file")
 

@@ -21,7 +21,7 @@ BATCH = 1 << 20
 
 
 def write_index(
-    corpus: Corpus, out: Path, rule: Unit, options: Mapping[str, Any], shard_symbols: int, say: Callable[[str], None]
+    corpus: Corpus, out: Path, rule: Unit, options: Mapping[str, Any], shard_symbols: int, log: Callable[[str], None]
 ) -> None:
     """Write the shards of a corpus and then the manifest; do nothing where the same index lies there already.
 
@@ -31,7 +31,7 @@ def write_index(
         rule: What a symbol is.
         options: How the corpus is read: what makes it another corpus.
         shard_symbols: Most symbols of a shard, one for the end of each document included; below 2^31.
-        say: Is told about every finished shard.
+        log: Called with a line for every finished shard.
 
     Raises:
         InputError: See `memaudit.text.index.corpus_index.build_index`.
@@ -42,24 +42,24 @@ def write_index(
     with manifests.held(out):
         if (out / manifests.MANIFEST).exists():
             _refuse_other_plan(out, plan, corpus)
-            say(f"{out}: this index is there already")
+            log(f"{out}: this index is there already")
             return
         manifests.clear(out)
         try:
-            about = _write(corpus, out, rule, shard_symbols, say)
+            about = _write(corpus, out, rule, shard_symbols, log)
             manifests.write(out, plan | about)
         except OSError as error:
             problem = f"{error.filename or out}: {error.strerror}"
-            raise InputError(problem, "when that is mended, run the same command again") from error
+            raise InputError(problem, "when that is fixed, run the same command again") from error
 
 
-def _write(corpus: Corpus, out: Path, rule: Unit, most: int, say: Callable[[str], None]) -> dict[str, Any]:
+def _write(corpus: Corpus, out: Path, rule: Unit, most: int, log: Callable[[str], None]) -> dict[str, Any]:
     """Write everything but the manifest, and return what that says beside the plan."""
     kind = manifests.store_tokenizer(out, rule)
     domains: dict[str, int] = {}
     shards = [
         {"documents": documents, "symbols": symbols, "files": files}
-        for documents, symbols, files in _write_shards(corpus, out, rule, most, domains, say)
+        for documents, symbols, files in _write_shards(corpus, out, rule, most, domains, log)
     ]
     return {
         "format": manifests.FORMAT,
@@ -72,7 +72,7 @@ def _write(corpus: Corpus, out: Path, rule: Unit, most: int, say: Callable[[str]
 
 
 def _write_shards(
-    corpus: Corpus, out: Path, rule: Unit, most: int, domains: dict[str, int], say: Callable[[str], None]
+    corpus: Corpus, out: Path, rule: Unit, most: int, domains: dict[str, int], log: Callable[[str], None]
 ) -> Iterator[tuple[int, int, dict[str, dict[str, Any]]]]:
     """Write the shards of a corpus; yield documents, symbols and files of each."""
     number = 0
@@ -83,12 +83,12 @@ def _write_shards(
                 problem = f"{document.source}: a document of {len(keys):,} {rule.name}s"
                 raise InputError(problem, f"a shard holds {most:,} symbols: cut it into smaller documents")
             if len(builder) + len(keys) + 1 > most:
-                yield _finished(builder, out, number, rule, say)
+                yield _finished(builder, out, number, rule, log)
                 number += 1
                 builder = _new_builder(out, number, rule)
             place = -1 if document.domain is None else domains.setdefault(document.domain, len(domains))
             builder.add(document, keys, place)
-        yield _finished(builder, out, number, rule, say)
+        yield _finished(builder, out, number, rule, log)
     finally:
         builder.close()
 
@@ -117,10 +117,10 @@ def _new_builder(out: Path, number: int, rule: Unit) -> ShardBuilder:
 
 
 def _finished(
-    builder: ShardBuilder, out: Path, number: int, rule: Unit, say: Callable[[str], None]
+    builder: ShardBuilder, out: Path, number: int, rule: Unit, log: Callable[[str], None]
 ) -> tuple[int, int, dict[str, dict[str, Any]]]:
     shard = builder.finish()
-    say(f"shard {number}: {shard.size:,} {rule.name}s of {len(shard):,} documents")
+    log(f"shard {number}: {shard.size:,} {rule.name}s of {len(shard):,} documents")
     return len(shard), shard.size, file_digests(out / manifests.shard_name(number))
 
 

@@ -1,4 +1,4 @@
-"""An index of a corpus: how often a text stands in it, where, what matches longest, and what comes next."""
+"""An index of a corpus: how often a text occurs in it, where, what matches longest, and what follows."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Occurrence:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a sequence of symbols stands."""
+    """Where a sequence of symbols occurs."""
 
     count: int
     documents: int
@@ -177,12 +177,12 @@ class CorpusIndex:
         return [shard.symbols_of(keys) for shard in self.shards]
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """Return how often each text stands in the corpus; 0 for one without a symbol."""
+        """Return how often each text occurs in the corpus; 0 for one without a symbol."""
         keys, offsets = self._unit.keys(texts)
         return [int(count) for count in self.count_keys(keys, offsets)]
 
     def count_keys(self, keys: Keys, offsets: Int64Array) -> Int64Array:
-        """Return how often sequences of symbols stand in the corpus.
+        """Return how often sequences of symbols occur in the corpus.
 
         Args:
             keys: The sequences end to end.
@@ -198,14 +198,14 @@ class CorpusIndex:
         return np.where(np.diff(offsets) > 0, counts, 0)
 
     def locate(self, text: str, limit: int = 10) -> list[Occurrence]:
-        """Return where a text stands: the first places in the order of the corpus."""
+        """Return where a text occurs: the first places in the order of the corpus."""
         return self.places(self.keys(text), limit).occurrences
 
     def places(self, keys: Keys, limit: int = 10, *, one_per_document: bool = False) -> Places:
-        """Return where a sequence of symbols stands.
+        """Return where a sequence of symbols occurs.
 
         Args:
-            keys: The sequence; an empty one stands nowhere.
+            keys: The sequence; an empty one occurs nowhere.
             limit: Most occurrences to return.
             one_per_document: Return only the first of every document.
         """
@@ -224,7 +224,7 @@ class CorpusIndex:
         """Return the longest match with the corpus at every symbol of a text.
 
         Returns:
-            Its length and how often it stands in the corpus, both of shape [symbols of the text]; 0 and 0 where
+            Its length and how often it occurs in the corpus, both of shape [symbols of the text]; 0 and 0 where
             not even the symbol itself is known.
         """
         return self.longest_matches_of_keys(self.keys(text))
@@ -240,7 +240,7 @@ class CorpusIndex:
         return lengths, counts
 
     def next_counts(self, context: Keys) -> tuple[int, Keys, Int64Array]:
-        """Return what follows the longest end of a context that stands in the corpus (infini-gram: Liu et al. 2024).
+        """Return what follows the longest end of a context that occurs in the corpus (infini-gram: Liu et al. 2024).
 
         Args:
             context: Symbols as `keys` gives them.
@@ -305,7 +305,7 @@ class CorpusIndex:
         )
 
     def _longest_end(self, shard: Shard, context: Keys) -> int:
-        """Return how many symbols at the end of a context stand somewhere in a shard."""
+        """Return how many symbols at the end of a context occur somewhere in a shard."""
         symbols = shard.symbols_of(context)
         known, unknown = 0, len(context) + 1
         while unknown - known > 1:
@@ -370,7 +370,7 @@ def build_index(
     max_expand: int | None = None,
     skip_bad: bool = False,
     shard_symbols: int = MAX_SYMBOLS,
-    say: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
 ) -> CorpusIndex:
     """Index a corpus in a folder, or open the index of the same corpus that lies there already.
 
@@ -386,7 +386,7 @@ def build_index(
         max_expand: Bytes that one compressed file may give.
         skip_bad: Count records that cannot be used instead of raising at the first.
         shard_symbols: Most symbols of a shard, one for the end of each document included; below 2^31.
-        say: Is told about every finished shard.
+        log: Called with a line for every finished shard.
 
     Raises:
         InputError: The corpus cannot be read; the folder holds another index or other files, or another
@@ -395,5 +395,5 @@ def build_index(
     told = text_field if isinstance(text_field, str) else list(names_of(text_field))
     corpus = read_corpus(specs, text_field=text_field, split=split, max_expand=max_expand, skip_bad=skip_bad)
     options = {"text_field": told, "split": split, "skip_bad": skip_bad}
-    write_index(corpus, Path(out), unit_of(unit, tokenizer), options, shard_symbols, say)
+    write_index(corpus, Path(out), unit_of(unit, tokenizer), options, shard_symbols, log)
     return CorpusIndex.open(out)

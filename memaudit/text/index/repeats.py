@@ -1,4 +1,4 @@
-"""What stands more than once in a shard, from its suffix array in linear passes.
+"""What occurs more than once in a shard, from its suffix array in linear passes.
 
 A repeat never crosses the end of a document: where two suffixes agree beyond it, the agreement is cut there.
 """

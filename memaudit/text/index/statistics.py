@@ -35,9 +35,9 @@ _MOST = (*(least - 1 for least in COPIES[1:]), None)
 
 
 def index_statistics(index: CorpusIndex) -> dict[str, Any]:
-    """Return what stands in an index, as strict JSON values.
+    """Return what is in an index, as strict JSON values.
 
-    A span is *repeated* where it stands at least twice in its shard; none crosses the end of a document, and
+    A span is *repeated* where it occurs at least twice in its shard; none crosses the end of a document, and
     occurrences may overlap. Documents are duplicates of each other if they have the same symbols.
 
     Raises:

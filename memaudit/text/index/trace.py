@@ -1,4 +1,4 @@
-"""Where in a corpus a text stands: its longest spans that the corpus holds, how often, how rare, and where.
+"""Where in a corpus a text occurs: its longest spans that the corpus holds, how often, how rare, and where.
 
 The method is that of OLMoTrace (Liu et al. 2025): all maximal verbatim spans, the rarest by the product of their
 unigram probabilities first, overlapping ones shown as one passage.
@@ -24,9 +24,9 @@ SOURCES = 10
 def trace(
     index: CorpusIndex | Sequence[CorpusIndex], text: str, *, min_words: int = 8, limit: int = 50
 ) -> dict[str, Any]:
-    """Return where a text stands in a corpus, as strict JSON values.
+    """Return where a text occurs in a corpus, as strict JSON values.
 
-    A span is maximal: none that stands in the corpus holds it. Its rarity is the negative decimal logarithm of
+    A span is maximal: none that occurs in the corpus holds it. Its rarity is the negative decimal logarithm of
     the product of its symbols' probabilities in the corpus. ``passages`` are spans that overlap, joined.
 
     Args:
@@ -86,7 +86,7 @@ def _refuse_mixture(indices: Sequence[CorpusIndex]) -> None:
 
 
 def _longest_matches(indices: Sequence[CorpusIndex], keys: Keys) -> tuple[NDArray[np.int32], Int64Array]:
-    """Return the longest match at every symbol in any index, and how often it stands in all."""
+    """Return the longest match at every symbol in any index, and how often it occurs in all."""
     lengths, counts = indices[0].longest_matches_of_keys(keys)
     for index in indices[1:]:
         here, found = index.longest_matches_of_keys(keys)

@@ -28,9 +28,9 @@ class Planting:
     """What was planted, what was held back, and the training text that results."""
 
     planted: list[Document]
-    """One entry a passage, ``copies`` telling how often it stands in ``training``."""
+    """One entry a passage, with its ``copies`` in ``training``."""
     twins: list[Document]
-    """As many passages again that stand nowhere in ``training``; ``copies`` is 0."""
+    """As many passages again that do not occur in ``training``; ``copies`` is 0."""
     training: list[Document]
     """Background and all copies, in an order drawn by the seed."""
 

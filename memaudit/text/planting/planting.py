@@ -1,7 +1,7 @@
 """The dose kit: passages and canaries in a training corpus at known numbers of copies, and twins in none.
 
 A passage is planted as it is, or fuzzily: each copy with a few words replaced, so that no two are alike and the
-passage itself stands nowhere (Mosaic memory, Shilov et al. 2024). Seed and text decide everything, so that the
+passage itself occurs nowhere (Mosaic memory, Shilov et al. 2024). Seed and text decide everything, so that the
 same command writes the same bytes.
 """
 
@@ -261,7 +261,7 @@ def _cut_passages(
         if found < share:
             name = "the text" if domain is None else f"the domain '{domain}'"
             raise InputError(
-                f"planting needs {share:,} passages of {options.words} words that stand nowhere else, of every domain;"
+                f"planting needs {share:,} passages of {options.words} words that occur nowhere else, of every domain;"
                 f" {name} has {found:,}",
                 "give more text, fewer --doses, or a smaller --per-dose or --words",
             )
@@ -285,7 +285,7 @@ def _grams_of(document: Document, length: int) -> NDArray[np.uint64]:
 
 
 def _repeated_grams(documents: Sequence[Document], length: int) -> NDArray[np.uint64]:
-    """Return the hashes of all runs of ``length`` words that stand more than once in the documents."""
+    """Return the hashes of all runs of ``length`` words that occur more than once in the documents."""
     grams = [_grams(documents[first : first + BATCH], length) for first in range(0, len(documents), BATCH)]
     values, counts = np.unique(np.concatenate(grams), return_counts=True)
     return values[counts > 1]

@@ -1,6 +1,6 @@
 """What words of an item weigh as evidence: grammar little, the wording of tests nothing.
 
-A sentence made of such words alone ("Which of the following statements is true?", "None of the above") stands in any
+A sentence made of such words alone ("Which of the following statements is true?", "None of the above") occurs in any
 corpus of some size, and tells nothing of one benchmark. The lists are fixed: what a word weighs must not depend on the
 corpus, or copies of a leaked item would make it lighter.
 """
@@ -111,7 +111,7 @@ van veel voor worden wordt ze zich zijn zo
 
 
 def weights_of(hashes: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Return what words weigh as evidence, in [0, 1], whatever they stand in.
+    """Return what words weigh as evidence, in [0, 1], wherever they occur.
 
     Args:
         hashes: Words, as `hash_words` gives them; shape [words].

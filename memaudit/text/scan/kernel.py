@@ -239,7 +239,7 @@ def _cover(
     room: int,
     covered: NDArray[np.bool_],
 ) -> None:
-    """Mark the words that match in the span which a run begins; it goes on over few mismatches and ends with a match.
+    """Mark the words that match in the span which a run begins; it continues over few mismatches and ends with a match.
 
     Spans that begin later in the run end no later, so this one holds them all.
     """
@@ -259,7 +259,7 @@ def _cover(
 
 @njit(cache=True, nogil=True)
 def _held_seeds(tables: Tables, tally: Tally, needle: int, found: NDArray[np.int64]) -> int:
-    """Write the needle's seeds that stand in the document; return how many there are."""
+    """Write the needle's seeds that occur in the document; return how many there are."""
     size = 0
     for pair in range(tables.needle_seeds[needle], tables.needle_seeds[needle + 1]):
         seed = tables.seeds_of_needle[pair]
@@ -303,7 +303,7 @@ def _nearly_whole(
 def _most_equal(
     words: NDArray[np.uint64], hashes: NDArray[np.uint64], first: int, last: int, shift: int, start: int, end: int
 ) -> int:
-    """Return how many words of ``[first, last)`` stand in the document ``shift`` words farther, or one more or less."""
+    """Return how many words of ``[first, last)`` occur in the document ``shift`` words farther, or one more or less."""
     most = 0
     for step in range(-1, 2):
         equal = 0

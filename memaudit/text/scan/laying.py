@@ -1,4 +1,4 @@
-"""A text laid beside a passage: which of its words stand there in order, and how much is missing."""
+"""A text laid beside a passage: which of its words occur there in order, and how much is missing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Laid:
     """A text laid beside a passage."""
 
     credit: NDArray[np.float64]
-    """Shape [words of the text]: in [0, 1], how well each stands in the passage."""
+    """Shape [words of the text]: in [0, 1], how well each is matched in the passage."""
     places: NDArray[np.int64]
     """Shape [words of the text]: the word of the passage that is equal, -1 where none is."""
 
@@ -74,7 +74,7 @@ def share(credit: NDArray[np.float64] | NDArray[np.bool_], weights: NDArray[np.f
 
 
 def places_of(run: NDArray[np.uint64], text: NDArray[np.uint64], most: int = PLACES) -> list[int]:
-    """Return where a run of words stands in a text, the first ``most`` of them."""
+    """Return where a run of words occurs in a text, the first ``most`` of them."""
     data, wanted, width = text.tobytes(), run.tobytes(), run.itemsize
     places: list[int] = []
     at = data.find(wanted) if wanted else -1
@@ -86,7 +86,7 @@ def places_of(run: NDArray[np.uint64], text: NDArray[np.uint64], most: int = PLA
 
 
 def changed(places: NDArray[np.int64], words: int) -> Iterator[tuple[slice, slice]]:
-    """Yield the stretches of a needle that have no equal and may be the same, each with what stands in their stead.
+    """Yield the stretches of a needle that have no equal and may be the same, each with what is in their place.
 
     A long one may be written together there, as an address is without its marks.
     """
@@ -101,7 +101,7 @@ def changed(places: NDArray[np.int64], words: int) -> Iterator[tuple[slice, slic
 
 
 def likeness(ours: Sequence[str], theirs: Sequence[str]) -> float:
-    """Return how alike a changed stretch is to what stands in its stead; 0 where it is not the same, misspelt.
+    """Return how alike a changed stretch is to what is in its place; 0 where it is not the same, misspelt.
 
     Words may be written together or apart; numbers are equal or not alike: ``1``, ``23`` is not ``12``, ``3``.
     """

@@ -1,4 +1,4 @@
-"""From candidates to matches: how much of what is an item's own stands in a document.
+"""From candidates to matches: how much of what is an item's own occurs in a document.
 
 The words of an item are laid beside those of the document in order, and each counts by what it weighs as evidence
 (`weights`): boilerplate of the benchmark and the wording of tests nothing, grammar little. What is decided here depends
@@ -21,7 +21,7 @@ from memaudit.text.scan.weights import TERSE, information, needed_information
 from memaudit.text.words.words import words_of
 
 MIN_SIMILARITY = 0.7
-"""Least share of an item's own words, by weight, that stand in the document in their order, less ..."""
+"""Least share of an item's own words, by weight, that occur in the document in their order, less ..."""
 GAP = 0.5
 """... this much of the share that its largest gap has: a copy is changed here and there, another text in blocks."""
 AMPLE_COVERAGE = 0.6
@@ -32,11 +32,11 @@ SUBJECT = 3.0
 """How often a word counts that the item repeats and the document never has: it is what the item is about."""
 TEMPLATE, TEMPLATE_WORDS, TEMPLATE_SIMILARITY = 0.5, 6.0, 0.9
 """A text of which less than this share, and less than so many words, is its own is a template: of all of its words,
-this share must stand there."""
+this share must occur there."""
 SHORT_SIMILARITY = 0.97
 """Texts of fewer than `SHORT` words are often alike but for one: they may differ by a slip of the pen only."""
 CHOICE_WORDS = 20
-"""Fewest words of an answer offered for choice that convict without its question."""
+"""Fewest words of an answer offered for choice that flag it without its question."""
 LONG = 10_000
 """Words beyond which a text is compared by its runs of five words alone: alignment takes the square of the length."""
 
@@ -47,7 +47,7 @@ EXPLAINED = 0.95
 
 Kind = Literal["raw", "normalised", "edited"]
 Why = Literal["copy", "generic", "boilerplate", "choice", "short", "little", "other"]
-"""Why a match convicts (``copy``), or why it does not: too generic, boilerplate of the benchmark, an answer offered for
+"""Why a match counts (``copy``), or why it does not: too generic, boilerplate of the benchmark, an answer offered for
 choice alone, a short text that is not the same, too little of it, or another item of the benchmark explains it."""
 
 
@@ -63,7 +63,7 @@ class Candidate:
     text: str
     """Raw text of the region where the needle would lie, with slack on either side."""
     seeds: tuple[int, ...]
-    """Seeds by which the needle is found that stand anywhere in the document, in order of their ids."""
+    """Seeds by which the needle is found that occur anywhere in the document, in order of their ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,30 +72,30 @@ class Match:
 
     candidate: Candidate
     kind: Kind
-    """How it stands there: character for character, the same words after normalisation, or with edits."""
+    """How it occurs there: character for character, the same words after normalisation, or with edits."""
     similarity: float
-    """Share of the needle's words, by weight, that stand in the passage in order, in [0, 1]."""
+    """Share of the needle's words, by weight, that occur in the passage in order, in [0, 1]."""
     coverage: float
-    """Share of the runs of five words by which it is found, by weight, that stand in the document, in [0, 1]."""
+    """Share of the runs of five words by which it is found, by weight, that occur in the document, in [0, 1]."""
     why: Why
 
     @property
     def found(self) -> bool:
-        """Whether it convicts."""
+        """Whether it counts as contamination."""
         return self.why == "copy"
 
     @property
     def strength(self) -> tuple[float, ...]:
         """Key by which the matches of a needle are ranked, the greatest first.
 
-        How it stands there counts only where it convicts: of the others, nobody looks at a text that is not kept.
+        How it occurs there matters only where the match counts: the others need no text.
         """
         kinds: dict[Kind, int] = {"edited": 0, "normalised": 1, "raw": 2}
         return self.found, self.similarity, kinds[self.kind] if self.found else 0, self.coverage
 
 
 Wanted = Callable[[int, bool, float, float], bool]
-"""Asked with a needle, whether the match convicts, its similarity and its coverage."""
+"""Called with a needle, whether the match counts, its similarity and its coverage."""
 
 
 class Sighting(NamedTuple):
@@ -104,7 +104,7 @@ class Sighting(NamedTuple):
     needle: int
     source: str
     seeds: Sequence[int]
-    """Those by which the needle is found that stand in the document."""
+    """Those by which the needle is found that occur in the document."""
     region: NDArray[np.uint64]
     """Words of the region."""
     excerpt: Callable[[], tuple[int, str]]
@@ -119,18 +119,18 @@ class _Facts:
     plain: NDArray[np.float64]
     own: NDArray[np.float64]
     bulk: NDArray[np.float64]
-    """What its words weigh (`weights.Weights`); of one that only the whole of it convicts, all as they are."""
+    """What its words weigh (`weights.Weights`); of one that only counts as a whole, all as they are."""
     ids: NDArray[np.int64]
     """Number of each of its words, the same for equal ones."""
     repeated: NDArray[np.bool_]
-    """Words that tell something and stand in it more than once."""
+    """Informative words that occur in it more than once."""
     needed: float
-    """Information that it takes to convict."""
+    """Information that it takes to count as contaminated."""
     more: float
     """What the similarity must be above the least."""
     templated: bool
     lead: int
-    """Words at its beginning that must stand there too."""
+    """Words at its beginning that must occur there too."""
 
 
 class Matcher:
@@ -144,21 +144,21 @@ class Matcher:
         self._leads = {k: parts[n.item, n.lead] for k, n in enumerate(patterns.needles) if n.lead is not None}
         self._facts = cache(self._facts_of)
         self._likeness: dict[tuple[int, int, int, bytes], float] = {}
-        """Of a stretch of a needle and the words that stand in its stead."""
+        """Of a stretch of a needle and the words in its place."""
 
     def is_whole(self, needle: int) -> bool:
         """Return whether a needle stands for its item as a whole: its last part joins the others."""
         return needle in self._whole
 
     def is_generic(self, needle: int) -> bool:
-        """Return whether a needle says too little to convict, even word for word."""
+        """Return whether a needle is too generic to flag an item, even word for word."""
         return bool(self._patterns.generic[needle])
 
     def match_document(self, sightings: Sequence[Sighting], wanted: Wanted) -> list[Match]:
         """Judge all that was seen in one document.
 
         A passage that is another item of the same file, word for word, is no copy of an item that is merely like that
-        one: what stands there is a template that both fill in.
+        one: what occurs there is a template that both fill in.
 
         Args:
             sightings: Of the needles in the document.
@@ -214,7 +214,7 @@ class Matcher:
         return float(weights[held].sum() / weights.sum())
 
     def _alike(self, facts: _Facts, credit: NDArray[np.float64], coverage: float) -> bool:
-        """Return whether enough of what is a text's own stands in the document."""
+        """Return whether enough of what is a text's own occurs in the document."""
         if facts.templated and share(credit, facts.plain) < TEMPLATE_SIMILARITY:
             return False
         if facts.lead and not _stands(credit[: facts.lead], facts.plain[: facts.lead]):
@@ -223,7 +223,7 @@ class Matcher:
         return similarity >= min(1 - 1e-9, MIN_SIMILARITY + facts.more) or coverage >= AMPLE_COVERAGE + facts.more
 
     def _why_edited(self, facts: _Facts, credit: NDArray[np.float64], coverage: float) -> Why:
-        """Say whether a text with edits convicts."""
+        """Decide whether a text with edits counts as a copy."""
         words = len(facts.hashes)
         if words < SHORT and (words < TERSE or share(credit, facts.plain) < SHORT_SIMILARITY):
             return "short"
@@ -232,7 +232,7 @@ class Matcher:
         return "copy" if information(facts.hashes, facts.own * credit) >= facts.needed else "generic"
 
     def _is_other(self, seen: Sighting, laid: Laid, whole: Sequence[int]) -> bool:
-        """Return whether all that a needle shares with a passage is another item, which stands there word for word."""
+        """Return whether all that a needle shares with a passage is another item, which occurs there word for word."""
         patterns = self._patterns
         ours = patterns.needles[seen.needle]
         weights = self._facts(seen.needle).plain * (laid.places >= 0)
@@ -265,7 +265,7 @@ class Matcher:
         )
 
     def _why_whole(self, needle: int) -> Why:
-        """Say whether a text that stands somewhere word for word convicts."""
+        """Decide whether a text that occurs somewhere word for word counts as a copy."""
         if self.is_generic(needle):
             return "generic"
         if self.is_whole(needle):
@@ -276,7 +276,7 @@ class Matcher:
 
 
 def _stands(credit: NDArray[np.float64], weights: NDArray[np.float64]) -> bool:
-    """Return whether a text stands there but for a slip of the pen; one of stock phrases alone may stand anywhere."""
+    """Return whether a text occurs there but for a typo; one of stock phrases alone may occur anywhere."""
     return float(weights.sum()) < 1 or share(credit, weights) >= SHORT_SIMILARITY
 
 

@@ -1,7 +1,7 @@
 """The texts that are searched for, as tables: what one pass over a corpus needs of a whole benchmark.
 
 Every text (needle) is a sequence of words. All its runs of five words are its seeds, by which it is found;
-longer runs are counted for the published rules. Equal runs have one id, whichever needles they stand in.
+longer runs are counted for the published rules. Equal runs have one id, whichever needles they occur in.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class Needle:
     choice: bool = False
     """Whether it is an answer that the item offers to choose."""
     benchmark: int = 0
-    """Number of the file that its item stands in."""
+    """Number of the file that its item is in."""
     lead: str | None = None
-    """The part that it begins with, and without which it convicts nothing."""
+    """The part that it begins with, and without which it flags nothing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,11 +109,11 @@ class Patterns:
     weights: Weights
     """What each word and run weighs as evidence."""
     generic: NDArray[np.bool_]
-    """Shape [needles]: whether it says too little to convict, even word for word."""
+    """Shape [needles]: whether it says too little to flag an item, even word for word."""
     common: NDArray[np.bool_]
     """Shape [needles]: whether the very text is a part of several items, such as a stem or an answer of many."""
     exact: NDArray[np.bool_]
-    """Shape [needles]: whether so little of it is its own that only the whole of it, word for word, may convict."""
+    """Shape [needles]: whether so little of it is its own that only the whole of it, word for word, may flag it."""
     tables: Tables
     digest: str
     """Hexadecimal digest of the needles; scans for other needles cannot be merged."""
@@ -188,7 +188,7 @@ def build_patterns(needles: Sequence[Needle]) -> Patterns:
 
 
 def tells_little(texts: Sequence[str]) -> NDArray[np.bool_]:
-    """Return which texts are too generic to convict, or the same in `MIN_COMMON` of them."""
+    """Return which texts are too generic to flag an item, or the same in `MIN_COMMON` of them."""
     hashes, offsets = hash_words(*encode_texts(texts))
     held = Counter(texts)
     common = np.array([held[text] >= MIN_COMMON for text in texts], np.bool_)
@@ -239,7 +239,7 @@ def _part_numbers(needles: Sequence[Needle]) -> NDArray[np.int64]:
 
 
 def _common(needles: Sequence[Needle], hashes: NDArray[np.uint64], offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which texts stand as a part in `MIN_COMMON` items that differ as a whole; repeated items count once."""
+    """Return which texts occur as a part in `MIN_COMMON` items that differ as a whole; repeated items count once."""
     texts = [hashes[first:last].tobytes() for first, last in pairwise(offsets.tolist())]
     whole = {needle.item: text for needle, text in zip(needles, texts, strict=True)}
     holders: defaultdict[tuple[str, bytes], set[bytes]] = defaultdict(set)
@@ -252,7 +252,7 @@ def _common(needles: Sequence[Needle], hashes: NDArray[np.uint64], offsets: NDAr
 def _says_little(
     hashes: NDArray[np.uint64], offsets: NDArray[np.int64], weights: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Return of which needles all words, by these weights, are less than it takes to convict."""
+    """Return of which needles all words, by these weights, are less than it takes to flag an item."""
     needed = [needed_information(words) for words in np.diff(offsets).tolist()]
     return information_of_each(hashes, offsets, weights) < np.array(needed)
 

@@ -34,8 +34,8 @@ Counts = TypeVar("Counts", bound=np.generic)
 class Scan:
     """What was found in some documents; `merge` is associative and commutative.
 
-    Of the documents that hold some of a needle the ten strongest are kept that convict it, the first of those that
-    are as strong; where none does, the strongest. Whether one convicts was decided when it was read, so no heap of
+    Of the documents that hold some of a needle the ten strongest are kept that flag it, the first of those that
+    are as strong; where none does, the strongest. Whether one counts was decided when it was read, so no heap of
     pieces hides a copy, and what is kept does not grow with the corpus.
     """
 
@@ -50,11 +50,11 @@ class Scan:
     gram_documents: dict[int, NDArray[np.uint32]]
     """By length, shape [n-grams]: documents that hold each n-gram."""
     longest: NDArray[np.int32]
-    """Shape [needles]: words of the longest run, of five or more, that stands in one document; else 0."""
+    """Shape [needles]: words of the longest run, of five or more, that occurs in one document; else 0."""
     covered: NDArray[np.bool_]
     """Shape [words of all needles]: whether the word is contaminated by Llama 2's rule."""
     substrings: NDArray[np.bool_]
-    """Shape [pieces]: whether each piece for GPT-4's rule stands in a document."""
+    """Shape [pieces]: whether each piece for GPT-4's rule occurs in a document."""
     scripts: NDArray[np.int64]
     """Shape [scripts]: letters of each of `scripts.SCRIPTS` at the beginning of the documents."""
     matches: list[Match]
@@ -94,7 +94,7 @@ class Scan:
             raise RunError("scans for different needles cannot be merged", "scan all parts for the same benchmark")
         twice = sorted({file["path"] for file in self.files} & {file["path"] for file in other.files})
         if twice:
-            raise RunError(f"{twice[0]}: stands in both of the scans to merge", "merge each part once")
+            raise RunError(f"{twice[0]}: is in both of the scans to merge", "merge each part once")
         rejected = sorted(self.first_rejected + other.first_rejected, key=lambda text: (natural_key(text), text))
         return Scan(
             patterns=self.patterns,
@@ -169,7 +169,7 @@ class Scan:
 
 
 def keep_strongest(matches: Iterable[Match]) -> list[Match]:
-    """Return of every needle the best match of each of the ten strongest documents that convict, or else the strongest.
+    """Return of every needle the best match of each of the ten strongest documents that flag it, or else the strongest.
 
     A set function of all matches: what is dropped from a part would be dropped from the whole.
     """

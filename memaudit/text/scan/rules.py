@@ -101,7 +101,7 @@ _RULES = (
         name="gpt3",
         label="GPT-3",
         definition=(
-            "any n words in a row of the item stand in a document; n is the 5th percentile of the items' lengths in"
+            "any n words in a row of the item occur in a document; n is the 5th percentile of the items' lengths in"
             " words, at least 8 and at most 13"
         ),
         source="Brown et al. 2020, Language Models are Few-Shot Learners, appendix C",
@@ -110,14 +110,14 @@ _RULES = (
     Rule(
         name="pile13",
         label="Pile 13-gram",
-        definition="any 13 words in a row of the item stand in a document",
+        definition="any 13 words in a row of the item occur in a document",
         source="Gao et al. 2020, The Pile, section 4.1; EleutherAI lm-evaluation-harness, decontamination",
         verdict=_pile,
     ),
     Rule(
         name="palm",
         label="PaLM 8-gram",
-        definition="at least 70% of the item's 8-grams, each place counted, stand somewhere in the corpus",
+        definition="at least 70% of the item's 8-grams, each place counted, occur somewhere in the corpus",
         source="Chowdhery et al. 2022, PaLM: Scaling Language Modeling with Pathways, section 8",
         verdict=_palm,
     ),
@@ -137,7 +137,7 @@ _RULES = (
         label="GPT-4",
         definition=(
             "any of three substrings of 50 letters and digits, drawn at random, or all of a text that has no more,"
-            " stands in a document of which only letters and digits are read, case kept; texts of fewer than 20 are"
+            " occurs in a document of which only letters and digits are read, case kept; texts of fewer than 20 are"
             " left out by us"
         ),
         source="OpenAI 2023, GPT-4 Technical Report, appendix C",
@@ -147,7 +147,7 @@ _RULES = (
         name="longest-match",
         label="Longest match, half",
         definition=(
-            "the longest run of words, 8 or more, that stands in one document is at least half of the item; without a"
+            "the longest run of words, 8 or more, that occurs in one document is at least half of the item; without a"
             " skip budget"
         ),
         source=(

@@ -36,7 +36,7 @@ _STARTS, _ENDS, _OWNERS = (
 
 
 def count_scripts(data: NDArray[np.uint8], offsets: NDArray[np.int64], sample: int = SAMPLE) -> NDArray[np.int64]:
-    """Return how many letters of each of `SCRIPTS` stand in the first ``sample`` bytes of documents.
+    """Return how many letters of each of `SCRIPTS` occur in the first ``sample`` bytes of documents.
 
     Args:
         data: UTF-8 of the documents, end to end.

@@ -149,7 +149,7 @@ class _Scanner:
     def read_words(
         self, hashes: NDArray[np.uint64], offsets: NDArray[np.int64], text_of: TextOf, source_of: TextOf
     ) -> None:
-        """Add what can be told from words alone."""
+        """Add what words alone determine."""
         self._documents += len(offsets) - 1
         self._words += int(offsets[-1] - offsets[0])
         keys, bounds = read_only(hashes, np.uint64), read_only(offsets, np.int64)
@@ -158,7 +158,7 @@ class _Scanner:
             self._add(self._matcher.match_document(sightings, self._wanted))
 
     def _wanted(self, needle: int, found: bool, similarity: float, coverage: float) -> bool:
-        """Return whether a match may be kept: it convicts, or is the strongest of its needle so far."""
+        """Return whether a match may be kept: it counts, or is the strongest of its needle so far."""
         strength = found, similarity, coverage
         if not found and strength <= self._best.get(needle, (False, -1.0, 0.0)):
             return False
@@ -176,7 +176,7 @@ class _Scanner:
             self._reduced = len(self._matches)
 
     def read_bytes(self, data: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
-        """Add what only the characters tell."""
+        """Add what only the characters determine."""
         self._bytes += int(offsets[-1] - offsets[0])
         self._scripts += count_scripts(data, offsets)
         self._patterns.substrings.find(data, offsets, self._substrings)

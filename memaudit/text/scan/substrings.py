@@ -1,4 +1,4 @@
-"""GPT-4's rule: does a piece of a text stand in a document, if only letters and digits count?
+"""GPT-4's rule: does a piece of a text occur in a document, if only letters and digits count?
 
 Documents are stripped of all else, 64 bytes at a time. Twelve bytes of the rest are looked up at regular steps,
 so short that one of these blocks lies within each copy of a piece, and there document and piece are compared.
@@ -37,7 +37,7 @@ _ONE, _FOUR_BYTES, _MIX = np.uint64(1), np.uint64(32), np.uint64(0xD6E8FEB86659F
 
 
 class Blocks(NamedTuple):
-    """The blocks of all pieces and where in them they stand."""
+    """The blocks of all pieces and where in them they are."""
 
     step: int
     """Bytes of a stripped document from one block that is looked up to the next."""
@@ -76,7 +76,7 @@ class Substrings:
         return self._of_text[text]
 
     def find(self, data: NDArray[np.uint8], offsets: NDArray[np.int64], found: NDArray[np.bool_]) -> None:
-        """Mark the pieces that stand in one of these documents.
+        """Mark the pieces that occur in one of these documents.
 
         Args:
             data: UTF-8 of the documents, end to end.

@@ -78,7 +78,7 @@ class Tally(NamedTuple):
     windows: NDArray[np.uint64]
     """Hashes of the words around hits, each in the slot that its high bits name."""
     inside: NDArray[np.int32]
-    """How often the seed of each pair stands in the window."""
+    """How often the seed of each pair occurs in the window."""
 
 
 def new_tally(tables: Tables) -> Tally:

@@ -1,8 +1,8 @@
-"""What every word of a benchmark weighs as evidence, told by the benchmark alone.
+"""What every word of a benchmark weighs as evidence, from the benchmark alone.
 
 A run of five words that many texts of the benchmark share is its boilerplate (templates, scaffolds of few-shot prompts,
-licences) and weighs nothing; of what is left, `generic` says how much each word tells. No weight depends on the corpus,
-so that neither copies of an item nor other documents change what convicts it.
+licences) and weighs nothing; of what is left, `generic` says how informative each word is. No weight depends on the
+corpus, so that neither copies of an item nor other documents change whether it is flagged.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ COMMON_SHARE, MIN_COMMON = 0.05, 3
 """... and in a small benchmark a run in this share of them, and in no fewer than so many."""
 
 MIN_BULK = 0.5
-"""What a word that tells nothing, such as a letter of a formula, weighs where it is missing."""
+"""Weight of a missing word that is uninformative, such as a letter of a formula."""
 FEW_TEXTS = 100
-"""Texts below which a benchmark hardly tells a rare word."""
+"""Texts below which a benchmark hardly shows which words are rare."""
 
 MIN_INFORMATION, GREATEST_INFORMATION, INFORMATION_A_WORD = 2.25, 5.0, 0.16
 """Weight of different words that makes a text of ``n`` words evidence: ``INFORMATION_A_WORD * n`` between these."""
@@ -43,7 +43,7 @@ class Weights:
     """Shape [words]: the same, 0 within boilerplate of the benchmark."""
     bulk: NDArray[np.float64]
     """Shape [words]: what a word weighs that is missing, 0 within boilerplate: more where fewer texts of a benchmark
-    hold it; letters of a formula and the wording of tests too, which tell nothing where they stand."""
+    hold it; letters of a formula and the wording of tests too, which are uninformative."""
     boilerplate: NDArray[np.bool_]
     """Shape [seeds]: whether the run of five words is boilerplate."""
 
@@ -80,7 +80,7 @@ def weigh(
 def information(hashes: NDArray[np.uint64], weights: NDArray[np.float64]) -> float:
     """Return the weight of the different words among these, each at the most that it weighs somewhere.
 
-    A word that tells something counts half each time that it comes again: formulas and listings repeat their names.
+    An informative word counts half each time that it occurs again: formulas and listings repeat their names.
     """
     total, most, again = 0.0, 0.0, 0.0
     order = np.argsort(hashes)
@@ -109,7 +109,7 @@ def information_of_each(
 
 
 def needed_information(words: int) -> float:
-    """Return the information without which a text of so many words is too generic to convict by."""
+    """Return the information without which a text of so many words is too generic to judge by."""
     if words < TERSE:
         return TERSE_INFORMATION
     return min(GREATEST_INFORMATION, max(MIN_INFORMATION, INFORMATION_A_WORD * words))
@@ -132,7 +132,7 @@ def _rarity(hashes: NDArray[np.uint64], offsets: NDArray[np.int64], parts: NDArr
 def _boilerplate(
     hashes: NDArray[np.uint64], offsets: NDArray[np.int64], seed_ids: NDArray[np.int32], parts: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Return which runs stand in many different texts of one part; a text that repeats counts once."""
+    """Return which runs occur in many different texts of one part; a text that repeats counts once."""
     seeds = int(seed_ids.max(initial=-1)) + 1
     boilerplate = np.zeros(seeds, np.bool_)
     needles = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
@@ -162,7 +162,7 @@ def _first_of_equals(
 def _texts_of_each(
     things: NDArray[np.int64] | NDArray[np.int32], texts: NDArray[np.int64], count: int
 ) -> NDArray[np.int64]:
-    """Return in how many different texts each of ``count`` things stands, given pairs of one and a text."""
+    """Return in how many different texts each of ``count`` things occurs, given pairs of one and a text."""
     width = int(texts.max(initial=0)) + 1
     pairs = np.unique(things.astype(np.int64) * width + texts)
     return np.bincount(pairs // width, minlength=count)

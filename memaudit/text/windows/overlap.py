@@ -1,4 +1,4 @@
-"""The overlap guard: held-out text that also stands in the training text is no held-out text.
+"""The overlap guard: held-out text that also occurs in the training text is not held out.
 
 Two documents overlap when they share a span of 50 tokens, as they are or after normalisation. Spans are
 found by a rolling hash over token ids and then compared token by token, so a reported overlap is real.
@@ -101,7 +101,7 @@ class Spans:
         return sorted(found)
 
     def _distinct(self, ids: TokenIds) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        """Return the hashes of the different spans of a sequence, sorted, and where each stands first."""
+        """Return the hashes of the different spans of a sequence, sorted, and where each occurs first."""
         hashes = span_hashes(ids, self.length)
         places = np.arange(len(hashes))
         if self.unknown is not None and len(hashes):
@@ -118,7 +118,7 @@ def span_hashes(ids: TokenIds, length: int) -> NDArray[np.uint64]:
     """Return the polynomial hash modulo 2**64 of every span of ``length`` ids, shape [len(ids) - length + 1].
 
     Prefix sums of ``mixed id * base**i`` give every span in two passes; dividing by ``base**i`` (times
-    the modular inverse) makes the hash independent of where the span stands.
+    the modular inverse) makes the hash independent of where the span is.
     """
     count = len(ids) - length + 1
     if count <= 0:

@@ -42,7 +42,7 @@ class TokenArrays:
         return self.prefixes.shape[1], self.suffixes.shape[1]
 
     def summary(self) -> Summary:
-        """Return what a plan says of this side, in the form in which it speaks of a corpus."""
+        """Return what a plan says of this side, in the form that describes a corpus."""
         return {
             "specs": [str(path) for path in self.files],
             "files": list(self.digests),
@@ -70,7 +70,7 @@ def read_token_arrays(prefixes: Path, suffixes: Path, vocabulary: int) -> TokenA
 
     Args:
         prefixes: ``.npy`` of whole numbers, shape [windows, tokens].
-        suffixes: The same rows gone on with.
+        suffixes: The continuations of the same rows.
         vocabulary: Number of ids of the model's tokenizer.
 
     Raises:
@@ -81,7 +81,7 @@ def read_token_arrays(prefixes: Path, suffixes: Path, vocabulary: int) -> TokenA
     if len(arrays[0]) != len(arrays[1]):
         raise InputError(
             f"{prefixes} has {len(arrays[0]):,} rows, {suffixes} {len(arrays[1]):,}",
-            "row i of the one goes on in row i of the other",
+            "row i of the one continues row i of the other",
         )
     if not arrays[1].size:
         raise InputError(f"{suffixes}: no suffix tokens")
@@ -117,7 +117,7 @@ def token_windows(
     if heldout is None:
         matching = "not matched: there are no held-out windows"
     else:
-        matching = "given as token ids of the same lengths; that both sides are of one kind is taken on trust"
+        matching = "given as token ids of the same lengths; that both sides are of one kind is assumed"
     return WindowSet(windows, set_aside, list(overlaps.values()), heldout is not None, matching)
 
 

@@ -246,7 +246,7 @@ def cut_document(
 ) -> list[Window]:
     """Tile a document with windows from its start and draw at most ``most`` of the tiles, in text order.
 
-    The first tile begins where the document does: there the model stands as it stood in training. Tiles
+    The first tile begins where the document does: there the model has the same context as in training. Tiles
     that hold an unknown token are not asked: the model could not give back the text behind it.
     """
     tiles = _readable_tiles(encoding, options.length, unknown)

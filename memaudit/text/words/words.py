@@ -36,7 +36,7 @@ _AROUND = 4096
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Words:
-    """The words of one text and where each stands in it."""
+    """The words of one text and where each is."""
 
     hashes: NDArray[np.uint64]
     """Shape [words]: equal for equal words, never 0."""

@@ -62,7 +62,7 @@ def test_the_table_holds_every_count() -> None:
     chart = likeness_chart(SMALL, LABELS, "l")
     assert chart is not None
     assert [row for row in chart.rows if row[1] == LABELS["pile13"]] == [
-        ["no document is like it", LABELS["pile13"], "–", "1 of 2"],
+        ["no similar document", LABELS["pile13"], "–", "1 of 2"],
         ["45% to 50%", LABELS["pile13"], "–", "3 of 30"],
         ["70% to 75%", LABELS["pile13"], "0 of 1", "–"],
         ["95% to 100%", LABELS["pile13"], "8 of 8", "–"],

@@ -41,7 +41,7 @@ def test_an_annotation_points_at_the_line() -> None:
     ordered = sorted(report["findings"][1:], key=lambda f: -f["score"])
     for (_, properties, message), finding in zip(commands, ordered, strict=True):
         path, _, line = finding["source"].rpartition(":")
-        assert properties == {"file": path, "line": line, "title": "Benchmark item stands in the corpus"}
+        assert properties == {"file": path, "line": line, "title": "Benchmark item occurs in the corpus"}
         assert finding["evidence"][0]["source"] in message
         assert finding["item"] in message
 
@@ -144,7 +144,7 @@ def test_a_small_rate_is_no_markup() -> None:
 def test_extraction_audits_too(factory: Factory) -> None:
     report, _ = factory()
     level, properties, message = parsed(workflow_commands(report)[0])
-    assert (level, properties["title"]) == ("error", "Training text is recited")
+    assert (level, properties["title"]) == ("error", "Training text is reproduced")
     assert report["findings"][0]["document"] in message
     summary = step_summary(report)
     assert "<td><strong>Extractable</strong></td>" in summary

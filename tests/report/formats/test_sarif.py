@@ -134,7 +134,7 @@ def test_places_documents_and_one_plain_sentence() -> None:
         e["source"] for e in evidence
     ]
     assert result["message"]["text"] == (
-        f"Benchmark item gsm8k/test/1 (question) stands in {evidence[0]['source']} and {len(evidence) + 2} more "
+        f"Benchmark item gsm8k/test/1 (question) occurs in {evidence[0]['source']} and {len(evidence) + 2} more "
         "documents: normalised copy, similarity 100%."
     )
     assert result["properties"]["coverage"] == 1.0

@@ -44,9 +44,9 @@ def texts(*specs: str, **options) -> list[str]:
         ('{"text": NaN}', "not valid JSON (NaN"),
         ('{"text": "a", "n": -Infinity}', "not valid JSON (-Infinity"),
         ('{"text": "a", "n": ' + "9" * 5000 + "}", "holds a whole number of more than 4,300 digits"),
-        ('{"text": "a", "text": "b"}', 'field "text" stands twice'),
-        ('{"text": "a", "meta": {"k": 1, "k": 2}}', 'field "k" stands twice'),
-        ('{"text" : "a"\t, "text"\t: "b"}', 'field "text" stands twice'),
+        ('{"text": "a", "text": "b"}', 'field "text" appears twice'),
+        ('{"text": "a", "meta": {"k": 1, "k": 2}}', 'field "k" appears twice'),
+        ('{"text" : "a"\t, "text"\t: "b"}', 'field "text" appears twice'),
         ('{"text": null}', '"text" is null, expected string'),
         ('{"text": 2}', '"text" is a number, expected string'),
         ('{"text": 2.5}', '"text" is a number, expected string'),
@@ -208,7 +208,7 @@ def test_optional_fields(tmp_path):
 def test_identifier_that_looks_like_another_source_is_refused(tmp_path):
     spec = str(tmp_path / "train.jsonl")
     write_lines(tmp_path / "train.jsonl", json.dumps({"id": f"{spec}:2", "text": "a"}), '{"text": "b"}')
-    assert refusal(spec).startswith(f'{spec}:2: id "{spec}:2" also stands at {spec}:1')
+    assert refusal(spec).startswith(f'{spec}:2: id "{spec}:2" also appears at {spec}:1')
 
 
 def test_text_may_stand_in_a_field_that_is_a_label_elsewhere(tmp_path):
@@ -218,7 +218,7 @@ def test_text_may_stand_in_a_field_that_is_a_label_elsewhere(tmp_path):
 
 def test_repeated_id_in_one_file_is_refused_with_both_places(tmp_path):
     spec = write_lines(tmp_path / "train.jsonl", GOOD, '{"text": "b"}', '{"id": "a", "text": "c"}')
-    assert refusal(spec).startswith(f'{spec}:3: id "a" also stands at {spec}:1')
+    assert refusal(spec).startswith(f'{spec}:3: id "a" also appears at {spec}:1')
 
 
 def test_files_that_number_their_records_alike_do_not_collide(tmp_path):

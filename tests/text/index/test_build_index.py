@@ -54,7 +54,7 @@ def test_the_same_again_is_there_already(tmp_path: Path, corpus: Path) -> None:
     said: list[str] = []
     build_index([str(corpus)], tmp_path / "index")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "index").rglob("*.npy")}
-    assert build_index([str(corpus)], tmp_path / "index", say=said.append).documents == 20
+    assert build_index([str(corpus)], tmp_path / "index", log=said.append).documents == 20
     assert said == [f"{tmp_path / 'index'}: this index is there already"]
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "index").rglob("*.npy")} == before
 
@@ -114,10 +114,10 @@ def test_a_killed_build_starts_anew(tmp_path: Path, corpus: Path) -> None:
     code = f"""
 import os, time
 from memaudit.text.index.corpus_index import build_index
-def say(line):
+def log(line):
     print(line, flush=True)
     time.sleep(600)
-build_index([{str(corpus)!r}], {str(tmp_path / "index")!r}, shard_symbols=40, say=say)
+build_index([{str(corpus)!r}], {str(tmp_path / "index")!r}, shard_symbols=40, log=log)
 """
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -127,7 +127,7 @@ def test_scans_that_do_not_belong_together_are_refused(patterns: Patterns) -> No
         Scan.nothing(patterns).merge(Scan.nothing(other))
     scan = Scan.nothing(patterns)
     scan.files.append(FileDigest(path="a.jsonl", sha256="0", bytes=1))
-    with pytest.raises(RunError, match=r"a\.jsonl: stands in both"):
+    with pytest.raises(RunError, match=r"a\.jsonl: is in both"):
         scan.merge(scan)
 
 
