@@ -188,7 +188,11 @@ def test_a_wrong_field_is_named_with_its_place_and_a_suggestion(tmp_path):
 
 @pytest.mark.parametrize(
     ("fields", "problem"),
-    [(["a", "a"], "given twice"), (["a", "both"], "called together"), (["a", "b", "all"], "called together")],
+    [
+        (["a", "a"], "given twice"),
+        (["a", "both"], "reserved for the fields together"),
+        (["a", "b", "all"], "reserved for the fields together"),
+    ],
 )
 def test_field_names_that_cannot_be_told_apart_are_refused(tmp_path, fields, problem):
     assert problem in refusal(jsonl(tmp_path / "b.jsonl", [{"a": "x", "b": "x", "both": "x", "all": "x"}]), fields)

@@ -181,7 +181,7 @@ def test_few_documents() -> None:
         "confounded": False,
         "words": [],
         "left_out": {},
-        "reason": "9 against 500 documents: text alone is judged from 10 a side on",
+        "reason": "9 against 500 documents: comparing by text alone needs 10 a side",
     }
     assert blind_control(few.as_record()).passed is None
     some = blind_baseline(texts("m", 19), texts("h", 500), 0)

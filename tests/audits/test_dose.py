@@ -201,7 +201,7 @@ def test_probability_zero_and_unknown_copies_are_told() -> None:
     section = DOSE.section(records, PLAN)
     strict(section)
     assert section.tables[0].rows[0][6] is None
-    assert any("3 training documents do not say how often" in note for note in section.notes)
+    assert any("3 training documents do not state their number of copies" in note for note in section.notes)
 
 
 def test_ids_of_others_count_as_exact_copies(kit: DoseKit) -> None:
@@ -218,7 +218,7 @@ def test_ids_of_others_count_as_exact_copies(kit: DoseKit) -> None:
 @pytest.mark.parametrize("copies", [None, 0])
 def test_text_without_copies_is_refused(kit: DoseKit, copies: int | None) -> None:
     unknown = [dataclasses.replace(d, copies=copies) for d in kit.planted]
-    with pytest.raises(InputError, match=r"how often it was copied.*memaudit plant"):
+    with pytest.raises(InputError, match=r"states its number of copies.*memaudit plant"):
         DOSE.items(asked(trained(kit), unknown, kit.twins))
 
 

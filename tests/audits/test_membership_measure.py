@@ -293,7 +293,7 @@ def test_text_alone_is_shown_with_its_words_and_its_limits() -> None:
         assert record["unigram"][name] == pytest.approx(entropy(list(counts.values())))
     section = BLIND_BASELINE.section([record], plan)
     strict_json(dataclasses.asdict(section))
-    assert "the texts tell the sides apart" in section.summary
+    assert "the texts distinguish the sides" in section.summary
     assert {row[0] for row in section.tables[0].rows} >= {"words", "digits and dates", "characters"}
     assert any("'2024'" in note for note in section.notes)
     assert BLIND_BASELINE.declared(plan) == BLIND_BASELINE.detections([record], plan) == []

@@ -157,7 +157,7 @@ def test_a_flag_of_the_other_way_to_ask_is_refused(name: str) -> None:
     way = ["--corpus", "c.jsonl"] if name in OF_MODEL else ["--model", "m"]
     done = CliRunner().invoke(app, ["contamination", "bench.jsonl", *way, *words])
     assert isinstance(done.exception, InputError)
-    about = "a model, and none was named" if name in OF_MODEL else "a search of text, and --model asks a model"
+    about = "a model, and none was named" if name in OF_MODEL else "a search of text, and --model queries a model"
     assert str(done.exception).startswith(f"{option.opts[0]} is about {about}")
 
 

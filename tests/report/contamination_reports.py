@@ -91,7 +91,7 @@ def contamination_report(
             {"name": "finds items that were planted", "passed": True, "detail": "50 of 50 items were found"},
         ],
         "limits": [
-            "Words are compared: a paraphrase or a translation is not found.",
+            "Matching is by words: a paraphrase or a translation is not found.",
             "An item that was found occurs in the corpus; whether a model remembers it is another question.",
         ],
         "options": {
@@ -222,7 +222,7 @@ def _spared(number: int) -> dict[str, Any]:
         "item": f"gsm8k/test/{number}",
         "source": f"data/test.jsonl:{number}",
         "rules": ["gpt3", "palm"],
-        "reason": f"the likest document holds {number % 70}.0% of its own words",
+        "reason": f"the most similar document holds {number % 70}.0% of its own words",
     }
 
 

@@ -195,7 +195,7 @@ def test_what_was_not_looked_for_stands_beside_the_verdict(verdict: str) -> None
 def test_the_picture_and_its_numbers() -> None:
     shown = page()
     assert shown.tags["svg"] == 2
-    assert "How like a document each item is" in text_of(shown)
+    assert "How similar each item is to a document" in text_of(shown)
     assert "70% to 75%" not in text_of(shown)  # no item lies there
     for line in ("95% to 100% memaudit 7 of 7 –", "no document is like it memaudit – 0 of 1,207"):
         assert line in text_of(shown)

@@ -45,7 +45,7 @@ def test_verdict_rules_and_items(verdict: str, word: str) -> None:
         "not judged: 7 items, fewer than 5 words in every part",
         "skipped in the benchmark: 2 records, first data/test.jsonl:14: not valid JSON",
         "skipped in the corpus: 1 record, first web/part-3.jsonl:99: not valid JSON",
-        "not counted: 5 items that most published rules convict, first data/test.jsonl:900: the likest document holds "
+        "not counted: 5 items that most published rules flag, first data/test.jsonl:900: the most similar document holds "
         "60.0% of its own words",
         "baseline accepted.json: 2 findings accepted; 1 of its entries matches nothing",
     ):
@@ -95,7 +95,7 @@ def test_only_a_clean_screen_says_plainly_what_was_not_looked_for() -> None:
         report = contamination_report(verdict)
         lines = printed(report, terminal=True).splitlines()
         assert f"{styled}{report['limits'][0]}" in [line.removesuffix("\x1b[0m") for line in lines]
-    assert "Words are compared" not in printed(contamination_report(limits=[]))
+    assert "Matching is by words" not in printed(contamination_report(limits=[]))
 
 
 def test_nothing_is_spared_where_no_rule_says_more() -> None:

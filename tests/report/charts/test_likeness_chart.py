@@ -51,11 +51,11 @@ def test_the_description_says_how_far_apart_they_are() -> None:
     chart = likeness_chart(SMALL, LABELS, "l")
     assert chart is not None
     assert chart.description.endswith(
-        "The least like item that was found has 71.0%. Of the others, 2 are not judged and 30 are undecided."
+        "The least similar item that was found has 71.0%. Of the others, 2 are not judged and 30 are undecided."
     )
     clean = likeness_chart(counted((3, "clean", 9, [1, 0]), highest_other=0.19), LABELS, "l")
     assert clean is not None
-    assert clean.description.endswith("The likest of the others has 19.0%.")
+    assert clean.description.endswith("The most similar of the others has 19.0%.")
 
 
 def test_the_table_holds_every_count() -> None:
