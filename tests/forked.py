@@ -100,6 +100,7 @@ def serve(number: int) -> None:
 
 def _prepare() -> None:
     """Import everything, then audit and search once: kernels, schemas and templates are loaded by their first use."""
+    importlib.import_module("torch._dynamo")  # by the first optimiser, for a second
     for module in pkgutil.walk_packages([str(ROOT / "memaudit")], "memaudit."):
         if module.name not in ABROAD:
             importlib.import_module(module.name)
