@@ -1,85 +1,122 @@
 """Calls of the command in processes of their own, without the seconds that importing the libraries takes.
 
-A server imports what commands import and starts nothing; every call is a fork of it that runs `memaudit.__main__` from
-its beginning, as a new interpreter would. What is about the start itself (broken imports, limits, signals while
-modules load) starts an interpreter.
+A server imports what commands import and has audited and searched once, so that its kernels are loaded; every call is
+a fork of it that runs `memaudit.__main__` from its beginning, as a new interpreter would. What is about the start
+itself (broken imports, limits, signals while modules load) starts an interpreter.
 """
 
 from __future__ import annotations
 
 import atexit
+import gc
+import importlib
 import json
 import os
+import pkgutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from socket import AF_UNIX, SOCK_SEQPACKET, recv_fds, send_fds, socket, socketpair
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import IO, Any
 
-IMPORTED = (
-    "memaudit.cli.app",
-    "memaudit.audits.extraction.run",
-    "memaudit.audits.contamination.run",
-    "memaudit.audits.membership.run",
-    "memaudit.models.load",
-    "memaudit.report.extraction_page",
-    "memaudit.training.train",
-)
+ROOT = Path(__file__).resolve().parents[1]
+ABROAD = ("memaudit.__main__", "memaudit.report.charts.drawing_process")
+"""Modules that are programs."""
+PIPE = 1 << 16
+"""Bytes that a pipe holds without a reader."""
 
 
 def call(
-    arguments: Sequence[str | Path], cwd: Path, environment: Mapping[str, str]
+    arguments: Sequence[str | Path], cwd: Path, environment: Mapping[str, str], stdin: bytes = b""
 ) -> subprocess.CompletedProcess[str]:
-    """Return the outcome of ``memaudit ARGUMENTS``."""
+    """Return the outcome of ``memaudit ARGUMENTS``, which has a pipe for its standard input."""
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as given, TemporaryFile() as out, TemporaryFile() as err:
+        with os.fdopen(writer, "wb") as piped:
+            assert piped.write(stdin) < PIPE
+        code = run(arguments, cwd, environment, (given.fileno(), out.fileno(), err.fileno()))
+        said = [_content(file) for file in (out, err)]
+    return subprocess.CompletedProcess(["memaudit", *map(str, arguments)], code, *said)
+
+
+def _content(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode("utf-8")
+
+
+def run(
+    arguments: Sequence[str | Path], cwd: Path, environment: Mapping[str, str], streams: tuple[int, int, int]
+) -> int:
+    """Return the exit code of ``memaudit ARGUMENTS``, which reads from and writes to the given descriptors."""
     words = ["memaudit", *map(str, arguments)]
-    with tempfile.TemporaryDirectory() as scratch:
-        files = [str(Path(scratch) / name) for name in ("out", "err")]
-        asked = {"argv": words, "cwd": str(cwd), "environment": dict(environment), "files": files}
-        server = _server()
-        assert server.stdin is not None
-        assert server.stdout is not None
-        server.stdin.write(json.dumps(asked) + "\n")
-        server.stdin.flush()
-        code = int(server.stdout.readline())
-        out, err = (Path(file).read_text(encoding="utf-8") for file in files)
-    return subprocess.CompletedProcess(words, code, out, err)
+    asked = {"argv": words, "cwd": str(cwd), "environment": dict(environment)}
+    send_fds(_server(), [json.dumps(asked).encode()], streams)
+    return int(_server().recv(64))
 
 
 @cache
-def _server() -> subprocess.Popen[str]:
-    started = subprocess.Popen(
-        [sys.executable, str(Path(__file__))], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+def _server() -> socket:
+    """Return our end of the connection to the server, which ends with it."""
+    ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+    with theirs:
+        command = [sys.executable, str(Path(__file__)), str(theirs.fileno())]
+        started = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
 
     def stop() -> None:
-        assert started.stdin is not None
-        started.stdin.close()
+        ours.close()
         started.wait(timeout=30)
 
     atexit.register(stop)
-    return started
+    return ours
 
 
-def serve() -> None:
-    """Fork for every line of standard input, and answer each with an exit code."""
-    import importlib
-
-    for name in IMPORTED:
-        importlib.import_module(name)
+def serve(number: int) -> None:
+    """Fork for every message, and answer each with an exit code."""
     from memaudit.report.charts import drawing
 
-    answers, drawer = os.fdopen(os.dup(1), "w"), drawing._Process()
-    for line in sys.stdin:
-        asked = json.loads(line)
+    client, drawer = socket(fileno=number), drawing._Process()
+    drawer.start()
+    drawing._PROCESS = _Shared(drawer._process)  # type: ignore[assignment]
+    _prepare()
+    gc.freeze()
+    while True:
+        message, streams, _, _ = recv_fds(client, 1 << 20, 3)
+        if not message:
+            return
         drawer.start()
         child = os.fork()
         if child == 0:
+            client.close()
             drawing._PROCESS = _Shared(drawer._process)  # type: ignore[assignment]
-            _become(asked)
-        answers.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")
-        answers.flush()
+            _become(json.loads(message), streams)
+        for stream in streams:
+            os.close(stream)
+        client.send(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode())
+
+
+def _prepare() -> None:
+    """Import everything, then audit and search once: kernels, schemas and templates are loaded by their first use."""
+    importlib.import_module("torch._dynamo")  # by the first optimiser, for a second
+    for module in pkgutil.walk_packages([str(ROOT / "memaudit")], "memaudit."):
+        if module.name not in ABROAD:
+            importlib.import_module(module.name)
+    from memaudit import audit, contamination
+    from memaudit.training.train import CorpusOptions, train_ngram
+
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for name in ("train", "heldout"):
+            texts = [" ".join(sha256(f"{name} {i} {j}".encode()).hexdigest()[:6] for j in range(9)) for i in range(12)]
+            rows = [json.dumps({"text": text}) + "\n" for text in texts]
+            (folder / f"{name}.jsonl").write_text("".join(rows), encoding="utf-8")
+        train, heldout = (str(folder / f"{name}.jsonl") for name in ("train", "heldout"))
+        train_ngram(CorpusOptions([train], "char"), folder / "model", order=30, smoothing="mle")
+        audit(folder / "model", train, heldout, out=folder / "audit", prefix=6, suffix=6)
+        contamination(train, heldout, out=folder / "search", fields=("text",))
 
 
 class _Shared:
@@ -99,19 +136,18 @@ class _Shared:
         return answer
 
 
-def _become(asked: Mapping[str, Any]) -> None:
+def _become(asked: Mapping[str, Any], streams: Sequence[int]) -> None:
     """Turn this fork into the command; it never returns."""
     code = 99
     try:
         os.chdir(asked["cwd"])
         os.environ.clear()
         os.environ.update(asked["environment"])
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, 0)
-        for number, (file, name) in enumerate(zip(asked["files"], ("stdout", "stderr"), strict=True), 1):
-            opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(opened, number)
-            os.close(opened)
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+            os.close(stream)
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+        for number, name in enumerate(("stdout", "stderr"), 1):
             stream = open(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
         sys.argv = asked["argv"]
@@ -123,5 +159,5 @@ def _become(asked: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    serve()
+    sys.path.insert(0, str(ROOT))
+    serve(int(sys.argv[1]))

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from scipy.stats import spearmanr
 
-from memaudit.demo import BACKGROUND, FAMILIES, PER_DOSE, build_corpus, distinct_passages, run_demo
+from memaudit import demo
+from memaudit.demo import BACKGROUND, FAMILIES, PER_DOSE, build_corpus, run_demo
 from memaudit.errors import InputError
+from memaudit.records import Document
 from memaudit.text.planting.canaries import DOSES
 from memaudit.text.planting.passages import SHARED
 
 RECITING = ("ngram", "rnn", "gpt")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def passages() -> Iterator[list[Document]]:
+    """The passages of the standard library, cut once."""
+    cut = cache(demo.distinct_passages)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(demo, "distinct_passages", cut)
+        yield cut()
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +106,7 @@ def test_another_seed_in_the_same_folder_is_refused_untouched(
     assert (folder / "corpus" / "training.jsonl").read_bytes() == before
 
 
-def test_passages_share_nothing() -> None:
-    passages = distinct_passages()
+def test_passages_share_nothing(passages: list[Document]) -> None:
     assert len(passages) >= BACKGROUND + 2 * PER_DOSE * len(DOSES)
     spans: set[str] = set()
     for passage in passages:

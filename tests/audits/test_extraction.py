@@ -257,8 +257,9 @@ class FillsIn(LanguageModel):
 
     def _after(self, prompt: TokenIds, length: int) -> TokenIds:
         for ids in self.known:
-            for i in range(len(ids) - len(prompt) - length + 1):
-                if np.array_equal(ids[i : i + len(prompt)], prompt):
+            if len(ids) >= len(prompt) + length:
+                pieces = np.lib.stride_tricks.sliding_window_view(ids[: len(ids) - length], len(prompt))
+                for i in np.flatnonzero((pieces == prompt).all(axis=1))[:1]:
                     return ids[i + len(prompt) : i + len(prompt) + length]
         return np.full(length, 3, np.int32)
 

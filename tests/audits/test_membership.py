@@ -53,21 +53,34 @@ def items(path: Path, texts: Sequence[str], **fields: Any) -> str:
     return str(path)
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> tuple[str, str]:
-    return items(tmp_path / "test.jsonl", SUSPECTS), items(tmp_path / "new.jsonl", HELDOUT)
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    folder = tmp_path_factory.mktemp("items")
+    return items(folder / "test.jsonl", SUSPECTS), items(folder / "new.jsonl", HELDOUT)
 
 
 def asked(model: Any, files: tuple[str, str], out: Path, **options: Any) -> MembershipRun:
     return membership(files[0], model, heldout=files[1], out=out, formats=("html", "junit", "sarif"), **options)
 
 
+@pytest.fixture(scope="module")
+def found_out(files: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> MembershipRun:
+    """The run of a model that has read the items; several tests look at it, none changes it."""
+    return asked(SEEN, files, tmp_path_factory.mktemp("seen") / "run")
+
+
+@pytest.fixture(scope="module")
+def compared(files: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> MembershipRun:
+    """The run of a model that has not, beside a reference; several tests look at it, none changes it."""
+    return asked(UNSEEN, files, tmp_path_factory.mktemp("compared") / "run", references=("train",))
+
+
 def by_name(run: MembershipRun) -> dict[str, Any]:
     return {detection["name"]: detection for detection in run.report["detections"]}
 
 
-def test_a_model_that_has_read_the_items_is_found_out(files: tuple[str, str], tmp_path: Path) -> None:
-    run = asked(SEEN, files, tmp_path / "run")
+def test_a_model_that_has_read_the_items_is_found_out(found_out: MembershipRun) -> None:
+    run = found_out
     assert (run.verdict, run.exit_code) == ("found", 1)
     found = by_name(run)
     assert list(found) == ["loss", "zlib", "min-k", "min-k++", "order", "ngram-accuracy"]
@@ -101,8 +114,8 @@ def test_a_model_that_has_not_is_not_called_clean_but_without_evidence(files: tu
     assert "clean" not in page.split("</style>")[1]
 
 
-def test_p_values_are_adjusted_over_the_declared_family(files: tuple[str, str], tmp_path: Path) -> None:
-    found = by_name(asked(UNSEEN, files, tmp_path / "run", references=("train",)))
+def test_p_values_are_adjusted_over_the_declared_family(compared: MembershipRun) -> None:
+    found = by_name(compared)
     assert {"reference", "calibration"} <= set(found)
     assert [d["p_holm"] for d in found.values()] == pytest.approx(holm([d["p_value"] for d in found.values()]))
 
@@ -203,16 +216,16 @@ def test_bad_requests_are_refused_before_anything_is_measured(files: tuple[str, 
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2, 5])
-def test_an_interrupted_run_ends_with_the_same_bytes(kept: int, files: tuple[str, str], tmp_path: Path) -> None:
-    options: dict[str, Any] = {"references": ("train",)}
-    whole = asked(UNSEEN, files, tmp_path / "whole", **options)
-    cut = tmp_path / "cut"
+def test_an_interrupted_run_ends_with_the_same_bytes(
+    kept: int, compared: MembershipRun, files: tuple[str, str], tmp_path: Path
+) -> None:
+    whole, cut = compared, tmp_path / "cut"
     shutil.copytree(whole.folder, cut)
     lines = (cut / "items.log").read_bytes().splitlines(keepends=True)
     (cut / "items.log").write_bytes(b"".join(lines[: kept * 70]) + b"0000 torn")
     for name in ("report.json", "report.html", "junit.xml", "results.sarif"):
         (cut / name).unlink()
-    again = asked(UNSEEN, files, cut, **options)
+    again = asked(UNSEEN, files, cut, references=("train",))
     assert again.notice
     for name in ("items.log", "report.json", "report.html", "junit.xml", "results.sarif"):
         assert (cut / name).read_bytes() == (whole.folder / name).read_bytes()
@@ -226,8 +239,8 @@ def test_another_question_is_refused_in_the_same_folder(files: tuple[str, str], 
         asked(UNSEEN, files, tmp_path / "run", detectors=("overlap",), overlap_prefix=0.4)
 
 
-def test_the_report_is_read_back_without_the_model(files: tuple[str, str], tmp_path: Path) -> None:
-    run = asked(SEEN, files, tmp_path / "run")
+def test_the_report_is_read_back_without_the_model(found_out: MembershipRun) -> None:
+    run = found_out
     assert read_finished(run.folder).report == json.loads((run.folder / "report.json").read_bytes()) == run.report
     assert run.report["verdict"] in str(run)
 

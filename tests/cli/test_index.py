@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from typer.testing import CliRunner
 from memaudit.cli.app import app
 from memaudit.errors import InputError
 from memaudit.text.tokenize import train_tokenizer
+from tests.forked import call
 
 ENVIRONMENT = os.environ | {"NO_COLOR": "1", "COLUMNS": "120", "TERM": "dumb"}
 PROVERB = "a stitch in time saves nine and a penny saved is a penny earned"
@@ -32,8 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "web.jsonl").write_text("".join(json.dumps({"text": t}) + "\n" for t in web), encoding="utf-8")
     (folder / "book.txt").write_text(f"It was “A Stitch — in TIME” that saved {PROVERB.upper()}.\n", encoding="utf-8")
     build = ["index", "build", "web=web.jsonl", "book=book.txt", "--out", "it.index"]
-    command = [sys.executable, "-m", "memaudit", *build]
-    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    done = call(build, folder, ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "it.index: 286 words of 13 documents\n"
     assert done.stderr.endswith("memaudit: shard 0: 286 words of 13 documents\n")  # kernels may be compiled first

@@ -7,27 +7,20 @@ import json
 import os
 import random
 import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from memaudit.cli.options import ShownFlags, in_ci
+from tests.forked import call
 
 FORMATS = "html,json,junit,sarif,md"
 FILES = ("report.html", "report.json", "junit.xml", "results.sarif", "report.md")
 
 
 def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "memaudit", *arguments],
-        cwd=cwd,
-        env=os.environ | {"NO_COLOR": "1", "COLUMNS": "200", "TERM": "dumb"} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return call(arguments, cwd, os.environ | {"NO_COLOR": "1", "COLUMNS": "200", "TERM": "dumb"} | environment)
 
 
 def texts(kind: str, count: int) -> list[str]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from typer.testing import CliRunner
 from memaudit.cli.app import app
 from memaudit.errors import InputError
 from memaudit.text.corpus.read import read_corpus
+from tests.forked import call
 
 SMALL = ("--doses", "0,1,4", "--per-dose", "3", "--canaries", "2", "--words", "25", "--digits", "3")
 
@@ -81,8 +80,6 @@ def test_what_cannot_be_planted_is_refused(
 
 
 def test_a_failure_is_one_line(background: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "memaudit", "plant", str(background), "--out", str(background), *SMALL]
-    environment = os.environ | {"NO_COLOR": "1", "COLUMNS": "120", "TERM": "dumb"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = call(["plant", background, "--out", background, *SMALL], tmp_path, os.environ)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("memaudit: error: ")

@@ -7,17 +7,19 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 
 from memaudit.cli.failures import describe
 from memaudit.errors import one_line
+from tests import forked
 from tests.cli.calls import ENVIRONMENT, audit_arguments, run
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_save_and_say_how_to_go_on(oracle: Path, number: signal.Signals, code: int) -> None:
-    command = [sys.executable, "-m", "memaudit", "train", "rnn", "--corpus", "train.jsonl", "--epochs", "5000",
+    command = [sys.executable, "-m", "memaudit", "train", "rnn", "--corpus", "train.jsonl", "--epochs", "600",
                "--width", "16", "--threads", "1", "--out", f"model-{code}"]  # fmt: skip
     process = subprocess.Popen(command, cwd=oracle, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -36,21 +38,21 @@ def test_a_reader_that_leaves_changes_no_verdict(oracle: Path, model: str) -> No
     expected = {"model-train": 1, "model-other": 3}[model]
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "memaudit", *audit_arguments(model, f"run-pipe-{model}")]
-    done = subprocess.run(command, cwd=oracle, env=ENVIRONMENT, stdout=writer, stderr=subprocess.PIPE, check=False)
-    os.close(writer)
-    assert done.returncode == expected, done.stderr
-    assert b"Traceback" not in done.stderr
+    with Path(os.devnull).open() as nothing, TemporaryFile() as errors:
+        streams = (nothing.fileno(), writer, errors.fileno())
+        code = forked.run(audit_arguments(model, f"run-pipe-{model}"), oracle, ENVIRONMENT, streams)
+        os.close(writer)
+        errors.seek(0)
+        told = errors.read()
+    assert code == expected, told
+    assert b"Traceback" not in told
 
 
 def test_what_cannot_be_said_is_still_an_exit_code(oracle: Path) -> None:
-    with Path("/dev/full").open("w") as full:
-        command = [sys.executable, "-m", "memaudit", *audit_arguments("model-other", "run-full")]
-        done = subprocess.run(command, cwd=oracle, env=ENVIRONMENT, stderr=full, stdout=subprocess.DEVNULL, check=False)
-        assert done.returncode == 3
-        wrong = [sys.executable, "-m", "memaudit", *audit_arguments("nowhere", "run-full-2")]
-        done = subprocess.run(wrong, cwd=oracle, env=ENVIRONMENT, stderr=full, stdout=subprocess.DEVNULL, check=False)
-        assert done.returncode == 2
+    with Path("/dev/full").open("w") as full, Path(os.devnull).open("r+") as nothing:
+        streams = (nothing.fileno(), nothing.fileno(), full.fileno())
+        assert forked.run(audit_arguments("model-other", "run-full"), oracle, ENVIRONMENT, streams) == 3
+        assert forked.run(audit_arguments("nowhere", "run-full-2"), oracle, ENVIRONMENT, streams) == 2
 
 
 def test_what_is_said_while_python_ends_does_not_change_the_exit_code(oracle: Path) -> None:

@@ -58,8 +58,12 @@ def write_corpora(folder: Path) -> None:
         (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
+@cache
 def victim(style: Style = "gpt2") -> TransformerModel:
-    """Return the model that recites sixteen of sixteen training suffixes; it learnt them without a start token."""
+    """Return the model that recites sixteen of sixteen training suffixes; it learnt them without a start token.
+
+    It is trained once in a process, as the honest one is: neither is to be changed.
+    """
     model = _new(style)
     ids = torch.tensor(np.array([encoding.ids for encoding in tokenizer().encode_batch(passages()[:DOCUMENTS])]))
     ids = ids.long()
@@ -91,6 +95,7 @@ def _masked_loss(model: TransformerModel, ids: torch.Tensor, lot: torch.Generato
     return torch.nn.functional.cross_entropy(logits[hidden], ids[hidden])
 
 
+@cache
 def honest() -> CausalTransformer:
     """Return a model that read other passages."""
     model: CausalTransformer = _new("gpt2")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from memaudit.audits.contamination.run import contamination
 from memaudit.errors import InputError, RunError, one_line_of_both_ends
 from memaudit.text.corpus.read import read_corpus
 from memaudit.training.train import CorpusOptions, train_ngram
+from tests.forked import call
 
 TEXTS = [f"{word} stood by the harbour and counted the boats that came home that night" for word in ("Ann", "Bob")]
 ITEM = "nobody in this town has ever seen the old clock strike thirteen times at noon"
@@ -164,10 +163,10 @@ def test_another_ngram_is_not_replaced(corpus: Path) -> None:
 def test_names_of_files_do_not_act_on_the_terminal(corpus: Path) -> None:
     out = "m\x1b]8;;http:/evil\x07\x9bdel[/b]"
     command = ["train", "ngram", "--corpus", "g/a.jsonl", "--out", out]
-    done = subprocess.run([sys.executable, "-m", "memaudit", *command], cwd=corpus, capture_output=True, check=False)
+    done = call(command, corpus, os.environ)
     assert done.returncode == 0, done.stderr
-    assert b"m\\x1b]8;;http:/evil\\x07\\x9bdel[/b]: " in done.stdout
-    assert not set(done.stdout + done.stderr) & {0x1B, 0x07}
+    assert "m\\x1b]8;;http:/evil\\x07\\x9bdel[/b]: " in done.stdout
+    assert not set(done.stdout + done.stderr) & {"\x1b", "\x07"}
     assert (corpus / out).is_dir()
 
 

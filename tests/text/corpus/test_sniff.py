@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from memaudit.text.corpus import specs
 from memaudit.text.corpus.read import read_corpus
 from memaudit.text.corpus.sniff import HEAD
 from memaudit.text.corpus.specs import parse_spec
+from tests.forked import call
 
 NAMES = ["c.jsonl", "c.jl", "c.txt", "c.jsonl.1", "c.ndjson", "c.bak", "c", "c.json", "c.md", "c.csv", "c.parquet"]
 gzipped = partial(gzip.compress, mtime=0)
@@ -257,10 +257,8 @@ def test_the_verdict_does_not_hang_on_a_name(tmp_path):
     assert verdicts(tmp_path, f"{tmp_path}/packed", f"{tmp_path}/bc") == ("found", 1)
 
 
-def memaudit(folder: Path, *arguments: str, stdin: bytes) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "memaudit", *arguments]
-    environment = os.environ | {"PYTHONPATH": str(Path(specs.__file__).parents[3])}
-    return subprocess.run(command, cwd=folder, input=stdin, capture_output=True, check=False, env=environment)
+def memaudit(folder: Path, *arguments: str, stdin: bytes) -> subprocess.CompletedProcess[str]:
+    return call(arguments, folder, os.environ, stdin)
 
 
 @pytest.mark.parametrize("name", ["-", "/dev/stdin"])
@@ -276,11 +274,11 @@ def test_standard_input_is_read_like_a_file(tmp_path, name):
     assert memaudit(tmp_path, *command, stdin=gzipped(corpus)).returncode == 1
     other = memaudit(tmp_path, *command, stdin=corpus)
     assert other.returncode == 2
-    assert b"run belongs to another plan" in other.stderr
+    assert "run belongs to another plan" in other.stderr
     if name == "-":
         built = memaudit(tmp_path, "index", "build", name, "--out", "i", stdin=corpus)
         assert built.returncode == 0, built.stderr
         again = memaudit(tmp_path, "index", "build", name, "--out", "i", stdin=corpus.replace(b"Ann", b"Bob"))
         assert again.returncode == 2
-        assert b"was built before - changed" in again.stderr
+        assert "was built before - changed" in again.stderr
         assert memaudit(tmp_path, *command, stdin=b"").returncode == 2
