@@ -31,6 +31,8 @@ runpy.run_path(str(_GUARD / "sitecustomize.py"))
 
 FORKING = ("test_crash.py", "test_tampering.py", "test_inputs.py", "test_batches.py")
 """Tests that fork, the first of them in the cleanest process."""
+LONG = ("test_demo.py", "test_style.py", "test_browser.py", "test_contamination.py", "test_exploitation.py")
+"""Tests of a minute and more, which start before the short ones, so that no process idles at the end."""
 TESTS = Path(__file__).parent
 QUICK = (
     *("metrics", "stats", "contracts/test_metrics.py", "golden", "runs/test_schema.py", "test_architecture.py"),
@@ -93,12 +95,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is quick; put tests that fork first: charts keep threads, which no child has, and waits for them."""
+    """Mark what is quick; put tests that fork first: charts keep threads, which no child has, and waits for them.
+
+    Then come the files that take longest.
+    """
     for item in items:
         if any(item.path.is_relative_to(TESTS / name) for name in QUICK):
             item.add_marker("quick")
-    places = {name: place for place, name in enumerate(FORKING)}
-    items.sort(key=lambda item: places.get(item.path.name, len(FORKING)))
+    places = {name: place for place, name in enumerate(FORKING + LONG)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 def pytest_sessionfinish() -> None:

@@ -16,6 +16,7 @@ import pkgutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -120,20 +121,24 @@ def _prepare() -> None:
 
 
 class _Shared:
-    """The process that draws charts, for one fork after the other."""
+    """The process that draws charts, for one fork after the other; where it has ended, idle, one of the fork's own."""
 
     def __init__(self, process: Any) -> None:
-        self._process = process
+        from memaudit.report.charts import drawing
+
+        self._process, self._own = process, drawing._Process()
 
     def start(self) -> None:
         """Do nothing: it is at work."""
 
-    def ask(self, specification: str) -> dict[str, Any]:
+    def ask(self, specification: str) -> dict[str, Any] | None:
         """Return the answer."""
-        self._process.stdin.write(specification.encode() + b"\n")
-        self._process.stdin.flush()
-        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
-        return answer
+        with suppress(OSError, ValueError):
+            self._process.stdin.write(specification.encode() + b"\n")
+            self._process.stdin.flush()
+            answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+            return answer
+        return self._own.ask(specification)
 
 
 def _become(asked: Mapping[str, Any], streams: Sequence[int]) -> None:
