@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import memaudit.stats as stats
 from memaudit.audits.comparison.detection import Detection, Sides
 from memaudit.metrics.roc import MIN_ABOVE, roc_points, tpr_at
 from memaudit.records import Capability, capabilities_in
+from memaudit.runs.measured_lines import MembershipLine
+from memaudit.runs.plans import MeasuredPlan, MembershipDesign
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
 
 LOW_RATES = (0.01, 0.001)
@@ -21,8 +22,8 @@ def section_of(
     detections: Sequence[Detection],
     primary: str,
     curves: Mapping[str, Sides],
-    records: Sequence[Mapping[str, Any]],
-    plan: Mapping[str, Any],
+    records: Sequence[MembershipLine],
+    plan: MeasuredPlan,
 ) -> Section:
     """Return the section of the scores.
 
@@ -65,7 +66,7 @@ def _summary(detection: Detection, alpha: float) -> str:
     )
 
 
-def _how_read(plan: Mapping[str, Any]) -> str:
+def _how_read(plan: MeasuredPlan) -> str:
     if Capability.LEFT_TO_RIGHT in capabilities_in(plan["model"]):
         return "Log-probabilities are those of a token given the text before it."
     masks = plan["membership"]["masks"]
@@ -137,9 +138,7 @@ def _graphs(curves: Mapping[str, Sides], detection: Detection) -> list[Graph]:
     ]
 
 
-def _notes(
-    detections: Sequence[Detection], records: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
-) -> list[str]:
+def _notes(detections: Sequence[Detection], records: Sequence[MembershipLine], options: MembershipDesign) -> list[str]:
     heldout = max((detection.heldout for detection in detections), default=0)
     notes = [
         "No difference here does not show that the model has not seen the documents: only that none was seen above the"

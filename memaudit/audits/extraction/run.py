@@ -26,7 +26,7 @@ from memaudit.audits.lifecycle import Delivery, Question, carry_out, refined
 from memaudit.audits.logged import check_measures, measure_all
 from memaudit.audits.measures import measures
 from memaudit.audits.result import RunResult
-from memaudit.audits.subject import Measure
+from memaudit.audits.subject import AnyMeasure
 from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
 from memaudit.records import SHOWN, Shown, WindowRecord
@@ -104,7 +104,7 @@ class Extraction(Question[Audit, ExtractionReport]):
         progress: Progress | None,
     ) -> None:
         self.spec, self.name, self.sources, self.options, self.progress = model, name, sources, options, progress
-        compared: list[Measure] = [BLIND_BASELINE, MEMBERSHIP] if options.membership else []
+        compared: list[AnyMeasure] = [BLIND_BASELINE, MEMBERSHIP] if options.membership else []
         self.measures = [*measures(list(options.measures)), *compared]
 
     def prepare(self) -> None:

@@ -21,12 +21,13 @@ from memaudit.audits.comparison.verdict import (
     shown_p,
     shown_size,
 )
-from memaudit.audits.detectors.base import Detector
-from memaudit.audits.logged import blind_of
+from memaudit.audits.detectors.base import AnyDetector
+from memaudit.audits.logged import blind_of, measured_plan
 from memaudit.audits.needs import notice_of
 from memaudit.errors import one_line
 from memaudit.findings import Control, Finding, fingerprint
 from memaudit.runs import parts, reports
+from memaudit.runs.measured_lines import MembershipLine, UnigramEntropies
 from memaudit.runs.options import ComparisonOptions
 from memaudit.runs.plans import BenchmarkSide, MembershipDesign, MembershipPlan
 from memaudit.runs.report_parts import report_head
@@ -38,7 +39,7 @@ Records = Mapping[str, Sequence[Mapping[str, Any]]]
 """Name of a detector -> its records (`memaudit.runs.measured_lines`)."""
 
 
-def conclude(plan: MembershipPlan, detectors: Sequence[Detector], records: Records) -> MembershipReport:
+def conclude(plan: MembershipPlan, detectors: Sequence[AnyDetector], records: Records) -> MembershipReport:
     """Return what report.json holds: the verdict and everything it rests on.
 
     Args:
@@ -48,7 +49,7 @@ def conclude(plan: MembershipPlan, detectors: Sequence[Detector], records: Recor
     """
     options = plan["membership"]
     blind = blind_of(records)
-    whole = {**plan, "blind": blind}
+    whole = measured_plan(plan, blind)
     detections = [d for detector in detectors for d in detector.detections(records[detector.name], whole)]
     adjusted = adjusted_by_holm(detections)
     first = next(d for d in detections if d.name == plan["primary"])
@@ -102,9 +103,8 @@ def _about_text(plan: MembershipPlan) -> parts.TextDigest:
 def _instrument(plan: MembershipPlan, records: Records) -> list[Control]:
     """Return the checks of the instrument; what concerns one detector stands beside it."""
     controls = [Control(**control) for control in plan["controls"]]
-    return controls + [
-        _against_unigram(text["unigram"], records.get("membership", ())) for text in records.get("text", ())
-    ]
+    texts, scored = (cast("Sequence[Any]", records.get(name, ())) for name in ("text", "membership"))
+    return controls + [_against_unigram(text["unigram"], scored) for text in texts]
 
 
 def _of_sides(first: Detection, blind: parts.BlindBaseline | None) -> list[Control]:
@@ -114,15 +114,16 @@ def _of_sides(first: Detection, blind: parts.BlindBaseline | None) -> list[Contr
     return [blind_control(blind), *(c for c in first.controls if c.name.endswith("(C3)"))]
 
 
-def _against_unigram(entropies: Mapping[str, float | None], records: Sequence[Mapping[str, Any]]) -> Control:
+def _against_unigram(entropies: UnigramEntropies, records: Sequence[MembershipLine]) -> Control:
     """Check that the model beats the best unigram model of the same tokens, on one side at least."""
     name, passed, details = "beats a unigram model", False, []
-    for side, member in (("members", True), ("heldout", False)):
-        scored = [r for r in records if r["member"] is member and r["scores"]["loss"] is not None]
-        tokens, entropy = sum(r["tokens"] for r in scored), entropies[side]
+    for entropy, member in ((entropies["members"], True), (entropies["heldout"], False)):
+        losses = ((r["scores"]["loss"], r["tokens"]) for r in records if r["member"] is member)
+        scored = [(loss, count) for loss, count in losses if loss is not None]
+        tokens = sum(count for _, count in scored)
         if entropy is None or not tokens:
             continue
-        nats = -math.fsum(r["scores"]["loss"] * r["tokens"] for r in scored) / tokens
+        nats = -math.fsum(loss * count for loss, count in scored) / tokens
         passed |= nats < entropy
         label = "suspects" if member else "held-out items"
         details.append(f"{label} {nats:.2f} nats a token, unigram {entropy:.2f}")
