@@ -21,6 +21,7 @@ from memaudit.families import BERT, GPT, NGRAM, RNN, counts
 from memaudit.records import Document
 from memaudit.report.extraction_page import write_page
 from memaudit.runs.directory import ReportInput
+from memaudit.runs.extraction_report import ExtractionReport
 from memaudit.runs.files import write_atomic
 from memaudit.runs.invocation import Invocation, command_line
 from memaudit.runs.provenance import versions
@@ -66,7 +67,7 @@ class Demo:
     """What the demo leaves behind."""
 
     html: Path
-    reports: list[dict[str, Any]]
+    reports: list[ExtractionReport]
     seconds: float
 
 

@@ -46,7 +46,7 @@ class Training:
     seed: int
 
 
-class Suite(Question[RunResult, Report]):
+class Suite(Question[RunResult[Report], Report]):
     """A suite of trainings; a subclass says which they are and what each model is asked."""
 
     def __init__(self, corpus: Sequence[str], options: SuiteOptions, threads: int | None, say: Say) -> None:
@@ -88,6 +88,6 @@ class Suite(Question[RunResult, Report]):
             told = f"{training.name}: {model.parameters:,} parameters, {perf_counter() - started:.0f} s"
             self.say(f"{told} [{index + 1} of {self.trainings}]")
 
-    def result(self, outcome: RunResult) -> RunResult:
+    def result(self, outcome: RunResult[Report]) -> RunResult[Report]:
         """Return the outcome; a suite comes to no verdict."""
         return outcome

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -12,6 +10,8 @@ from memaudit.report import wording
 from memaudit.report.compare import Comparison
 from memaudit.report.sections_terminal import drawn_table
 from memaudit.report.terminal import STYLES, escape
+from memaudit.runs import parts
+from memaudit.runs.schema import as_record
 from memaudit.sections import ABOUT_DOCUMENTS
 
 
@@ -38,7 +38,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     console.print()
     if comparison.replicates:
         console.print(Text(escape(f"{comparison.replicates.caption}:", encoding=encoding), "dim"))
-        console.print(drawn_table(asdict(comparison.replicates), encoding))
+        console.print(drawn_table(as_record(comparison.replicates, parts.Table), encoding))
         console.print()
     for pair in comparison.pairs:
         line = (

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from memaudit.report import wording
 from memaudit.report.terminal import controls_line, escape, heading
+from memaudit.runs.reports import MembershipReport
 
 
-def print_membership(report: Mapping[str, Any], console: Console) -> None:
+def print_membership(report: MembershipReport, console: Console) -> None:
     """Print a membership run on one screen: verdict, detectors, a line a section, what it does not show."""
     encoding = console.encoding
 
@@ -33,7 +31,7 @@ def print_membership(report: Mapping[str, Any], console: Console) -> None:
         line((limit, "dim"))
 
 
-def _detectors(report: Mapping[str, Any], encoding: str) -> Table:
+def _detectors(report: MembershipReport, encoding: str) -> Table:
     """Return a row for every declared detector, the primary one in bold."""
     drawn = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for label in ("detector", "effect"):

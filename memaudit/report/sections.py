@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from memaudit.report import wording
 from memaudit.report.charts.charts import Chart
 from memaudit.report.charts.graphs import graph_chart
+from memaudit.runs.parts import Section, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ class ShownSection:
     notes: list[str]
 
 
-def shown_sections(report: Mapping[str, Any], id: str) -> list[ShownSection]:
+def shown_sections(sections: Sequence[Section], id: str) -> list[ShownSection]:
     """Return the sections of a report as they are shown.
 
     Args:
-        report: Of any run; without ``sections`` there are none.
+        sections: Of any run.
         id: Unique on the page; ids of charts begin with it.
     """
     return [
@@ -53,11 +53,11 @@ def shown_sections(report: Mapping[str, Any], id: str) -> list[ShownSection]:
             [shown_table(table) for table in section["tables"]],
             section["notes"],
         )
-        for place, section in enumerate(report.get("sections", []))
+        for place, section in enumerate(sections)
     ]
 
 
-def shown_table(table: Mapping[str, Any]) -> ShownTable:
+def shown_table(table: Table) -> ShownTable:
     """Return a table with every value in words."""
     kinds = [column["kind"] for column in table["columns"]]
     return ShownTable(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import TypedDict
 
 from memaudit.errors import one_line
 from memaudit.families import label_of
 from memaudit.records import MAX_COMPARED
+from memaudit.runs.contamination_report import RuleEstimate
+from memaudit.runs.parts import Difference
 
 _HIDDEN = re.compile(
     # Controls but tab and newline, bidirectional and other invisible formatting, line separators, tag
@@ -33,6 +35,20 @@ VERDICTS = {
     "inconclusive": "Inconclusive",
     "confounded": "Confounded",
 }
+
+
+class Bounds(TypedDict):
+    """An interval of shares; None where there is none."""
+
+    low: float | None
+    high: float | None
+
+
+class Hits(TypedDict):
+    """How many of how many."""
+
+    hits: int
+    n: int
 
 
 def visible_parts(text: str) -> Iterator[tuple[str, bool]]:
@@ -63,20 +79,20 @@ def percent(value: float | None) -> str:
     return ">99.9%" if 0.9995 <= value < 1 else f"{value:.1%}"
 
 
-def interval(rate: Mapping[str, Any]) -> str:
+def interval(rate: Bounds) -> str:
     """Return the bounds of a rate as ``[1.2%, 3.4%]``."""
     low, high = rate["low"], rate["high"]
     return NONE if low is None or high is None else f"[{percent(low)}, {percent(high)}]"
 
 
-def points(difference: Mapping[str, Any] | None) -> str:
+def points(difference: Difference | None) -> str:
     """Return a difference of two shares in percentage points, with its sign."""
     return NONE if difference is None else _signed(difference["estimate"])
 
 
-def point_interval(difference: Mapping[str, Any] | None) -> str:
+def point_interval(difference: Difference | None) -> str:
     """Return the bounds of a difference in percentage points."""
-    if difference is None or difference["low"] is None or difference["high"] is None:
+    if difference is None:
         return NONE
     return f"[{_signed(difference['low'])}, {_signed(difference['high'])}]"
 
@@ -109,12 +125,12 @@ def significant(value: float | None) -> str:
     return f"{value:,.2f}" if 10 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
-def hits(rate: Mapping[str, Any]) -> str:
+def hits(rate: Hits) -> str:
     """Return ``12 of 100``."""
     return f"{rate['hits']:,} of {rate['n']:,}"
 
 
-def classes(estimate: Mapping[str, Any]) -> str:
+def classes(estimate: RuleEstimate) -> str:
     """Return ``7 clean, 5 not clean``, the items in each class of a rule that has more than two; or nothing."""
     return ", ".join(f"{entry['count']:,} {entry['name']}" for entry in estimate["classes"])
 

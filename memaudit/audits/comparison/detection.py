@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -19,8 +18,10 @@ from memaudit.audits.comparison.nulls import CONFOUNDED, OF_TEXT, passes_null
 from memaudit.findings import Control
 from memaudit.metrics.roc import Auc, auc, auc_difference, cohens_d
 from memaudit.records import FloatArray
+from memaudit.runs.measured_lines import SideFields
 from memaudit.runs.options import DetectorOptions
 from memaudit.runs.parts import BlindBaseline
+from memaudit.runs.plans import MeasuredPlan
 
 HALVES_LEVEL = 0.01
 """Level of the test of held-out text against itself: one run in a hundred is held back for nothing."""
@@ -77,7 +78,7 @@ class Sides:
     heldout: FloatArray
 
     @staticmethod
-    def of(records: Sequence[Mapping[str, Any]], values: Sequence[float | None]) -> Sides:
+    def of(records: Sequence[SideFields], values: Sequence[float | None]) -> Sides:
         """Return the values of records with a ``member`` flag by side."""
         kept = [(bool(r["member"]), value) for r, value in zip(records, values, strict=True) if value is not None]
         sides = ([value for member, value in kept if member is side] for side in (True, False))
@@ -86,14 +87,14 @@ class Sides:
 
 
 def compare(
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[SideFields],
     values: Sequence[float | None],
     nulls: Mapping[str, Sequence[float | None]],
     *,
     name: str,
     label: str,
     definition: str,
-    plan: Mapping[str, Any],
+    plan: MeasuredPlan,
     blind: BlindBaseline | None,
 ) -> Detection:
     """Test members against held-out documents by one score, and run the controls on it.
@@ -135,7 +136,7 @@ def compare(
 
 
 def _test(
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[SideFields],
     values: Sequence[float | None],
     sides: Sides,
     options: DetectorOptions,
@@ -170,7 +171,7 @@ def blind_control(blind: BlindBaseline | None) -> Control:
 
 
 def _null_control(
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[SideFields],
     values: Sequence[float | None],
     nulls: Mapping[str, Sequence[float | None]],
     alpha: float,
@@ -194,7 +195,7 @@ def _null_control(
 
 
 def _null_correlations(
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[SideFields],
     values: Sequence[float | None],
     nulls: Mapping[str, Sequence[float | None]],
 ) -> tuple[tuple[str, float], ...]:

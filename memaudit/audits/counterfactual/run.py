@@ -115,7 +115,7 @@ def counterfactual(
     say: Say = lambda _: None,
     invocation: Invocation | None = None,
     **fields: Any,
-) -> RunResult:
+) -> RunResult[CounterfactualReport]:
     """Train the models, score every document by all of them; the same call goes on with what stands in the folder.
 
     Args:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -154,10 +154,10 @@ class Extraction(Question[Audit, ExtractionReport]):
         """Write one row a window, with no more text than may be shown."""
         write_parquet(self.records if shown.text else without_texts(self.records), run.folder / PARQUET)
 
-    def disclosed(self, report: ExtractionReport, shown: Shown) -> Mapping[str, Any]:
+    def disclosed(self, report: ExtractionReport, shown: Shown) -> ExtractionReport:
         """Return the report with no more text than may be shown; it is data, in which nothing is masked."""
         return disclosed(ReportInput(report, self.records), Shown(shown.text, personal=True)).report
 
-    def result(self, outcome: RunResult) -> Audit:
+    def result(self, outcome: RunResult[ExtractionReport]) -> Audit:
         """Return the outcome with one record a window."""
         return refined(outcome, Audit, records=self.records)

@@ -123,7 +123,7 @@ def laws(
     say: Say = lambda _: None,
     invocation: Invocation | None = None,
     **fields: Any,
-) -> RunResult:
+) -> RunResult[LawsReport]:
     """Train the grid, ask it, fit the laws; the same call goes on with what stands in the folder.
 
     Args:

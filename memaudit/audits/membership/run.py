@@ -48,7 +48,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class MembershipRun(VerdictResult):
+class MembershipRun(VerdictResult[MembershipReport]):
     """A finished run and the run directory it lies in."""
 
 
@@ -158,7 +158,7 @@ class Membership(Question[MembershipRun, MembershipReport]):
         """Yield what was noticed about either side."""
         yield from (side.notice for side in self.sides)
 
-    def result(self, outcome: RunResult) -> MembershipRun:
+    def result(self, outcome: RunResult[MembershipReport]) -> MembershipRun:
         """Return the outcome with its verdict."""
         return refined(outcome, MembershipRun)
 

@@ -11,12 +11,13 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import memaudit.report.charts.svg as svg
 from memaudit.report.charts.charts import INK, MUTED, SERIES, WIDTHS, Chart
 from memaudit.report.charts.treemap import FILL
 from memaudit.report.wording import NONE, counted, percent, visible
+from memaudit.runs.contamination_report import Likeness
 
 FOUND, OTHERS = FILL, SERIES[0]
 FAINT = 0.3
@@ -102,7 +103,7 @@ class Layout:
         return self.line(rows - 1) + self.side + 8
 
 
-def likeness_chart(likeness: Mapping[str, Any], labels: Mapping[str, str], id: str) -> Chart | None:
+def likeness_chart(likeness: Likeness, labels: Mapping[str, str], id: str) -> Chart | None:
     """Draw the items of a benchmark by their likeness (``likeness`` of a report).
 
     Args:
@@ -126,7 +127,7 @@ def likeness_chart(likeness: Mapping[str, Any], labels: Mapping[str, str], id: s
     )
 
 
-def _rows(likeness: Mapping[str, Any], labels: Mapping[str, str]) -> list[Row]:
+def _rows(likeness: Likeness, labels: Mapping[str, str]) -> list[Row]:
     """Return our rule, with all items, then the published ones with those that they convict."""
     names = ["memaudit", *likeness["rules"]]
     rows = [Row(visible(labels.get(name, name)), *([0] * (likeness["bins"] + 1) for _ in range(2))) for name in names]
@@ -138,7 +139,7 @@ def _rows(likeness: Mapping[str, Any], labels: Mapping[str, str]) -> list[Row]:
     return rows
 
 
-def _describe(likeness: Mapping[str, Any]) -> str:
+def _describe(likeness: Likeness) -> str:
     total: Counter[str] = Counter()
     for entry in likeness["counts"]:
         total[entry["verdict"]] += max(0, entry["items"])
