@@ -25,6 +25,7 @@ from memaudit.runs.extraction_report import ExtractionReport
 from memaudit.runs.files import write_atomic
 from memaudit.runs.invocation import Invocation, command_line
 from memaudit.runs.provenance import versions
+from memaudit.stats.rounding import seconds
 from memaudit.text.index.corpus_index import build_index
 from memaudit.text.planting.canaries import Planting, plant
 from memaudit.text.planting.passages import library_passages
@@ -102,7 +103,7 @@ def run_demo(out: Path, *, seed: int = 0, say: Say = print) -> Demo:
             name=family.name,
             invocation=_invocation(out, family, seed),
         )
-        say(f"{family.name}: {result.report['headline']}  [{time.monotonic() - started:.0f} s]")
+        say(f"{family.name}: {result.report['headline']}  [{seconds(time.monotonic() - started)}]")
         audits.append(result)
     page = write_page(
         [ReportInput(a.report, a.records) for a in audits], out / "report.html", title="Four families, one corpus"

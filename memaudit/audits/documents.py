@@ -13,9 +13,9 @@ import memaudit.stats as stats
 from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
 from memaudit.records import Document, TokenIds
-from memaudit.report.wording import percent
 from memaudit.runs.measured_lines import DocumentFields, SideFields
 from memaudit.sections import Value
+from memaudit.stats.rounding import percent
 
 
 class _Sourced(TypedDict):

@@ -14,6 +14,7 @@ from memaudit.audits.small_models import MODELS, train_small
 from memaudit.models.base import LanguageModel
 from memaudit.records import TokenIds
 from memaudit.runs.directory import RunDirectory
+from memaudit.stats.rounding import seconds
 from memaudit.text.tokenize import TrainedTokenizer
 
 Say = Callable[[str], None]
@@ -85,7 +86,7 @@ class Suite(Question[RunResult[Report], Report]):
             run.append([line])
             run.times[f"train {training.name}"] = trained - started
             run.times[f"ask {training.name}"] = perf_counter() - trained
-            told = f"{training.name}: {model.parameters:,} parameters, {perf_counter() - started:.0f} s"
+            told = f"{training.name}: {model.parameters:,} parameters, {seconds(perf_counter() - started)}"
             self.say(f"{told} [{index + 1} of {self.trainings}]")
 
     def result(self, outcome: RunResult[Report]) -> RunResult[Report]:

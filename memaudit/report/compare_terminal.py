@@ -13,6 +13,7 @@ from memaudit.report.terminal import STYLES, escape
 from memaudit.runs import parts
 from memaudit.runs.schema import as_record
 from memaudit.sections import ABOUT_DOCUMENTS
+from memaudit.stats import rounding
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -27,8 +28,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         sides = c.primary["train"], c.primary["heldout"]
         cells = [
             c.name,
-            wording.number(c.report["model"]["parameters"]),
-            *(f"{wording.percent(side['rate'])} {wording.interval(side)}" for side in sides),
+            rounding.number(c.report["model"]["parameters"]),
+            *(f"{rounding.percent(side['rate'])} {wording.interval(side)}" for side in sides),
             f"{wording.points(c.primary['difference'])} {wording.point_interval(c.primary['difference'])}",
         ]
         verdict = c.report["verdict"]
@@ -43,6 +44,6 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for pair in comparison.pairs:
         line = (
             f"{pair.second} recites {wording.counted(pair.only_second, 'window')} that {pair.first} does not, and not"
-            f" {pair.only_first:,} that it does (p = {wording.p_value(pair.p_value)})"
+            f" {pair.only_first:,} that it does (p = {rounding.p_value(pair.p_value)})"
         )
         console.print(Text(escape(line, encoding=encoding), "dim"))

@@ -18,6 +18,7 @@ from memaudit.report.contamination_wording import MATCHES, and_others, spared_wo
 from memaudit.report.terminal import EXCERPT, STYLES, controls_line, escape, heading
 from memaudit.runs.contamination_report import ContaminationReport, ItemFinding, RuleEstimate
 from memaudit.sections import ABOUT_DOCUMENTS
+from memaudit.stats import rounding
 
 WORST = 10
 
@@ -63,7 +64,7 @@ def _rules(estimates: Sequence[RuleEstimate], encoding: str) -> Table:
         cells = [
             e["label"],
             wording.hits(e),
-            wording.percent(e["rate"]),
+            rounding.percent(e["rate"]),
             f"{e['undefined']:,}" if e["undefined"] else "",
         ]
         table.add_row(*(Text(_harmless(cell, encoding), "bold" if e["primary"] else "") for cell in cells))
@@ -96,7 +97,7 @@ def _asides(report: ContaminationReport) -> list[str]:
 def _finding(finding: ItemFinding) -> list[list[tuple[str, str]]]:
     """Return what is said of an item, as lines of (text, style)."""
     evidence = finding["evidence"][0]
-    measures = f"{finding['part']}, {MATCHES[finding['match']]}, similarity {wording.percent(finding['score'])}"
+    measures = f"{finding['part']}, {MATCHES[finding['match']]}, similarity {rounding.percent(finding['score'])}"
     where = f"{finding['source']} stands in {evidence['source']}{and_others(finding)}"
     lines = [
         [(f"  {one_line(str(finding['item']), EXCERPT)}", "bold"), (f"  {measures}", "")],

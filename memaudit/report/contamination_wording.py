@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memaudit.report.wording import counted, percent
+from memaudit.report.wording import counted
 from memaudit.runs.contamination_report import ContaminationReport, ItemFinding
 from memaudit.runs.options import ItemPolicy
+from memaudit.stats.rounding import percent
 
 MATCHES = {"raw": "raw copy", "normalised": "normalised copy", "edited": "edited copy"}
 """How the text of an item and of a document agree."""

@@ -13,6 +13,7 @@ from memaudit.records import SHOWN, Shown, WindowRecord
 from memaudit.report import wording
 from memaudit.report.alignment import Piece, align, masked, shorten, squeeze, withheld
 from memaudit.runs.measured_lines import ProbabilityLine
+from memaudit.stats import rounding
 
 EXHIBITS = {"worst": 120, "sample": 50, "heldout": 30}
 """Most exhibits of each gallery of a page."""
@@ -66,7 +67,7 @@ class Exhibit:
             return None
         p = min(1.0, math.exp(self.log_p))
         samples = 1.0 if p > 0.5 else math.log(0.5) / math.log1p(-p) if p else math.inf
-        odds = f"{wording.significant(p)} in one sample"
+        odds = f"{rounding.significant(p)} in one sample"
         if samples > MAX_SAMPLES:
             return odds
         return f"{odds}, {wording.counted(math.ceil(samples), 'sample')} for an even chance"

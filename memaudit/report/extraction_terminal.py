@@ -14,6 +14,7 @@ from memaudit.report.terminal import EXCERPT, STYLES, controls_line, escape, hea
 from memaudit.runs.extraction_report import DoseRate, ExtractionReport, MetricEstimate
 from memaudit.runs.parts import Rate
 from memaudit.sections import ABOUT_DOCUMENTS
+from memaudit.stats import rounding
 
 
 def print_extraction(report: ExtractionReport, console: Console) -> None:
@@ -93,10 +94,10 @@ def _estimates(estimates: Sequence[MetricEstimate], encoding: str) -> Table:
     for e in estimates:
         cells = [
             e["label"],
-            f"{wording.percent(e['train']['rate'])} ({_hits(e['train'])})",
-            f"{wording.percent(e['heldout']['rate'])} ({_hits(e['heldout'])})",
+            f"{rounding.percent(e['train']['rate'])} ({_hits(e['train'])})",
+            f"{rounding.percent(e['heldout']['rate'])} ({_hits(e['heldout'])})",
             f"{wording.points(e['difference'])} {wording.point_interval(e['difference'])}",
-            wording.p_value(e["p_value"]),
+            rounding.p_value(e["p_value"]),
         ]
         table.add_row(*(Text(escape(cell, encoding=encoding), "bold" if e["primary"] else "") for cell in cells))
     return table
@@ -108,8 +109,8 @@ def _hits(rate: Rate) -> str:
 
 def _dose(dose: DoseRate | None, encoding: str) -> Text:
     if dose is None:
-        return Text(escape(wording.NONE, encoding=encoding))
-    above = f"{wording.percent(dose['rate'])}  {wording.number(dose['edit_similarity'])}"
+        return Text(escape(rounding.NONE, encoding=encoding))
+    above = f"{rounding.percent(dose['rate'])}  {rounding.number(dose['edit_similarity'])}"
     return Text.assemble(
         escape(above, encoding=encoding), "\n", (escape(wording.interval(dose), encoding=encoding), "dim")
     )

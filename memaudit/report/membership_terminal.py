@@ -6,9 +6,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from memaudit.report import wording
 from memaudit.report.terminal import controls_line, escape, heading
 from memaudit.runs.reports import MembershipReport
+from memaudit.stats import rounding
+from memaudit.stats.rounding import auc, significant
 
 
 def print_membership(report: MembershipReport, console: Console) -> None:
@@ -41,14 +42,15 @@ def _detectors(report: MembershipReport, encoding: str) -> Table:
     drawn.add_column("may speak", no_wrap=True)
     for d in report["detections"]:
         effect = d["effect"]
-        limits = None if effect["low"] is None else f"[{effect['low']:.3f}, {effect['high']:.3f}]"
+        size = auc if effect["name"] == "AUC" else significant
+        limits = None if effect["low"] is None else f"[{size(effect['low'])}, {size(effect['high'])}]"
         cells = [
             d["label"],
             effect["name"],
-            wording.NONE if effect["estimate"] is None else f"{effect['estimate']:.3f}",
-            limits or wording.NONE,
-            wording.p_value(d["p_value"]),
-            wording.p_value(d["p_holm"]),
+            size(effect["estimate"]),
+            limits or rounding.NONE,
+            rounding.p_value(d["p_value"]),
+            rounding.p_value(d["p_holm"]),
             "yes" if d["speaks"] else "no",
         ]
         style = "bold" if d["name"] == report["primary"] else ""

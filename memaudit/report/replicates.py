@@ -15,7 +15,7 @@ from memaudit.runs.directory import ReportInput
 from memaudit.runs.extraction_report import ExtractionReport
 from memaudit.runs.parts import ModelDescription
 from memaudit.sections import Column, Table, Value
-from memaudit.stats import document_means
+from memaudit.stats import document_means, rounding
 
 CAPTION = (
     "Trainings that differ in their seed alone: the mean over seeds, with the 95% interval of a mean over all seeds and"
@@ -94,7 +94,7 @@ def _columns() -> list[Column]:
 
 def _rows(group: Sequence[ReportInput[ExtractionReport]]) -> list[list[Value]]:
     model = group[0].report["model"]
-    name = f"{wording.family(model['family'])}, {wording.number(model['parameters'])}"
+    name = f"{wording.family(model['family'])}, {rounding.number(model['parameters'])}"
     sides = [[[r for r in run.records if r.member == member] for run in group] for member in (True, False)]
     rates = [
         (f"{name}: {words}", _rate(side)) for words, side in zip(("training text", "held-out text"), sides, strict=True)

@@ -9,6 +9,7 @@ from memaudit.report import wording
 from memaudit.report.charts.charts import Chart
 from memaudit.report.charts.graphs import graph_chart
 from memaudit.runs.parts import Section, Table
+from memaudit.stats import rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,9 @@ def shown_table(table: Table) -> ShownTable:
 def shown_value(value: str | int | float | Sequence[float] | None, kind: str) -> str:
     """Return one value in words, by the kind of its column."""
     if value is None:
-        return wording.NONE
+        return rounding.NONE
     if kind == "interval" and not isinstance(value, str | int | float):
         return wording.interval({"low": value[0], "high": value[1]})
     if isinstance(value, str) or not isinstance(value, int | float):
         return str(value)
-    return wording.percent(float(value)) if kind == "share" else wording.significant(value)
+    return rounding.percent(float(value)) if kind == "share" else rounding.significant(value)

@@ -25,6 +25,7 @@ from memaudit.records import Capability, TokenIds
 from memaudit.runs.measured_lines import GuidedLine
 from memaudit.runs.plans import MeasuredPlan, MembershipDesign
 from memaudit.sections import Column, Section, Table, Value
+from memaudit.stats import rounding
 
 LONGEST = 64
 """Tokens of the rest of a document that an answer is compared with, and tokens of an answer, at most."""
@@ -124,8 +125,8 @@ class GuidedDetector:
         named = f"the {options['guided_split']} split of {options['guided']}"
         summary = f"No test: {detection.reason}"
         if p is not None and detection.effect.estimate is not None:
-            gain = detection.effect.estimate
-            summary = f"Naming {named} changes ROUGE-L with the suspects' rest by {gain:+.3f} (p = {p:.3g})"
+            gain = rounding.gain(detection.effect.estimate)
+            summary = f"Naming {named} changes ROUGE-L with the suspects' rest by {gain} ({rounding.p_equals(p)})"
         return Section(self.name, title, summary, method, [_table(records)] if records else [], notes=_notes(records))
 
 
@@ -198,7 +199,8 @@ def _control(gains: Sequence[float], options: MembershipDesign) -> Control:
     p = stats.sign_flip_test(gains, seed=options["seed"])
     if p is None:
         return Control(CONTROL, None, "no held-out document was asked for")
-    detail = f"ROUGE-L gained {statistics.fmean(gains):+.3f}, p = {p:.3g}, must be above {options['alpha']:g}"
+    gained = f"ROUGE-L gained {rounding.gain(statistics.fmean(gains))}, {rounding.p_equals(p)}"
+    detail = f"{gained}, must be above {options['alpha']:g}"
     return Control(CONTROL, p > options["alpha"], detail)
 
 

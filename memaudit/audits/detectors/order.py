@@ -32,6 +32,7 @@ from memaudit.records import Capability, Document, FloatArray, TokenIds
 from memaudit.runs.measured_lines import OrderLine
 from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Section, Table, Value
+from memaudit.stats.rounding import p_equals, significant
 
 FEWEST = 5
 """Documents below which nothing is concluded: four have 24 orders."""
@@ -139,8 +140,8 @@ class Order:
         summary = f"No test: {detection.reason}"
         if p is not None and detection.effect.estimate is not None:
             summary = (
-                f"The order of the file against others, {detection.members:,} documents: p = {p:.3g},"
-                f" {detection.effect.estimate:+.3g} nats a document over the mean order"
+                f"The order of the file against others, {detection.members:,} documents: {p_equals(p)},"
+                f" {significant(detection.effect.estimate, sign=True)} nats a document over the mean order"
             )
         return Section(
             self.name,
@@ -272,7 +273,7 @@ def _control(text: Sequence[OrderLine]) -> Control:
     return Control(
         "order of the text alone (C1)",
         p > TEXT_LEVEL,
-        f"neighbours share words: p = {p:.3g} without any model, must be above {TEXT_LEVEL}",
+        f"neighbours share words: {p_equals(p)} without any model, must be above {TEXT_LEVEL}",
     )
 
 
@@ -285,7 +286,9 @@ def _table(detection: Detection, asked: Sequence[OrderLine], text: Sequence[Orde
     ]
     student = None if whole else student_t(_differences(asked))
     if student:
-        rows.append([f"Student's t over shards, t = {student.t:.3g}", detection.members, len(asked), student.p_value])
+        rows.append(
+            [f"Student's t over shards, t = {significant(student.t)}", detection.members, len(asked), student.p_value]
+        )
         rows[-1] += nats
     if text:
         documents = sum(record["documents"] for record in text)

@@ -19,6 +19,7 @@ from memaudit.runs.measured_lines import Completion, OverlapAnswer, OverlapLine
 from memaudit.runs.plans import MeasuredPlan
 from memaudit.runs.schema import as_record
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
+from memaudit.stats.rounding import percent
 
 Read = Callable[[OverlapAnswer], float | None]
 Find = Callable[[OverlapLine], float | None]
@@ -91,7 +92,7 @@ class OverlapDetector:
             "Continuation overlap",
             f"Of the {GRAM}-grams asked for, the model gives {shown(ours)} of the suspects' exactly, and"
             f" {shown(theirs)} of the held-out documents'",
-            f"N-gram accuracy: {DEFINITION}. Continuation: the first {stats.percent(share)} of a document's tokens are"
+            f"N-gram accuracy: {DEFINITION}. Continuation: the first {percent(share)} of a document's tokens are"
             f" given and greedily continued by as many as follow, at most {MAX_CONTINUED}; compared on token ids with"
             " what does follow. A masked model fills masks from left to right, with nothing behind them. The null model"
             " never saw the document. Means over documents with 95% Clopper-Pearson intervals (conservative for"

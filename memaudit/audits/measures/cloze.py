@@ -21,6 +21,7 @@ from memaudit.records import Capability, TokenIds, Window, capabilities_in
 from memaudit.runs.measured_lines import ClozeLine
 from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Section, Table, Value
+from memaudit.stats.rounding import p_equals
 
 MAX_PASSAGES = 8
 """Passages of one document that are asked, evenly over it: a book must not take the whole run."""
@@ -77,7 +78,7 @@ class Cloze:
         groups = sides(records)
         rates = [_rate(group) for group in groups.values()]
         p_value = _p_value(list(groups.values()), plan)
-        tested = "" if p_value is None else f"; p = {p_value:.3g} that training documents are no better known"
+        tested = "" if p_value is None else f"; {p_equals(p_value)} that training documents are no better known"
         masked = Capability.WRITING not in capabilities_in(plan["model"])
         read = (
             "a masked model reads both sides of the name, fills as many masks as it has tokens, the most confident"

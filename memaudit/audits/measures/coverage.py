@@ -28,6 +28,7 @@ from memaudit.records import Capability
 from memaudit.runs.measured_lines import CoverageLine
 from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
+from memaudit.stats.rounding import percent, stated
 
 MAX_TOKENS = 10_000
 """Tokens of a document that are searched, from its start."""
@@ -41,7 +42,7 @@ METHOD = (
 )
 EXACT = "Every window was asked for."
 SHORTCUT = (
-    f"Not every window was asked for: only those of which at least {LIKELY:.0%} of the tokens follow greedily in"
+    f"Not every window was asked for: only those of which at least {stated(LIKELY)} of the tokens follow greedily in"
     " windows that lie suffix to suffix, and none for tokens that are covered already or that a neighbouring window got"
     " wrong. So coverage is a lower bound; an n-gram model that looks back no farther than the prefix is exact."
 )
@@ -180,7 +181,7 @@ def _notes(records: Sequence[CoverageLine], window: int) -> list[str]:
     if upper is not None:
         notes.append(
             f"Control: of {control:,} windows drawn from those that were passed over, {hits:,} were extractable"
-            f" (at most {stats.percent(upper)} of them at 95% confidence)."
+            f" (at most {percent(upper)} of them at 95% confidence)."
         )
     short = sum(r["coverage"] is None for r in records)
     if short:

@@ -28,6 +28,7 @@ from memaudit.records import Capability, Document, Window
 from memaudit.runs.measured_lines import DoseLine
 from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
+from memaudit.stats.rounding import significant
 from memaudit.text.planting.canaries import Canary, find_canary
 from memaudit.text.planting.planting import about_planted
 
@@ -303,8 +304,8 @@ def _exposures(groups: Sequence[_Planted]) -> Table:
     ]
     record = next(iter(groups[0].doses.values()))[0]
     chance = expected_exposure(round(2 ** record["limit"]))
-    caption = f"Exposure of canaries by copies: {record['limit']:.3g} bits at most, {chance:.3g} by chance"
-    return Table(caption, columns, rows)
+    limits = f"{significant(record['limit'])} bits at most, {significant(chance)} by chance"
+    return Table(f"Exposure of canaries by copies: {limits}", columns, rows)
 
 
 def _rate_graph(groups: Sequence[_Planted]) -> Graph:
@@ -347,7 +348,8 @@ def _summary(windows: Sequence[_Planted], canaries: Sequence[_Planted], medians:
     if canaries:
         group = canaries[0]
         most = max(group.doses)
-        bits = [f"{_mean_bits(group.doses[dose])[0]:.3g} bits at {dose:,}" for dose in (0, most) if dose in group.doses]
+        means = [(dose, _mean_bits(group.doses[dose])[0]) for dose in (0, most) if dose in group.doses]
+        bits = [f"{significant(mean)} bits at {dose:,}" for dose, mean in means]
         sentence += f". Mean exposure of canaries by copies: {', '.join(bits)}"
     return f"{sentence}."
 
@@ -363,7 +365,7 @@ def _half_words(found: MedianDose) -> str:
 
 
 def _copies(value: float | None, otherwise: str) -> str:
-    return otherwise if value is None else f"{value:.3g}"
+    return otherwise if value is None else significant(value)
 
 
 def _notes(records: Sequence[DoseLine], windows: Sequence[_Planted], canaries: Sequence[_Planted]) -> list[str]:
@@ -395,4 +397,3 @@ def _notes(records: Sequence[DoseLine], windows: Sequence[_Planted], canaries: S
 
 
 DOSE: Measure[AskedWindow | AskedCanary, DoseLine] = Dose()
-"""The measure of planted doses."""

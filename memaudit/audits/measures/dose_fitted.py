@@ -12,6 +12,7 @@ from scipy.special import bdtrc, stdtrit
 from memaudit.metrics.exposure import NOT_SKEW_NORMAL
 from memaudit.runs.measured_lines import DoseLine
 from memaudit.sections import Column, Table, Value
+from memaudit.stats.rounding import significant
 
 BY_CHANCE = 0.06
 """Share of skew-normal samples that the check of the fit rejects."""
@@ -46,7 +47,7 @@ def fitted_table(groups: Sequence[tuple[str, Mapping[int, Sequence[DoseLine]]]])
         Column("not told"),
     ]
     most = max(math.log2(r["space"]) for r in every.values())
-    return Table(f"Exposure by a skew-normal fit to the candidates: {most:.3g} bits at most", columns, rows)
+    return Table(f"Exposure by a skew-normal fit to the candidates: {significant(most)} bits at most", columns, rows)
 
 
 def _row(name: str, dose: int, records: Sequence[DoseLine], general: str) -> list[Value]:

@@ -20,6 +20,7 @@ from memaudit.records import Capability, TokenIds, Window
 from memaudit.runs.measured_lines import Fill, InfillingLine
 from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
+from memaudit.stats.rounding import percent, significant
 
 if TYPE_CHECKING:
     from memaudit.models.masked import FillOrder
@@ -221,13 +222,13 @@ def _perplexities(records: Sequence[InfillingLine]) -> tuple[Table, str]:
     rows: list[list[Value]] = [
         [name, len(side), _finite(perplexity(side)), None] for (name, _), side in zip(SIDES, means, strict=True)
     ]
-    interval = None if found is None else f"{found.low:.3g} to {found.high:.3g}"
+    interval = None if found is None else f"{significant(found.low)} to {significant(found.high)}"
     rows.append(["Held-out / training", None, None if found is None else _finite(found.estimate), interval])
     words = (
         "the ratio of their pseudo-perplexities is undefined"
         if found is None
-        else f"held-out text has {found.estimate:.3g} times the pseudo-perplexity of training text"
-        f" [{found.low:.3g}, {found.high:.3g}]"
+        else f"held-out text has {significant(found.estimate)} times the pseudo-perplexity of training text"
+        f" [{significant(found.low)}, {significant(found.high)}]"
     )
     columns = [Column("Text"), Column("Documents", "number"), Column("Pseudo-perplexity", "number")]
     return Table("Pseudo-perplexity of the suffixes", [*columns, Column("95% interval")], rows), words
@@ -238,7 +239,7 @@ def _finite(value: float | None) -> float | None:
 
 
 def _listed(shares: Sequence[float]) -> str:
-    *most, last = (stats.percent(share) for share in shares)
+    *most, last = (percent(share) for share in shares)
     return f"{', '.join(most)} and {last}"
 
 

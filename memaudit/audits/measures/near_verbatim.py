@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-import memaudit.stats as stats
 from memaudit.audits.documents import shown
 from memaudit.audits.measures.probability import (
     SIDES,
@@ -34,6 +33,7 @@ from memaudit.records import Capability, Window, WindowRecord
 from memaudit.runs.measured_lines import NearVerbatimLine
 from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
+from memaudit.stats.rounding import percent
 
 EDITS = 5
 BEAMS = 16
@@ -142,7 +142,7 @@ def _summary(sample: Sequence[NearVerbatimLine]) -> str:
         for name, member in SIDES
     ]
     return (
-        f"One sample is within {EDITS} token edits of the true suffix with probability {stats.percent(least)} or more"
+        f"One sample is within {EDITS} token edits of the true suffix with probability {percent(least)} or more"
         f" for {' and '.join(parts)}."
     )
 
@@ -181,7 +181,7 @@ def _graph(sample: Sequence[NearVerbatimLine]) -> Graph:
         for threshold in SHOWN:
             rates = [rate(sample, member, _within(e, threshold)) for e in range(EDITS + 1)]
             points: list[list[float | None]] = [[e, r.rate, r.low, r.high] for e, r in enumerate(rates)]
-            series.append(Series(f"{name}, at least {stats.percent(threshold)}", points if rates[0].n else []))
+            series.append(Series(f"{name}, at least {percent(threshold)}", points if rates[0].n else []))
     return Graph(
         "Extractable documents over edits",
         "Share of documents whose suffix is sampled within so many token edits with at least this probability"

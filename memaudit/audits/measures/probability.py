@@ -21,6 +21,7 @@ from memaudit.records import Capability, Decoding, Window
 from memaudit.runs.measured_lines import ProbabilityLine, SideFields, WindowFields
 from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
+from memaudit.stats.rounding import count
 
 Side = TypeVar("Side", bound=SideFields)
 
@@ -195,7 +196,7 @@ def _number(attempts: int | None) -> str:
     """Return a number of attempts in words; beyond a trillion only its power of ten tells anything."""
     if attempts is None:
         return "never"
-    return f"{attempts:,}" if attempts < 10**12 else f"10^{math.log10(attempts):.0f}"
+    return f"{attempts:,}" if attempts < 10**12 else f"10^{count(math.log10(attempts))}"
 
 
 def _curves(records: Sequence[ProbabilityLine]) -> Graph:

@@ -14,6 +14,7 @@ from memaudit.records import Capability, TokenIds, Window
 from memaudit.runs.measured_lines import ProtocolLine
 from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
+from memaudit.stats.rounding import percent
 
 ERRORS = (1, 10, 100, 1000)
 """At which recall is taken; 100 is the benchmark's own number."""
@@ -64,8 +65,8 @@ class Protocol:
             name=self.name,
             title="Training data extraction benchmark",
             summary=(
-                f"{right.hits:,} of {right.n:,} guesses are the true suffix ({stats.percent(right.rate or 0.0)});"
-                f" recall at 100 errors {stats.percent(recalls[ERRORS.index(100)])}{beside}"
+                f"{right.hits:,} of {right.n:,} guesses are the true suffix ({percent(right.rate or 0.0)});"
+                f" recall at 100 errors {percent(recalls[ERRORS.index(100)])}{beside}"
             ),
             method=(
                 f"One guess a window of {plan['options']['prefix']} + {plan['options']['suffix']} tokens, the greedy"

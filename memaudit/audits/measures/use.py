@@ -18,6 +18,7 @@ from memaudit.records import GREEDY, Capability, TokenIds
 from memaudit.runs.measured_lines import UseLine
 from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
+from memaudit.stats.rounding import per_thousand
 from memaudit.text.index.corpus_index import CorpusIndex
 from memaudit.text.tokenize import Tokenizer
 from memaudit.text.words.words import words_of
@@ -177,14 +178,8 @@ def _summary(groups: Sequence[tuple[str, str, Sequence[UseLine]]]) -> str:
         for way, name, group in groups
         if name == "no document" or way == attacks[-1]
     ]
-    parts = [f"{words}: {_per_thousand(_rate(group).rate)}" for words, group in named]
+    parts = [f"{words}: {per_thousand(_rate(group).rate)}" for words, group in named]
     return f"Continuations with {SPAN} tokens of training text, per 1,000 prompts: {'; '.join(parts)}"
-
-
-def _per_thousand(share: float | None) -> str:
-    if share is None:
-        return "unknown"
-    return f"{1000 * share:,.0f}" if share >= 0.1 else f"{1000 * share:.3g}"
 
 
 def _table(groups: Sequence[tuple[str, str, Sequence[UseLine]]]) -> Table:
@@ -205,7 +200,7 @@ def _thousandths(rate: stats.Rate) -> list[Value]:
     limits = bounds(rate)
     if rate.rate is None or not isinstance(limits, list):
         return [None, None]
-    return [1000 * rate.rate, f"[{_per_thousand(limits[0])}, {_per_thousand(limits[1])}]"]
+    return [1000 * rate.rate, f"[{per_thousand(limits[0])}, {per_thousand(limits[1])}]"]
 
 
 def _graphs(groups: Sequence[tuple[str, str, Sequence[UseLine]]]) -> list[Graph]:

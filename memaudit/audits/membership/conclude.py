@@ -18,7 +18,6 @@ from memaudit.audits.comparison.verdict import (
     decide,
     rejects,
     shown_interval,
-    shown_p,
     shown_size,
 )
 from memaudit.audits.detectors.base import AnyDetector
@@ -34,6 +33,7 @@ from memaudit.runs.report_parts import report_head
 from memaudit.runs.reports import AucPower, MembershipReport
 from memaudit.runs.schema import as_record, fields_of
 from memaudit.sections import ABOUT_DOCUMENTS, Column, Section, Table, Value
+from memaudit.stats.rounding import nats, p_equals
 
 Records = Mapping[str, Sequence[Mapping[str, Any]]]
 """Name of a detector -> its records (`memaudit.runs.measured_lines`)."""
@@ -123,10 +123,10 @@ def _against_unigram(entropies: UnigramEntropies, records: Sequence[MembershipLi
         tokens = sum(count for _, count in scored)
         if entropy is None or not tokens:
             continue
-        nats = -math.fsum(loss * count for loss, count in scored) / tokens
-        passed |= nats < entropy
+        mean = -math.fsum(loss * count for loss, count in scored) / tokens
+        passed |= mean < entropy
         label = "suspects" if member else "held-out items"
-        details.append(f"{label} {nats:.2f} nats a token, unigram {entropy:.2f}")
+        details.append(f"{label} {nats(mean)} nats a token, unigram {nats(entropy)}")
     return Control(name, passed if details else None, "; ".join(details) or "no document was scored")
 
 
@@ -136,7 +136,7 @@ def _headline(plan: MembershipPlan, first: Detection) -> str:
     asked = f"asked about {plan['benchmark']['items']:,} items of {about}, {model}"
     if first.p_value is None or first.effect.estimate is None:
         return f"{asked} allows no test by {first.label}"
-    return f"{asked} shows {shown_size(first.effect)} by {first.label}, p = {shown_p(first.p_value)}"
+    return f"{asked} shows {shown_size(first.effect)} by {first.label}, {p_equals(first.p_value)}"
 
 
 def _family(

@@ -15,8 +15,9 @@ from typing import Any, cast
 
 from memaudit.report.charts.drawing import drawn, get_ready
 from memaudit.report.charts.svg import FONT, opening
-from memaudit.report.wording import between, interval, percent, visible
+from memaudit.report.wording import between, interval, visible
 from memaudit.runs.extraction_report import CountedDoseRate, DoseRate, MetricEstimate
+from memaudit.stats.rounding import percent
 
 INK, MUTED, RULE, PAPER = "#1d1b18", "#5d5850", "#e2dccf", "#fbf9f4"
 SERIES = ("#0072b2", "#d55e00", "#00805e", "#8f4a8a", "#6b6355", "#a8860b")

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from memaudit.report.charts.charts import MUTED, SERIES, Chart, altair, draw
-from memaudit.report.wording import percent, significant, visible
+from memaudit.report.wording import visible
 from memaudit.runs.extraction_report import Distribution, DistributionGroup
+from memaudit.stats.rounding import percent, significant
 
 MAX_ROWS = 6
 """All text and the domains with the most windows."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from memaudit.report.charts.charts import MAX_SERIES, Chart, Rows, altair, banded_lines, draw
-from memaudit.report.wording import percent, significant, visible
+from memaudit.report.wording import visible
 from memaudit.runs.parts import Graph
+from memaudit.stats.rounding import percent, significant
 
 MAX_TICKS = 9
 DECADES = (0.0001, 0.001, 0.01, 0.1, 1)

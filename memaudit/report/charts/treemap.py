@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from memaudit.report.charts.charts import INK, PAPER, Chart, altair, draw
-from memaudit.report.wording import NONE, Bounds, interval, percent, visible
+from memaudit.report.wording import Bounds, interval, visible
 from memaudit.runs.extraction_report import DomainShare
+from memaudit.stats.rounding import NONE, percent
 
 FILL = "#b00020"
 FAINTEST, DEEPEST = 0.07, 0.42

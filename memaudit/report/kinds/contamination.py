@@ -12,9 +12,10 @@ from memaudit.report.cases import Case, Suite, control_cases, verdict_case
 from memaudit.report.contamination_wording import MATCHES, and_others, policy_words, spared_words, worst_first
 from memaudit.report.kinds.base import VerdictKind
 from memaudit.report.problems import Level, Problem, Rule, on_one_line, place, short
-from memaudit.report.wording import counted, percent
+from memaudit.report.wording import counted
 from memaudit.runs.contamination_report import ContaminationReport, ItemFinding
 from memaudit.runs.directory import ReportInput
+from memaudit.stats.rounding import percent
 
 if TYPE_CHECKING:
     from rich.console import Console

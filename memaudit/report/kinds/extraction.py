@@ -10,9 +10,10 @@ from memaudit.report.blocks import Block, Grid, Words, plain
 from memaudit.report.cases import Suite, control_cases, verdict_case
 from memaudit.report.kinds.base import VerdictKind
 from memaudit.report.problems import Level, Problem, Rule, place, short
-from memaudit.report.wording import interval, percent
+from memaudit.report.wording import interval
 from memaudit.runs.directory import ReportInput
 from memaudit.runs.extraction_report import ExtractionReport
+from memaudit.stats.rounding import percent
 
 if TYPE_CHECKING:
     from rich.console import Console

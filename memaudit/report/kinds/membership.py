@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memaudit.report import wording
 from memaudit.report.blocks import Block, Grid, Words, plain
 from memaudit.report.cases import Case, Suite, control_cases, verdict_case
 from memaudit.report.kinds.base import VerdictKind
 from memaudit.report.problems import Problem, Rule, place, short
 from memaudit.runs.reports import Detection, MembershipReport
+from memaudit.stats import rounding
+from memaudit.stats.rounding import p_equals
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,7 +66,7 @@ class MembershipKind(VerdictKind[MembershipReport]):
         rows = [
             [
                 Words(d["label"], "strong" if d["name"] == report["primary"] else ""),
-                *plain([wording.p_value(d["p_value"]), wording.p_value(d["p_holm"]), "yes" if d["speaks"] else "no"]),
+                *plain([rounding.p_value(d["p_value"]), rounding.p_value(d["p_holm"]), "yes" if d["speaks"] else "no"]),
             ]
             for d in report["detections"]
         ]
@@ -74,7 +75,7 @@ class MembershipKind(VerdictKind[MembershipReport]):
 
 def _sentence(report: MembershipReport, detection: Detection) -> str:
     says = f"{short(report['model']['name'])} has seen this benchmark, says {detection['label']}:"
-    return f"{says} p = {detection['p_holm']:.2g} over {len(report['detections'])} detectors."
+    return f"{says} {p_equals(detection['p_holm'])} over {len(report['detections'])} detectors."
 
 
 def _detector_case(detection: Detection) -> Case:
