@@ -21,9 +21,11 @@ from memaudit.families import BERT, GPT, NGRAM, RNN, counts
 from memaudit.records import Document
 from memaudit.report.extraction_page import write_page
 from memaudit.runs.directory import ReportInput
+from memaudit.runs.extraction_report import ExtractionReport
 from memaudit.runs.files import write_atomic
 from memaudit.runs.invocation import Given, Invocation, command_line
 from memaudit.runs.provenance import versions
+from memaudit.stats.rounding import seconds
 from memaudit.text.index.corpus_index import build_index
 from memaudit.text.planting.canaries import Planting, plant
 from memaudit.text.planting.passages import library_passages
@@ -66,7 +68,7 @@ class Demo:
     """What the demo leaves behind."""
 
     html: Path
-    reports: list[dict[str, Any]]
+    reports: list[ExtractionReport]
     seconds: float
 
 
@@ -101,7 +103,7 @@ def run_demo(out: Path, *, seed: int = 0, log: Log = print) -> Demo:
             name=family.name,
             invocation=_invocation(out, family, seed),
         )
-        log(f"{family.name}: {result.report['headline']}  [{time.monotonic() - started:.0f} s]")
+        log(f"{family.name}: {result.report['headline']}  [{seconds(time.monotonic() - started)}]")
         audits.append(result)
     page = write_page(
         [ReportInput(a.report, a.records) for a in audits], out / "report.html", title="Four families, one corpus"

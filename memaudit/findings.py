@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from memaudit.stats import Rate, documents_needed, fewest_documents, percent
+from memaudit.stats import Rate, documents_needed, fewest_documents
+from memaudit.stats.rounding import p_equals, p_value, percent, stated
 
 Verdict = Literal["found", "clean", "inconclusive"]
 
@@ -220,22 +221,24 @@ def _undecided(rate: Rate, low: float, high: float, policy: Policy, failed: bool
     return f"{bound}: {needed} documents needed, and {rate.documents} were measured"
 
 
-def _comparison(train: Rate, heldout: Rate | None, p_value: float | None, least: float | None, policy: Policy) -> str:
+def _comparison(train: Rate, heldout: Rate | None, p: float | None, least: float | None, policy: Policy) -> str:
     """Say what the test of the sides shows; never that they are equal, and where it could show nothing, that."""
-    if p_value is None:
+    if p is None:
         return "there is no held-out text to compare with"
-    if p_value <= policy.alpha:
-        return f"training text is reproduced more often than held-out text (p = {p_value:.2g})"
+    if p <= policy.alpha:
+        return f"training text is reproduced more often than held-out text ({p_equals(p)})"
     if least is None or least <= policy.alpha:
-        could = "" if least is None else f", and could have been {least:.2g}"
-        return f"that training text is reproduced more often than held-out text is not shown: p = {p_value:.2g}{could}"
+        could = "" if least is None else f", and could have been {p_value(least)}"
+        return f"that training text is reproduced more often than held-out text is not shown: {p_equals(p)}{could}"
     sizes = [(train.documents, "training"), *([] if heldout is None else [(heldout.documents, "held-out")])]
     counts = " and ".join(f"{n} {side} {'document' if n == 1 else 'documents'}" for n, side in sizes)
-    nothing = f"nothing can be tested with {counts}: p cannot be below {least:.2g} where {policy.alpha:g} is required"
+    nothing = (
+        f"nothing can be tested with {counts}: p cannot be below {p_value(least)} where {policy.alpha:g} is required"
+    )
     few = min(n for n, _ in sizes) < (side := fewest_documents(policy.alpha))
     remedy = f"at least {side} a side are needed" if few else "too few of them have a hit"
     return f"{nothing}, whatever the model knows; {remedy}"
 
 
 def _limit(policy: Policy) -> str:
-    return f"{policy.max_rate * 100:.6g}%"
+    return stated(policy.max_rate)

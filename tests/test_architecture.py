@@ -240,6 +240,65 @@ def test_no_module_imports_the_package_around_it() -> None:
     assert found == []
 
 
+ROUNDING = re.compile(r"\.\d+[a-zA-Z%]?$|%$")
+"""The end of a format that leaves digits out: ``.1f``, ``,.0f``, ``.2``, ``%``."""
+MAY_ROUND = {
+    "stats/rounding.py": "the one place",
+    "report/charts/svg.py": "coordinates of a drawing",
+    "audits/detectors/order.py": "totals as they are logged: ties of orders must not hang on the last bit of a sum",
+    "metrics/likelihood.py": "a number of tokens, which is whole whatever the product is in floats",
+    "audits/self_tests.py": "what a model is recognised by, on any machine",
+    "audits/extraction/power.py": "the design of a simulation, so that it is drawn once for rates as good as equal",
+    "audits/comparison/power.py": "the same",
+}
+"""Where digits are left out, and why it may be so; charts have their ticks put into words by Altair."""
+
+
+def roundings(tree: ast.Module) -> list[ast.AST]:
+    """Return where digits are left out: by a format, or by ``round`` to some places."""
+
+    def called(node: ast.AST, name: str) -> bool:
+        return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+
+    found: list[ast.AST] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FormattedValue) and isinstance(node.format_spec, ast.JoinedStr):
+            parts = node.format_spec.values
+            spec = "".join(str(part.value) if isinstance(part, ast.Constant) else "0" for part in parts)
+            found += [node] if ROUNDING.search(spec) else []
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found += [node] if re.search(r"\{\w*:[^{}]*\.\d+[a-zA-Z%]?\}|%[-+ ]?\d*\.\d+[efgEFG]", node.value) else []
+        elif (called(node, "round") and len(node.args) + len(node.keywords) > 1) or called(node, "format"):  # type: ignore[attr-defined]
+            found.append(node)
+    return found
+
+
+def test_numbers_are_rounded_in_one_place() -> None:
+    found = {
+        file.relative_to(PACKAGE).as_posix(): [node.lineno for node in nodes]  # type: ignore[attr-defined]
+        for file in FILES
+        if (nodes := roundings(ast.parse(file.read_text(encoding="utf-8"))))
+    }
+    assert {name: lines for name, lines in found.items() if name not in MAY_ROUND} == {}, "see memaudit.stats.rounding"
+    assert set(MAY_ROUND) == set(found), "what rounds no more needs no reason"
+
+
+def test_rounding_is_recognised() -> None:
+    refused = [
+        'f"{x:.2f}"',
+        'f"{x:+.1%}"',
+        'f"{x:,.0f}"',
+        'f"{x:{n}.1f}"',
+        'f"{x:%}"',
+        "round(x, 2)",
+        '"{:.3g}".format(x)',
+    ]
+    refused += ['"%.2f" % x', 'format(x, ".2f")', "round(x, ndigits=1)", 'f"{x:.{n}f}"']
+    allowed = ['f"{x:,}"', 'f"{x:g}"', 'f"{x:04x}"', "round(x)", 'f"{x}"', 'f"{x:>8}"', '"a {b:,} c"', '"100%"']
+    assert [code for code in refused if not roundings(ast.parse(code))] == []
+    assert [code for code in allowed if roundings(ast.parse(code))] == []
+
+
 FAMILY_FILES = {
     "families.py",
     "cli/train.py",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 
@@ -13,10 +13,18 @@ import memaudit.stats as stats
 from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
 from memaudit.records import Document, TokenIds
-from memaudit.report.wording import percent
+from memaudit.runs.measured_lines import DocumentFields, SideFields
 from memaudit.sections import Value
+from memaudit.stats.rounding import percent
 
-Record = Mapping[str, Any]
+
+class _Sourced(TypedDict):
+    source: str
+
+
+SidedRecord = TypeVar("SidedRecord", bound=SideFields)
+SourcedRecord = TypeVar("SourcedRecord", bound=_Sourced)
+DocumentRecord = TypeVar("DocumentRecord", bound=DocumentFields)
 MAX_GROUPS = 4
 """Groups of copies told apart in a chart, beside the two sides."""
 
@@ -43,7 +51,7 @@ def members(subject: Subject) -> list[Member]:
     return found
 
 
-def about(item: Member) -> dict[str, Any]:
+def about(item: Member) -> DocumentFields:
     """Return the fields that say which document a record is of."""
     document = item.document
     return {
@@ -62,7 +70,7 @@ def encoded(subject: Subject, items: Sequence[Member], most: int) -> Iterator[tu
         yield item, encoding.ids[:most], len(encoding)
 
 
-def sides(records: Sequence[Record]) -> dict[str, list[Record]]:
+def sides(records: Sequence[SidedRecord]) -> dict[str, list[SidedRecord]]:
     """Return the records of both sides by name, training documents first."""
     return {
         "Training documents": [r for r in records if r["member"]],
@@ -70,19 +78,19 @@ def sides(records: Sequence[Record]) -> dict[str, list[Record]]:
     }
 
 
-def by_copies(records: Sequence[Record]) -> dict[str, list[Record]]:
+def by_copies(records: Sequence[DocumentRecord]) -> dict[str, list[DocumentRecord]]:
     """Return the training documents by their copies, at most `MAX_GROUPS` groups; none where copies are unknown."""
-    known = [r for r in records if r["member"] and r["copies"] is not None]
-    values = sorted({r["copies"] for r in known})
+    known = [(r["copies"], r) for r in records if r["member"] and r["copies"] is not None]
+    values = sorted({copies for copies, _ in known})
     groups = {}
     for part in np.array_split(values, min(MAX_GROUPS, len(values))) if len(values) > 1 else []:
         low, high = int(part[0]), int(part[-1])
         name = f"{low:,} copies" if low == high else f"{low:,} to {high:,} copies"
-        groups["1 copy" if low == high == 1 else name] = [r for r in known if low <= r["copies"] <= high]
+        groups["1 copy" if low == high == 1 else name] = [r for copies, r in known if low <= copies <= high]
     return groups
 
 
-def by_domain(records: Sequence[Record]) -> dict[str, list[Record]]:
+def by_domain(records: Sequence[DocumentRecord]) -> dict[str, list[DocumentRecord]]:
     """Return the records of each domain and side; none where fewer than two domains are named."""
     names = sorted({r["domain"] for r in records if r["domain"] is not None})
     if len(names) < 2:
@@ -123,7 +131,9 @@ def median(values: Sequence[float]) -> float | None:
     return statistics.median(values) if values else None
 
 
-def worst(records: Sequence[Record], value: Callable[[Record], Any], most: int) -> list[Record]:
+def worst(
+    records: Sequence[SourcedRecord], value: Callable[[SourcedRecord], float | None], most: int
+) -> list[SourcedRecord]:
     """Return the records of the largest values above 0, at most ``most``, ties in the order of their sources."""
-    above = [r for r in records if value(r)]
-    return sorted(above, key=lambda r: (-value(r), str(r["source"])))[:most]
+    above = [(-found, record) for record in records if (found := value(record))]
+    return [record for _, record in sorted(above, key=lambda pair: (pair[0], pair[1]["source"]))[:most]]

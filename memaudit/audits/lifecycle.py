@@ -25,7 +25,7 @@ from memaudit.runs.plans import PLANS, PlanHead
 from memaudit.runs.provenance import versions
 
 SCHEMA_VERSION = 1
-Result = TypeVar("Result", bound=RunResult)
+Result = TypeVar("Result", bound=RunResult[Any])
 Report = TypeVar("Report", bound=Mapping[str, object])
 """What report.json of the kind holds: `memaudit.runs.reports`."""
 
@@ -94,7 +94,7 @@ class Question(ABC, Generic[Result, Report]):
         yield from ()
 
     @abstractmethod
-    def result(self, outcome: RunResult) -> Result:
+    def result(self, outcome: RunResult[Report]) -> Result:
         """Return what the caller gets."""
 
 
@@ -138,7 +138,7 @@ def sealed_plan(kind: str, about: Mapping[str, object], invocation: Invocation) 
     return plan | {"identity": identity(plan)}
 
 
-def refined(outcome: RunResult, kind: type[Result], **more: Any) -> Result:
+def refined(outcome: RunResult[Any], kind: type[Result], **more: Any) -> Result:
     """Return an outcome as a result of another class, with what that has more."""
     known = {field.name: getattr(outcome, field.name) for field in dataclasses.fields(RunResult)}
     return kind(**known, **more)

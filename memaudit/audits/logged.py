@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from memaudit.audits.needs import check_needs, needs_of
-from memaudit.audits.subject import Measure, Subject
+from memaudit.audits.subject import AnyMeasure, Subject
 from memaudit.records import Document, Window
 from memaudit.runs.directory import RunDirectory
 from memaudit.runs.parts import BlindBaseline, MeasureDescription, Section
+from memaudit.runs.plans import MeasuredPlan
 from memaudit.runs.schema import as_record
 
 Progress = Callable[[int, int], None]
@@ -17,7 +18,7 @@ Progress = Callable[[int, int], None]
 
 
 def measure_all(
-    measures: Sequence[Measure], subject: Subject, run: RunDirectory, progress: Progress | None = None
+    measures: Sequence[AnyMeasure], subject: Subject, run: RunDirectory, progress: Progress | None = None
 ) -> list[Section]:
     """Take every measure and return the sections of the report, as `take_all` does.
 
@@ -28,8 +29,13 @@ def measure_all(
         progress: Told after every block.
     """
     taken = take_all([(measure, subject) for measure in measures], run, len(subject.windows), progress)
-    plan = {**run.plan, "blind": blind_of(taken)}
+    plan = measured_plan(run.plan, blind_of(taken))
     return [as_record(measure.section(taken[measure.name], plan), Section) for measure in measures]
+
+
+def measured_plan(plan: Mapping[str, object], blind: BlindBaseline | None) -> MeasuredPlan:
+    """Return the whole plan of a run as measures and detectors read it, and what text alone says."""
+    return cast("MeasuredPlan", {**plan, "blind": blind})
 
 
 def blind_of(taken: Mapping[str, Sequence[Mapping[str, Any]]]) -> BlindBaseline | None:
@@ -39,7 +45,7 @@ def blind_of(taken: Mapping[str, Sequence[Mapping[str, Any]]]) -> BlindBaseline 
 
 
 def take_all(
-    asked: Sequence[tuple[Measure, Subject]], run: RunDirectory, first: int, progress: Progress | None = None
+    asked: Sequence[tuple[AnyMeasure, Subject]], run: RunDirectory, first: int, progress: Progress | None = None
 ) -> dict[str, list[dict[str, Any]]]:
     """Take measures one after the other, log each block as soon as it is done, and return all records by measure.
 
@@ -64,7 +70,7 @@ def take_all(
     return taken
 
 
-def check_measures(measures: Sequence[Measure], subject: Subject) -> None:
+def check_measures(measures: Sequence[AnyMeasure], subject: Subject) -> None:
     """Let every measure say what model and subject lack before hours are spent on the windows.
 
     Args:
@@ -86,6 +92,6 @@ def asked_documents(corpus: Iterable[Document], windows: Sequence[Window], membe
     return [found[name] for name in wanted if name in found]
 
 
-def describe_measures(measures: Sequence[Measure]) -> list[MeasureDescription]:
+def describe_measures(measures: Sequence[AnyMeasure]) -> list[MeasureDescription]:
     """Return what a plan says of measures."""
     return [{"name": measure.name, "block": measure.block} for measure in measures]

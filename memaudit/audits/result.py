@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from memaudit.records import SHOWN, Shown
 from memaudit.report.disclosure import disclosed
 from memaudit.report.kinds import kind_of
 from memaudit.report.page import framed
-from memaudit.runs.directory import ReportInput
+from memaudit.runs.directory import Report, ReportInput
+from memaudit.runs.reports import VerdictReport
+
+Judged = TypeVar("Judged", bound=VerdictReport | Mapping[str, Any], covariant=True)
+"""What report.json of a kind with a verdict holds; one of another package may be any mapping."""
 
 
 @dataclass(frozen=True, slots=True)
-class RunResult:
+class RunResult(Generic[Report]):
     """A finished run and the run directory it lies in."""
 
     folder: Path
-    report: dict[str, Any]
+    report: Report
     """What report.json holds."""
     files: list[Path]
     """What was written beside it."""
@@ -29,11 +33,11 @@ class RunResult:
     """What of the texts its files show."""
 
     @property
-    def shown_report(self) -> Mapping[str, Any]:
+    def shown_report(self) -> Report:
         """The report with no more text than may be shown."""
         return self._disclosed().report
 
-    def _disclosed(self) -> ReportInput:
+    def _disclosed(self) -> ReportInput[Report]:
         return disclosed(ReportInput(self.report, ()), self.shown)
 
     def _repr_html_(self) -> str:
@@ -42,7 +46,7 @@ class RunResult:
 
 
 @dataclass(frozen=True, slots=True)
-class VerdictResult(RunResult):
+class VerdictResult(RunResult[Judged]):
     """A finished run that comes to a verdict."""
 
     @property

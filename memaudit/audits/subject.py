@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from memaudit.models.base import LanguageModel
 from memaudit.records import Capabilities, Decoding, Document, Window, WindowRecord
+from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Section
 from memaudit.text.index.corpus_index import CorpusIndex
 from memaudit.text.windows.windows import WindowOptions
 
 if TYPE_CHECKING:
     from memaudit.audits.comparison.reference_models import ReferenceModels
+
+Item = TypeVar("Item")
+"""What a measure is taken of, one after the other: a window, a document, a prompt."""
+Found = TypeVar("Found")
+"""What it logs of an item: a TypedDict, ours in `memaudit.runs.measured_lines`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,7 @@ class Subject:
     """References and null model, and the options of the membership detectors; None where there are none."""
 
 
-class Measure(Protocol):
+class Measure(Protocol[Item, Found]):
     """One measure. It holds no state: the same subject gives the same items and records."""
 
     name: str
@@ -46,7 +52,7 @@ class Measure(Protocol):
     block: int
     """Items measured and logged together; part of the plan, so that a resumed run forms the same sums."""
 
-    def items(self, subject: Subject) -> Sequence[Any]:
+    def items(self, subject: Subject) -> Sequence[Item]:
         """Return what is to be measured, one item a record.
 
         Asked once before the windows are measured, when ``subject.records`` is still empty, so that what is lacking
@@ -56,11 +62,15 @@ class Measure(Protocol):
             InputError: The subject lacks what the measure needs beside the model (an index); say what to give.
         """
 
-    def measure(self, subject: Subject, items: Sequence[Any]) -> list[dict[str, Any]]:
-        """Return one strict JSON record for each item of a block."""
+    def measure(self, subject: Subject, items: Sequence[Item]) -> list[Found]:
+        """Return one record, of strict JSON values, for each item of a block."""
 
-    def section(self, records: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> Section:
+    def section(self, records: Sequence[Found], plan: MeasuredPlan) -> Section:
         """Return what all records together say; pure, and the same for the same records.
 
-        ``plan`` is the plan of the run: its options, model, sides.
+        ``plan`` is the whole plan of the run, with more than the type names.
         """
+
+
+AnyMeasure = Measure[Any, Any]
+"""One of several: what it is taken of and what it logs, it alone knows."""

@@ -13,6 +13,7 @@ from memaudit.audits.result import RunResult
 from memaudit.audits.small_models import MODELS, train_small
 from memaudit.models.base import LanguageModel
 from memaudit.runs.directory import RunDirectory
+from memaudit.stats.rounding import seconds
 from memaudit.training.train import SmallTraining
 
 Log = Callable[[str], None]
@@ -41,7 +42,7 @@ class Training:
     small: SmallTraining
 
 
-class Suite(Question[RunResult, Report]):
+class Suite(Question[RunResult[Report], Report]):
     """A suite of trainings; a subclass says which they are and what each model is asked."""
 
     def __init__(self, corpus: Sequence[str], options: SuiteOptions, threads: int | None, log: Log) -> None:
@@ -71,9 +72,9 @@ class Suite(Question[RunResult, Report]):
             run.append([line])
             run.times[f"train {training.name}"] = trained - started
             run.times[f"query {training.name}"] = perf_counter() - trained
-            told = f"{training.name}: {model.parameters:,} parameters, {perf_counter() - started:.0f} s"
+            told = f"{training.name}: {model.parameters:,} parameters, {seconds(perf_counter() - started)}"
             self.log(f"{told} [{index + 1} of {self.trainings}]")
 
-    def result(self, outcome: RunResult) -> RunResult:
+    def result(self, outcome: RunResult[Report]) -> RunResult[Report]:
         """Return the outcome; a suite comes to no verdict."""
         return outcome

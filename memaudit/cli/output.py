@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
@@ -26,7 +26,7 @@ def log(line: str) -> None:
     echo(f"memaudit: {line}", err=True)
 
 
-def echo_run(run: RunResult) -> None:
+def echo_run(run: RunResult[Any]) -> None:
     """Print what a run found and where its files are; on GitHub, annotate what has a verdict."""
     from memaudit.audits.result import VerdictResult
     from memaudit.report.formats.github import publish
@@ -43,7 +43,7 @@ def echo_run(run: RunResult) -> None:
             publish(run.shown_report, os.environ)
 
 
-def exit_with_verdict(run: VerdictResult) -> NoReturn:
+def exit_with_verdict(run: VerdictResult[Any]) -> NoReturn:
     """Print a run as `echo_run` does, and end with the exit code of its verdict."""
     from memaudit.errors import ExitWithVerdict
 

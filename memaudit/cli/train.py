@@ -328,5 +328,7 @@ def _train(
 
 
 def _summary(report: TrainingReport) -> str:
-    trained = f"{report.steps:,} steps over {report.tokens:,} tokens, training loss {report.loss:.3f} bits per token"
-    return trained if report.heldout is None else f"{trained}, held-out {report.heldout:.3f} {report.heldout_measure}"
+    from memaudit.stats.rounding import loss
+
+    trained = f"{report.steps:,} steps over {report.tokens:,} tokens, training loss {loss(report.loss)} bits per token"
+    return trained if report.heldout is None else f"{trained}, held-out {loss(report.heldout)} {report.heldout_measure}"

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from memaudit.metrics.laws import REPLICATES, fit_line, percentile_interval, slopes
 from memaudit.sections import Column, Table, Value
+from memaudit.stats.rounding import points, points_between
 
 SIZE, COPIES, CONTEXT = "Model size", "Copies", "Context"
 PUBLISHED = (
@@ -89,7 +90,7 @@ def fit_slope(
 def growth_table(axis: str, measured: Sequence[Slope]) -> Table:
     """Return slopes as a table, the published ones of the same axis below them."""
     rows: list[list[Value]] = [
-        [s.of, f"{points(s.slope)} points", f"[{points(s.low)}, {points(s.high)}]", s.r2, s.values] for s in measured
+        [s.of, f"{points(s.slope)} points", points_between(s.low, s.high), s.r2, s.values] for s in measured
     ]
     rows += [[models, words, None, None, None] for name, words, models in PUBLISHED if name == axis]
     columns = [
@@ -101,12 +102,3 @@ def growth_table(axis: str, measured: Sequence[Slope]) -> Table:
     ]
     caption = f"Growth of the share reproduced with every tenfold of {_UNITS[axis]}, and what was published"
     return Table(f"{caption}; intervals are over documents", columns, rows)
-
-
-def points(share: float) -> str:
-    """Return a change of a share in percentage points, with its sign.
-
-    >>> points(0.1904), points(-0.002)
-    ('+19.0', '-0.2')
-    """
-    return f"{round(100 * share, 1) + 0.0:+.1f}"  # never -0.0

@@ -93,7 +93,7 @@ def checked_log_probs(log_probs: FloatArray, rows: int, vocabulary: int) -> Floa
         totals = np.exp(log_probs).sum(axis=1)
     if not np.all(np.abs(totals - 1) < SUM_TOLERANCE):
         worst = totals[np.argmax(np.abs(np.nan_to_num(totals, nan=np.inf) - 1))]
-        raise ModelError(f"next_log_probs gave a row that sums to {worst:.4g} in probability, not to 1")
+        raise ModelError(f"next_log_probs gave a row that sums to {worst:g} in probability, not to 1")
     return log_probs
 
 

@@ -10,6 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from memaudit.runs.parts import Control
+from memaudit.runs.report_parts import Judged
+from memaudit.runs.reports import VerdictReport
+
 Outcome = Literal["failure", "error", "skipped"]
 _OUTCOMES: Mapping[str, Outcome] = {"found": "failure", "inconclusive": "skipped", "confounded": "skipped"}
 
@@ -35,7 +39,7 @@ class Suite:
     cases: Sequence[Case]
 
 
-def verdict_case(report: Mapping[str, Any], name: str, details: Iterable[str] = ()) -> Case:
+def verdict_case(report: VerdictReport | Mapping[str, Any], name: str, details: Iterable[str] = ()) -> Case:
     """Return the case of a run's verdict.
 
     Args:
@@ -49,12 +53,12 @@ def verdict_case(report: Mapping[str, Any], name: str, details: Iterable[str] = 
     return Case(name, outcome, report["headline"], "\n".join([*report["reasons"], *details]))
 
 
-def control_cases(report: Mapping[str, Any]) -> list[Case]:
+def control_cases(report: Judged | Mapping[str, Any]) -> list[Case]:
     """Return a case for every control."""
     return [_control_case(control) for control in report["controls"]]
 
 
-def _control_case(control: Mapping[str, Any]) -> Case:
+def _control_case(control: Control) -> Case:
     name = f"control: {control['name']}"
     if control["passed"] is True:
         return Case(name)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import memaudit.stats as stats
 from memaudit.errors import InputError
@@ -22,7 +21,10 @@ from memaudit.report.exhibits import discreet, exhibit, severity
 from memaudit.report.page import render_page
 from memaudit.report.replicates import replicate_table
 from memaudit.report.sections import ShownTable, shown_table
+from memaudit.runs import parts
 from memaudit.runs.directory import ReportInput, read_finished
+from memaudit.runs.extraction_report import ExtractionReport, MetricEstimate
+from memaudit.runs.schema import as_record
 from memaudit.sections import Table
 
 TITLE = "How much of the same text does each model reproduce?"
@@ -37,15 +39,15 @@ class Contender:
     """One of the models that are compared."""
 
     name: str
-    run: ReportInput
+    run: ReportInput[ExtractionReport]
 
     @property
-    def report(self) -> Mapping[str, Any]:
+    def report(self) -> ExtractionReport:
         """What its report.json holds."""
         return self.run.report
 
     @property
-    def primary(self) -> Mapping[str, Any]:
+    def primary(self) -> MetricEstimate:
         """Its estimate of the metric that decides."""
         return next(estimate for estimate in self.report["estimates"] if estimate["primary"])
 
@@ -128,7 +130,7 @@ def render_comparison(comparison: Comparison) -> str:
         report["provenance"]["versions"],
         contenders=contenders,
         pairs=comparison.pairs,
-        replicates=comparison.replicates and shown_table(asdict(comparison.replicates)),
+        replicates=comparison.replicates and shown_table(as_record(comparison.replicates, parts.Table)),
         growth=_growth(contenders),
         report=report,
         charts=[chart for chart in (_rates(contenders), _sizes(contenders), _doses(contenders)) if chart],
@@ -147,7 +149,7 @@ def refuse_foreign(out: Path) -> None:
         raise InputError(f"{out}: exists and is no comparison of memaudit", "choose another --out")
 
 
-def _refuse(folder: Path, report: Mapping[str, Any], first: Path, other: Mapping[str, Any]) -> None:
+def _refuse(folder: Path, report: ExtractionReport, first: Path, other: ExtractionReport) -> None:
     """Refuse a run whose windows are not those of the first."""
     if report["kind"] != "extraction":
         raise InputError(f"{folder}: a run of kind '{report['kind']}'", "only extraction audits can be compared")
@@ -163,7 +165,7 @@ def _refuse(folder: Path, report: Mapping[str, Any], first: Path, other: Mapping
         raise InputError(f"{folder}: uses other windows than {first}", hint)
 
 
-def _names(folders: Sequence[Path], runs: Sequence[ReportInput]) -> list[str]:
+def _names(folders: Sequence[Path], runs: Sequence[ReportInput[ExtractionReport]]) -> list[str]:
     """Return what to call each model: the end of its name, or else its whole name, or else its run."""
     names = [str(run.report["model"]["name"]) for run in runs]
     for found in ([name.rstrip("/").rpartition("/")[2] for name in names], names, [f.name for f in folders]):
@@ -207,7 +209,7 @@ def _sizes(contenders: Sequence[Contender]) -> Chart | None:
         if size and train["rate"] is not None:
             point = [float(size), train["rate"], train["low"], train["high"]]
             families.setdefault(wording.family(c.report["model"]["family"]), []).append(point)
-    graph = {
+    graph: parts.Graph = {
         "title": "Reproduced word for word, by size",
         "description": "Share of training windows reproduced against the number of parameters, with 95% intervals;"
         " models of one family are joined. What n-grams count are their parameters.",
@@ -228,11 +230,11 @@ def _growth(contenders: Sequence[Contender]) -> ShownTable | None:
             families.setdefault(wording.family(c.report["model"]["family"]), []).append(c)
     slopes = [_slope(name, some) for name, some in families.items()]
     fitted = [slope for slope in slopes if slope]
-    return shown_table(asdict(growth_table(SIZE, fitted))) if fitted else None
+    return shown_table(as_record(growth_table(SIZE, fitted), parts.Table)) if fitted else None
 
 
 def _slope(family: str, contenders: Sequence[Contender]) -> Slope | None:
-    sizes = [float(c.report["model"]["parameters"]) for c in contenders]
+    sizes = [float(c.report["model"]["parameters"] or 0) for c in contenders]
     x = sorted(set(sizes))
     asked = [(x.index(n), r) for n, c in zip(sizes, contenders, strict=True) for r in c.run.records if r.member]
     places, records = [place for place, _ in asked], [record for _, record in asked]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -12,7 +10,10 @@ from memaudit.report import wording
 from memaudit.report.compare import Comparison
 from memaudit.report.sections_terminal import drawn_table
 from memaudit.report.terminal import STYLES, escape
+from memaudit.runs import parts
+from memaudit.runs.schema import as_record
 from memaudit.sections import ABOUT_DOCUMENTS
+from memaudit.stats import rounding
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -27,8 +28,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         sides = c.primary["train"], c.primary["heldout"]
         cells = [
             c.name,
-            wording.number(c.report["model"]["parameters"]),
-            *(f"{wording.percent(side['rate'])} {wording.interval(side)}" for side in sides),
+            rounding.number(c.report["model"]["parameters"]),
+            *(f"{rounding.percent(side['rate'])} {wording.interval(side)}" for side in sides),
             f"{wording.points(c.primary['difference'])} {wording.point_interval(c.primary['difference'])}",
         ]
         verdict = c.report["verdict"]
@@ -38,11 +39,11 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     console.print()
     if comparison.replicates:
         console.print(Text(escape(f"{comparison.replicates.caption}:", encoding=encoding), "dim"))
-        console.print(drawn_table(asdict(comparison.replicates), encoding))
+        console.print(drawn_table(as_record(comparison.replicates, parts.Table), encoding))
         console.print()
     for pair in comparison.pairs:
         line = (
             f"{pair.second} reproduces {wording.counted(pair.only_second, 'window')} that {pair.first} does not, and"
-            f" not {pair.only_first:,} that it does (p = {wording.p_value(pair.p_value)})"
+            f" not {pair.only_first:,} that it does (p = {rounding.p_value(pair.p_value)})"
         )
         console.print(Text(escape(line, encoding=encoding), "dim"))

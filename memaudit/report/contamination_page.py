@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from memaudit.report.alignment import Piece, number_edits
 from memaudit.report.charts.likeness_chart import likeness_chart
 from memaudit.report.contamination_wording import MATCHES, and_others, policy_words, worst_first
 from memaudit.report.page import render_page
 from memaudit.report.wording import counted
+from memaudit.runs.contamination_report import ContaminationReport, CopiedSpan, Evidence, ItemFinding
 from memaudit.runs.directory import ReportInput
 
 EXHIBITS = {"new": 24, "accepted": 6}
@@ -29,13 +29,13 @@ COPIED = 2000
 class Pair:
     """An item beside a passage of one document."""
 
-    evidence: Mapping[str, Any]
+    evidence: Evidence
     item: list[Piece] | None
     """None where texts are not shown."""
     corpus: list[Piece] | None
     indented: bool
     """Whether the layout of the lines carries meaning, as in code."""
-    spans: Sequence[Mapping[str, Any]]
+    spans: Sequence[CopiedSpan]
     more_spans: int
 
 
@@ -45,13 +45,13 @@ class Exhibit:
 
     id: str
     """Anchor on the page."""
-    finding: Mapping[str, Any]
+    finding: ItemFinding
     pairs: list[Pair]
     rules: list[str]
     """Labels of the published rules that fire."""
 
 
-def render_run(run: ReportInput, title: str) -> bytes:
+def render_run(run: ReportInput[ContaminationReport], title: str) -> bytes:
     """Return the page of a contamination check: the same report gives the same bytes."""
     report = run.report
     labels = {estimate["metric"]: estimate["label"] for estimate in report["estimates"]}
@@ -83,15 +83,15 @@ def render_run(run: ReportInput, title: str) -> bytes:
     return page.encode("utf-8")
 
 
-def _exhibit(id: str, finding: Mapping[str, Any], labels: Mapping[str, str]) -> Exhibit:
+def _exhibit(id: str, finding: ItemFinding, labels: Mapping[str, str]) -> Exhibit:
     pairs = [_pair(evidence) for evidence in finding["evidence"]]
     return Exhibit(id, finding, pairs, [labels.get(name, name) for name in finding["rules"]])
 
 
-def _pair(evidence: Mapping[str, Any]) -> Pair:
-    marked = [evidence[f"{side}_pieces"] for side in CONTEXT]
+def _pair(evidence: Evidence) -> Pair:
+    marked = evidence["item_pieces"], evidence["corpus_pieces"]
     texts = ["".join(text for text, _ in pieces or []) for pieces in marked]
-    item, corpus = (None, None) if None in marked else number_edits(*marked)
+    item, corpus = (None, None) if marked[0] is None or marked[1] is None else number_edits(marked[0], marked[1])
     return Pair(
         evidence,
         item and shorten(item, CONTEXT["item"]),

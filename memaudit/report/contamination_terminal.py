@@ -6,8 +6,7 @@ command by a continuous integration that watches the output: ours stands first o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -17,12 +16,14 @@ from memaudit.errors import one_line
 from memaudit.report import wording
 from memaudit.report.contamination_wording import MATCHES, and_others, spared_words, worst_first
 from memaudit.report.terminal import EXCERPT, STYLES, controls_line, escape, heading
+from memaudit.runs.contamination_report import ContaminationReport, ItemFinding, RuleEstimate
 from memaudit.sections import ABOUT_DOCUMENTS
+from memaudit.stats import rounding
 
 WORST = 10
 
 
-def print_contamination(report: Mapping[str, Any], console: Console) -> None:
+def print_contamination(report: ContaminationReport, console: Console) -> None:
     """Print a report on one screen: verdict, rules, what was not judged, the ten worst items."""
 
     def line(*parts: tuple[str, str]) -> None:
@@ -54,7 +55,7 @@ def print_contamination(report: Mapping[str, Any], console: Console) -> None:
         line((f"  and {wording.counted(len(new) - WORST, 'more contaminated item')}", "dim"))
 
 
-def _rules(estimates: Sequence[Mapping[str, Any]], encoding: str) -> Table:
+def _rules(estimates: Sequence[RuleEstimate], encoding: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("rule", overflow="fold")
     for name in ("contaminated", "rate", "undefined"):
@@ -63,14 +64,14 @@ def _rules(estimates: Sequence[Mapping[str, Any]], encoding: str) -> Table:
         cells = [
             e["label"],
             wording.hits(e),
-            wording.percent(e["rate"]),
+            rounding.percent(e["rate"]),
             f"{e['undefined']:,}" if e["undefined"] else "",
         ]
         table.add_row(*(Text(_harmless(cell, encoding), "bold" if e["primary"] else "") for cell in cells))
     return table
 
 
-def _asides(report: Mapping[str, Any]) -> list[str]:
+def _asides(report: ContaminationReport) -> list[str]:
     """Return the classes of rules that have more than two, what was left out of the count, and why."""
     benchmark, corpus, baseline = report["benchmark"], report["corpus"], report["baseline"]
     counted = wording.counted
@@ -93,10 +94,10 @@ def _asides(report: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _finding(finding: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
+def _finding(finding: ItemFinding) -> list[list[tuple[str, str]]]:
     """Return what is said of an item, as lines of (text, style)."""
     evidence = finding["evidence"][0]
-    measures = f"{finding['part']}, {MATCHES[finding['match']]}, similarity {wording.percent(finding['score'])}"
+    measures = f"{finding['part']}, {MATCHES[finding['match']]}, similarity {rounding.percent(finding['score'])}"
     where = f"{finding['source']} occurs in {evidence['source']}{and_others(finding)}"
     lines = [
         [(f"  {one_line(str(finding['item']), EXCERPT)}", "bold"), (f"  {measures}", "")],

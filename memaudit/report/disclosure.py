@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from memaudit.records import Shown
 from memaudit.report.kinds import kind_of
-from memaudit.runs.directory import ReportInput
+from memaudit.runs.directory import Report, ReportInput
 
 
-def disclosed(run: ReportInput, shown: Shown) -> ReportInput:
+def disclosed(run: ReportInput[Report], shown: Shown) -> ReportInput[Report]:
     """Return a run of which only what may be shown can be rendered.
 
     Raises:

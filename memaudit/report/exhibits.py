@@ -7,11 +7,13 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from memaudit.records import SHOWN, Shown, WindowRecord
 from memaudit.report import wording
 from memaudit.report.alignment import Piece, align, masked, shorten, squeeze, withheld
+from memaudit.runs.measured_lines import ProbabilityLine
+from memaudit.stats import rounding
 
 EXHIBITS = {"worst": 120, "sample": 50, "heldout": 30}
 """Most exhibits of each gallery of a page."""
@@ -65,7 +67,7 @@ class Exhibit:
             return None
         p = min(1.0, math.exp(self.log_p))
         samples = 1.0 if p > 0.5 else math.log(0.5) / math.log1p(-p) if p else math.inf
-        odds = f"{wording.significant(p)} in one sample"
+        odds = f"{rounding.significant(p)} in one sample"
         if samples > MAX_SAMPLES:
             return odds
         return f"{odds}, {wording.counted(math.ceil(samples), 'sample')} for an even chance"
@@ -106,7 +108,8 @@ def galleries(
         most: Most exhibits of each gallery: ``worst``, ``sample``, ``heldout``.
     """
     ranks = _ranks(records)
-    odds = {_place(item): _log_p(item) for item in measured if item["measure"] == "probability"}
+    asked = [cast("ProbabilityLine", item) for item in measured if item["measure"] == "probability"]
+    odds = {_place(line): _log_p(line) for line in asked}
     sizes = {member: sum(record.member == member for record in records) for member in (True, False)}
 
     def made(record: WindowRecord) -> Exhibit:
@@ -237,11 +240,11 @@ def _ranks(records: Sequence[WindowRecord]) -> dict[int, int]:
     return ranks
 
 
-def _place(item: Mapping[str, Any]) -> tuple[bool, str, int]:
+def _place(item: ProbabilityLine) -> tuple[bool, str, int]:
     return item["member"], item["document"], item["start"]
 
 
-def _log_p(item: Mapping[str, Any]) -> float:
+def _log_p(item: ProbabilityLine) -> float:
     return -math.inf if item["log_p"] is None else float(item["log_p"])
 
 

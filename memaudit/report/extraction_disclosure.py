@@ -10,25 +10,24 @@ import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from memaudit.records import Shown, WindowRecord, first_window
+from memaudit.records import FirstWindow, Shown, WindowRecord, first_window
 from memaudit.report.alignment import digest
 from memaudit.report.masking import mask
-from memaudit.report.rejections import Report, without_reasons
+from memaudit.report.rejections import without_reasons
 from memaudit.runs.directory import ReportInput
+from memaudit.runs.extraction_report import ExtractionReport
+from memaudit.runs.parts import Finding
 
 SHORTEST_RUN = 16
 """Characters of training text, white space folded, that no name may hold when texts are withheld: fewer than any run
 of 8 tokens has whose tokens are words or pieces of words."""
 
-WITHHELD = ("characters", "sha256")
-"""What a finding says of its text instead of it."""
 
-
-def disclosed(run: ReportInput, shown: Shown) -> ReportInput:
+def disclosed(run: ReportInput[ExtractionReport], shown: Shown) -> ReportInput[ExtractionReport]:
     """Return an audit of which only what may be shown can be rendered."""
-    report = {**run.report, "findings": _findings(run, shown)}
-    if report.get("first_window"):
-        withheld = {**report["first_window"], "ids": None}
+    report: ExtractionReport = {**run.report, "findings": _findings(run, shown)}
+    if first := report.get("first_window"):
+        withheld: FirstWindow = {**first, "ids": None}
         known = bool(run.records and run.records[0].suffix_ids)  # an earlier report may have withheld the ids
         report["first_window"] = first_window(report["model"], run.records) if shown.text and known else withheld
     if shown.text:
@@ -56,7 +55,7 @@ def without_texts(records: Sequence[WindowRecord]) -> list[WindowRecord]:
     ]
 
 
-def _findings(run: ReportInput, shown: Shown) -> list[Report]:
+def _findings(run: ReportInput[ExtractionReport], shown: Shown) -> list[Finding]:
     """Return the findings, each with the text of its window, masked, or with the length and digest of it.
 
     What an earlier report withheld comes back from the windows: there is one finding for each that was reproduced.
@@ -67,10 +66,12 @@ def _findings(run: ReportInput, shown: Shown) -> list[Report]:
     return [_finding(finding, record, shown) for finding, record in zip(findings, records, strict=True)]
 
 
-def _finding(finding: Mapping[str, Any], record: WindowRecord | None, shown: Shown) -> Report:
+def _finding(finding: Finding, record: WindowRecord | None, shown: Shown) -> Finding:
     if finding.get("text") is None and record is None:
-        return dict(finding)
-    known = {key: finding[key] for key in finding if key not in WITHHELD}
+        return finding.copy()
+    known = finding.copy()
+    known.pop("characters", None)
+    known.pop("sha256", None)
     if finding.get("text") is None and record is not None:
         known |= {"document": record.document, "source": record.source, "text": record.suffix_text}
     text = str(known["text"])
@@ -109,12 +110,12 @@ class _Names:
         return self(value) if isinstance(value, str) else value
 
 
-def _names(report: Report, records: Sequence[WindowRecord]) -> Iterator[Sequence[str]]:
+def _names(report: ExtractionReport, records: Sequence[WindowRecord]) -> Iterator[Sequence[str]]:
     """Yield what names documents, files and domains, and the cells of tables: all that data had a say in."""
     yield from set(map(_names_of, records))
     for finding in report["findings"]:
         yield finding.get("document", ""), finding["source"]
-    for overlap in report.get("windows", {}).get("overlaps", ()):
+    for overlap in report["windows"]["overlaps"] if "windows" in report else ():
         yield overlap["heldout"], overlap["train"]
     for section in report.get("sections", ()):
         for table in section["tables"]:
@@ -155,5 +156,5 @@ def _safe_list(some: list[str] | None, names: _Names) -> list[str] | None:
     return some and [names(name) for name in some]
 
 
-def _safe_measured(item: Mapping[str, Any], names: _Names) -> Report:
+def _safe_measured(item: Mapping[str, Any], names: _Names) -> dict[str, Any]:
     return {**item, **{key: names(item[key]) for key in ("document", "source") if isinstance(item.get(key), str)}}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from memaudit.report import wording
 from memaudit.report.charts.charts import Chart, dose_chart, interval_chart
@@ -16,6 +15,7 @@ from memaudit.report.glossary import GLOSSARY
 from memaudit.report.page import render_page
 from memaudit.report.sections import ShownSection, ShownTable, shown_sections, shown_table
 from memaudit.runs.directory import ReportInput
+from memaudit.runs.extraction_report import ExtractionReport
 from memaudit.runs.files import write_atomic
 
 MAX_BYTES = 2_000_000
@@ -40,7 +40,7 @@ class _Section:
     """All that the template shows of one run."""
 
     id: str
-    report: Mapping[str, Any]
+    report: ExtractionReport
     name: str
     dose: Shared
     compared: list[Chart]
@@ -52,13 +52,13 @@ class _Section:
     """Exhibits that the page had no room for."""
 
 
-def write_page(runs: Sequence[ReportInput], path: Path, title: str) -> Path:
+def write_page(runs: Sequence[ReportInput[ExtractionReport]], path: Path, title: str) -> Path:
     """Write one page about one run or several, and return its path."""
     write_atomic(path, render(runs, title).encode("utf-8"))
     return path
 
 
-def render(runs: Sequence[ReportInput], title: str, most_bytes: int = MAX_BYTES) -> str:
+def render(runs: Sequence[ReportInput[ExtractionReport]], title: str, most_bytes: int = MAX_BYTES) -> str:
     """Return the page: the same runs give the same bytes.
 
     Args:
@@ -74,24 +74,26 @@ def render(runs: Sequence[ReportInput], title: str, most_bytes: int = MAX_BYTES)
         _section(run, f"run-{i}", name, most, by_domain=not several)
         for i, (run, name) in enumerate(zip(runs, _names(runs), strict=True), 1)
     ]
-    values: dict[str, Any] = {"overview": _overview(sections) if several else None, "glossary": GLOSSARY}
+    overview = _overview(sections) if several else None
     versions = runs[0].report["provenance"]["versions"]
     page = ""
     for share in FEWER:
         fewer = [_with_fewer(section, share) for section in sections]
-        page = render_page("report.html.j2", title, versions, sections=fewer, **values)
+        page = render_page("report.html.j2", title, versions, sections=fewer, overview=overview, glossary=GLOSSARY)
         if len(page.encode("utf-8")) <= most_bytes:
             break
     return page
 
 
-def summary(run: ReportInput, title: str) -> str:
+def summary(run: ReportInput[ExtractionReport], title: str) -> str:
     """Return a page of the verdict and the pictures alone: what a notebook shows."""
     section = replace(_section(run, "run-1", _names([run])[0], dict.fromkeys(EXHIBITS, 0)), galleries=[])
     return render_page("notebook.html.j2", title, run.report["provenance"]["versions"], section=section)
 
 
-def _section(run: ReportInput, id: str, name: str, most: Mapping[str, int], *, by_domain: bool = True) -> _Section:
+def _section(
+    run: ReportInput[ExtractionReport], id: str, name: str, most: Mapping[str, int], *, by_domain: bool = True
+) -> _Section:
     report = run.report
     measured = report.get("sections", [])
     near = [section for section in measured if section["name"] in CONTEXT]
@@ -107,12 +109,12 @@ def _section(run: ReportInput, id: str, name: str, most: Mapping[str, int], *, b
         name,
         Shared(
             _drawn(dose_chart([(name, doses)], f"{id}-doses")),
-            shown_sections({"sections": near}, f"{id}-context"),
+            shown_sections(near, f"{id}-context"),
             [shown_table(table) for table in [report.get("growth")] if table],
         ),
         _drawn(interval_chart(report["estimates"], f"{id}-metrics"), *spread),
         _drawn(treemap(report.get("composition", []), f"{id}-domains")),
-        shown_sections({"sections": others}, id),
+        shown_sections(others, id),
         run.shown.text,
         galleries(run.records, report["options"]["seed"], shown=run.shown, measured=run.measured, most=most),
     )
@@ -129,7 +131,7 @@ def _with_fewer(section: _Section, share: float) -> _Section:
     return replace(section, galleries=[gallery for gallery in kept if gallery.exhibits], left_out=left_out)
 
 
-def _overview(sections: Sequence[_Section]) -> dict[str, Any]:
+def _overview(sections: Sequence[_Section]) -> dict[str, object]:
     """Return the table of doses by models and the chart that shows it."""
     doses = [{dose["copies"]: dose for dose in section.report["doses"]} for section in sections]
     copies = sorted(set().union(*doses))
@@ -139,7 +141,7 @@ def _overview(sections: Sequence[_Section]) -> dict[str, Any]:
     }
 
 
-def _names(runs: Sequence[ReportInput]) -> list[str]:
+def _names(runs: Sequence[ReportInput[ExtractionReport]]) -> list[str]:
     """Return what to call each model: its family, unless two share one."""
     families = [wording.family(run.report["model"]["family"]) for run in runs]
     if len(set(families)) == len(families):

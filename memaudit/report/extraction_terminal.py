@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -12,10 +11,13 @@ from rich.text import Text
 from memaudit.errors import one_line
 from memaudit.report import wording
 from memaudit.report.terminal import EXCERPT, STYLES, controls_line, escape, heading, symbol
+from memaudit.runs.extraction_report import DoseRate, ExtractionReport, MetricEstimate
+from memaudit.runs.parts import Rate
 from memaudit.sections import ABOUT_DOCUMENTS
+from memaudit.stats import rounding
 
 
-def print_extraction(report: Mapping[str, Any], console: Console) -> None:
+def print_extraction(report: ExtractionReport, console: Console) -> None:
     """Print a report on one screen: verdict, estimates, controls, the three worst findings."""
 
     def line(*parts: tuple[str, str]) -> None:
@@ -35,13 +37,13 @@ def print_extraction(report: Mapping[str, Any], console: Console) -> None:
         sides = {"train": "training", "heldout": "held-out"}
         told = (f"{entry['count']:,} {sides[entry['side']]} ({entry['reason']})" for entry in unasked)
         line((f"documents that were not used: {'; '.join(told)}", ""))
-    ended = report.get("ended", {})
-    if any(side["hits"] for side in ended.values()):
+    ended = report.get("ended")
+    if ended and (ended["train"]["hits"] or ended["heldout"]["hits"]):
         counts = f"{wording.hits(ended['train'])} training, {wording.hits(ended['heldout'])} held-out windows"
         line((f"ended by the model before the end of the window: {counts}", ""))
-    elsewhere = report.get("copies", {}).get("elsewhere", {}).get("train", {})
-    if elsewhere.get("hits"):
-        line((f"other continuations found elsewhere in training: {wording.hits(elsewhere)}", ""))
+    elsewhere = report["copies"].get("elsewhere") if "copies" in report else None
+    if elsewhere and elsewhere["train"]["hits"]:
+        line((f"other continuations found elsewhere in training: {wording.hits(elsewhere['train'])}", ""))
     for section in report.get("sections", []):
         line((f"{section['title']}: ", "bold"), (section["summary"], ""))
     for finding in report["findings"][:3]:
@@ -52,13 +54,13 @@ def print_extraction(report: Mapping[str, Any], console: Console) -> None:
         line(("  " + one_line(where, EXCERPT), "bold"))
         if counted := wording.copies(finding.get("copies_exact"), finding.get("copies_normalised")):
             line((f"    {counted}", "dim"))
-        if finding.get("text"):
-            line(("    " + one_line(" ".join(finding["text"].split()), EXCERPT), STYLES["found"]))
+        if text := finding.get("text"):
+            line(("    " + one_line(" ".join(text.split()), EXCERPT), STYLES["found"]))
     if len(report["findings"]) > 3:
         line((f"  and {len(report['findings']) - 3:,} more findings", "dim"))
 
 
-def print_demo(reports: Sequence[Mapping[str, Any]], console: Console) -> None:
+def print_demo(reports: Sequence[ExtractionReport], console: Console) -> None:
     """Print the table of copies by models: verbatim rate with its interval, and the mean edit similarity."""
     encoding = console.encoding
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
@@ -84,7 +86,7 @@ def print_demo(reports: Sequence[Mapping[str, Any]], console: Console) -> None:
     console.print(Text(ABOUT_DOCUMENTS.format(units="documents"), "dim"))
 
 
-def _estimates(estimates: Sequence[Mapping[str, Any]], encoding: str) -> Table:
+def _estimates(estimates: Sequence[MetricEstimate], encoding: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("metric", overflow="fold")
     for name in ("train", "held-out", "difference, points", "p"):
@@ -92,23 +94,23 @@ def _estimates(estimates: Sequence[Mapping[str, Any]], encoding: str) -> Table:
     for e in estimates:
         cells = [
             e["label"],
-            f"{wording.percent(e['train']['rate'])} ({_hits(e['train'])})",
-            f"{wording.percent(e['heldout']['rate'])} ({_hits(e['heldout'])})",
+            f"{rounding.percent(e['train']['rate'])} ({_hits(e['train'])})",
+            f"{rounding.percent(e['heldout']['rate'])} ({_hits(e['heldout'])})",
             f"{wording.points(e['difference'])} {wording.point_interval(e['difference'])}",
-            wording.p_value(e["p_value"]),
+            rounding.p_value(e["p_value"]),
         ]
         table.add_row(*(Text(escape(cell, encoding=encoding), "bold" if e["primary"] else "") for cell in cells))
     return table
 
 
-def _hits(rate: Mapping[str, Any]) -> str:
+def _hits(rate: Rate) -> str:
     return f"{rate['hits']:,}/{rate['n']:,}"
 
 
-def _dose(dose: Mapping[str, Any] | None, encoding: str) -> Text:
+def _dose(dose: DoseRate | None, encoding: str) -> Text:
     if dose is None:
-        return Text(escape(wording.NONE, encoding=encoding))
-    above = f"{wording.percent(dose['rate'])}  {wording.number(dose['edit_similarity'])}"
+        return Text(escape(rounding.NONE, encoding=encoding))
+    above = f"{rounding.percent(dose['rate'])}  {rounding.number(dose['edit_similarity'])}"
     return Text.assemble(
         escape(above, encoding=encoding), "\n", (escape(wording.interval(dose), encoding=encoding), "dim")
     )

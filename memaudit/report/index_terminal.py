@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from memaudit.report.terminal import escape
-from memaudit.report.wording import NONE, between, number, percent
+from memaudit.report.wording import between
+from memaudit.stats.rounding import NONE, number, percent, significant
 
 SHOWN = 5
 """Domains, groups of duplicates and repeated spans that are shown."""
@@ -77,7 +78,7 @@ def print_trace(found: Mapping[str, Any], console: Console) -> None:
 
 def _span(passage: Mapping[str, Any], span: Mapping[str, Any], console: Console) -> None:
     times = f"{_count(span['count'], 'time')} in {_count(span['documents'], 'document')}"
-    _line(console, f"  {times} · {_count(span['words'], 'word')} · rarity {span['rarity']:.1f}", "bold")
+    _line(console, f"  {times} · {_count(span['words'], 'word')} · rarity {significant(span['rarity'])}", "bold")
     if len(passage["spans"]) > 1:
         text = passage["text"][span["start"] - passage["start"] : span["end"] - passage["start"]]
         _line(console, "  " + _excerpt(text, EXCERPT))

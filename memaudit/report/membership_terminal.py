@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from memaudit.report import wording
 from memaudit.report.terminal import controls_line, escape, heading
+from memaudit.runs.reports import MembershipReport
+from memaudit.stats import rounding
+from memaudit.stats.rounding import auc
 
 
-def print_membership(report: Mapping[str, Any], console: Console) -> None:
+def print_membership(report: MembershipReport, console: Console) -> None:
     """Print a membership run on one screen: verdict, detectors, a line a section, what it does not show."""
     encoding = console.encoding
 
@@ -33,7 +32,7 @@ def print_membership(report: Mapping[str, Any], console: Console) -> None:
         line((limit, "dim"))
 
 
-def _detectors(report: Mapping[str, Any], encoding: str) -> Table:
+def _detectors(report: MembershipReport, encoding: str) -> Table:
     """Return a row for every declared detector, the primary one in bold."""
     drawn = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for label in ("detector", "effect"):
@@ -43,14 +42,15 @@ def _detectors(report: Mapping[str, Any], encoding: str) -> Table:
     drawn.add_column("admissible", no_wrap=True)
     for d in report["detections"]:
         effect = d["effect"]
-        limits = None if effect["low"] is None else f"[{effect['low']:.3f}, {effect['high']:.3f}]"
+        size = auc if effect["name"] == "AUC" else rounding.effect
+        limits = None if effect["low"] is None else f"[{size(effect['low'])}, {size(effect['high'])}]"
         cells = [
             d["label"],
             effect["name"],
-            wording.NONE if effect["estimate"] is None else f"{effect['estimate']:.3f}",
-            limits or wording.NONE,
-            wording.p_value(d["p_value"]),
-            wording.p_value(d["p_holm"]),
+            size(effect["estimate"]),
+            limits or rounding.NONE,
+            rounding.p_value(d["p_value"]),
+            rounding.p_value(d["p_holm"]),
             "yes" if d["speaks"] else "no",
         ]
         style = "bold" if d["name"] == report["primary"] else ""

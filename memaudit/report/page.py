@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 from memaudit.report import wording
 from memaudit.sections import ABOUT_DOCUMENTS
+from memaudit.stats import rounding
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -68,12 +69,12 @@ def environment() -> jinja2.Environment:
         finalize=_finalize,
     )
     made.filters.update(
-        percent=wording.percent,
+        percent=rounding.percent,
         interval=wording.interval,
         points=wording.points,
         point_interval=wording.point_interval,
-        p_value=wording.p_value,
-        number=wording.number,
+        p_value=rounding.p_value,
+        number=rounding.number,
         hits=wording.hits,
         classes=wording.classes,
         counted=wording.counted,
@@ -81,7 +82,7 @@ def environment() -> jinja2.Environment:
         family=wording.family,
         picture=Markup,  # of charts only: their labels are escaped by the renderer
     )
-    made.globals.update(symbols=wording.SYMBOLS, verdicts=wording.VERDICTS, dash=wording.NONE)
+    made.globals.update(symbols=wording.SYMBOLS, verdicts=wording.VERDICTS, dash=rounding.NONE)
     made.globals.update(about_documents=ABOUT_DOCUMENTS.format(units="documents"))
     return made
 

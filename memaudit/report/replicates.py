@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ from memaudit.metrics.trainings import FEWEST, OverTrainings, auc_over_trainings
 from memaudit.records import FloatArray, WindowRecord
 from memaudit.report import wording
 from memaudit.runs.directory import ReportInput
+from memaudit.runs.extraction_report import ExtractionReport
+from memaudit.runs.parts import ModelDescription
 from memaudit.sections import Column, Table, Value
-from memaudit.stats import document_means
+from memaudit.stats import document_means, rounding
 
 CAPTION = (
     "Trainings that differ in their seed alone: the mean over seeds, with the 95% interval of a mean over all seeds and"
@@ -21,7 +23,7 @@ CAPTION = (
 )
 
 
-def replicate_table(runs: Sequence[ReportInput], *, declared: bool = False) -> Table | None:
+def replicate_table(runs: Sequence[ReportInput[ExtractionReport]], *, declared: bool = False) -> Table | None:
     """Return rates and AUC over the replicates among runs over the same windows; None where there are none.
 
     Replicates are models of one family and size that say to have been trained on the same text in the same way with
@@ -35,7 +37,7 @@ def replicate_table(runs: Sequence[ReportInput], *, declared: bool = False) -> T
     Raises:
         InputError: Declared, and there are not enough, one model stands twice, or its folder says otherwise.
     """
-    groups: dict[tuple[Any, ...], list[ReportInput]] = {}
+    groups: dict[tuple[Any, ...], list[ReportInput[ExtractionReport]]] = {}
     for run in runs:
         key = _kind(run.report["model"], declared)
         if key is not None:
@@ -50,7 +52,7 @@ def replicate_table(runs: Sequence[ReportInput], *, declared: bool = False) -> T
     return Table(CAPTION, _columns(), rows) if rows else None
 
 
-def _kind(model: Mapping[str, Any], declared: bool) -> tuple[Any, ...] | None:
+def _kind(model: ModelDescription, declared: bool) -> tuple[Any, ...] | None:
     """Return what replicates have in common; None for a model of which that is not known."""
     common = model["family"], model["objective"], model["parameters"]
     if declared:
@@ -59,23 +61,24 @@ def _kind(model: Mapping[str, Any], declared: bool) -> tuple[Any, ...] | None:
     return training and (*common, training["corpus"], training["recipe"])
 
 
-def _check(models: Sequence[Mapping[str, Any]]) -> None:
+def _check(models: Sequence[ModelDescription]) -> None:
     """Refuse what cannot be replicates, whatever was declared."""
     names = f"{models[0]['name']} and {models[-1]['name']}"
     if len({model["sha256"] for model in models}) < len(models):
         raise InputError(f"--replicates: one of the {models[0]['family']} models is given twice", "give each run once")
     told = [model["training"] for model in models if model.get("training")]
-    for part, words in (("corpus", "other text"), ("recipe", "other settings")):
-        if len({training[part] for training in told}) > 1:
+    corpora, recipes = {training["corpus"] for training in told}, {training["recipe"] for training in told}
+    for different, words in ((corpora, "other text"), (recipes, "other settings")):
+        if len(different) > 1:
             raise InputError(f"--replicates: {names} or one between them was trained with {words}", "leave it out")
 
 
-def _distinct(group: Sequence[ReportInput]) -> list[ReportInput]:
+def _distinct(group: Sequence[ReportInput[ExtractionReport]]) -> list[ReportInput[ExtractionReport]]:
     """Return one run of every model; the same weights twice, or the same seed, are no other training."""
-    kept: dict[Any, ReportInput] = {}
+    kept: dict[Any, ReportInput[ExtractionReport]] = {}
     for run in group:
         model = run.report["model"]
-        seed = (model.get("training") or {}).get("seed")
+        seed = model["training"]["seed"] if model.get("training") else None
         kept.setdefault(model["sha256"] if seed is None else seed, run)
     return list({run.report["model"]["sha256"]: run for run in kept.values()}.values())
 
@@ -89,9 +92,9 @@ def _columns() -> list[Column]:
     return [Column("Of"), Column("Seeds", "number"), *shares, Column("Least", "share"), Column("Most", "share")]
 
 
-def _rows(group: Sequence[ReportInput]) -> list[list[Value]]:
+def _rows(group: Sequence[ReportInput[ExtractionReport]]) -> list[list[Value]]:
     model = group[0].report["model"]
-    name = f"{wording.family(model['family'])}, {wording.number(model['parameters'])}"
+    name = f"{wording.family(model['family'])}, {rounding.number(model['parameters'])}"
     sides = [[[r for r in run.records if r.member == member] for run in group] for member in (True, False)]
     rates = [
         (f"{name}: {words}", _rate(side)) for words, side in zip(("training text", "held-out text"), sides, strict=True)

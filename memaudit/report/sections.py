@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from memaudit.report import wording
 from memaudit.report.charts.charts import Chart
 from memaudit.report.charts.graphs import graph_chart
+from memaudit.runs.parts import Section, Table
+from memaudit.stats import rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,11 @@ class ShownSection:
     notes: list[str]
 
 
-def shown_sections(report: Mapping[str, Any], id: str) -> list[ShownSection]:
+def shown_sections(sections: Sequence[Section], id: str) -> list[ShownSection]:
     """Return the sections of a report as they are shown.
 
     Args:
-        report: Of any run; without ``sections`` there are none.
+        sections: Of any run.
         id: Unique on the page; ids of charts begin with it.
     """
     return [
@@ -53,11 +54,11 @@ def shown_sections(report: Mapping[str, Any], id: str) -> list[ShownSection]:
             [shown_table(table) for table in section["tables"]],
             section["notes"],
         )
-        for place, section in enumerate(report.get("sections", []))
+        for place, section in enumerate(sections)
     ]
 
 
-def shown_table(table: Mapping[str, Any]) -> ShownTable:
+def shown_table(table: Table) -> ShownTable:
     """Return a table with every value in words."""
     kinds = [column["kind"] for column in table["columns"]]
     return ShownTable(
@@ -70,9 +71,9 @@ def shown_table(table: Mapping[str, Any]) -> ShownTable:
 def shown_value(value: str | int | float | Sequence[float] | None, kind: str) -> str:
     """Return one value in words, by the kind of its column."""
     if value is None:
-        return wording.NONE
+        return rounding.NONE
     if kind == "interval" and not isinstance(value, str | int | float):
         return wording.interval({"low": value[0], "high": value[1]})
     if isinstance(value, str) or not isinstance(value, int | float):
         return str(value)
-    return wording.percent(float(value)) if kind == "share" else wording.significant(value)
+    return rounding.percent(float(value)) if kind == "share" else rounding.significant(value)

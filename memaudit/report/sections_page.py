@@ -5,9 +5,10 @@ from __future__ import annotations
 from memaudit.report.page import render_page
 from memaudit.report.sections import shown_sections
 from memaudit.runs.directory import ReportInput
+from memaudit.runs.reports import SectionedReport
 
 
-def render_run(run: ReportInput, title: str) -> bytes:
+def render_run(run: ReportInput[SectionedReport], title: str) -> bytes:
     """Return the page: the same report gives the same bytes.
 
     Args:
@@ -16,5 +17,6 @@ def render_run(run: ReportInput, title: str) -> bytes:
     """
     report = run.report
     versions = report["provenance"]["versions"]
-    page = render_page("sections.html.j2", title, versions, report=report, sections=shown_sections(report, "run"))
+    sections = shown_sections(report["sections"], "run")
+    page = render_page("sections.html.j2", title, versions, report=report, sections=sections)
     return page.encode("utf-8")

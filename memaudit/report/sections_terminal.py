@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import cast
 
 from rich.console import Console
 from rich.table import Table
@@ -12,21 +11,24 @@ from rich.text import Text
 from memaudit.report.sections import shown_table
 from memaudit.report.terminal import controls_line, escape, heading
 from memaudit.report.wording import counted
+from memaudit.runs import parts
+from memaudit.runs.reports import JudgedReport, SectionedReport
 
 MAX_ROWS = 12
 """Rows of a table that are shown; report.json and report.html have all."""
 
 
-def print_sections(report: Mapping[str, Any], console: Console) -> None:
+def print_sections(report: SectionedReport, console: Console) -> None:
     """Print what a run of sections found."""
 
     def line(text: str, style: str = "") -> None:
         console.print(Text(escape(text, encoding=console.encoding), style))
 
     if "verdict" in report:
-        for parts in heading(report, console, "the run was stopped before all was measured"):
-            console.print(Text.assemble(*((escape(text, encoding=console.encoding), style) for text, style in parts)))
-        line(controls_line(report.get("controls", [])))
+        judged = cast("JudgedReport", report)  # or another that has the fields of one
+        for pieces in heading(judged, console, "the run was stopped before all was measured"):
+            console.print(Text.assemble(*((escape(text, encoding=console.encoding), style) for text, style in pieces)))
+        line(controls_line(judged["controls"]))
         console.print()
     for section in report["sections"]:
         line(section["title"], "bold")
@@ -42,7 +44,7 @@ def print_sections(report: Mapping[str, Any], console: Console) -> None:
             line(note, "dim")
 
 
-def drawn_table(table: Mapping[str, Any], encoding: str) -> Table:
+def drawn_table(table: parts.Table, encoding: str) -> Table:
     """Return a table of a section as a terminal shows it, its first rows."""
     shown = shown_table(table)
     drawn = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from time import monotonic
-from typing import Any
 
 from rich.console import Console
 from rich.padding import Padding
@@ -22,6 +21,8 @@ from rich.text import Text
 
 from memaudit.errors import one_line
 from memaudit.report import wording
+from memaudit.runs.parts import Control
+from memaudit.runs.reports import VerdictReport
 
 STYLES = {
     "found": "bold red",
@@ -62,7 +63,7 @@ def escape(text: str, limit: int = sys.maxsize, encoding: str = "utf-8") -> str:
     return one_line(text, limit).encode(encoding, "backslashreplace").decode(encoding)
 
 
-def heading(report: Mapping[str, Any], console: Console, incomplete: str) -> Iterator[list[tuple[str, str]]]:
+def heading(report: VerdictReport, console: Console, incomplete: str) -> Iterator[list[tuple[str, str]]]:
     """Yield the first lines of any report, each as (text, style): the verdict and why.
 
     Args:
@@ -164,7 +165,7 @@ def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     yield plain
 
 
-def controls_line(controls: Sequence[Mapping[str, Any]]) -> str:
+def controls_line(controls: Sequence[Control]) -> str:
     """Return on one line which controls did not pass, or else that all did."""
     missing = [f"{control['name']} ({control['detail']})" for control in controls if not control["passed"]]
     if missing:

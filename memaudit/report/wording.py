@@ -1,14 +1,18 @@
-"""Numbers and texts as people can read them. The only place where anything is rounded."""
+"""Rates, copies, verdicts and texts as people can read them; `memaudit.stats.rounding` puts numbers into words."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import TypedDict
 
 from memaudit.errors import one_line
 from memaudit.families import label_of
 from memaudit.records import MAX_COMPARED
+from memaudit.runs.contamination_report import RuleEstimate
+from memaudit.runs.parts import Difference
+from memaudit.stats import rounding
+from memaudit.stats.rounding import NONE, percent
 
 _HIDDEN = re.compile(
     # Controls but tab and newline, bidirectional and other invisible formatting, line separators, tag
@@ -22,8 +26,6 @@ _HIDDEN = re.compile(
 
 BEYOND_LIMIT = "not drawn: beyond --limit"
 """Why a document gave no window that says nothing of it: more were there than were to be asked."""
-NONE = "–"
-"""What stands where a value is undefined."""
 SYMBOLS = {"found": "●", "clean": "○", "no-evidence": "◌", "inconclusive": "◐", "confounded": "⊘"}
 """Full, empty, dotted, half, crossed: told apart by shape, in colour or not."""
 VERDICTS = {
@@ -33,6 +35,20 @@ VERDICTS = {
     "inconclusive": "Inconclusive",
     "confounded": "Confounded",
 }
+
+
+class Bounds(TypedDict):
+    """An interval of shares; None where there is none."""
+
+    low: float | None
+    high: float | None
+
+
+class Hits(TypedDict):
+    """How many of how many."""
+
+    hits: int
+    n: int
 
 
 def visible_parts(text: str) -> Iterator[tuple[str, bool]]:
@@ -52,69 +68,28 @@ def visible(text: str) -> str:
     return "".join(piece for piece, _ in visible_parts(text))
 
 
-def percent(value: float | None) -> str:
-    """Return a share as a percentage with one decimal; never 0% or 100% for what is not exactly that."""
-    if value is None:
-        return NONE
-    if value in (0.0, 1.0):
-        return f"{value:.0%}"
-    if abs(value) < 0.0005:
-        return "<0.1%"
-    return ">99.9%" if 0.9995 <= value < 1 else f"{value:.1%}"
-
-
-def interval(rate: Mapping[str, Any]) -> str:
+def interval(rate: Bounds) -> str:
     """Return the bounds of a rate as ``[1.2%, 3.4%]``."""
     low, high = rate["low"], rate["high"]
     return NONE if low is None or high is None else f"[{percent(low)}, {percent(high)}]"
 
 
-def points(difference: Mapping[str, Any] | None) -> str:
+def points(difference: Difference | None) -> str:
     """Return a difference of two shares in percentage points, with its sign."""
-    return NONE if difference is None else _signed(difference["estimate"])
+    return NONE if difference is None else rounding.points(difference["estimate"])
 
 
-def point_interval(difference: Mapping[str, Any] | None) -> str:
+def point_interval(difference: Difference | None) -> str:
     """Return the bounds of a difference in percentage points."""
-    if difference is None or difference["low"] is None or difference["high"] is None:
-        return NONE
-    return f"[{_signed(difference['low'])}, {_signed(difference['high'])}]"
+    return NONE if difference is None else rounding.points_between(difference["low"], difference["high"])
 
 
-def _signed(share: float | None) -> str:
-    return NONE if share is None else f"{100 * share:+.1f}".replace("-", "−")
-
-
-def p_value(value: float | None) -> str:
-    """Return a p-value with two significant digits; small ones as a bound."""
-    if value is None:
-        return NONE
-    return "<0.0001" if value < 0.0001 else f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
-
-
-def number(value: float | None, unit: str = "") -> str:
-    """Return a number with at most three decimals, and its unit."""
-    if value is None:
-        return NONE
-    text = f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
-    return f"{text} {unit}".strip()
-
-
-def significant(value: float | None) -> str:
-    """Return a number with three significant digits, whole numbers in full: for values of any size."""
-    if value is None:
-        return NONE
-    if value == int(value) and abs(value) < 1e15:
-        return f"{int(value):,}"
-    return f"{value:,.2f}" if 10 <= abs(value) < 1e6 else f"{value:.3g}"
-
-
-def hits(rate: Mapping[str, Any]) -> str:
+def hits(rate: Hits) -> str:
     """Return ``12 of 100``."""
     return f"{rate['hits']:,} of {rate['n']:,}"
 
 
-def classes(estimate: Mapping[str, Any]) -> str:
+def classes(estimate: RuleEstimate) -> str:
     """Return ``7 clean, 5 not clean``, the items in each class of a rule that has more than two; or nothing."""
     return ", ".join(f"{entry['count']:,} {entry['name']}" for entry in estimate["classes"])
 

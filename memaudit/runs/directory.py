@@ -19,7 +19,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from time import gmtime, perf_counter, strftime
 from types import TracebackType
-from typing import Any, TypedDict, TypeVar, cast
+from typing import Any, Generic, TypedDict, TypeVar, cast
 
 from memaudit.errors import RunError
 from memaudit.records import SHOWN, Shown, WindowRecord
@@ -40,6 +40,8 @@ _NOT_IDENTITY = ("identity", "controls", *_SHOWN)
 """What is shown, follows from the rest, or only judges what was measured: a new policy needs no new run."""
 Block = TypeVar("Block", bound=Sequence[int])
 Plan = TypeVar("Plan")
+Report = TypeVar("Report", bound=Mapping[str, Any], covariant=True)
+"""What report.json of a kind holds: a TypedDict, ours in `memaudit.runs.reports`."""
 
 
 class _Planned(TypedDict):
@@ -288,17 +290,17 @@ def read_items(folder: Path) -> dict[int, dict[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True)
-class ReportInput:
+class ReportInput(Generic[Report]):
     """A run that came to a report: what report.json holds, and one record a window."""
 
-    report: Mapping[str, Any]
+    report: Report
     records: Sequence[WindowRecord]
     measured: Sequence[Mapping[str, Any]] = ()
     """What further measures logged."""
     shown: Shown = SHOWN
 
 
-def read_finished(folder: Path) -> ReportInput:
+def read_finished(folder: Path) -> ReportInput[Any]:
     """Return report and records of a run.
 
     Raises:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NotRequired, TypedDict
 
 from memaudit.records import WindowRecord
-from memaudit.runs.measured_lines import MEASURED, OtherLine
+from memaudit.runs.measured_lines import MEASURED, MeasuredLine
 from memaudit.runs.parts import FileDigest, Line
 from memaudit.runs.schema import Tagged
 
@@ -123,9 +123,9 @@ class ScanLine(Line):
 
 
 LOGS: Mapping[str, Any] = {
-    "extraction": Tagged("measure", MEASURED, OtherLine, WindowRecord),
+    "extraction": Tagged("measure", MEASURED, MeasuredLine, WindowRecord),
     "contamination": ScanLine,
-    "membership": Tagged("measure", MEASURED, OtherLine, OtherLine),
+    "membership": Tagged("measure", MEASURED, MeasuredLine, MeasuredLine),
     "laws": LawsLine,
     "counterfactual": CounterfactualLine,
     "exploitation": Tagged("seed", {}, ClassifierLine, LabelsLine),

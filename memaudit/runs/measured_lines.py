@@ -1,6 +1,6 @@
 """What measures and detectors log: lines of items.log that name their ``measure``.
 
-What a measure from another package logs is known to it alone.
+The log adds the fields of `MeasuredLine`. What else a measure from another package logs is known to it alone.
 """
 
 from __future__ import annotations
@@ -11,17 +11,23 @@ from typing import Literal, NotRequired, TypedDict
 from memaudit.runs.parts import BlindBaseline, Line
 
 
-class OtherLine(Line):
-    """What a measure from another package found."""
+class MeasuredLine(Line):
+    """What every line of a measure holds beside what was found."""
 
     measure: str
+    """Its name."""
 
 
-class DocumentFields(Line):
-    """Which document a line is of."""
+class SideFields(TypedDict):
+    """Which side a line is of, and which document."""
 
     member: bool
     document: str
+
+
+class DocumentFields(SideFields):
+    """Which document a line is of."""
+
     source: str
     domain: str | None
     copies: int | None
@@ -30,7 +36,6 @@ class DocumentFields(Line):
 class CoverageLine(DocumentFields):
     """Tokens of a document that lie in extractable windows."""
 
-    measure: Literal["coverage"]
     tokens: int
     left_out: int
     """Tokens behind those that were read."""
@@ -50,7 +55,6 @@ class CoverageLine(DocumentFields):
 class SurfaceLine(DocumentFields):
     """Tokens of a document that greedy decoding gives, whatever the length of the prompt."""
 
-    measure: Literal["surface"]
     tokens: int
     left_out: int
     hits: str
@@ -64,7 +68,6 @@ class SurfaceLine(DocumentFields):
 class ClozeLine(DocumentFields):
     """Names that were masked in a document."""
 
-    measure: Literal["cloze"]
     names: list[str]
     right: list[bool]
     unreadable: int
@@ -79,7 +82,6 @@ class WindowFields(DocumentFields):
 class ProbabilityLine(WindowFields):
     """How probable a sample is that holds the suffix."""
 
-    measure: Literal["probability"]
     log_p: float | None
     """Natural logarithm; None for probability 0."""
     greedy: bool
@@ -88,7 +90,6 @@ class ProbabilityLine(WindowFields):
 class NearVerbatimLine(WindowFields):
     """How probable a sample is that comes near the suffix."""
 
-    measure: Literal["near-verbatim"]
     sampled: bool
     """Whether the window was drawn, whatever came of it."""
     log_bounds: list[float | None]
@@ -114,18 +115,14 @@ class Fill(TypedDict):
 class InfillingLine(DocumentFields):
     """How the masked suffix of a window was filled."""
 
-    measure: Literal["infilling"]
     mean_log_prob: float | None
     """Nats a token; None for probability 0."""
     fills: list[Fill]
 
 
-class TaxonomyLine(Line):
+class TaxonomyLine(SideFields):
     """Why a window may be reproduced."""
 
-    measure: Literal["taxonomy"]
-    member: bool
-    document: str
     source: str
     extractable: bool
     anywhere: bool | None
@@ -137,21 +134,17 @@ class TaxonomyLine(Line):
     """None where it is not reproduced."""
 
 
-class ProtocolLine(Line):
+class ProtocolLine(SideFields):
     """One guess of the training data extraction benchmark."""
 
-    measure: Literal["protocol"]
-    member: bool
-    document: str
     correct: bool
     loss: float
     """Mean of the guess, in nats a token."""
 
 
-class UseLine(Line):
+class UseLine(TypedDict):
     """One prompt and what was given away."""
 
-    measure: Literal["use"]
     way: str
     """How the model was prompted."""
     member: bool | None
@@ -167,13 +160,10 @@ class UseLine(Line):
     """Of the continuation."""
 
 
-class DoseLine(Line):
+class DoseLine(SideFields):
     """A planted passage as a window, or a canary whose secret was ranked."""
 
-    measure: Literal["dose"]
     type: Literal["window", "canary"]
-    member: bool
-    document: str
     source: str
     domain: str | None
     copies: int | None
@@ -202,20 +192,16 @@ class UnigramEntropies(TypedDict):
     heldout: float | None
 
 
-class TextLine(Line):
+class TextLine(TypedDict):
     """What text alone says of the sides."""
 
-    measure: Literal["text"]
     blind: BlindBaseline
     unigram: UnigramEntropies
 
 
-class MembershipLine(Line):
+class MembershipLine(SideFields):
     """Scores of a document; None where one is undefined."""
 
-    measure: Literal["membership"]
-    member: bool
-    document: str
     source: str
     domain: str | None
     tokens: int
@@ -225,10 +211,9 @@ class MembershipLine(Line):
     """The same by models that never saw the document, by their names."""
 
 
-class OrderLine(Line):
+class OrderLine(TypedDict):
     """An order of documents beside others."""
 
-    measure: Literal["order"]
     type: Literal["skipped", "whole", "shard", "text"]
     documents: int
     given: int
@@ -266,7 +251,6 @@ class OverlapAnswer(TypedDict):
 class OverlapLine(DocumentFields, OverlapAnswer):
     """What the model gives of a document, and what the null model gives."""
 
-    measure: Literal["overlap"]
     tokens: int
     read: int
     null: dict[str, OverlapAnswer]
@@ -275,7 +259,6 @@ class OverlapLine(DocumentFields, OverlapAnswer):
 class GuidedLine(DocumentFields):
     """ROUGE-L of the answers to both instructions, in [0, 1]; None where they were not given."""
 
-    measure: Literal["guided"]
     room: bool
     """Whether the model reads the instruction as a whole."""
     guided: float | None

@@ -16,6 +16,7 @@ from memaudit.runs.options import (
     PlannedLaws,
 )
 from memaudit.runs.parts import (
+    BlindBaseline,
     Control,
     FileDigest,
     Format,
@@ -336,6 +337,20 @@ class ContaminationPlan(PlanHead, ContaminationSubject):
     """Plan of a search for a benchmark."""
 
     kind: Literal["contamination"]
+
+
+class MeasuredPlan(TypedDict):
+    """What measures and detectors read of the plan of their run, which an audit or a membership run may be."""
+
+    model: ModelDescription
+    options: NotRequired[AuditOptions]
+    """Of an audit."""
+    copies: NotRequired[CopiesDescription]
+    """Of an audit."""
+    membership: NotRequired[MembershipDesign]
+    """Of a membership run, and of an audit that compares whole documents."""
+    blind: NotRequired[BlindBaseline | None]
+    """What text alone says; absent before it was compared, None where it was not asked. No plan holds it."""
 
 
 PLANS: Mapping[str, type] = {

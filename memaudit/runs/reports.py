@@ -337,6 +337,20 @@ class JudgedReport(AnyReport, Judged, Sections):
     corpus: TextUnits
 
 
+VerdictReport = (
+    ExtractionReport | ContaminationReport | MembershipReport | GapReport | ExploitationReport | JudgedReport
+)
+"""Any report that comes to a verdict."""
+SectionedReport = (
+    MembershipReport
+    | GapReport
+    | ExploitationReport
+    | LawsReport
+    | CounterfactualReport
+    | SectionsReport
+    | JudgedReport
+)
+"""Any report that is made of sections alone."""
 REPORTS: Mapping[str, type] = {
     "extraction": ExtractionReport,
     "contamination": ContaminationReport,

@@ -63,18 +63,18 @@ class Tagged:
 
     key: str
     known: Mapping[str, type]
-    """Value of the key -> type."""
-    other: type
-    """Where the key has another value."""
-    absent: type
-    """Where there is no such key."""
+    """Value of the key -> what an object holds beside the fields of `tagged`."""
+    tagged: type
+    """Wherever there is such a key."""
+    untagged: type
+    """Where there is none."""
 
-    def chosen(self, value: object) -> type:
-        """Return the type of a value."""
+    def types_of(self, value: object) -> list[type]:
+        """Return the types that a value must fit, all of them."""
         if not isinstance(value, dict) or self.key not in value:
-            return self.absent
+            return [self.untagged]
         tag = value[self.key]
-        return self.known.get(tag, self.other) if isinstance(tag, str) else self.other
+        return [self.tagged, *([self.known[tag]] if isinstance(tag, str) and tag in self.known else [])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def misfit(value: object, kind: Any, name: str) -> str:
     if kind is Any:
         return ""
     if isinstance(kind, Tagged):
-        return misfit(value, kind.chosen(value), name)
+        return next(filter(None, (misfit(value, each, name) for each in kind.types_of(value))), "")
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
         return _misfit_of_union(value, get_args(kind), name)
@@ -234,10 +234,9 @@ def _tagged_schema(kind: Tagged, definitions: dict[str, Schema]) -> Schema:
     def case(tag: Schema, each: type) -> Schema:
         return {"if": {"required": [kind.key], "properties": {kind.key: tag}}, "then": _schema(each, definitions)}
 
-    cases = [case({"const": tag}, each) for tag, each in kind.known.items()]
-    cases.append(case({"not": {"enum": list(kind.known)}}, kind.other))
-    absent = {"if": {"not": {"required": [kind.key]}}, "then": _schema(kind.absent, definitions)}
-    return {"type": "object", "allOf": [*cases, absent]}
+    tagged = {"if": {"required": [kind.key]}, "then": _schema(kind.tagged, definitions)}
+    tagged["else"] = _schema(kind.untagged, definitions)
+    return {"type": "object", "allOf": [tagged, *(case({"const": tag}, each) for tag, each in kind.known.items())]}
 
 
 def _descriptions(kind: type) -> dict[str, str]:

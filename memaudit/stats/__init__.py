@@ -7,7 +7,7 @@ from memaudit.stats.permutation import (
     rank_test,
     sign_flip_test,
 )
-from memaudit.stats.power import documents_needed, percent, power_sentence
+from memaudit.stats.power import documents_needed, power_sentence
 from memaudit.stats.rates import (
     Difference,
     Interval,
@@ -36,7 +36,6 @@ __all__ = [
     "holm",
     "lower_bound",
     "midranks",
-    "percent",
     "permutation_test",
     "power_sentence",
     "rank_test",

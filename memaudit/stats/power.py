@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from memaudit.stats.rates import Rate, upper_bound
+from memaudit.stats.rounding import percent, stated
 
 
 def documents_needed(limit: float, confidence: float = 0.95) -> int | None:
@@ -36,23 +37,13 @@ def power_sentence(rate: Rate, limit: float, confidence: float = 0.95, *, remedy
     """
     upper = rate.upper(confidence)
     needed = documents_needed(limit, confidence)
-    stated = f"{limit * 100:.6g}%"
-    wanted = f"; {needed} documents needed for {stated}" if needed else "; no number of documents shows a rate of 0"
+    tolerated = stated(limit)
+    wanted = f"; {needed} documents needed for {tolerated}" if needed else "; no number of documents shows a rate of 0"
     wanted = wanted if remedy else ""
     if upper is None:
         return f"0 of 0: nothing is known of the rate{wanted}"
     documents = f" windows in {rate.documents} documents" if rate.n != rate.documents else ""
     sentence = f"{rate.hits} of {rate.n}{documents}: the rate may be up to {percent(upper)}"
     if upper < limit:
-        return f"{sentence}, below {stated}"
-    return f"{sentence}, above {stated}" if rate.hits else f"{sentence}{wanted}"
-
-
-def percent(share: float) -> str:
-    """Return a share as a percentage: one decimal, or three significant digits below 1%.
-
-    >>> percent(0.139), percent(0.00994), percent(0.0)
-    ('13.9%', '0.994%', '0%')
-    """
-    points = share * 100
-    return f"{points:.1f}%" if points >= 1 else f"{points:.3g}%"
+        return f"{sentence}, below {tolerated}"
+    return f"{sentence}, above {tolerated}" if rate.hits else f"{sentence}{wanted}"

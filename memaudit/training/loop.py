@@ -18,6 +18,7 @@ from torch import nn
 
 from memaudit.errors import InputError, ModelError
 from memaudit.records import Objective, TokenIds
+from memaudit.stats.rounding import loss
 from memaudit.text.tokenize import Tokenizer
 from memaudit.training.batches import Batches, RowBatches, StreamBatches
 from memaudit.training.checkpoint import (
@@ -246,7 +247,7 @@ class _Training:
     def _measure(self, heldout: Sequence[TokenIds], heldout_bytes: int | None) -> None:
         self.heldout = heldout_loss(self.model, self.objective, heldout, heldout_bytes, self.options.context_length)
         value, measure = self.heldout
-        self.progress.note(f"held-out {value:.4f} {measure} after {self.position.step} steps")
+        self.progress.note(f"held-out {loss(value)} {measure} after {self.position.step} steps")
 
     def _resume(self, file: Path) -> None:
         identity: Identity = {

@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, TextIO
 
+from memaudit.stats.rounding import count, loss
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -21,8 +23,8 @@ class Status:
     def __str__(self) -> str:
         left = round(self.seconds_left)
         return (
-            f"step {self.step}/{self.steps}  loss {self.loss:.3f} bits/token  "
-            f"{self.tokens_per_second:,.0f} tokens/s  {left // 60}:{left % 60:02d} left"
+            f"step {self.step}/{self.steps}  loss {loss(self.loss)} bits/token  "
+            f"{count(self.tokens_per_second)} tokens/s  {left // 60}:{left % 60:02d} left"
         )
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from memaudit.audits.extraction.distributions import composition, counted_doses, distributions, growth
-from memaudit.metrics.growth import points
 from memaudit.records import WindowRecord
+from memaudit.stats.rounding import points
 from tests.report.conftest import record
 
 

@@ -27,8 +27,8 @@ from memaudit.models.external import ExternalModel
 from memaudit.models.load import load_model
 from memaudit.records import GREEDY, ORDINARY, Capability, TokenScores, Window
 from memaudit.report.kinds import kind_of
-from memaudit.report.wording import NONE
 from memaudit.runs.directory import read_finished
+from memaudit.stats.rounding import NONE
 from memaudit.text.tokenize import train_tokenizer
 from memaudit.text.windows.windows import WindowOptions
 

@@ -18,8 +18,8 @@ from memaudit.report.extraction_page import write_page
 from memaudit.report.formats.html import HTML
 from memaudit.report.kinds.extraction import KIND
 from memaudit.report.page import framed
-from memaudit.report.wording import NONE
 from memaudit.runs.directory import ReportInput, RunDirectory
+from memaudit.stats.rounding import NONE
 from tests.report.pages import OURS, Page
 from tests.report.rendered import extraction_pages as render
 

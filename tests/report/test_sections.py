@@ -13,7 +13,7 @@ from rich.console import Console
 from memaudit.records import WindowRecord
 from memaudit.report.charts.graphs import graph_chart
 from memaudit.report.extraction_terminal import print_extraction
-from memaudit.report.sections import shown_sections, shown_value
+from memaudit.report.sections import shown_value
 from memaudit.runs.directory import ReportInput
 from memaudit.sections import Column, Graph, Kind, Section, Series, Table
 from tests.report.conftest import HOSTILE
@@ -105,5 +105,7 @@ def test_a_graph_without_two_points_is_not_drawn() -> None:
 
 
 def test_a_report_of_an_earlier_version_has_no_sections(factory: Factory) -> None:
-    report, _ = factory()
-    assert shown_sections({key: value for key, value in report.items() if key != "sections"}, "run") == []
+    report, records = factory()
+    old = {key: value for key, value in report.items() if key != "sections"}
+    without = extraction_pages([ReportInput({**old, "sections": []}, records)])
+    assert extraction_pages([ReportInput(old, records)]) == without

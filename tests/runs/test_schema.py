@@ -109,8 +109,8 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 def known(kind: Any, value: Any) -> set[str]:
     """Keys of the outermost object that must be there."""
-    chosen = kind.chosen(value) if isinstance(kind, Tagged) else kind
-    return {name for name, field in fields_of(chosen).items() if field.required}
+    kinds = kind.types_of(value) if isinstance(kind, Tagged) else [kind]
+    return {name for each in kinds for name, field in fields_of(each).items() if field.required}
 
 
 @pytest.mark.parametrize("key", EXAMPLES, ids=" ".join)

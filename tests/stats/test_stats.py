@@ -21,7 +21,6 @@ from memaudit.stats import (
     holm,
     lower_bound,
     midranks,
-    percent,
     permutation_test,
     power_sentence,
     rank_test,
@@ -29,6 +28,7 @@ from memaudit.stats import (
     upper_bound,
 )
 from memaudit.stats.rates import effective_size
+from memaudit.stats.rounding import percent
 from memaudit.stats.two_sides import beta_binomial
 
 quick = settings(deadline=None, max_examples=100)
@@ -668,13 +668,3 @@ def test_power_of_several_windows_is_told_with_their_documents():
     rate = document_rate([i < 5 for i in range(500)], names(100, 5))
     told = power_sentence(rate, 0.1)
     assert told == f"5 of 500 windows in 100 documents: the rate may be up to {percent(rate.upper())}, below 10%"
-
-
-def test_percentages():
-    assert [percent(p) for p in (0, 0.000299, 0.02951, 0.139, 1)] == [
-        "0%",
-        "0.0299%",
-        "3.0%",
-        "13.9%",
-        "100.0%",
-    ]

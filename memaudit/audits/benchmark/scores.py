@@ -16,6 +16,7 @@ from memaudit.errors import InputError
 from memaudit.runs.contamination_report import ModelScores, PlainRate
 from memaudit.runs.parts import Difference
 from memaudit.runs.schema import as_record
+from memaudit.stats.rounding import p_equals, percent, points, points_between
 from memaudit.text.corpus.containers import COMPRESSED
 from memaudit.text.corpus.formats import read_rows
 from memaudit.text.corpus.rows import RecordError
@@ -174,15 +175,15 @@ def _sentence(
         rate, where = (contaminated, "occur") if clean.rate is None else (clean, "do not occur")
         if rate.rate is None:
             return f"{model}: no judged item has a score"
-        share = stats.percent(rate.rate)
+        share = percent(rate.rate)
         return (
             f"{model} scores {share} on items that {where} in the corpus ({rate.n:,}); there are no others to compare"
         )
-    seen, unseen = (stats.percent(rate.rate or 0.0) for rate in (contaminated, clean))
-    points = [f"{100 * value:+.1f}" for value in (difference.estimate, difference.low, difference.high)]
+    seen, unseen = (percent(rate.rate or 0.0) for rate in (contaminated, clean))
+    interval = points_between(difference.low, difference.high)
     return (
         f"{model} scores {seen} on items that occur in the corpus ({contaminated.n:,}) and {unseen} on those that do "
-        f"not ({clean.n:,}): {points[0]} points [{points[1]}, {points[2]}], p = {p:.4f}"
+        f"not ({clean.n:,}): {points(difference.estimate)} points {interval}, {p_equals(p)}"
         + ("" if difference.low > 0 or difference.high < 0 else "; no difference is shown")
     )
 

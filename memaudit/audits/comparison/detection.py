@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -19,8 +18,11 @@ from memaudit.audits.comparison.nulls import CONFOUNDED, OF_TEXT, passes_null
 from memaudit.findings import Control
 from memaudit.metrics.roc import Auc, auc, auc_difference, cohens_d
 from memaudit.records import FloatArray
+from memaudit.runs.measured_lines import SideFields
 from memaudit.runs.options import DetectorOptions
 from memaudit.runs.parts import BlindBaseline
+from memaudit.runs.plans import MeasuredPlan
+from memaudit.stats import rounding
 
 HALVES_LEVEL = 0.01
 """Level of the test of held-out text against itself: one run in a hundred is held back for nothing."""
@@ -77,7 +79,7 @@ class Sides:
     heldout: FloatArray
 
     @staticmethod
-    def of(records: Sequence[Mapping[str, Any]], values: Sequence[float | None]) -> Sides:
+    def of(records: Sequence[SideFields], values: Sequence[float | None]) -> Sides:
         """Return the values of records with a ``member`` flag by side."""
         kept = [(bool(r["member"]), value) for r, value in zip(records, values, strict=True) if value is not None]
         sides = ([value for member, value in kept if member is side] for side in (True, False))
@@ -86,14 +88,14 @@ class Sides:
 
 
 def compare(
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[SideFields],
     values: Sequence[float | None],
     nulls: Mapping[str, Sequence[float | None]],
     *,
     name: str,
     label: str,
     definition: str,
-    plan: Mapping[str, Any],
+    plan: MeasuredPlan,
     blind: BlindBaseline | None,
 ) -> Detection:
     """Test members against held-out documents by one score, and run the controls on it.
@@ -135,7 +137,7 @@ def compare(
 
 
 def _test(
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[SideFields],
     values: Sequence[float | None],
     sides: Sides,
     options: DetectorOptions,
@@ -165,12 +167,14 @@ def blind_control(blind: BlindBaseline | None) -> Control:
         return Control(name, None, reason or "")
     sets = blind["features"]
     worst = max(sets, key=lambda s: s["auc"]["low"])
-    shown = f"{worst['name']}: AUC {worst['auc']['estimate']:.3f}, at least {worst['auc']['low']:.3f}"
+    shown = (
+        f"{worst['name']}: AUC {rounding.auc(worst['auc']['estimate'])}, at least {rounding.auc(worst['auc']['low'])}"
+    )
     return Control(name, not blind["confounded"], f"{shown}; may be up to {CONFOUNDED}")
 
 
 def _null_control(
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[SideFields],
     values: Sequence[float | None],
     nulls: Mapping[str, Sequence[float | None]],
     alpha: float,
@@ -189,12 +193,13 @@ def _null_control(
             continue
         p = stats.rank_test(theirs.members, theirs.heldout, seed=seed) if model in OF_TEXT else None
         passed &= bool(passes_null(model, area.low, lift.p_value, 1.0 if p is None else p, alpha))
-        details.append(f"{model}: {_shown(area)}, the model is {lift.estimate:+.3f} above (p = {lift.p_value:.3g})")
+        above = f"the model is {rounding.gain(lift.estimate)} above ({rounding.p_equals(lift.p_value)})"
+        details.append(f"{model}: {_shown(area)}, {above}")
     return Control(name, passed if details else None, "; ".join(details) or "no null model scored these documents")
 
 
 def _null_correlations(
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[SideFields],
     values: Sequence[float | None],
     nulls: Mapping[str, Sequence[float | None]],
 ) -> tuple[tuple[str, float], ...]:
@@ -224,8 +229,8 @@ def _halves_control(heldout: FloatArray, seed: int) -> Control:
     halves = heldout[: len(heldout) // 2], heldout[len(heldout) // 2 :]
     tails = [stats.rank_test(*sides, seed=seed) for sides in (halves, halves[::-1])]
     p = min(1.0, 2 * min(tail for tail in tails if tail is not None))
-    return Control(name, p > HALVES_LEVEL, f"p = {p:.3g} two-sided, must be above {HALVES_LEVEL}")
+    return Control(name, p > HALVES_LEVEL, f"{rounding.p_equals(p)} two-sided, must be above {HALVES_LEVEL}")
 
 
 def _shown(area: Auc) -> str:
-    return f"AUC {area.estimate:.3f} [{area.low:.3f}, {area.high:.3f}]"
+    return f"AUC {rounding.auc_with(area.estimate, area.low, area.high)}"

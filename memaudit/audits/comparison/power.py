@@ -29,6 +29,7 @@ from memaudit.findings import Control
 from memaudit.records import FloatArray
 from memaudit.runs.options import Levels
 from memaudit.runs.parts import BlindBaseline, FeatureSet
+from memaudit.stats.rounding import auc, significant, stated
 
 POWER = 0.8
 AREAS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9)
@@ -134,11 +135,11 @@ def power_of_design(design: Design, by_area: bool = True) -> Power:
         least = _least(design, drawn)
         without = Power(design.members, design.heldout, level, least, "")
         points = [PowerPoint(area, *_probabilities(design, drawn, area, without)) for area in AREAS]
-    sentence = f"{counts}: no AUC would be found with a power of {POWER:.0%}"
+    sentence = f"{counts}: no AUC would be found with a power of {stated(POWER)}"
     if least is not None:
         sentence = (
-            f"{counts}: an AUC of {least:.3f} would be found with a power of {POWER:.0%}, by the primary detector alone"
-            f" (its test at the level {level:.2g}, and its controls)"
+            f"{counts}: an AUC of {auc(least)} would be found with a power of {stated(POWER)}, by the primary detector"
+            f" alone (its test at the level {significant(level)}, and its controls)"
         )
     return Power(design.members, design.heldout, level, least, sentence, points, ABOUT)
 

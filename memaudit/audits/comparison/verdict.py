@@ -11,6 +11,7 @@ from memaudit.findings import Control
 from memaudit.runs.options import Levels
 from memaudit.runs.parts import BlindBaseline
 from memaudit.runs.report_parts import ConfoundedVerdict
+from memaudit.stats.rounding import auc_with, p_equals, significant
 
 EXIT_CODES = {"found": 1, "no-evidence": 0, "inconclusive": 3, "confounded": 3}
 MIN_REJECTED = 1e-3
@@ -79,7 +80,7 @@ def decide(
     if first.p_value is None:
         reasons.append(f"{first.label} (primary) ran no test: {first.reason}")
     elif first.effect.name != "AUC":
-        reasons.append(f"{first.label} (primary): p = {shown_p(first.p_value)}; by itself it cannot show absence")
+        reasons.append(f"{first.label} (primary): {p_equals(first.p_value)}; by itself it cannot show absence")
     elif least is None or least > options["detectable"]:
         reasons.append(f"too few documents: {power.sentence}; {options['detectable']:g} must be detectable")
     if reasons:
@@ -103,12 +104,7 @@ def rejects(p_value: float | None, alpha: float) -> bool:
 
 def _said(detection: Detection, adjusted: float | None) -> str:
     size = "" if detection.effect.estimate is None else f"{shown_size(detection.effect)}, "
-    return f"{detection.label}: {size}p = {shown_p(adjusted)} (Holm)"
-
-
-def shown_p(value: float | None) -> str:
-    """Return a p-value in a sentence."""
-    return "unknown" if value is None else f"{value:.0e}" if value < MIN_REJECTED else f"{value:.2g}"
+    return f"{detection.label}: {size}{p_equals(adjusted)} (Holm)"
 
 
 def shown_size(effect: Effect) -> str:
@@ -122,9 +118,12 @@ def shown_interval(effect: Effect) -> str:
     """Return the size of an effect with its limits; empty where there is none."""
     if effect.estimate is None:
         return ""
-    digits = ".3f" if effect.name == "AUC" else "+.3g"
-    limits = "" if effect.low is None or effect.high is None else f" [{effect.low:{digits}}, {effect.high:{digits}}]"
-    return f"{effect.estimate:{digits}}{limits}"
+    if effect.name == "AUC":
+        return auc_with(effect.estimate, effect.low, effect.high)
+    shown = significant(effect.estimate, sign=True)
+    if effect.low is None or effect.high is None:
+        return shown
+    return f"{shown} [{significant(effect.low, sign=True)}, {significant(effect.high, sign=True)}]"
 
 
 def _failing(detection: Detection) -> str:

@@ -35,6 +35,7 @@ from memaudit.runs.plans import ContaminationPlan
 from memaudit.runs.report_parts import report_head
 from memaudit.runs.schema import as_record
 from memaudit.sections import ABOUT_DOCUMENTS
+from memaudit.stats.rounding import stated
 from memaudit.text.scan.matching import AMPLE_COVERAGE, MIN_SIMILARITY
 from memaudit.text.scan.patterns import SEED, Patterns
 from memaudit.text.scan.result import Scan
@@ -220,9 +221,9 @@ def _estimates(items: Sequence[JudgedItem], patterns: Patterns, scan: Scan) -> l
         None if item.verdict == "not judged" else item.verdict == "contaminated" for item in items
     ]
     definition = (
-        f"at least {MIN_SIMILARITY:.0%} of the item's own words, by weight, occur in one document in order, or"
-        f" {AMPLE_COVERAGE:.0%} of its runs of {SEED} words in any order; its own words are those that are neither"
-        " boilerplate of the benchmark nor test phrasing"
+        f"at least {stated(MIN_SIMILARITY)} of the item's own words, by weight, occur in one document in order,"
+        f" or {stated(AMPLE_COVERAGE)} of its runs of {SEED} words in any order; its own words are those that"
+        " are neither boilerplate of the benchmark nor test phrasing"
     )
     rows = [_estimate("memaudit", "memaudit", definition, None, ours)]
     for name, rule in RULES.items():

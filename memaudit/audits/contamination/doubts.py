@@ -9,8 +9,9 @@ from memaudit.audits.benchmark.items import Benchmark
 from memaudit.audits.benchmark.layouts import ALL, BOTH
 from memaudit.audits.contamination.judgement import JudgedItem
 from memaudit.findings import Control
-from memaudit.report.wording import counted, percent
+from memaudit.report.wording import counted
 from memaudit.runs.plans import ContaminationPlan
+from memaudit.stats.rounding import percent
 from memaudit.text.scan.patterns import SEED, Patterns
 from memaudit.text.scan.result import Scan
 from memaudit.text.scan.scripts import SCRIPTS, count_scripts

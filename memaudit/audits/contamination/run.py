@@ -65,7 +65,7 @@ class ContaminationOptions(CorpusOptions):
 
 
 @dataclass(frozen=True, slots=True)
-class Contamination(VerdictResult):
+class Contamination(VerdictResult[ContaminationReport]):
     """A finished search and the run directory it lies in."""
 
     items: list[ItemRecord] = field(default_factory=list)
@@ -210,7 +210,7 @@ class _Judged(Question[Contamination, ContaminationReport]):
         """Yield what was noticed about the benchmark."""
         yield self.items.notice
 
-    def result(self, outcome: RunResult) -> Contamination:
+    def result(self, outcome: RunResult[ContaminationReport]) -> Contamination:
         """Return the outcome with one record an item."""
         return refined(outcome, Contamination, items=self.records)
 

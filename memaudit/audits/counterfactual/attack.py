@@ -11,6 +11,7 @@ from memaudit.metrics.lira import MIN_MODELS, OWN_VARIANCE, Attack, attack, onli
 from memaudit.records import FloatArray
 from memaudit.runs.log_lines import CounterfactualLine
 from memaudit.sections import Column, Section, Table, Value
+from memaudit.stats.rounding import auc_with
 
 RATES = (0.01, 0.001)
 METHOD = (
@@ -60,7 +61,7 @@ def attack_section(
 
 
 def _shown(found: Attack) -> str:
-    return f"{found.auc:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    return auc_with(found.auc, found.low, found.high)
 
 
 def _table(found: Mapping[str, Attack]) -> Table:

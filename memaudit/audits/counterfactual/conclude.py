@@ -20,6 +20,7 @@ from memaudit.runs.report_parts import report_head
 from memaudit.runs.reports import CounterfactualDocument, CounterfactualReport, DescribedDocument
 from memaudit.runs.schema import as_record
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
+from memaudit.stats.rounding import correlation, p_value, percent, points, points_between
 
 LISTED = 20
 MAX_GROUPS = 6
@@ -104,7 +105,7 @@ def make_section(
         title="Counterfactual memorization",
         summary=_summary(found, copies, texts, options["seed"]),
         method=METHOD.format(
-            models=options["models"], family=options["family"], size=options["size"], seen=seen, least=f"{least:.2g}"
+            models=options["models"], family=options["family"], size=options["size"], seen=seen, least=p_value(least)
         ),
         tables=[_by_copies(groups, found, texts, options["seed"]), _worst(documents, found)],
         graphs=_graphs(groups, found, texts),
@@ -116,11 +117,11 @@ def _summary(found: Counterfactual, copies: NDArray[np.int64], texts: NDArray[np
     low, high = mean_interval(found.memorization, seed, texts)
     mean, inside, outside = (float(v.mean()) for v in (found.memorization, found.inside, found.outside))
     rank = _spearman(found.memorization, copies, texts)
-    relation = "" if rank is None else f" Its rank correlation with the copies of a text is {rank:+.2f}."
+    relation = "" if rank is None else f" Its rank correlation with the copies of a text is {correlation(rank)}."
     return (
-        f"Models that saw a document predict {stats.percent(inside)} of its tokens, models that did not"
-        f" {stats.percent(outside)}: counterfactual memorization {100 * mean:+.1f} points [{100 * low:+.1f},"
-        f" {100 * high:+.1f}] over {len(copies):,} documents of {len(set(texts.tolist())):,} texts.{relation}"
+        f"Models that saw a document predict {percent(inside)} of its tokens, models that did not"
+        f" {percent(outside)}: counterfactual memorization {points(mean)} points"
+        f" {points_between(low, high)} over {len(copies):,} documents of {len(set(texts.tolist())):,} texts.{relation}"
     )
 
 

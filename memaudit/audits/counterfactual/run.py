@@ -116,7 +116,7 @@ def counterfactual(
     log: Log = lambda _: None,
     invocation: Invocation | None = None,
     **fields: Any,
-) -> RunResult:
+) -> RunResult[CounterfactualReport]:
     """Train the models, score every document by all of them; the same call resumes what is in the folder.
 
     Args:

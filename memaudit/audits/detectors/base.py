@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from memaudit.audits.comparison.detection import Detection
-from memaudit.audits.subject import Measure
+from memaudit.audits.subject import Found, Item, Measure
+from memaudit.runs.plans import MeasuredPlan
 
 
-class Detector(Measure, Protocol):
+class Detector(Measure[Item, Found], Protocol[Item, Found]):
     """A measure whose records answer whether the model has seen the suspects."""
 
     compares: bool
@@ -24,8 +25,12 @@ class Detector(Measure, Protocol):
         One that another package declares is taken by its name alone: what is installed changes no verdict.
         """
 
-    def declared(self, plan: Mapping[str, Any]) -> list[str]:
+    def declared(self, plan: MeasuredPlan) -> list[str]:
         """Return the names of the detections that it makes under this plan, fixed before anything is measured."""
 
-    def detections(self, records: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> list[Detection]:
+    def detections(self, records: Sequence[Found], plan: MeasuredPlan) -> list[Detection]:
         """Return what the records say; pure, and one detection for each declared name."""
+
+
+AnyDetector = Detector[Any, Any]
+"""One of several: what it is asked about and what it logs, it alone knows."""

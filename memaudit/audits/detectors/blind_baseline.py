@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,11 +10,14 @@ from memaudit.audits.comparison.blind_baseline import FOLDS, blind_baseline
 from memaudit.audits.comparison.detection import Detection, blind_control
 from memaudit.audits.comparison.nulls import CONFOUNDED
 from memaudit.audits.comparison.options import MembershipOptions
+from memaudit.audits.detectors.base import Detector
 from memaudit.audits.needs import NOTHING
 from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
 from memaudit.metrics.likelihood import unigram_entropy
 from memaudit.records import Document
+from memaudit.runs.measured_lines import TextLine
+from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Section, Table, Value
 from memaudit.text.tokenize import Tokenizer
 
@@ -40,7 +42,7 @@ class TextAlone:
             raise InputError("the text of two sides is compared for detectors of membership", "give --membership")
         return [self.name]
 
-    def measure(self, subject: Subject, items: Sequence[str]) -> list[dict[str, Any]]:
+    def measure(self, subject: Subject, items: Sequence[str]) -> list[TextLine]:
         """Return what the scored part of the documents says: the blind baseline, and unigram entropies in nats."""
         reference_models = subject.reference_models
         assert reference_models is not None, "items are asked for first"
@@ -55,7 +57,7 @@ class TextAlone:
         heldout: Sequence[Document],
         tokenizer: Tokenizer,
         options: MembershipOptions,
-    ) -> dict[str, Any]:
+    ) -> TextLine:
         """Return the record of two sides, of their first tokens."""
         texts, entropies = [], []
         for documents in (members, heldout):
@@ -65,17 +67,17 @@ class TextAlone:
             ids = np.concatenate([np.empty(0, np.int32), *(e.ids[: options.tokens] for e in encodings)])
             entropies.append(unigram_entropy(ids) if len(ids) else None)
         blind = blind_baseline(texts[0], texts[1], options.seed).as_record()
-        return {"blind": blind, "unigram": dict(zip(("members", "heldout"), entropies, strict=True))}
+        return {"blind": blind, "unigram": {"members": entropies[0], "heldout": entropies[1]}}
 
-    def declared(self, plan: Mapping[str, Any]) -> list[str]:  # noqa: ARG002
+    def declared(self, plan: MeasuredPlan) -> list[str]:  # noqa: ARG002
         """Return no detection."""
         return []
 
-    def detections(self, records: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> list[Detection]:  # noqa: ARG002
+    def detections(self, records: Sequence[TextLine], plan: MeasuredPlan) -> list[Detection]:  # noqa: ARG002
         """Return none."""
         return []
 
-    def section(self, records: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> Section:  # noqa: ARG002
+    def section(self, records: Sequence[TextLine], plan: MeasuredPlan) -> Section:  # noqa: ARG002
         """Return how well each kind of features separates the sides."""
         [record] = records
         blind = record["blind"]
@@ -107,4 +109,4 @@ class TextAlone:
 
 
 _INTERVAL = Column("95% interval", "interval")
-BLIND_BASELINE = TextAlone()
+BLIND_BASELINE: Detector[str, TextLine] = TextAlone()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 import memaudit.stats as stats
 from memaudit.audits.comparison.detection import Detection, Effect
 from memaudit.audits.comparison.options import MembershipOptions
+from memaudit.audits.detectors.base import Detector
 from memaudit.audits.document_scores import readable
 from memaudit.audits.documents import Member, about
 from memaudit.audits.subject import Subject
@@ -22,9 +22,10 @@ from memaudit.models.base import LanguageModel
 from memaudit.models.decoding import before_end
 from memaudit.models.sampling import continuation_text
 from memaudit.records import Capability, TokenIds
+from memaudit.runs.measured_lines import GuidedLine
+from memaudit.runs.plans import MeasuredPlan, MembershipDesign
 from memaudit.sections import Column, Section, Table, Value
-
-Record = Mapping[str, Any]
+from memaudit.stats import rounding
 
 LONGEST = 64
 """Tokens of the rest of a document that an answer is compared with, and tokens of an answer, at most."""
@@ -60,7 +61,7 @@ class GuidedDetector:
         sides = (True, subject.train), (False, subject.heldout)
         return [Member(side, document) for side, documents in sides for document in documents]
 
-    def measure(self, subject: Subject, items: Sequence[Member]) -> list[dict[str, Any]]:
+    def measure(self, subject: Subject, items: Sequence[Member]) -> list[GuidedLine]:
         """Return ROUGE-L of both answers for each document of a block; None where it could not be asked."""
         model, options = subject.model, _options(subject)
         encodings = model.tokenizer.encode_batch([item.document.text for item in items])
@@ -70,19 +71,19 @@ class GuidedDetector:
         room = [limit is None or max(len(p) for p in pair) + LONGEST <= limit for pair in prompts]
         asked = [i for i, (begun, rest) in enumerate(cut) if begun and words(rest) and room[i]]
         answers = iter(_answers(model, [prompt.ids for i in asked for prompt in prompts[i]]))
-        records = []
+        records: list[GuidedLine] = []
         for i, item in enumerate(items):
-            found = {**about(item), "room": room[i], "guided": None, "general": None}
-            if i in asked:
-                found |= {way: rouge_l_text(cut[i][1], next(answers)) or 0.0 for way in ("guided", "general")}
-            records.append(found)
+            guided, general = (
+                rouge_l_text(cut[i][1], next(answers)) or 0.0 if i in asked else None for _ in (NAMED, UNNAMED)
+            )
+            records.append({**about(item), "room": room[i], "guided": guided, "general": general})
         return records
 
-    def declared(self, plan: Mapping[str, Any]) -> list[str]:
+    def declared(self, plan: MeasuredPlan) -> list[str]:
         """Return the one detection where a data set is named."""
         return [self.name] if plan["membership"]["guided"] else []
 
-    def detections(self, records: Sequence[Record], plan: Mapping[str, Any]) -> list[Detection]:
+    def detections(self, records: Sequence[GuidedLine], plan: MeasuredPlan) -> list[Detection]:
         """Test whether naming the data set brings answers closer to the suspects' own text."""
         if not self.declared(plan):
             return []
@@ -106,7 +107,7 @@ class GuidedDetector:
             )
         ]
 
-    def section(self, records: Sequence[Record], plan: Mapping[str, Any]) -> Section:
+    def section(self, records: Sequence[GuidedLine], plan: MeasuredPlan) -> Section:
         """Return both answers' ROUGE-L by side and what the test says."""
         title = "Guided instruction"
         method = (
@@ -124,8 +125,8 @@ class GuidedDetector:
         named = f"the {options['guided_split']} split of {options['guided']}"
         summary = f"No test: {detection.reason}"
         if p is not None and detection.effect.estimate is not None:
-            gain = detection.effect.estimate
-            summary = f"Naming {named} changes ROUGE-L with the suspects' rest by {gain:+.3f} (p = {p:.3g})"
+            gain = rounding.gain(detection.effect.estimate)
+            summary = f"Naming {named} changes ROUGE-L with the suspects' rest by {gain} ({rounding.p_equals(p)})"
         return Section(self.name, title, summary, method, [_table(records)] if records else [], notes=_notes(records))
 
 
@@ -161,12 +162,18 @@ def _options(subject: Subject) -> MembershipOptions:
     return MembershipOptions() if subject.reference_models is None else subject.reference_models.options
 
 
-def _gains(records: Sequence[Record], member: bool) -> list[float]:
+def _gains(records: Sequence[GuidedLine], member: bool) -> list[float]:
     """Return by how much the guided answer is closer, one value a document of this side that was asked for."""
-    return [r["guided"] - r["general"] for r in records if r["member"] is member and r["guided"] is not None]
+    return [guided - general for guided, general in _answered(records, member)]
 
 
-def _why_none(records: Sequence[Record]) -> str:
+def _answered(records: Sequence[GuidedLine], member: bool) -> list[tuple[float, float]]:
+    """Return ROUGE-L of the guided and of the general answer, a document of this side that was asked for."""
+    both = ((record["guided"], record["general"]) for record in records if record["member"] is member)
+    return [(guided, general) for guided, general in both if guided is not None and general is not None]
+
+
+def _why_none(records: Sequence[GuidedLine]) -> str:
     suspects = [record for record in records if record["member"]]
     if suspects and not any(record["room"] for record in suspects):
         return "no suspect fits into the model's context with the instruction and an answer"
@@ -187,22 +194,23 @@ def _paired_d(gains: Sequence[float]) -> float | None:
     return statistics.fmean(gains) / spread if spread > 0 else None
 
 
-def _control(gains: Sequence[float], options: Mapping[str, Any]) -> Control:
+def _control(gains: Sequence[float], options: MembershipDesign) -> Control:
     """Return whether naming the data set leaves text that is not in it alone."""
     p = stats.sign_flip_test(gains, seed=options["seed"])
     if p is None:
         return Control(CONTROL, None, "no held-out document was prompted")
-    detail = f"ROUGE-L gained {statistics.fmean(gains):+.3f}, p = {p:.3g}, must be above {options['alpha']:g}"
+    gained = f"ROUGE-L gained {rounding.gain(statistics.fmean(gains))}, {rounding.p_equals(p)}"
+    detail = f"{gained}, must be above {options['alpha']:g}"
     return Control(CONTROL, p > options["alpha"], detail)
 
 
-def _table(records: Sequence[Record]) -> Table:
+def _table(records: Sequence[GuidedLine]) -> Table:
     rows: list[list[Value]] = []
     for name, member in SIDES:
-        side = [r for r in records if r["member"] is member and r["guided"] is not None]
+        side = _answered(records, member)
         gains = _gains(records, member)
         effect = _effect(gains)
-        means: list[Value] = [statistics.fmean(r[way] for r in side) if side else None for way in ("guided", "general")]
+        means: list[Value] = [statistics.fmean(pair[way] for pair in side) if side else None for way in (0, 1)]
         interval: Value = None if effect.low is None or effect.high is None else [effect.low, effect.high]
         closer, farther = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
         rows.append([name, len(side), *means, effect.estimate, interval, closer, farther])
@@ -217,7 +225,7 @@ def _table(records: Sequence[Record]) -> Table:
     return Table("ROUGE-L of the answers with the true rest (means over documents)", columns, rows)
 
 
-def _notes(records: Sequence[Record]) -> list[str]:
+def _notes(records: Sequence[GuidedLine]) -> list[str]:
     notes = ["Only a model that follows instructions answers; for any other a null result here is uninformative."]
     if crowded := sum(not record["room"] for record in records):
         notes.append(f"{crowded:,} documents do not fit into the model's context with an answer: they were skipped.")
@@ -230,4 +238,4 @@ def _one_line(template: str) -> str:
     return " ".join(template.split())
 
 
-GUIDED = GuidedDetector()
+GUIDED: Detector[Member, GuidedLine] = GuidedDetector()

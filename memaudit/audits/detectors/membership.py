@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from memaudit.audits.comparison.detection import Detection, Sides, compare
 from memaudit.audits.comparison.nulls import KIND_NULL, OF_TEXT
 from memaudit.audits.comparison.reference_models import ReferenceModels
 from memaudit.audits.comparison.scores import score_texts
+from memaudit.audits.detectors.base import Detector
 from memaudit.audits.detectors.membership_section import section_of
 from memaudit.audits.documents import Member
 from memaudit.audits.subject import Subject
@@ -29,9 +29,10 @@ from memaudit.metrics.likelihood import (
     zlib_score,
 )
 from memaudit.records import Capabilities, Capability, FloatArray, TokenScores, capabilities_in, not_given
+from memaudit.runs.measured_lines import MembershipLine
+from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Section
 
-Record = Mapping[str, Any]
 Scores = dict[str, float | None]
 
 
@@ -76,7 +77,7 @@ SCORES = {
 BY_REFERENCE = ("reference", "calibration", "lira")
 
 
-def primary(plan: Mapping[str, Any]) -> str:
+def primary(plan: MeasuredPlan) -> str:
     """Return the detection that is named primary before anything is measured.
 
     Beside a reference where there is one: the strongest move for every family, by its ratio. Else Min-K%, and for
@@ -110,18 +111,18 @@ class Membership:
         sides = (True, reference_models.members), (False, reference_models.heldout)
         return [Member(member, document) for member, side in sides for document in side]
 
-    def measure(self, subject: Subject, items: Sequence[Member]) -> list[dict[str, Any]]:
+    def measure(self, subject: Subject, items: Sequence[Member]) -> list[MembershipLine]:
         """Return the scores of documents by the model, and by the models that never saw them."""
         return _scored(subject, items)
 
-    def declared(self, plan: Mapping[str, Any]) -> list[str]:
+    def declared(self, plan: MeasuredPlan) -> list[str]:
         """Return the scores that there will be: those beside references only where there are enough of them."""
         references = len(plan["membership"]["references"])
         left_out = BY_REFERENCE if not references else BY_REFERENCE[2:] if references < MIN_REFERENCES else ()
         gives = capabilities_in(plan["model"])
         return [name for name, score in SCORES.items() if name not in left_out and score.needs <= gives]
 
-    def detections(self, records: Sequence[Record], plan: Mapping[str, Any]) -> list[Detection]:
+    def detections(self, records: Sequence[MembershipLine], plan: MeasuredPlan) -> list[Detection]:
         """Test suspects against held-out documents by every declared score."""
         nulls = _nulls(records)
         return [
@@ -142,7 +143,7 @@ class Membership:
             for name in self.declared(plan)
         ]
 
-    def section(self, records: Sequence[Record], plan: Mapping[str, Any]) -> Section:
+    def section(self, records: Sequence[MembershipLine], plan: MeasuredPlan) -> Section:
         """Return all detections beside their controls, and the ROC curve of the primary one."""
         name = primary(plan)
         curves = {"the model": Sides.of(records, [record["scores"][name] for record in records])}
@@ -156,7 +157,7 @@ class Membership:
         return dataclasses.replace(section, notes=[*section.notes, *unmeasured])
 
 
-def _nulls(records: Sequence[Record]) -> list[str]:
+def _nulls(records: Sequence[MembershipLine]) -> list[str]:
     """Return the names of the null models, in an order that does not depend on which records come from a log."""
     return sorted({name for record in records for name in record["null"]})
 
@@ -172,7 +173,7 @@ def _peers(subject: Subject) -> ReferenceModels:
     return subject.reference_models
 
 
-def _scored(subject: Subject, items: Sequence[Member]) -> list[dict[str, Any]]:
+def _scored(subject: Subject, items: Sequence[Member]) -> list[MembershipLine]:
     """Return a record for every document."""
     reference_models = _peers(subject)
     options, model, references = reference_models.options, subject.model, reference_models.references()
@@ -195,7 +196,7 @@ def _scored(subject: Subject, items: Sequence[Member]) -> list[dict[str, Any]]:
         }
         for item, ids in zip(items, texts, strict=True)
     ]
-    records = []
+    records: list[MembershipLine] = []
     for i, (item, ids) in enumerate(zip(items, texts, strict=True)):
         beside = [scores[i] for scores in theirs]
         null = {name: _scores(scores, spans[i], beside) for name, scores in nulls[i].items()}
@@ -240,4 +241,4 @@ def _scores(tokens: TokenScores, text: str, references: Sequence[TokenScores]) -
     return found
 
 
-MEMBERSHIP = Membership()
+MEMBERSHIP: Detector[Member, MembershipLine] = Membership()

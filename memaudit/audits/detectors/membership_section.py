@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import memaudit.stats as stats
 from memaudit.audits.comparison.detection import Detection, Sides
 from memaudit.metrics.roc import MIN_ABOVE, roc_points, tpr_at
 from memaudit.records import Capability, capabilities_in
+from memaudit.runs.measured_lines import MembershipLine
+from memaudit.runs.plans import MeasuredPlan, MembershipDesign
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
+from memaudit.stats.rounding import auc_with, p_equals, percent
 
 LOW_RATES = (0.01, 0.001)
 MAX_CURVES = 5
@@ -21,8 +22,8 @@ def section_of(
     detections: Sequence[Detection],
     primary: str,
     curves: Mapping[str, Sides],
-    records: Sequence[Mapping[str, Any]],
-    plan: Mapping[str, Any],
+    records: Sequence[MembershipLine],
+    plan: MeasuredPlan,
 ) -> Section:
     """Return the section of the scores.
 
@@ -54,18 +55,17 @@ def _summary(detection: Detection, alpha: float) -> str:
     effect = detection.effect
     if detection.p_value is None or effect.estimate is None:
         return f"{detection.label} (primary): no test: {detection.reason}"
-    interval = "" if effect.low is None else f" [{effect.low:.3f}, {effect.high:.3f}]"
     failed = [control.name for control in detection.controls if control.passed is False]
     speaks = (
         "" if not failed or detection.p_value > alpha else f"; no evidence, for a control fails: {', '.join(failed)}"
     )
     return (
         f"{detection.label} (primary), {detection.members:,} suspects against {detection.heldout:,} held-out documents:"
-        f" AUC {effect.estimate:.3f}{interval}, p = {detection.p_value:.3g}{speaks}"
+        f" AUC {auc_with(effect.estimate, effect.low, effect.high)}, {p_equals(detection.p_value)}{speaks}"
     )
 
 
-def _how_read(plan: Mapping[str, Any]) -> str:
+def _how_read(plan: MeasuredPlan) -> str:
     if Capability.LEFT_TO_RIGHT in capabilities_in(plan["model"]):
         return "Log-probabilities are those of a token given the text before it."
     masks = plan["membership"]["masks"]
@@ -104,7 +104,7 @@ def _low_rates(sides: Sides, detection: Detection) -> list[Table]:
     for rate in LOW_RATES:
         found = tpr_at(sides.members, sides.heldout, rate)
         if found is not None:
-            rows.append([stats.percent(rate), found.tpr, [found.low, found.high], found.hits, found.members])
+            rows.append([percent(rate), found.tpr, [found.low, found.high], found.hits, found.members])
     if not rows:
         return []
     columns = [Column("Held-out documents above, at most"), Column("Suspects above", "share")]
@@ -137,15 +137,13 @@ def _graphs(curves: Mapping[str, Sides], detection: Detection) -> list[Graph]:
     ]
 
 
-def _notes(
-    detections: Sequence[Detection], records: Sequence[Mapping[str, Any]], options: Mapping[str, Any]
-) -> list[str]:
+def _notes(detections: Sequence[Detection], records: Sequence[MembershipLine], options: MembershipDesign) -> list[str]:
     heldout = max((detection.heldout for detection in detections), default=0)
     notes = [
         "No difference here does not show that the model has not seen the documents: only that none was seen above the"
         " null at this power.",
     ]
-    scarce = [stats.percent(rate) for rate in LOW_RATES if heldout * rate < MIN_ABOVE]
+    scarce = [percent(rate) for rate in LOW_RATES if heldout * rate < MIN_ABOVE]
     if scarce:
         notes.append(
             f"{heldout:,} held-out documents are too few for false positive rates of {' and '.join(scarce)}: at least"

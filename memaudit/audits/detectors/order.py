@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Final, Literal
 
 import numpy as np
 from scipy.special import stdtrit
 
 from memaudit.audits.comparison.detection import Detection, Effect
 from memaudit.audits.comparison.options import MembershipOptions
+from memaudit.audits.detectors.base import Detector
 from memaudit.audits.detectors.order_totals import (
     ALL_ORDERS,
     SEPARATORS,
@@ -28,9 +29,10 @@ from memaudit.audits.subject import Subject
 from memaudit.findings import Control
 from memaudit.metrics.order import canonical_rank, order_totals, random_orders, rank_sum_p, sampled_p, student_t
 from memaudit.records import Capability, Document, FloatArray, TokenIds
+from memaudit.runs.measured_lines import OrderLine
+from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Section, Table, Value
-
-Record = Mapping[str, Any]
+from memaudit.stats.rounding import p_equals, significant
 
 FEWEST = 5
 """Documents below which nothing is concluded: four have 24 orders."""
@@ -40,7 +42,10 @@ MAX_SHARDS = 256
 """Shards that are read, at most: each costs 48 texts."""
 TEXT_LEVEL = 0.01
 """Level of the control: one file in a hundred that was shuffled fails it."""
-SKIPPED, WHOLE, SHARDED, TEXT = "skipped", "whole", "shard", "text"
+SKIPPED: Final = "skipped"
+WHOLE: Final = "whole"
+SHARDED: Final = "shard"
+TEXT: Final = "text"
 LABEL = "order of the file"
 
 
@@ -48,7 +53,7 @@ LABEL = "order of the file"
 class Piece:
     """Documents that stand next to each other in a file, to be put in other orders; or why there are none."""
 
-    kind: str
+    kind: Literal["skipped", "whole", "shard", "text"]
     number: int
     """Among those of its kind: with the run's seed it fixes the orders."""
     documents: Sequence[Document]
@@ -81,30 +86,31 @@ class Order:
             return [Piece(SKIPPED, 0, (), given, reason)]
         chunks = [chunk for run in runs for chunk in _cut(run, math.ceil(len(run) / CHUNK))]
         shards = [run[at : at + SHARD] for run in runs for at in range(0, len(run) - SHARD + 1, SHARD)]
-        kind, asked = (WHOLE, chunks) if has_boundaries(subject.model) else (SHARDED, shards[:MAX_SHARDS])
-        pieces = [Piece(kind, i, documents, given) for i, documents in enumerate(asked)]
+        whole = has_boundaries(subject.model)
+        asked = chunks if whole else shards[:MAX_SHARDS]
+        pieces = [Piece(WHOLE if whole else SHARDED, i, documents, given) for i, documents in enumerate(asked)]
         return [*pieces, *(Piece(TEXT, i, documents, given) for i, documents in enumerate(chunks))]
 
-    def measure(self, subject: Subject, items: Sequence[Piece]) -> list[dict[str, Any]]:
+    def measure(self, subject: Subject, items: Sequence[Piece]) -> list[OrderLine]:
         """Return the total of the canonical order and those of others, in nats (control: in likeness)."""
         options = _options(subject)
         shards = [piece for piece in items if piece.kind == SHARDED]
         totals = iter(_shards(subject, shards, options))
-        records = []
+        records: list[OrderLine] = []
         for piece in items:
-            found = {"type": piece.kind, "documents": len(piece.documents), "given": piece.given}
+            found: OrderLine = {"type": piece.kind, "documents": len(piece.documents), "given": piece.given}
             if piece.kind == SKIPPED:
-                records.append(found | {"reason": piece.reason})
+                records.append({**found, "reason": piece.reason})
                 continue
             canonical, *others = next(totals) if piece.kind == SHARDED else _chunk(subject, piece, options)
-            records.append(found | {"canonical": round(canonical, 4), "others": [round(other, 4) for other in others]})
+            records.append({**found, "canonical": round(canonical, 4), "others": [round(other, 4) for other in others]})
         return records
 
-    def declared(self, plan: Mapping[str, Any]) -> list[str]:  # noqa: ARG002
+    def declared(self, plan: MeasuredPlan) -> list[str]:  # noqa: ARG002
         """Return the one detection."""
         return [self.name]
 
-    def detections(self, records: Sequence[Record], plan: Mapping[str, Any]) -> list[Detection]:  # noqa: ARG002
+    def detections(self, records: Sequence[OrderLine], plan: MeasuredPlan) -> list[Detection]:  # noqa: ARG002
         """Return the exact test, and whether the text alone has an order."""
         asked = _asked(records)
         text = [record for record in records if record["type"] == TEXT]
@@ -126,7 +132,7 @@ class Order:
             )
         ]
 
-    def section(self, records: Sequence[Record], plan: Mapping[str, Any]) -> Section:
+    def section(self, records: Sequence[OrderLine], plan: MeasuredPlan) -> Section:
         """Return the test, the t-test over shards that others use, and the control."""
         [detection] = self.detections(records, plan)
         asked, p = _asked(records), detection.p_value
@@ -134,8 +140,8 @@ class Order:
         summary = f"No test: {detection.reason}"
         if p is not None and detection.effect.estimate is not None:
             summary = (
-                f"The order of the file against others, {detection.members:,} documents: p = {p:.3g},"
-                f" {detection.effect.estimate:+.3g} nats a document over the mean order"
+                f"The order of the file against others, {detection.members:,} documents: {p_equals(p)},"
+                f" {significant(detection.effect.estimate, sign=True)} nats a document over the mean order"
             )
         return Section(
             self.name,
@@ -221,11 +227,11 @@ def _shards(subject: Subject, pieces: Sequence[Piece], options: MembershipOption
     return totals
 
 
-def _asked(records: Sequence[Record]) -> list[Record]:
+def _asked(records: Sequence[OrderLine]) -> list[OrderLine]:
     return [record for record in records if record["type"] in (WHOLE, SHARDED)]
 
 
-def _test(records: Sequence[Record]) -> tuple[float | None, str]:
+def _test(records: Sequence[OrderLine]) -> tuple[float | None, str]:
     """Return the p-value and which test gave it, or None and why there is none."""
     asked = _asked(records)
     if not asked:
@@ -236,18 +242,18 @@ def _test(records: Sequence[Record]) -> tuple[float | None, str]:
     return rank_sum_p(ranks, len(ALL_ORDERS)), f"exact sum of {len(ranks):,} ranks among {len(ALL_ORDERS)} orders"
 
 
-def _permuted(records: Sequence[Record]) -> float:
+def _permuted(records: Sequence[OrderLine]) -> float:
     """Return the p-value of chunks whose orders are drawn independently and added up."""
     others: FloatArray = np.sum([record["others"] for record in records], axis=0)
     return sampled_p(math.fsum(record["canonical"] for record in records), others)
 
 
-def _differences(records: Sequence[Record]) -> FloatArray:
+def _differences(records: Sequence[OrderLine]) -> FloatArray:
     """Return the canonical total of every chunk or shard less the mean of its other orders."""
     return np.array([record["canonical"] - np.mean(record["others"]) for record in records])
 
 
-def _effect(asked: Sequence[Record]) -> Effect:
+def _effect(asked: Sequence[OrderLine]) -> Effect:
     """Return nats a document over the mean order, with Student's interval over shards."""
     name = "nats a document over the mean order"
     if not asked:
@@ -261,17 +267,17 @@ def _effect(asked: Sequence[Record]) -> Effect:
     return Effect(name, mean, mean - margin, mean + margin)
 
 
-def _control(text: Sequence[Record]) -> Control:
+def _control(text: Sequence[OrderLine]) -> Control:
     """Return whether neighbours are no more alike than in other orders: else no order was as likely as this one."""
     p = _permuted(text)
     return Control(
         "order of the text alone (C1)",
         p > TEXT_LEVEL,
-        f"neighbours share words: p = {p:.3g} without any model, must be above {TEXT_LEVEL}",
+        f"neighbours share words: {p_equals(p)} without any model, must be above {TEXT_LEVEL}",
     )
 
 
-def _table(detection: Detection, asked: Sequence[Record], text: Sequence[Record]) -> Table:
+def _table(detection: Detection, asked: Sequence[OrderLine], text: Sequence[OrderLine]) -> Table:
     effect = detection.effect
     whole = asked[0]["type"] == WHOLE
     nats: list[Value] = [effect.estimate, effect.low, effect.high]
@@ -280,7 +286,9 @@ def _table(detection: Detection, asked: Sequence[Record], text: Sequence[Record]
     ]
     student = None if whole else student_t(_differences(asked))
     if student:
-        rows.append([f"Student's t over shards, t = {student.t:.3g}", detection.members, len(asked), student.p_value])
+        rows.append(
+            [f"Student's t over shards, t = {significant(student.t)}", detection.members, len(asked), student.p_value]
+        )
         rows[-1] += nats
     if text:
         documents = sum(record["documents"] for record in text)
@@ -297,7 +305,7 @@ def _table(detection: Detection, asked: Sequence[Record], text: Sequence[Record]
     return Table("The order of the file against other orders", columns, rows)
 
 
-def _notes(records: Sequence[Record], asked: Sequence[Record]) -> list[str]:
+def _notes(records: Sequence[OrderLine], asked: Sequence[OrderLine]) -> list[str]:
     notes = [
         "Blind to copies that were shuffled or scattered before training, and to few copies in a neural model:"
         " no preference for this order never means that the text is unseen.",
@@ -317,4 +325,4 @@ def _notes(records: Sequence[Record], asked: Sequence[Record]) -> list[str]:
     return notes
 
 
-ORDER = Order()
+ORDER: Detector[Piece, OrderLine] = Order()

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import memaudit.stats as stats
 from memaudit.audits.comparison.detection import Detection, compare
 from memaudit.audits.comparison.nulls import NULL_NAME
 from memaudit.audits.comparison.options import MembershipOptions
+from memaudit.audits.detectors.base import Detector
 from memaudit.audits.document_scores import readable
 from memaudit.audits.documents import Member, about, bounds, mean_share, shown, worst
 from memaudit.audits.subject import Subject
 from memaudit.metrics.overlap import GRAM, STARTS, gram_starts, overlap
 from memaudit.models.base import LanguageModel
 from memaudit.records import Capability, TokenIds, Window
+from memaudit.runs.measured_lines import Completion, OverlapAnswer, OverlapLine
+from memaudit.runs.plans import MeasuredPlan
+from memaudit.runs.schema import as_record
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
+from memaudit.stats.rounding import percent
 
-Record = Mapping[str, Any]
-Find = Callable[[Record], float | None]
+Read = Callable[[OverlapAnswer], float | None]
+Find = Callable[[OverlapLine], float | None]
 
 NAME = "ngram-accuracy"
 MAX_CONTINUED = 64
@@ -48,7 +51,7 @@ class OverlapDetector:
         sides = (True, subject.train), (False, subject.heldout)
         return [Member(side, document) for side, documents in sides for document in documents]
 
-    def measure(self, subject: Subject, items: Sequence[Member]) -> list[dict[str, Any]]:
+    def measure(self, subject: Subject, items: Sequence[Member]) -> list[OverlapLine]:
         """Return what the model gives of each document of a block, and what the null model gives."""
         options, most = _options(subject), _room(subject)
         encodings = subject.model.tokenizer.encode_batch([item.document.text for item in items])
@@ -60,18 +63,18 @@ class OverlapDetector:
             for item, encoding, text, answer, null in zip(items, encodings, texts, answers, nulls, strict=True)
         ]
 
-    def declared(self, plan: Mapping[str, Any]) -> list[str]:  # noqa: ARG002
+    def declared(self, plan: MeasuredPlan) -> list[str]:  # noqa: ARG002
         """Return the one detection: how well documents are continued is shown and not tested."""
         return [NAME]
 
-    def detections(self, records: Sequence[Record], plan: Mapping[str, Any]) -> list[Detection]:
+    def detections(self, records: Sequence[OverlapLine], plan: MeasuredPlan) -> list[Detection]:
         """Test n-gram accuracy of suspects against held-out documents."""
         names = dict.fromkeys(name for record in records for name in record["null"])
         return [
             compare(
                 records,
                 [record["accuracy"] for record in records],
-                {name: [_null(name, "accuracy")(record) for record in records] for name in names},
+                {name: [_of_null(name, _accuracy)(record) for record in records] for name in names},
                 name=NAME,
                 label=LABEL,
                 definition=DEFINITION,
@@ -80,7 +83,7 @@ class OverlapDetector:
             )
         ]
 
-    def section(self, records: Sequence[Record], plan: Mapping[str, Any]) -> Section:
+    def section(self, records: Sequence[OverlapLine], plan: MeasuredPlan) -> Section:
         """Return n-gram accuracy and overlap of continuations by side, beside the null model."""
         share = plan["membership"]["overlap_prefix"]
         ours, theirs = (mean_share(_values(records, member, _accuracy)) for _, member in SIDES)
@@ -89,7 +92,7 @@ class OverlapDetector:
             "Continuation overlap",
             f"Of the {GRAM}-grams probed, the model gives {shown(ours)} of the suspects' exactly, and"
             f" {shown(theirs)} of the held-out documents'",
-            f"N-gram accuracy: {DEFINITION}. Continuation: the first {stats.percent(share)} of a document's tokens are"
+            f"N-gram accuracy: {DEFINITION}. Continuation: the first {percent(share)} of a document's tokens are"
             f" given and greedily continued by as many as follow, at most {MAX_CONTINUED}; compared on token ids with"
             " what does follow. A masked model fills masks from left to right, with nothing behind them. The null model"
             " never saw the document. Means over documents with 95% Clopper-Pearson intervals (conservative for"
@@ -100,7 +103,7 @@ class OverlapDetector:
         )
 
 
-def ask(model: LanguageModel, texts: Sequence[TokenIds], prefix: float) -> list[dict[str, Any]]:
+def ask(model: LanguageModel, texts: Sequence[TokenIds], prefix: float) -> list[OverlapAnswer]:
     """Return n-gram accuracy and completion of every text, each None where the text is too short for it.
 
     Args:
@@ -115,13 +118,13 @@ def ask(model: LanguageModel, texts: Sequence[TokenIds], prefix: float) -> list[
     cuts = [min(max(1, round(prefix * len(text))), len(text) - 1) for text in texts]
     rests = [Window(t[:cut], t[cut : cut + MAX_CONTINUED]) for t, cut in zip(texts, cuts, strict=True) if cut > 0]
     continued = iter(zip(rests, model.greedy_continuations(rests), strict=True))
-    found = []
+    found: list[OverlapAnswer] = []
     for cut, own in zip(cuts, hits, strict=True):
         completion = None
         if cut > 0:
             window, continuation = next(continued)
             values = overlap(window.suffix, continuation)
-            completion = None if values is None else dataclasses.asdict(values)
+            completion = None if values is None else as_record(values, Completion)
         found.append({"accuracy": sum(own) / len(own) if own else None, "starts": len(own), "completion": completion})
     return found
 
@@ -136,7 +139,7 @@ def _exact(model: LanguageModel, windows: Sequence[Window]) -> list[bool]:
 
 def _null_answers(
     subject: Subject, items: Sequence[Member], texts: Sequence[TokenIds], prefix: float
-) -> list[dict[str, Any]]:
+) -> list[dict[str, OverlapAnswer]]:
     """Return the answers of the null model that never saw each document, by its name; nothing where there is none."""
     if subject.reference_models is None:
         return [{} for _ in items]
@@ -157,53 +160,36 @@ def _room(subject: Subject) -> int:
     return most if limit is None else max(0, min(most, limit))
 
 
-def _accuracy(record: Record) -> float | None:
-    value: float | None = record["accuracy"]
-    return value
+def _accuracy(record: OverlapAnswer) -> float | None:
+    return record["accuracy"]
 
 
-def _completion(key: str, *, share: bool = False) -> Find:
-    """Return how to read a value of the completion, as a share of the tokens compared if it counts tokens."""
-
-    def find(record: Record) -> float | None:
-        values = record["completion"]
-        if values is None:
-            return None
-        return float(values[key] / values["compared"] if share else values[key])
-
-    return find
+def _completion(value: Callable[[Completion], float]) -> Read:
+    """Return how to read a value of the completion, where there is one."""
+    return lambda answer: None if answer["completion"] is None else float(value(answer["completion"]))
 
 
-def _null(name: str, key: str) -> Find:
-    def find(record: Record) -> float | None:
-        answer = record["null"].get(name)
-        value: float | None = None if answer is None else answer[key]
-        return value
-
-    return find
+def _of_null(name: str, read: Read) -> Find:
+    """Return how to read from a null model's answer what ``read`` reads from the model's."""
+    return lambda record: read(record["null"][name]) if name in record["null"] else None
 
 
-def _of_null(name: str, find: Find) -> Find:
-    """Return how to read from a null model's answer what ``find`` reads from the model's."""
-    return lambda record: find(record["null"][name]) if name in record["null"] else None
-
-
-def _values(records: Sequence[Record], member: bool, find: Find) -> list[float]:
+def _values(records: Sequence[OverlapLine], member: bool, find: Find) -> list[float]:
     found = (find(record) for record in records if record["member"] is member)
     return [value for value in found if value is not None]
 
 
-def _table(records: Sequence[Record]) -> Table:
-    finds = {
+def _table(records: Sequence[OverlapLine]) -> Table:
+    reads = {
         f"{GRAM}-grams given exactly": _accuracy,
-        "Continuation: verbatim from its first token": _completion("matched", share=True),
-        "Continuation: longest run in common": _completion("longest", share=True),
-        "Continuation: edit similarity": _completion("edit_similarity"),
-        "Continuation: ROUGE-L": _completion("rouge_l"),
+        "Continuation: verbatim from its first token": _completion(lambda c: c["matched"] / c["compared"]),
+        "Continuation: longest run in common": _completion(lambda c: c["longest"] / c["compared"]),
+        "Continuation: edit similarity": _completion(lambda c: c["edit_similarity"]),
+        "Continuation: ROUGE-L": _completion(lambda c: c["rouge_l"]),
     }
-    asked = [("model", label, find) for label, find in finds.items()]
+    asked: list[tuple[str, str, Find]] = [("model", label, read) for label, read in reads.items()]
     names = dict.fromkeys(name for record in records for name in record["null"])
-    asked += [(name, label, _of_null(name, find)) for name in names for label, find in finds.items()]
+    asked += [(name, label, _of_null(name, read)) for name in names for label, read in reads.items()]
     rows: list[list[Value]] = []
     for model, label, find in asked:
         ours, theirs = (mean_share(_values(records, member, find)) for _, member in SIDES)
@@ -219,17 +205,17 @@ def _table(records: Sequence[Record]) -> Table:
     return Table("What the model reproduces of documents from their beginnings (means over documents)", columns, rows)
 
 
-def _listing(records: Sequence[Record]) -> list[Table]:
+def _listing(records: Sequence[OverlapLine]) -> list[Table]:
     """Return the suspects that are given best, if any is given at all."""
     listed = worst([r for r in records if r["member"]], _accuracy, MAX_LISTED)
-    longest, rouge = _completion("longest"), _completion("rouge_l")
+    longest, rouge = _completion(lambda c: c["longest"]), _completion(lambda c: c["rouge_l"])
     rows: list[list[Value]] = [[r["source"], r["accuracy"], longest(r), rouge(r)] for r in listed]
     columns = [Column("Document"), Column(f"{GRAM}-grams given", "share")]
     columns += [Column("Longest run (tokens)", "number"), Column("ROUGE-L", "share")]
     return [Table(f"Suspects of which most {GRAM}-grams are given", columns, rows)] if rows else []
 
 
-def _graph(records: Sequence[Record]) -> Graph:
+def _graph(records: Sequence[OverlapLine]) -> Graph:
     series = []
     for name, member in SIDES:
         values = _values(records, member, _accuracy)
@@ -249,7 +235,7 @@ def _graph(records: Sequence[Record]) -> Graph:
     )
 
 
-def _notes(records: Sequence[Record]) -> list[str]:
+def _notes(records: Sequence[OverlapLine]) -> list[str]:
     notes = ["A model that saw a paraphrase of a text, or memorized it only in part, need not reproduce it."]
     if short := sum(record["accuracy"] is None for record in records):
         notes.append(f"{short:,} documents have fewer than {GRAM + 2} tokens: no {GRAM}-gram was probed.")
@@ -258,4 +244,4 @@ def _notes(records: Sequence[Record]) -> list[str]:
     return notes
 
 
-OVERLAP = OverlapDetector()
+OVERLAP: Detector[Member, OverlapLine] = OverlapDetector()

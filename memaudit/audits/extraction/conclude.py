@@ -48,6 +48,7 @@ from memaudit.runs.extraction_report import (
 from memaudit.runs.plans import CopiesDescription, ExtractionPlan
 from memaudit.runs.report_parts import report_head
 from memaudit.runs.schema import as_record
+from memaudit.stats.rounding import percent
 
 Records = Sequence[WindowRecord]
 
@@ -351,7 +352,7 @@ def _headline(plan: ExtractionPlan, primary: MetricEstimate) -> str:
 def _counted(side: parts.Rate) -> str:
     # Where documents have unequally many windows, the rate is no quotient of the two numbers.
     rate = side["rate"] if side["n"] == side["documents"] else None
-    return f"{side['hits']} of {side['n']}" + ("" if rate is None else f" ({stats.percent(rate)})")
+    return f"{side['hits']} of {side['n']}" + ("" if rate is None else f" ({percent(rate)})")
 
 
 def _steady_id(record: WindowRecord) -> str:

@@ -11,6 +11,7 @@ from memaudit.findings import Control
 from memaudit.metrics.likelihood import unigram_entropy
 from memaudit.records import Capabilities, Capability, WindowRecord, not_given
 from memaudit.stats import Rate, document_rate
+from memaudit.stats.rounding import nats
 from memaudit.text.corpus.dates import parse_date
 from memaudit.text.windows.windows import WindowSet
 
@@ -95,7 +96,7 @@ def check_against_unigram(records: Sequence[WindowRecord], gives: Capabilities) 
             continue
         model = -sum(value for value in log_probs if value is not None) / len(tokens)
         passed |= model < unigram
-        details.append(f"{name} text {model:.2f} nats a token, unigram {unigram:.2f}")
+        details.append(f"{name} text {nats(model)} nats a token, unigram {nats(unigram)}")
     return Control(BEATS_UNIGRAM, passed, "; ".join([*details, *([] if passed else [FOREIGN])]))
 
 
@@ -113,7 +114,7 @@ def check_reproduction(records: Sequence[WindowRecord], max_rate: float, gives: 
     if gap is None:
         return Control(REPRODUCTION, True, "no likelihoods of both sides to compare")
     passed = gap < KNOWN or float(np.mean(members)) > max_rate
-    likelier = f"training text is likelier than held-out text by {gap:.2f} nats a token"
+    likelier = f"training text is likelier than held-out text by {nats(gap)} nats a token"
     return Control(REPRODUCTION, passed, likelier + ("" if passed else f", and {sum(members)} windows are reproduced"))
 
 
@@ -142,7 +143,7 @@ def check_unseen(records: Sequence[WindowRecord], max_rate: float) -> Control:
     gap = -(_likelier(records) or 0.0)
     detail = f"{rate.hits} of {rate.n} held-out windows are reproduced"
     if gap >= KNOWN:
-        detail += f"; they are likelier than training text by {gap:.2f} nats a token"
+        detail += f"; they are likelier than training text by {nats(gap)} nats a token"
     failed = reproduced or gap >= KNOWN
     return Control(UNSEEN, not failed, detail + (": was it trained on, are the sides swapped?" if failed else ""))
 

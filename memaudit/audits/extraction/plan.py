@@ -11,7 +11,7 @@ from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.logged import describe_measures
 from memaudit.audits.model_description import describe_model
 from memaudit.audits.self_tests import check_batches, check_ids, check_precision, check_round_trip
-from memaudit.audits.subject import Measure
+from memaudit.audits.subject import AnyMeasure
 from memaudit.metrics import declared
 from memaudit.models.base import LanguageModel
 from memaudit.runs import parts
@@ -29,7 +29,7 @@ def plan_of(
     name: str,
     inputs: AuditInputs,
     options: AuditOptions,
-    measures: Sequence[Measure],
+    measures: Sequence[AnyMeasure],
     *,
     membership: MembershipDesign | None = None,
 ) -> ExtractionSubject:

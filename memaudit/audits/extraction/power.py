@@ -21,8 +21,9 @@ from scipy.special import gammaln, ndtr, ndtri
 from memaudit.audits.extraction.controls import UNSEEN, reproduced_unseen
 from memaudit.findings import Control, Policy, decide
 from memaudit.records import FloatArray
-from memaudit.stats import Rate, document_means, document_windows, percent
+from memaudit.stats import Rate, document_means, document_windows
 from memaudit.stats.rates import effective_size
+from memaudit.stats.rounding import percent, stated
 from memaudit.stats.two_sides import NEAR, Moments, beta_binomial, draw_statistics, same_windows, share_as_large
 
 POWER = 0.8
@@ -132,11 +133,11 @@ def power_of(design: Design) -> VerdictPower:
         verdicts.append(RatePower(rate, 1.0, 0.0) if sure else simulate(design, rate))
     least = _least(design, verdicts)
     if least is None:
-        sentence = f"no rate would be found with a power of {POWER:.0%}"
+        sentence = f"no rate would be found with a power of {stated(POWER)}"
     else:
-        sentence = f"a true rate of {percent(least)} would be found with a power of {POWER:.0%}"
+        sentence = f"a true rate of {percent(least)} would be found with a power of {stated(POWER)}"
     if verdicts:
-        sentence += f"; a rate of 0 would be called clean with {verdicts[0].clean:.0%}"
+        sentence += f"; a rate of 0 would be called clean with {percent(verdicts[0].clean)}"
     several = any(windows > 1 for windows, _ in (*design.train, *design.heldout))
     about = "How often this verdict would be given with this many documents, by the rate at which training text is"
     about += f" reproduced; held-out text at {percent(design.heldout_rate)}, as observed"

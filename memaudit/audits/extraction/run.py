@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -26,7 +26,7 @@ from memaudit.audits.lifecycle import Delivery, Question, carry_out, refined
 from memaudit.audits.logged import check_measures, measure_all
 from memaudit.audits.measures import measures
 from memaudit.audits.result import RunResult
-from memaudit.audits.subject import Measure
+from memaudit.audits.subject import AnyMeasure
 from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
 from memaudit.records import SHOWN, Shown, WindowRecord
@@ -104,7 +104,7 @@ class Extraction(Question[Audit, ExtractionReport]):
         progress: Progress | None,
     ) -> None:
         self.spec, self.name, self.sources, self.options, self.progress = model, name, sources, options, progress
-        compared: list[Measure] = [BLIND_BASELINE, MEMBERSHIP] if options.membership else []
+        compared: list[AnyMeasure] = [BLIND_BASELINE, MEMBERSHIP] if options.membership else []
         self.measures = [*measures(list(options.measures)), *compared]
 
     def prepare(self) -> None:
@@ -154,10 +154,10 @@ class Extraction(Question[Audit, ExtractionReport]):
         """Write one row a window, with no more text than may be shown."""
         write_parquet(self.records if shown.text else without_texts(self.records), run.folder / PARQUET)
 
-    def disclosed(self, report: ExtractionReport, shown: Shown) -> Mapping[str, Any]:
+    def disclosed(self, report: ExtractionReport, shown: Shown) -> ExtractionReport:
         """Return the report with no more text than may be shown; it is data, in which nothing is masked."""
         return disclosed(ReportInput(report, self.records), Shown(shown.text, personal=True)).report
 
-    def result(self, outcome: RunResult) -> Audit:
+    def result(self, outcome: RunResult[ExtractionReport]) -> Audit:
         """Return the outcome with one record a window."""
         return refined(outcome, Audit, records=self.records)

@@ -9,7 +9,7 @@ import memaudit.stats as stats
 from memaudit.audits.gap.items import Compared, compared
 from memaudit.audits.gap.power import GapPower, power_of
 from memaudit.audits.gap.results import Results
-from memaudit.audits.gap.section import LIMITS, Outcome, Rival, gap_section, shown_points, signed
+from memaudit.audits.gap.section import LIMITS, Outcome, Rival, gap_section
 from memaudit.findings import Control
 from memaudit.metrics.gap import FEWEST, Gap, gap_test, log_odds_gap, performance_gap
 from memaudit.runs import parts, reports
@@ -18,6 +18,7 @@ from memaudit.runs.plans import GapPlan
 from memaudit.runs.report_parts import Verdict, report_head
 from memaudit.runs.reports import GapReport
 from memaudit.runs.schema import as_record
+from memaudit.stats.rounding import correlation, p_equals, points, points_between
 
 EXIT_CODES = {"no-evidence": 0, "found": 1, "inconclusive": 3}
 CONTROLS_LEVEL = 0.01
@@ -97,7 +98,7 @@ def decide(
     if found is None or p_value is None:
         return "inconclusive", [f"fewer than {FEWEST} items that can be compared before or after the cutoff"]
     failed = [f"{control.name}: {control.detail}" for control in controls if control.passed is False]
-    tested = f"one-sided p = {p_value:.3g} {'<=' if p_value <= options['alpha'] else '>'} {options['alpha']:g}"
+    tested = f"one-sided {p_equals(p_value)} {'<=' if p_value <= options['alpha'] else '>'} {options['alpha']:g}"
     if failed:
         return "inconclusive", [*failed, tested]
     if p_value <= options["alpha"]:
@@ -105,9 +106,12 @@ def decide(
     if least is None:
         nothing = "the models answer alike on every item: the power is unknown"
         return "inconclusive", [tested, "no gap would be found with power .8" if found.standard_error else nothing]
-    power = f"a gap of {shown_points(least)} points would be found with power .8"
+    power = f"a gap of {points(least, sign=False)} points would be found with power .8"
     if least > options["least_gap"]:
-        return "inconclusive", [tested, f"only {power}; --least-gap asks for {shown_points(options['least_gap'])}"]
+        return "inconclusive", [
+            tested,
+            f"only {power}; --least-gap asks for {points(options['least_gap'], sign=False)}",
+        ]
     return "no-evidence", [tested, power]
 
 
@@ -128,7 +132,7 @@ def _headline(model: str, outcome: Outcome) -> str:
     found = outcome.gap
     if found is None:
         return "Too few items before or after the cutoff to compare"
-    interval = "" if found.low is None or found.high is None else f" [{signed(found.low)}, {signed(found.high)}]"
+    interval = "" if found.low is None or found.high is None else f" {points_between(found.low, found.high)}"
     more = "more" if found.estimate >= 0 else "less"
     said = {
         "found": "evidence that old items are easier for it than their difficulty explains",
@@ -136,8 +140,8 @@ def _headline(model: str, outcome: Outcome) -> str:
         "inconclusive": "inconclusive",
     }[outcome.verdict]
     return (
-        f"On new items {model} loses {shown_points(abs(found.estimate))} points {more} than its controls:"
-        f" gap {signed(found.estimate)}{interval}, p = {outcome.p_value or 1:.3g}; {said}"
+        f"On new items {model} loses {points(abs(found.estimate), sign=False)} points {more} than its controls:"
+        f" gap {points(found.estimate)}{interval}, {p_equals(outcome.p_value or 1.0)}; {said}"
     )
 
 
@@ -151,7 +155,7 @@ def _scale_control(items: Compared, p_value: float | None, alpha: float) -> Cont
     odds = log_odds_gap(items.scores[:, items.old], items.scores[:, ~items.old], 1 - 2 * alpha)
     if p_value is None or odds is None or odds.low is None:
         return Control(name, None, "too few items")
-    detail = f"{odds.estimate:+.2f}, at least {odds.low:+.2f}"
+    detail = f"{correlation(odds.estimate)}, at least {correlation(odds.low)}"
     if p_value > alpha:
         return Control(name, True, f"{detail}; there is no gap in points that it could contradict")
     return Control(name, odds.low > 0, f"{detail}, must be above 0: choose controls about as able as the model")
@@ -176,7 +180,7 @@ def _rivals_control(rivals: Sequence[Rival]) -> Control:
     if not rivals:
         return Control(name, None, "there is one control, or too few items: nothing to compare it with")
     worst = min(rivals, key=lambda rival: rival.p_holm)
-    detail = f"{worst.name}: gap {signed(worst.gap.estimate)}, p = {worst.p_holm:.3g} after Holm"
+    detail = f"{worst.name}: gap {points(worst.gap.estimate)}, {p_equals(worst.p_holm)} after Holm"
     return Control(name, worst.p_holm > CONTROLS_LEVEL, f"{detail}, must be above {CONTROLS_LEVEL:g}")
 
 

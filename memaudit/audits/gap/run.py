@@ -63,7 +63,7 @@ class GapOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class GapRun(VerdictResult):
+class GapRun(VerdictResult[GapReport]):
     """A finished comparison and the run directory it lies in."""
 
 
@@ -123,6 +123,6 @@ class Gap(Question[GapRun, GapReport]):
         """Compare the losses."""
         return conclude(run.plan_as(GapPlan), self.read)
 
-    def result(self, outcome: RunResult) -> GapRun:
+    def result(self, outcome: RunResult[GapReport]) -> GapRun:
         """Return the outcome with its verdict."""
         return refined(outcome, GapRun)

@@ -17,6 +17,7 @@ from memaudit.records import FloatArray
 from memaudit.runs.options import GapOptions
 from memaudit.runs.report_parts import Verdict
 from memaudit.sections import ABOUT_DOCUMENTS, Column, Graph, Section, Series, Table, Value
+from memaudit.stats.rounding import points, points_between
 
 SIDES = ("old", "new")
 MAX_LINES = 4
@@ -85,7 +86,7 @@ def _tables(items: Compared, outcome: Outcome, options: GapOptions) -> list[Tabl
     rows: list[list[Value]] = [
         ["Gap: the model's loss less that of its controls", *_shown(found), outcome.p_value],
         ["Loss of the model alone, which harder new items explain as well", *_shown(naive), naive_p],
-        ["Smallest detectable gap", None if least is None else shown_points(least), None, None],
+        ["Smallest detectable gap", None if least is None else points(least, sign=False), None, None],
     ]
     tables = [Table("The gap", columns, rows), _accuracies(items), _by_year(items)]
     if rivals:
@@ -125,9 +126,9 @@ def _by_year(items: Compared) -> Table:
         e = item_differences(scores[0], scores[1:])
         reach = _reach(e)
         mean = float(e.mean())
-        interval = None if reach is None else f"[{signed(mean - reach)}, {signed(mean + reach)}]"
+        interval = None if reach is None else points_between(mean - reach, mean + reach)
         shares = float(scores[0].mean()), float(scores[1:].mean())
-        rows.append([str(year), len(e), *shares, signed(mean), interval])
+        rows.append([str(year), len(e), *shares, points(mean), interval])
     return Table("By year", columns, rows)
 
 
@@ -170,23 +171,15 @@ def _notes(items: Compared, options: GapOptions) -> list[str]:
 def _shown(gap: Gap | None) -> list[Value]:
     if gap is None:
         return [None, None]
-    interval = None if gap.low is None or gap.high is None else f"[{signed(gap.low)}, {signed(gap.high)}]"
-    return [signed(gap.estimate), interval]
+    interval = None if gap.low is None else points_between(gap.low, gap.high)
+    return [points(gap.estimate), interval]
 
 
 def _verdicts(power: GapPower) -> list[Table]:
     if not power.verdicts:
         return []
     columns = [Column("True gap, points"), Column("Found", "share"), Column("No evidence", "share")]
-    rows: list[list[Value]] = [[shown_points(point.gap), point.found, point.no_evidence] for point in power.verdicts]
+    rows: list[list[Value]] = [
+        [points(point.gap, sign=False), point.found, point.no_evidence] for point in power.verdicts
+    ]
     return [Table("How often the verdict would be given about items like these, by the true gap", columns, rows)]
-
-
-def signed(share: float) -> str:
-    """Return a share in points, with its sign."""
-    return f"{100 * share:+.1f}"
-
-
-def shown_points(share: float) -> str:
-    """Return a share in points."""
-    return f"{100 * share:.1f}"

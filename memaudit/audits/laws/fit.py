@@ -13,6 +13,7 @@ from memaudit.metrics.laws import Outcomes, bootstrap_weights, cell_rates, fit_l
 from memaudit.records import FloatArray
 from memaudit.runs.log_lines import LawsLine
 from memaudit.runs.options import PlannedLaws
+from memaudit.stats import rounding
 
 MIN_R2 = 0.9
 """Below it the points lie on no line, whatever its slope."""
@@ -134,5 +135,5 @@ def verdict(points: int, low: float, high: float, r2: float | None) -> tuple[boo
     if points < 3 or r2 is None:
         return None, "not decided: two points always lie on a line"
     if r2 < MIN_R2:
-        return False, f"failed as a line: the fraction grows, but R2 is {r2:.2f}"
+        return False, f"failed as a line: the fraction grows, but R2 is {rounding.r2(r2)}"
     return True, "holds"

@@ -124,7 +124,7 @@ def laws(
     log: Log = lambda _: None,
     invocation: Invocation | None = None,
     **fields: Any,
-) -> RunResult:
+) -> RunResult[LawsReport]:
     """Train the grid, query it, fit the laws; the same call resumes what is in the folder.
 
     Args:

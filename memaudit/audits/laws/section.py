@@ -11,10 +11,11 @@ import numpy as np
 import memaudit.stats as stats
 from memaudit.audits.laws.fit import MIN_R2, Law, Suite
 from memaudit.families import counts
-from memaudit.metrics.growth import PUBLISHED, points
+from memaudit.metrics.growth import PUBLISHED
 from memaudit.metrics.laws import REPLICATES, cell_rates, joint_r2
 from memaudit.runs.options import PlannedLaws
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
+from memaudit.stats.rounding import count, percent, points, points_between, r2, tick
 
 MAX_SERIES = 6
 METHOD = (
@@ -71,14 +72,14 @@ def _summary(laws: Sequence[Law]) -> str:
         if law.slope is None:
             said.append(f"{law.name}: {law.words}")
             continue
-        fit = "" if law.r2 is None else f", R2 {law.r2:.3f}"
+        fit = "" if law.r2 is None else f", R2 {r2(law.r2)}"
         end = "" if law.holds else f" ({law.words})"
         said.append(f"{law.name}: {points(law.slope)} points a decade {_interval(law)}{fit}{end}")
     return "; ".join(said) + "."
 
 
 def _interval(law: Law) -> str:
-    return "" if law.low is None or law.high is None else f"[{points(law.low)}, {points(law.high)}]"
+    return "" if law.low is None else points_between(law.low, law.high)
 
 
 def _fits(laws: Sequence[Law], joint: float | None) -> Table:
@@ -121,7 +122,7 @@ def _grid(options: PlannedLaws, suite: Suite) -> Table:
 
 def _graphs(options: PlannedLaws, suite: Suite) -> list[Graph]:
     parameters, doses, contexts = (axis.tolist() for axis in suite.axes)
-    parameters = [float(f"{count:.2g}") for count in parameters]  # ticks that can be read
+    parameters = [tick(each) for each in parameters]  # ticks that can be read
     places = _spread(range(len(parameters)), MAX_SERIES - 1)
     names = {place: f"{options['family']} {options['sizes'][place]}" for place in places}
     y = "Passages extracted"
@@ -158,7 +159,7 @@ def _series(lines: Iterable[tuple[str, Iterable[tuple[float, stats.Rate]]]]) -> 
 
 
 def _notes(options: PlannedLaws, suite: Suite) -> list[str]:
-    low, high = (f"{value:,.0f}" for value in (suite.axes[0].min(), suite.axes[0].max()))
+    low, high = (count(value) for value in (suite.axes[0].min(), suite.axes[0].max()))
     twins = suite.rate(None, 0.0, None)
     notes = [
         "Intervals of slopes are about passages and trainings: seeds are resampled. Those of rates are about passages"
@@ -166,7 +167,7 @@ def _notes(options: PlannedLaws, suite: Suite) -> list[str]:
         "A fraction lies between 0 and 1: its line ends where nothing or all is extracted, and its slope depends on the"
         f" doses and sizes that were chosen. These models have {low} to {high} parameters, the published ones more than"
         " 70 million.",
-        f"The null: of the twins, which never occur in training, {stats.percent(twins.rate or 0.0)} is extracted"
+        f"The null: of the twins, which never occur in training, {percent(twins.rate or 0.0)} is extracted"
         f" ({twins.hits:,} of {twins.n:,} answers).",
     ]
     if options["seeds"] < 3:

@@ -13,12 +13,12 @@ from memaudit.audits.measures.names import MEASURES
 from memaudit.errors import InputError
 
 if TYPE_CHECKING:
-    from memaudit.audits.subject import Measure
+    from memaudit.audits.subject import AnyMeasure
 
 __all__ = ["MEASURES", "measures"]
 
 
-def measures(names: list[str]) -> list[Measure]:
+def measures(names: list[str]) -> list[AnyMeasure]:
     """Return the measures of these names, in this order.
 
     Raises:

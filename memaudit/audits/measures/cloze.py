@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -13,18 +13,20 @@ import memaudit.stats as stats
 from memaudit.audits.documents import Member, about, bounds, mean_share, shown, sides, worst
 from memaudit.audits.measures.infilling import Filler
 from memaudit.audits.needs import check_needs
-from memaudit.audits.subject import Subject
+from memaudit.audits.subject import Measure, Subject
 from memaudit.errors import InputError
 from memaudit.metrics.cloze import PASSAGE_WORDS, NamePassage, begins_with_name, name_passages
 from memaudit.models.base import LanguageModel
 from memaudit.records import Capability, TokenIds, Window, capabilities_in
+from memaudit.runs.measured_lines import ClozeLine
+from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Section, Table, Value
+from memaudit.stats.rounding import p_equals
 
 MAX_PASSAGES = 8
 """Passages of one document that are asked, evenly over it: a book must not take the whole run."""
 MAX_SHOWN = 15
 """Documents listed in the table of those that the model knows best."""
-Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,20 +60,20 @@ class Cloze:
             check_needs("the measure 'cloze'", frozenset((Capability.INFILLING,)), subject.model)
         return found
 
-    def measure(self, subject: Subject, items: Sequence[Member]) -> list[dict[str, Any]]:
+    def measure(self, subject: Subject, items: Sequence[Member]) -> list[ClozeLine]:
         """Return, for each document, the names that were asked for and which came back."""
         passages = [_drawn(name_passages(item.document.text)) for item in items]
         asked = [_questions(subject.model, some) for some in passages]
         questions = [question for some in asked for question in some if question is not None]
         right = iter(_right(subject.model, questions))
-        records = []
+        records: list[ClozeLine] = []
         for item, some in zip(items, asked, strict=True):
             names = [question.name for question in some if question is not None]
             answers = [bool(next(right)) for _ in names]
             records.append({**about(item), "names": names, "right": answers, "unreadable": len(some) - len(names)})
         return records
 
-    def section(self, records: Sequence[Record], plan: Mapping[str, Any]) -> Section:
+    def section(self, records: Sequence[ClozeLine], plan: MeasuredPlan) -> Section:
         """Return how many names come back on either side, and whether it is more on the training side."""
         groups = sides(records)
         rates = [_rate(group) for group in groups.values()]
@@ -79,7 +81,7 @@ class Cloze:
         tested = (
             ""
             if p_value is None
-            else f"; p = {p_value:.3g} under the hypothesis that training documents are no better known"
+            else f"; {p_equals(p_value)} under the hypothesis that training documents are no better known"
         )
         masked = Capability.WRITING not in capabilities_in(plan["model"])
         read = (
@@ -169,16 +171,16 @@ def _right(model: LanguageModel, questions: Sequence[Question]) -> list[bool]:
     ]
 
 
-def _asked(records: Sequence[Record]) -> Iterator[tuple[Record, float]]:
+def _asked(records: Sequence[ClozeLine]) -> Iterator[tuple[ClozeLine, float]]:
     """Yield the documents that were asked for a name, each with the share that came back."""
     return ((record, sum(record["right"]) / len(record["right"])) for record in records if record["right"])
 
 
-def _rate(records: Sequence[Record]) -> stats.Rate:
+def _rate(records: Sequence[ClozeLine]) -> stats.Rate:
     return mean_share([share for _, share in _asked(records)])
 
 
-def _p_value(groups: Sequence[Sequence[Record]], plan: Mapping[str, Any]) -> float | None:
+def _p_value(groups: Sequence[Sequence[ClozeLine]], plan: MeasuredPlan) -> float | None:
     values = [[share for _, share in _asked(group)] for group in groups]
     if not all(values):
         return None
@@ -186,7 +188,7 @@ def _p_value(groups: Sequence[Sequence[Record]], plan: Mapping[str, Any]) -> flo
     return stats.permutation_test(*values, seed=plan["options"]["seed"], windows=(asked[0], asked[1]))[0]
 
 
-def _table(groups: Mapping[str, Sequence[Record]], rates: Sequence[stats.Rate]) -> Table:
+def _table(groups: Mapping[str, Sequence[ClozeLine]], rates: Sequence[stats.Rate]) -> Table:
     columns = [Column("Text"), Column("Documents", "number"), Column("Names", "number"), Column("Recovered", "share")]
     columns += [Column("95% interval", "interval"), Column("Always the commonest name", "share")]
     rows: list[list[Value]] = []
@@ -200,7 +202,7 @@ def _table(groups: Mapping[str, Sequence[Record]], rates: Sequence[stats.Rate]) 
     return Table("Names recovered", columns, rows)
 
 
-def _known(records: Sequence[Record]) -> Table:
+def _known(records: Sequence[ClozeLine]) -> Table:
     known = worst(records, lambda record: sum(record["right"]), MAX_SHOWN)
     columns = [Column("Document"), Column("Text"), Column("Recovered", "number"), Column("Masked", "number")]
     rows: list[list[Value]] = [
@@ -216,7 +218,7 @@ def _known(records: Sequence[Record]) -> Table:
     return Table("Documents with the most recovered names", [*columns, Column("Names")], rows)
 
 
-def _notes(records: Sequence[Record], masked: bool) -> list[str]:
+def _notes(records: Sequence[ClozeLine], masked: bool) -> list[str]:
     notes = [
         "A name is also recovered where it is the commonest one, or where the passage gives it away: held-out text"
         " measures that, if it has names of the same kind."
@@ -233,4 +235,4 @@ def _notes(records: Sequence[Record], masked: bool) -> list[str]:
     return notes
 
 
-CLOZE = Cloze()
+CLOZE: Measure[Member, ClozeLine] = Cloze()

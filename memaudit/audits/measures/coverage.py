@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 import memaudit.stats as stats
 from memaudit.audits.documents import (
     Member,
-    Record,
     about,
     bounds,
     by_copies,
@@ -24,10 +22,13 @@ from memaudit.audits.documents import (
     worst,
 )
 from memaudit.audits.measures.covering import LIKELY, cover_documents
-from memaudit.audits.subject import Subject
+from memaudit.audits.subject import Measure, Subject
 from memaudit.metrics.surface import longest_greedy_run
 from memaudit.records import Capability
+from memaudit.runs.measured_lines import CoverageLine
+from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
+from memaudit.stats.rounding import percent, stated
 
 MAX_TOKENS = 10_000
 """Tokens of a document that are searched, from its start."""
@@ -41,7 +42,7 @@ METHOD = (
 )
 EXACT = "Every window was tested."
 SHORTCUT = (
-    f"Not every window was tested: only those of which at least {LIKELY:.0%} of the tokens follow greedily in"
+    f"Not every window was tested: only those of which at least {stated(LIKELY)} of the tokens follow greedily in"
     " windows that lie suffix to suffix, and none for tokens that are covered already or that a neighbouring window got"
     " wrong. So coverage is a lower bound; an n-gram model that looks back no farther than the prefix is exact."
 )
@@ -65,18 +66,18 @@ class Coverage:
         """Return the documents of both sides."""
         return members(subject)
 
-    def measure(self, subject: Subject, items: Sequence[Member]) -> list[dict[str, Any]]:
+    def measure(self, subject: Subject, items: Sequence[Member]) -> list[CoverageLine]:
         """Cover each document."""
         known = list(encoded(subject, items, MAX_TOKENS))
         options = subject.options
         texts = [ids for _, ids, _ in known]
         covered = cover_documents(subject.model, texts, options.prefix, options.suffix, exact=self.exact)
-        records = []
+        records: list[CoverageLine] = []
         for (item, ids, length), cover in zip(known, covered, strict=True):
             span = longest_greedy_run((~cover.tokens).astype(np.int32))
             records.append(
-                about(item)
-                | {
+                {
+                    **about(item),
                     "tokens": len(ids),
                     "left_out": length - len(ids),
                     "coverable": cover.coverable,
@@ -92,7 +93,7 @@ class Coverage:
             )
         return records
 
-    def section(self, records: Sequence[Record], plan: Mapping[str, Any]) -> Section:
+    def section(self, records: Sequence[CoverageLine], plan: MeasuredPlan) -> Section:
         """Return the coverage of both sides, by domain and by copies."""
         options = plan.get("options", {})
         lengths = {"prefix": options.get("prefix", 50), "suffix": options.get("suffix", 50)}
@@ -111,11 +112,11 @@ class Coverage:
         )
 
 
-def _shares(records: Sequence[Record]) -> list[float]:
+def _shares(records: Sequence[CoverageLine]) -> list[float]:
     return [r["coverage"] for r in records if r["coverage"] is not None]
 
 
-def _rates(caption: str, groups: Mapping[str, Sequence[Record]]) -> Table:
+def _rates(caption: str, groups: Mapping[str, Sequence[CoverageLine]]) -> Table:
     rows: list[list[Value]] = []
     for name, group in groups.items():
         shares = _shares(group)
@@ -129,7 +130,7 @@ def _rates(caption: str, groups: Mapping[str, Sequence[Record]]) -> Table:
     return Table(caption, columns, rows)
 
 
-def _most(records: Sequence[Record]) -> Table:
+def _most(records: Sequence[CoverageLine]) -> Table:
     columns = [Column("Coverage", "share"), Column("Tokens covered", "number"), Column("Longest span", "number")]
     columns += [Column("From token", "number"), Column("Side"), Column("Source")]
     rows: list[list[Value]] = []
@@ -140,7 +141,7 @@ def _most(records: Sequence[Record]) -> Table:
     return Table("Documents with the largest coverage", columns, rows)
 
 
-def _graph(groups: Mapping[str, Sequence[Record]]) -> Graph:
+def _graph(groups: Mapping[str, Sequence[CoverageLine]]) -> Graph:
     series = []
     for name, group in groups.items():
         shares = _shares(group)
@@ -161,7 +162,7 @@ def _graph(groups: Mapping[str, Sequence[Record]]) -> Graph:
     )
 
 
-def _summary(groups: Mapping[str, Sequence[Record]]) -> str:
+def _summary(groups: Mapping[str, Sequence[CoverageLine]]) -> str:
     train, heldout = (_shares(group) for group in groups.values())
     if not train or not heldout:
         return "Coverage could not be compared: a side has no document with a whole window."
@@ -171,7 +172,7 @@ def _summary(groups: Mapping[str, Sequence[Record]]) -> str:
     )
 
 
-def _notes(records: Sequence[Record], window: int) -> list[str]:
+def _notes(records: Sequence[CoverageLine], window: int) -> list[str]:
     notes = []
     windows, asked = sum(r["windows"] for r in records), sum(r["windows_asked"] for r in records)
     notes.append(f"{asked:,} of {windows:,} windows were tested.")
@@ -180,7 +181,7 @@ def _notes(records: Sequence[Record], window: int) -> list[str]:
     if upper is not None:
         notes.append(
             f"Control: of {control:,} windows drawn from those that were passed over, {hits:,} were extractable"
-            f" (at most {stats.percent(upper)} of them at 95% confidence)."
+            f" (at most {percent(upper)} of them at 95% confidence)."
         )
     short = sum(r["coverage"] is None for r in records)
     if short:
@@ -193,4 +194,4 @@ def _notes(records: Sequence[Record], window: int) -> list[str]:
     return notes
 
 
-COVERAGE = Coverage()
+COVERAGE: Measure[Member, CoverageLine] = Coverage()

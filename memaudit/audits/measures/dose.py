@@ -12,7 +12,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from scipy.special import stdtrit
@@ -20,20 +20,23 @@ from scipy.special import stdtrit
 import memaudit.stats as stats
 from memaudit.audits.documents import bounds, shown
 from memaudit.audits.measures.dose_fitted import fitted_table
-from memaudit.audits.subject import Subject
+from memaudit.audits.subject import Measure, Subject
 from memaudit.errors import InputError
 from memaudit.metrics.doses import MedianDose, median_dose, rank_correlation
 from memaudit.metrics.exposure import expected_exposure, exposure, fitted_exposure
 from memaudit.records import Capability, Document, Window
+from memaudit.runs.measured_lines import DoseLine
+from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
+from memaudit.stats.rounding import significant
 from memaudit.text.planting.canaries import Canary, find_canary
 from memaudit.text.planting.planting import about_planted
 
-Record = Mapping[str, Any]
-
 CANDIDATES = 255
 """Other secrets that each canary's own is compared with: exposure of at most 8 bits."""
-WINDOW, PASSAGE, CANARY, TWIN = "window", "passage", "canary", "twin"
+WINDOW: Final = "window"
+CANARY: Final = "canary"
+PASSAGE, TWIN = "passage", "twin"
 VARIANTS = ("exact", "fuzzy")
 
 
@@ -58,7 +61,7 @@ class _Planted:
 
     kind: str
     variant: str
-    doses: dict[int, list[Record]]
+    doses: dict[int, list[DoseLine]]
     """Records by copies, 0 being the twins, ascending."""
 
     @property
@@ -99,11 +102,11 @@ class Dose:
         ]
         return [*windows, *(canaries if Capability.LEFT_TO_RIGHT in subject.model.capabilities else [])]
 
-    def measure(self, subject: Subject, items: Sequence[AskedWindow | AskedCanary]) -> list[dict[str, Any]]:
+    def measure(self, subject: Subject, items: Sequence[AskedWindow | AskedCanary]) -> list[DoseLine]:
         """Return what the audit says of each window, and the exposure of each canary."""
         return [_expose(subject, i) if isinstance(i, AskedCanary) else _outcome(subject, i) for i in items]
 
-    def section(self, records: Sequence[Record], plan: Mapping[str, Any]) -> Section:
+    def section(self, records: Sequence[DoseLine], plan: MeasuredPlan) -> Section:
         """Return rates, probabilities and exposure by copies, and the copies that half of the documents need."""
         windows = _planted([r for r in records if r["type"] == WINDOW])
         canaries = _planted([r for r in records if r["type"] == CANARY])
@@ -134,33 +137,32 @@ class Dose:
         )
 
 
-def _about(member: bool, document: str, copies: int | None, kind: str) -> dict[str, Any]:
+def _about(type: Literal["window", "canary"], member: bool, name: str, of: Window | Document, kind: str) -> DoseLine:
     """Return what a record says of its document; held-out documents have no copies, whatever their file says."""
-    planted = about_planted(document)
+    planted = about_planted(name)
     variant = "exact" if planted is None or planted[1] not in VARIANTS else planted[1]
     return {
+        "type": type,
         "member": member,
-        "document": document,
-        "copies": copies if member else 0,
+        "document": name,
+        "copies": of.copies if member else 0,
         "kind": kind,
         "variant": variant if member else TWIN,
         "variant_known": planted is not None,
+        "source": of.source,
+        "domain": of.domain,
     }
 
 
-def _outcome(subject: Subject, item: AskedWindow) -> dict[str, Any]:
+def _outcome(subject: Subject, item: AskedWindow) -> DoseLine:
     window, found = subject.windows[item.place], subject.records[item.place]
-    return {
-        "type": WINDOW,
-        **_about(window.member, window.document, window.copies, item.kind),
-        "source": window.source,
-        "domain": window.domain,
+    return _about(WINDOW, window.member, window.document, window, item.kind) | {
         "extractable": found.extractable,
         "log_p": found.log_prob,
     }
 
 
-def _expose(subject: Subject, item: AskedCanary) -> dict[str, Any]:
+def _expose(subject: Subject, item: AskedCanary) -> DoseLine:
     """Rank the secret of a canary among others in its place."""
     document, canary = item.document, item.canary
     # The candidates depend on seed and canary alone, not on the block.
@@ -169,11 +171,7 @@ def _expose(subject: Subject, item: AskedCanary) -> dict[str, Any]:
     windows = _candidates(subject, canary, [canary.secret, *others])
     own, *rest = (float(scores.log_prob.sum()) for scores in subject.model.score(windows))
     found, fitted = exposure(own, rest, canary.space), fitted_exposure(own, rest, canary.space)
-    return {
-        "type": CANARY,
-        **_about(item.member, document.id, document.copies, CANARY),
-        "source": document.source,
-        "domain": document.domain,
+    return _about(CANARY, item.member, document.id, document, CANARY) | {
         "bits": found.bits,
         "limit": found.limit,
         "exact": found.exact,
@@ -196,24 +194,24 @@ def _candidates(subject: Subject, canary: Canary, secrets: Sequence[int]) -> lis
     return windows
 
 
-def _planted(records: Sequence[Record]) -> list[_Planted]:
+def _planted(records: Sequence[DoseLine]) -> list[_Planted]:
     """Return the records by kind, variant and copies, each kind and variant beside the twins of its kind."""
     groups = []
     for kind, variant in itertools.product((PASSAGE, CANARY), VARIANTS):
         own = [r for r in records if r["kind"] == kind and r["variant"] == variant and r["copies"]]
         twins = [r for r in records if r["kind"] == kind and r["copies"] == 0]
-        doses = sorted({r["copies"] for r in own})
         if own:
+            doses = sorted({r["copies"] for r in own if r["copies"]})
             by_dose = {dose: [r for r in own if r["copies"] == dose] for dose in doses}
             groups.append(_Planted(kind, variant, ({0: twins} if twins else {}) | by_dose))
     return groups
 
 
-def _rate(records: Sequence[Record]) -> stats.Rate:
+def _rate(records: Sequence[DoseLine]) -> stats.Rate:
     return stats.document_rate([r["extractable"] for r in records], [r["document"] for r in records])
 
 
-def _by_document(records: Sequence[Record], value: Callable[[Record], float]) -> list[float]:
+def _by_document(records: Sequence[DoseLine], value: Callable[[DoseLine], float]) -> list[float]:
     """Return the mean value of every document, in the order of their names."""
     found: dict[str, list[float]] = {}
     for record in records:
@@ -221,7 +219,7 @@ def _by_document(records: Sequence[Record], value: Callable[[Record], float]) ->
     return [math.fsum(values) / len(values) for _, values in sorted(found.items())]
 
 
-def _log_p(record: Record) -> float:
+def _log_p(record: DoseLine) -> float:
     return -math.inf if record["log_p"] is None else float(record["log_p"])
 
 
@@ -278,7 +276,7 @@ def _half(groups: Sequence[_Planted], medians: Mapping[str, MedianDose]) -> Tabl
     return Table("Copies at which half of the documents are extractable (ED50)", columns, rows)
 
 
-def _mean_bits(records: Sequence[Record]) -> tuple[float, float | None, float | None]:
+def _mean_bits(records: Sequence[DoseLine]) -> tuple[float, float | None, float | None]:
     """Return the mean exposure with Student's 95% interval, cut at what exposure can be; none from a single canary."""
     bits = [float(r["bits"]) for r in records]
     mean = math.fsum(bits) / len(bits)
@@ -306,8 +304,8 @@ def _exposures(groups: Sequence[_Planted]) -> Table:
     ]
     record = next(iter(groups[0].doses.values()))[0]
     chance = expected_exposure(round(2 ** record["limit"]))
-    caption = f"Exposure of canaries by copies: {record['limit']:.3g} bits at most, {chance:.3g} by chance"
-    return Table(caption, columns, rows)
+    limits = f"{significant(record['limit'])} bits at most, {significant(chance)} by chance"
+    return Table(f"Exposure of canaries by copies: {limits}", columns, rows)
 
 
 def _rate_graph(groups: Sequence[_Planted]) -> Graph:
@@ -350,7 +348,8 @@ def _summary(windows: Sequence[_Planted], canaries: Sequence[_Planted], medians:
     if canaries:
         group = canaries[0]
         most = max(group.doses)
-        bits = [f"{_mean_bits(group.doses[dose])[0]:.3g} bits at {dose:,}" for dose in (0, most) if dose in group.doses]
+        means = [(dose, _mean_bits(group.doses[dose])[0]) for dose in (0, most) if dose in group.doses]
+        bits = [f"{significant(mean)} bits at {dose:,}" for dose, mean in means]
         sentence += f". Mean exposure of canaries by copies: {', '.join(bits)}"
     return f"{sentence}."
 
@@ -366,10 +365,10 @@ def _half_words(found: MedianDose) -> str:
 
 
 def _copies(value: float | None, otherwise: str) -> str:
-    return otherwise if value is None else f"{value:.3g}"
+    return otherwise if value is None else significant(value)
 
 
-def _notes(records: Sequence[Record], windows: Sequence[_Planted], canaries: Sequence[_Planted]) -> list[str]:
+def _notes(records: Sequence[DoseLine], windows: Sequence[_Planted], canaries: Sequence[_Planted]) -> list[str]:
     notes = []
     unknown = len({r["document"] for r in records if r["member"] and r["copies"] is None})
     if unknown:
@@ -397,5 +396,4 @@ def _notes(records: Sequence[Record], windows: Sequence[_Planted], canaries: Seq
     return notes
 
 
-DOSE = Dose()
-"""The measure of planted doses."""
+DOSE: Measure[AskedWindow | AskedCanary, DoseLine] = Dose()

@@ -6,20 +6,20 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from scipy.special import bdtrc, stdtrit
 
 from memaudit.metrics.exposure import NOT_SKEW_NORMAL
+from memaudit.runs.measured_lines import DoseLine
 from memaudit.sections import Column, Table, Value
+from memaudit.stats.rounding import significant
 
-Record = Mapping[str, Any]
 BY_CHANCE = 0.06
 """Share of skew-normal samples that the check of the fit rejects."""
 SURELY_MORE = 0.01
 
 
-def fitted_table(groups: Sequence[tuple[str, Mapping[int, Sequence[Record]]]]) -> Table | None:
+def fitted_table(groups: Sequence[tuple[str, Mapping[int, Sequence[DoseLine]]]]) -> Table | None:
     """Return the fitted exposure by copies; None where every secret's whole space was compared.
 
     A fit that is rejected is not reported, and none is where more are rejected than expected by chance: those that
@@ -49,10 +49,10 @@ def fitted_table(groups: Sequence[tuple[str, Mapping[int, Sequence[Record]]]]) -
         Column("not reported"),
     ]
     most = max(math.log2(r["space"]) for r in every.values())
-    return Table(f"Exposure by a skew-normal fit to the candidates: {most:.3g} bits at most", columns, rows)
+    return Table(f"Exposure by a skew-normal fit to the candidates: {significant(most)} bits at most", columns, rows)
 
 
-def _row(name: str, dose: int, records: Sequence[Record], general: str) -> list[Value]:
+def _row(name: str, dose: int, records: Sequence[DoseLine], general: str) -> list[Value]:
     told = [] if general else [float(r["fitted_bits"]) for r in records if r["fitted_bits"] is not None]
     reasons = Counter(r["not_fitted"] for r in records if r["fitted_bits"] is None)
     remark = general or "; ".join(f"{count}: {reason}" for reason, count in sorted(reasons.items()))

@@ -5,19 +5,22 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 import memaudit.stats as stats
 from memaudit.audits.documents import bounds, mean_share, shown
-from memaudit.audits.subject import Subject
+from memaudit.audits.subject import Measure, Subject
 from memaudit.metrics import fuzzy
 from memaudit.metrics.likelihood import perplexity, perplexity_ratio
 from memaudit.records import Capability, TokenIds, Window
+from memaudit.runs.measured_lines import Fill, InfillingLine
+from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
+from memaudit.stats.rounding import percent, significant
 
 if TYPE_CHECKING:
     from memaudit.models.masked import FillOrder
@@ -28,8 +31,6 @@ ORDERS: tuple[FillOrder, ...] = ("left-to-right", "confident", "one-shot")
 SHARES = (0.15, 0.3, 0.5, 1.0)
 """Of the suffix's tokens that are masked; 0.15 is what BERT was trained with (Devlin et al. 2019)."""
 SIDES = (("Training", True), ("Held-out", False))
-
-Record = Mapping[str, Any]
 
 
 class Filler(Protocol):
@@ -57,15 +58,15 @@ class Infilling:
         """Return the places of all windows."""
         return list(range(len(subject.windows)))
 
-    def measure(self, subject: Subject, items: Sequence[int]) -> list[dict[str, Any]]:
+    def measure(self, subject: Subject, items: Sequence[int]) -> list[InfillingLine]:
         """Return, for each window, how much of what was masked each order recovers."""
         spans = {order: _filled_suffixes(subject, items, order) for order in ORDERS}
-        records = []
+        records: list[InfillingLine] = []
         for i in items:
             window, log_prob = subject.windows[i], subject.records[i].log_prob
             places = masked_places(window, subject.options.seed)
             fills = [
-                {"share": share, "order": order} | _compared(window.suffix, spans[order][share, i], places[share])
+                _compared(window.suffix, spans[order][share, i], places[share], share, order)
                 for share in SHARES
                 for order in ORDERS
             ]
@@ -82,9 +83,11 @@ class Infilling:
             )
         return records
 
-    def section(self, records: Sequence[Record], plan: Mapping[str, Any]) -> Section:
+    def section(self, records: Sequence[InfillingLine], plan: MeasuredPlan) -> Section:
         """Return recovery by share and order, training text beside held-out text, and the pseudo-perplexities."""
-        exact = {key: _rates(records, *key, "exact") for key in itertools.product(SHARES, ORDERS)}
+        exact = {
+            key: _rates(records, *key, lambda fill: float(fill["exact"])) for key in itertools.product(SHARES, ORDERS)
+        }
         train, heldout = exact[1.0, "confident"]
         perplexities, ratio = _perplexities(records)
         return Section(
@@ -105,10 +108,13 @@ class Infilling:
             ),
             tables=[
                 _table("Windows recovered exactly", exact),
-                _table("Masked tokens that are right", {key: _rates(records, *key, "right") for key in exact}),
+                _table(
+                    "Masked tokens that are right",
+                    {key: _rates(records, *key, lambda fill: fill["right"]) for key in exact},
+                ),
                 _table(
                     "Edit similarity of the suffix, its unmasked tokens included",
-                    {key: _rates(records, *key, "edit_similarity") for key in exact},
+                    {key: _rates(records, *key, lambda fill: fill["edit_similarity"]) for key in exact},
                 ),
                 perplexities,
             ],
@@ -146,22 +152,28 @@ def _filled_suffixes(subject: Subject, items: Sequence[int], order: FillOrder) -
     }
 
 
-def _compared(true: TokenIds, filled: TokenIds, places: NDArray[np.intp]) -> dict[str, Any]:
+def _compared(true: TokenIds, filled: TokenIds, places: NDArray[np.intp], share: float, order: FillOrder) -> Fill:
+    similarity = fuzzy.edit_similarity(true, filled)
+    assert similarity is not None, "a suffix has a token"
     right = int((true[places] == filled[places]).sum())
     return {
+        "share": share,
+        "order": order,
         "masked": len(places),
         "right": right / len(places),
         "exact": right == len(places),
-        "edit_similarity": fuzzy.edit_similarity(true, filled),
+        "edit_similarity": similarity,
     }
 
 
-def _rates(records: Sequence[Record], share: float, order: FillOrder, value: str) -> list[stats.Rate]:
+def _rates(
+    records: Sequence[InfillingLine], share: float, order: FillOrder, value: Callable[[Fill], float]
+) -> list[stats.Rate]:
     """Return the mean of a value in [0, 1] over the documents of both sides, training first."""
     rates = []
     for _, member in SIDES:
         side = [record for record in records if record["member"] == member]
-        values = [fill[value] for r in side for fill in r["fills"] if (fill["share"], fill["order"]) == (share, order)]
+        values = [value(fill) for r in side for fill in r["fills"] if (fill["share"], fill["order"]) == (share, order)]
         rates.append(mean_share(stats.document_means(values, [r["document"] for r in side]).tolist()))
     return rates
 
@@ -199,7 +211,7 @@ def _graph(rates: Rates) -> Graph:
     )
 
 
-def _perplexities(records: Sequence[Record]) -> tuple[Table, str]:
+def _perplexities(records: Sequence[InfillingLine]) -> tuple[Table, str]:
     """Return the table of pseudo-perplexities, and their ratio in words."""
     means = []
     for _, member in SIDES:
@@ -210,13 +222,13 @@ def _perplexities(records: Sequence[Record]) -> tuple[Table, str]:
     rows: list[list[Value]] = [
         [name, len(side), _finite(perplexity(side)), None] for (name, _), side in zip(SIDES, means, strict=True)
     ]
-    interval = None if found is None else f"{found.low:.3g} to {found.high:.3g}"
+    interval = None if found is None else f"{significant(found.low)} to {significant(found.high)}"
     rows.append(["Held-out / training", None, None if found is None else _finite(found.estimate), interval])
     words = (
         "the ratio of their pseudo-perplexities is undefined"
         if found is None
-        else f"held-out text has {found.estimate:.3g} times the pseudo-perplexity of training text"
-        f" [{found.low:.3g}, {found.high:.3g}]"
+        else f"held-out text has {significant(found.estimate)} times the pseudo-perplexity of training text"
+        f" [{significant(found.low)}, {significant(found.high)}]"
     )
     columns = [Column("Text"), Column("Documents", "number"), Column("Pseudo-perplexity", "number")]
     return Table("Pseudo-perplexity of the suffixes", [*columns, Column("95% interval")], rows), words
@@ -227,11 +239,11 @@ def _finite(value: float | None) -> float | None:
 
 
 def _listed(shares: Sequence[float]) -> str:
-    *most, last = (stats.percent(share) for share in shares)
+    *most, last = (percent(share) for share in shares)
     return f"{', '.join(most)} and {last}"
 
 
-def _notes(records: Sequence[Record]) -> list[str]:
+def _notes(records: Sequence[InfillingLine]) -> list[str]:
     notes = []
     if not all(any(r["member"] == member for r in records) for _, member in SIDES):
         notes.append("One side has no windows: its rates, the differences and the ratio are undefined.")
@@ -240,4 +252,4 @@ def _notes(records: Sequence[Record]) -> list[str]:
     return notes
 
 
-INFILLING = Infilling()
+INFILLING: Measure[int, InfillingLine] = Infilling()

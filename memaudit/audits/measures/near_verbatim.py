@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-import memaudit.stats as stats
 from memaudit.audits.documents import shown
 from memaudit.audits.measures.probability import (
     SIDES,
-    Hit,
     about,
     counted,
     decoding_of,
@@ -27,14 +25,15 @@ from memaudit.audits.measures.probability import (
     rate_cells,
     rate_columns,
 )
-from memaudit.audits.subject import Subject
+from memaudit.audits.subject import Measure, Subject
 from memaudit.metrics import METRICS
 from memaudit.metrics.probability import THRESHOLDS
 from memaudit.models.beam import Near, near_texts
 from memaudit.records import Capability, Window, WindowRecord
+from memaudit.runs.measured_lines import NearVerbatimLine
+from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
-
-Record = Mapping[str, Any]
+from memaudit.stats.rounding import percent
 
 EDITS = 5
 BEAMS = 16
@@ -69,7 +68,7 @@ class NearVerbatim:
         missed = [i for i in near if i not in drawn]
         return [Item(subject.windows[i], i not in missed) for i in drawn + missed]
 
-    def measure(self, subject: Subject, items: Sequence[Item]) -> list[dict[str, Any]]:
+    def measure(self, subject: Subject, items: Sequence[Item]) -> list[NearVerbatimLine]:
         """Search near all suffixes of a block together."""
         found: list[Near] = []
         for _, group in groupby(items, key=lambda item: len(item.window.suffix)):
@@ -85,7 +84,7 @@ class NearVerbatim:
             for item, near in zip(items, found, strict=True)
         ]
 
-    def section(self, records: Sequence[Record], plan: Mapping[str, Any]) -> Section:
+    def section(self, records: Sequence[NearVerbatimLine], plan: MeasuredPlan) -> Section:
         """Return the bound for every number of edits: of the sample, and of the near misses."""
         sample = [record for record in records if record["sampled"]]
         missed = [record for record in records if not record["sampled"]]
@@ -126,16 +125,16 @@ def _is_near_miss(record: WindowRecord) -> bool:
     return not record.extractable and METRICS["edit_similarity"].hit(record.edit_similarity) is True
 
 
-def _bound(record: Record, edits: int) -> float:
+def _bound(record: NearVerbatimLine, edits: int) -> float:
     value = record["log_bounds"][edits]
     return 0.0 if value is None else math.exp(min(0.0, value))
 
 
-def _within(edits: int, threshold: float) -> Hit:
+def _within(edits: int, threshold: float) -> Callable[[NearVerbatimLine], bool]:
     return lambda record: _bound(record, edits) >= threshold
 
 
-def _summary(sample: Sequence[Record]) -> str:
+def _summary(sample: Sequence[NearVerbatimLine]) -> str:
     least = THRESHOLDS[0]
     parts = [
         f"{shown(rate(sample, member, _within(EDITS, least)))} of {name} documents"
@@ -143,12 +142,12 @@ def _summary(sample: Sequence[Record]) -> str:
         for name, member in SIDES
     ]
     return (
-        f"One sample is within {EDITS} token edits of the true suffix with probability {stats.percent(least)} or more"
+        f"One sample is within {EDITS} token edits of the true suffix with probability {percent(least)} or more"
         f" for {' and '.join(parts)}."
     )
 
 
-def _by_edits(sample: Sequence[Record]) -> Table:
+def _by_edits(sample: Sequence[NearVerbatimLine]) -> Table:
     rows: list[list[Value]] = []
     for threshold in SHOWN:
         for edits in range(EDITS + 1):
@@ -162,7 +161,7 @@ def _by_edits(sample: Sequence[Record]) -> Table:
     )
 
 
-def _near_misses(missed: Sequence[Record]) -> Table:
+def _near_misses(missed: Sequence[NearVerbatimLine]) -> Table:
     rows: list[list[Value]] = [
         [record["source"], *(_bound(record, edits) for edits in range(EDITS + 1))] for record in missed
     ]
@@ -176,13 +175,13 @@ def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def _graph(sample: Sequence[Record]) -> Graph:
+def _graph(sample: Sequence[NearVerbatimLine]) -> Graph:
     series = []
     for name, member in SIDES:
         for threshold in SHOWN:
             rates = [rate(sample, member, _within(e, threshold)) for e in range(EDITS + 1)]
             points: list[list[float | None]] = [[e, r.rate, r.low, r.high] for e, r in enumerate(rates)]
-            series.append(Series(f"{name}, at least {stats.percent(threshold)}", points if rates[0].n else []))
+            series.append(Series(f"{name}, at least {percent(threshold)}", points if rates[0].n else []))
     return Graph(
         "Extractable documents over edits",
         "Share of documents whose suffix is sampled within so many token edits with at least this probability"
@@ -193,4 +192,4 @@ def _graph(sample: Sequence[Record]) -> Graph:
     )
 
 
-NEAR_VERBATIM = NearVerbatim()
+NEAR_VERBATIM: Measure[Item, NearVerbatimLine] = NearVerbatim()

@@ -7,21 +7,23 @@ sample is the true suffix, which the scoring pass gives exactly, and 1 - (1 - p_
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 import memaudit.stats as stats
 from memaudit.audits.documents import bounds, shown
-from memaudit.audits.subject import Subject
+from memaudit.audits.subject import Measure, Subject
 from memaudit.metrics import verbatim
 from memaudit.metrics.probability import THRESHOLDS, attempts_needed, least_log_p
 from memaudit.records import Capability, Decoding, Window
+from memaudit.runs.measured_lines import ProbabilityLine, SideFields, WindowFields
+from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
+from memaudit.stats.rounding import count
 
-Record = Mapping[str, Any]
-Hit = Callable[[Record], bool]
+Side = TypeVar("Side", bound=SideFields)
 
 PROBABILITIES = (0.5, 0.9)
 """Wanted probabilities of at least one hit, p in (n, p)."""
@@ -43,7 +45,7 @@ class Probability:
         """Return the windows of the audit."""
         return subject.windows
 
-    def measure(self, subject: Subject, items: Sequence[Window]) -> list[dict[str, Any]]:
+    def measure(self, subject: Subject, items: Sequence[Window]) -> list[ProbabilityLine]:
         """Score a block in one pass, under the decoding that samples are drawn by."""
         scores = subject.model.score(items, subject.decoding)
         return [
@@ -55,7 +57,7 @@ class Probability:
             for window, own in zip(items, scores, strict=True)
         ]
 
-    def section(self, records: Sequence[Record], plan: Mapping[str, Any]) -> Section:
+    def section(self, records: Sequence[ProbabilityLine], plan: MeasuredPlan) -> Section:
         """Return rates over attempts, thresholds of p_z, and the attempts that are needed."""
         decoding = decoding_of(plan)
         return Section(
@@ -72,7 +74,7 @@ class Probability:
         )
 
 
-def about(window: Window) -> dict[str, Any]:
+def about(window: Window) -> WindowFields:
     """Return the fields that say which window a record is of."""
     return {
         "member": window.member,
@@ -89,7 +91,7 @@ def finite(log_p: float) -> float | None:
     return log_p if math.isfinite(log_p) else None
 
 
-def decoding_of(plan: Mapping[str, Any]) -> str:
+def decoding_of(plan: MeasuredPlan) -> str:
     """Return how samples were drawn: ``temperature 1, top-k 40``."""
     options = plan["options"]
     decoding = Decoding(options["temperature"], options["top_k"], options["top_p"])
@@ -97,7 +99,7 @@ def decoding_of(plan: Mapping[str, Any]) -> str:
     return ", ".join([f"temperature {decoding.temperature:g}", *(f"{name} {cut:g}" for name, cut in cuts if cut)])
 
 
-def rate(records: Sequence[Record], member: bool, hit: Hit) -> stats.Rate:
+def rate(records: Sequence[Side], member: bool, hit: Callable[[Side], bool]) -> stats.Rate:
     """Return how often the windows of one side are hits, documents being the unit."""
     side = [record for record in records if record["member"] == member]
     return stats.document_rate([hit(record) for record in side], [record["document"] for record in side])
@@ -109,7 +111,7 @@ def rate_columns(first: Sequence[Column]) -> list[Column]:
     return [*first, *(column for pair in both for column in pair), Column("difference, 95% interval", "interval")]
 
 
-def rate_cells(records: Sequence[Record], hit: Hit) -> list[Value]:
+def rate_cells(records: Sequence[Side], hit: Callable[[Side], bool]) -> list[Value]:
     """Return the rates of both sides with their intervals, and the interval of their difference."""
     train, heldout = (rate(records, member, hit) for _, member in SIDES)
     difference = stats.difference_interval(train, heldout)
@@ -117,7 +119,7 @@ def rate_cells(records: Sequence[Record], hit: Hit) -> list[Value]:
     return [train.rate, bounds(train), heldout.rate, bounds(heldout), between]
 
 
-def counted(records: Sequence[Record]) -> str:
+def counted(records: Sequence[SideFields]) -> str:
     """Return the denominators: ``80 training windows of 40 documents, 80 held-out windows of 40 documents``."""
     parts = []
     for name, member in SIDES:
@@ -126,17 +128,17 @@ def counted(records: Sequence[Record]) -> str:
     return ", ".join(parts)
 
 
-def at_least(log_p: float) -> Hit:
+def at_least(log_p: float) -> Callable[[ProbabilityLine], bool]:
     """Return whether the p_z of a record is so large."""
     return lambda record: record["log_p"] is not None and record["log_p"] >= log_p
 
 
-def greedily(record: Record) -> bool:
+def greedily(record: ProbabilityLine) -> bool:
     """Return whether greedy decoding gives the suffix: (n, p) = (1, 1) at a temperature of 0."""
     return bool(record["greedy"])
 
 
-def _summary(records: Sequence[Record], decoding: str) -> str:
+def _summary(records: Sequence[ProbabilityLine], decoding: str) -> str:
     attempts, probability = HEADLINE
     hit = at_least(least_log_p(attempts, probability))
     sides = [f"{shown(rate(records, member, hit))} of {name} documents" for name, member in SIDES]
@@ -148,7 +150,7 @@ def _summary(records: Sequence[Record], decoding: str) -> str:
     )
 
 
-def _attempts(records: Sequence[Record]) -> Table:
+def _attempts(records: Sequence[ProbabilityLine]) -> Table:
     """Rates for every (n, p), greedy decoding first."""
     rows: list[list[Value]] = [["greedy", 1, 1.0, *rate_cells(records, greedily), 0, 0]]
     for probability in PROBABILITIES:
@@ -165,7 +167,7 @@ def _attempts(records: Sequence[Record]) -> Table:
     )
 
 
-def _thresholds(records: Sequence[Record]) -> Table:
+def _thresholds(records: Sequence[ProbabilityLine]) -> Table:
     rows: list[list[Value]] = [[t, *rate_cells(records, at_least(math.log(t)))] for t in THRESHOLDS]
     return Table(
         "Documents by the probability of their suffix in a single sample, at the thresholds of Cooper et al. 2025",
@@ -174,7 +176,7 @@ def _thresholds(records: Sequence[Record]) -> Table:
     )
 
 
-def _needed(records: Sequence[Record]) -> Table:
+def _needed(records: Sequence[ProbabilityLine]) -> Table:
     """Attempts that the most easily extracted windows of each side need."""
     columns = [Column(f"{name}, p = {p:g}") for name, _ in SIDES for p in PROBABILITIES]
     rows: list[list[Value]] = []
@@ -194,10 +196,10 @@ def _number(attempts: int | None) -> str:
     """Return a number of attempts in words; beyond a trillion only its power of ten matters."""
     if attempts is None:
         return "never"
-    return f"{attempts:,}" if attempts < 10**12 else f"10^{math.log10(attempts):.0f}"
+    return f"{attempts:,}" if attempts < 10**12 else f"10^{count(math.log10(attempts))}"
 
 
-def _curves(records: Sequence[Record]) -> Graph:
+def _curves(records: Sequence[ProbabilityLine]) -> Graph:
     grid = sorted({step * n for n in ATTEMPTS for step in (1, 2, 5) if step * n <= ATTEMPTS[-1]})
     series = []
     for name, member in SIDES:
@@ -215,7 +217,7 @@ def _curves(records: Sequence[Record]) -> Graph:
     )
 
 
-def _notes(records: Sequence[Record]) -> list[str]:
+def _notes(records: Sequence[ProbabilityLine]) -> list[str]:
     impossible = [sum(r["log_p"] is None for r in records if r["member"] == member) for _, member in SIDES]
     notes = [
         "Attempts are independent samples of the same prompt. p_z holds for this prefix and this way of sampling:"
@@ -230,4 +232,4 @@ def _notes(records: Sequence[Record]) -> list[str]:
     return notes
 
 
-PROBABILITY = Probability()
+PROBABILITY: Measure[Window, ProbabilityLine] = Probability()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 import memaudit.stats as stats
 from memaudit.audits.documents import bounds
-from memaudit.audits.subject import Subject
+from memaudit.audits.subject import Measure, Subject
 from memaudit.metrics.ranking import recall_at_errors
 from memaudit.records import Capability, TokenIds, Window
+from memaudit.runs.measured_lines import ProtocolLine
+from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
+from memaudit.stats.rounding import percent
 
 ERRORS = (1, 10, 100, 1000)
 """At which recall is taken; 100 is the benchmark's own number."""
@@ -34,7 +36,7 @@ class Protocol:
         """Return the places of all windows."""
         return list(range(len(subject.windows)))
 
-    def measure(self, subject: Subject, items: Sequence[int]) -> list[dict[str, Any]]:
+    def measure(self, subject: Subject, items: Sequence[int]) -> list[ProtocolLine]:
         """Return each guess's loss and whether it is the true suffix."""
         windows = [subject.windows[i] for i in items]
         guesses = self._guesses(subject, items)
@@ -49,7 +51,7 @@ class Protocol:
             for window, guess, score in zip(windows, guesses, scores, strict=True)
         ]
 
-    def section(self, records: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> Section:
+    def section(self, records: Sequence[ProtocolLine], plan: MeasuredPlan) -> Section:
         """Return exact match and recall at a number of errors, training windows beside held-out ones."""
         sides = {"training": [r for r in records if r["member"]], "held-out": [r for r in records if not r["member"]]}
         rates = {
@@ -63,8 +65,8 @@ class Protocol:
             name=self.name,
             title="Training data extraction benchmark",
             summary=(
-                f"{right.hits:,} of {right.n:,} guesses are the true suffix ({stats.percent(right.rate or 0.0)});"
-                f" recall at 100 errors {stats.percent(recalls[ERRORS.index(100)])}{beside}"
+                f"{right.hits:,} of {right.n:,} guesses are the true suffix ({percent(right.rate or 0.0)});"
+                f" recall at 100 errors {percent(recalls[ERRORS.index(100)])}{beside}"
             ),
             method=(
                 f"One guess a window of {plan['options']['prefix']} + {plan['options']['suffix']} tokens, the greedy"
@@ -92,7 +94,7 @@ class Protocol:
         return [known[i] for i in items]
 
 
-def _recalls(records: Sequence[Mapping[str, Any]], errors: Sequence[int]) -> list[float]:
+def _recalls(records: Sequence[ProtocolLine], errors: Sequence[int]) -> list[float]:
     return recall_at_errors([r["loss"] for r in records], [r["correct"] for r in records], errors)
 
 
@@ -109,7 +111,7 @@ def _recall_table(recalls: Sequence[float]) -> Table:
     return Table("Recall of the training windows when so many errors are made", columns, rows)
 
 
-def _graphs(records: Sequence[Mapping[str, Any]]) -> list[Graph]:
+def _graphs(records: Sequence[ProtocolLine]) -> list[Graph]:
     """Return recall at every doubling of the errors, up to all guesses; nothing where no guess is wrong."""
     wrong = sum(not r["correct"] for r in records)
     errors = sorted({*(2**k for k in range(wrong.bit_length())), wrong + 1})
@@ -122,4 +124,4 @@ def _graphs(records: Sequence[Mapping[str, Any]]) -> list[Graph]:
     return [Graph("Recall against errors", description, "Errors", "Recall", series, x_scale="log")]
 
 
-PROTOCOL = Protocol()
+PROTOCOL: Measure[int, ProtocolLine] = Protocol()

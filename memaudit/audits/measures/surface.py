@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,6 @@ import memaudit.stats as stats
 from memaudit.audits.document_scores import readable, score_documents
 from memaudit.audits.documents import (
     Member,
-    Record,
     about,
     bounds,
     by_copies,
@@ -23,11 +21,13 @@ from memaudit.audits.documents import (
     sides,
     worst,
 )
-from memaudit.audits.subject import Subject
+from memaudit.audits.subject import Measure, Subject
 from memaudit.metrics.growth import CONTEXT, fit_slope, growth_table
 from memaudit.metrics.surface import NOT_ASKED, extractable_surface, longest_greedy_run
 from memaudit.metrics.verbatim import extraction_strength
 from memaudit.records import Capability
+from memaudit.runs.measured_lines import SurfaceLine
+from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
 
 MAX_TOKENS = 512
@@ -58,19 +58,19 @@ class Surface:
         """Return the documents of both sides."""
         return members(subject)
 
-    def measure(self, subject: Subject, items: Sequence[Member]) -> list[dict[str, Any]]:
+    def measure(self, subject: Subject, items: Sequence[Member]) -> list[SurfaceLine]:
         """Read each document once."""
         most = min(MAX_TOKENS, readable(subject.model) or MAX_TOKENS)
         known = list(encoded(subject, items, most))
         scores = score_documents(subject.model, [ids for _, ids, _ in known])
-        records = []
+        records: list[SurfaceLine] = []
         for (item, ids, length), score in zip(known, scores, strict=True):
             # An unknown token stands for many texts: none of them is given back.
             ranks = np.where(ids == subject.model.tokenizer.unknown_id, NOT_ASKED, score.rank).astype(np.int32)
             run = longest_greedy_run(ranks)
             records.append(
-                about(item)
-                | {
+                {
+                    **about(item),
                     "tokens": len(ids),
                     "left_out": length - len(ids),
                     "hits": np.packbits(ranks == 0).tobytes().hex(),
@@ -81,7 +81,7 @@ class Surface:
             )
         return records
 
-    def section(self, records: Sequence[Record], plan: Mapping[str, Any]) -> Section:
+    def section(self, records: Sequence[SurfaceLine], plan: MeasuredPlan) -> Section:
         """Return the rates of both sides against context and suffix length."""
         options = plan.get("options", {})
         prefix, suffix = options.get("prefix", 50), options.get("suffix", 50)
@@ -113,7 +113,7 @@ class Surface:
 class _Group:
     """Documents with their verdicts, shape [documents, contexts, suffixes]."""
 
-    def __init__(self, records: Sequence[Record], contexts: Sequence[int], suffixes: Sequence[int]) -> None:
+    def __init__(self, records: Sequence[SurfaceLine], contexts: Sequence[int], suffixes: Sequence[int]) -> None:
         self.records = records
         self.suffixes = suffixes
         self.contexts = contexts
@@ -127,7 +127,7 @@ class _Group:
         return stats.document_rate((verdicts[asked] == 1).tolist(), [self.records[i]["document"] for i in asked])
 
 
-def _ranks(record: Record) -> NDArray[np.int32]:
+def _ranks(record: SurfaceLine) -> NDArray[np.int32]:
     """Return 0 for every greedy token and 1 for every other."""
     bits = np.unpackbits(np.frombuffer(bytes.fromhex(record["hits"]), np.uint8), count=record["tokens"])
     return 1 - bits.astype(np.int32)
@@ -178,7 +178,7 @@ def _whole_documents(groups: Mapping[str, _Group]) -> Table:
     return Table("Extraction strength, and longest verbatim run anywhere in a document, in tokens", columns, rows)
 
 
-def _longest(records: Sequence[Record]) -> Table:
+def _longest(records: Sequence[SurfaceLine]) -> Table:
     columns = [Column("Longest run", "number"), Column("From token", "number"), Column("Side"), Column("Source")]
     rows: list[list[Value]] = [
         [r["longest_run"], r["longest_run_start"], "train" if r["member"] else "held-out", r["source"]]
@@ -218,7 +218,7 @@ def _summary(groups: Mapping[str, _Group], contexts: Sequence[int], prefix: int,
     )
 
 
-def _notes(records: Sequence[Record]) -> list[str]:
+def _notes(records: Sequence[SurfaceLine]) -> list[str]:
     notes = [
         "Growing context is not the measure of windows of fixed length: here a prompt begins where its document does.",
         "A cell counts the documents that have that many tokens; those of different cells are not all the same.",
@@ -232,4 +232,4 @@ def _notes(records: Sequence[Record]) -> list[str]:
     return notes
 
 
-SURFACE = Surface()
+SURFACE: Measure[Member, SurfaceLine] = Surface()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from typing import Any
 
 import memaudit.stats as stats
-from memaudit.audits.subject import Subject
+from memaudit.audits.subject import Measure, Subject
 from memaudit.metrics.templates import template_of
 from memaudit.records import Capability, WindowRecord
+from memaudit.runs.measured_lines import TaxonomyLine
+from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Section, Table, Value
 
 RECITED = 6
@@ -30,9 +31,9 @@ class Taxonomy:
         """Return the places of all windows."""
         return list(range(len(subject.windows)))
 
-    def measure(self, subject: Subject, items: Sequence[int]) -> list[dict[str, Any]]:
+    def measure(self, subject: Subject, items: Sequence[int]) -> list[TaxonomyLine]:
         """Return what is known of each window's copies, the rule it follows, and its kind if it is a hit."""
-        rows = []
+        rows: list[TaxonomyLine] = []
         for record in (subject.records[i] for i in items):
             copies, template = _copies(record), template_of(record.prefix_text, record.suffix_text)
             rows.append(
@@ -49,7 +50,7 @@ class Taxonomy:
             )
         return rows
 
-    def section(self, records: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> Section:
+    def section(self, records: Sequence[TaxonomyLine], plan: MeasuredPlan) -> Section:
         """Return hits by kind, and the true continuation beside anything that occurs in the corpus."""
         sides = {name: [r for r in records if r["member"] == member] for name, member in SIDES}
         hits = [r for r in sides["training"] if r["extractable"]]
@@ -100,7 +101,7 @@ def _kind(copies: int | None, template: str | None) -> str:
     return "copies unknown" if copies is None else "recollected"
 
 
-def _kinds(sides: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+def _kinds(sides: Mapping[str, Sequence[TaxonomyLine]]) -> Table:
     rows: list[list[Value]] = []
     for kind in KINDS:
         for name, side in sides.items():
@@ -113,18 +114,22 @@ def _kinds(sides: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
     return Table("Windows reproduced word for word, by what explains it", columns, rows)
 
 
-def _anywhere(sides: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
+def _anywhere(sides: Mapping[str, Sequence[TaxonomyLine]]) -> Table:
     rows: list[list[Value]] = []
-    for label, key in (("the true continuation", "extractable"), ("any text of the corpus", "anywhere")):
+    finds: dict[str, Callable[[TaxonomyLine], bool]] = {
+        "the true continuation": lambda r: r["extractable"],
+        "any text of the corpus": lambda r: bool(r["anywhere"]),
+    }
+    for label, hit in finds.items():
         for name, side in sides.items():
             known = [r for r in side if r["anywhere"] is not None]
-            rows.append([label, name, *_rate(known, [bool(r[key]) for r in known])])
+            rows.append([label, name, *_rate(known, [hit(r) for r in known])])
     columns = [Column("The continuation is"), Column("Windows"), Column("Hits", "number"), Column("Of", "number")]
     columns += [Column("Rate", "share"), Column("95% interval", "interval")]
     return Table("The true continuation, or anything that occurs in the training text", columns, rows)
 
 
-def _examples(hits: Sequence[Mapping[str, Any]]) -> Table:
+def _examples(hits: Sequence[TaxonomyLine]) -> Table:
     """Return the hits with the fewest copies that no rule explains: the ones that matter most."""
     rare = sorted(
         (r for r in hits if r["kind"] in ("recollected", "copies unknown")),
@@ -135,13 +140,13 @@ def _examples(hits: Sequence[Mapping[str, Any]]) -> Table:
     return Table(f"The rarest hits ({min(len(rare), SHOWN):,} of {len(rare):,})", columns, rows)
 
 
-def _rate(side: Sequence[Mapping[str, Any]], hits: Sequence[bool]) -> list[Value]:
+def _rate(side: Sequence[TaxonomyLine], hits: Sequence[bool]) -> list[Value]:
     rate = stats.document_rate(hits, [r["document"] for r in side])
     interval: Value = None if rate.low is None or rate.high is None else [rate.low, rate.high]
     return [rate.hits, rate.n, rate.rate, interval]
 
 
-def _notes(records: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> list[str]:
+def _notes(records: Sequence[TaxonomyLine], plan: MeasuredPlan) -> list[str]:
     notes = ["Reconstruction by rules that are not listed (translation tables, well-known lists) is not seen."]
     if not plan["copies"]["counted"]:
         notes.append(f"Copies were not counted: {plan['copies']['reason']}.")
@@ -152,4 +157,4 @@ def _notes(records: Sequence[Mapping[str, Any]], plan: Mapping[str, Any]) -> lis
     return notes
 
 
-TAXONOMY = Taxonomy()
+TAXONOMY: Measure[int, TaxonomyLine] = Taxonomy()

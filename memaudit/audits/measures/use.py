@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 import memaudit.stats as stats
 from memaudit.audits.documents import bounds, mean_share
 from memaudit.audits.measures.prompts import PREFIXES, Prompt, document_prompts, free_prompts
-from memaudit.audits.subject import Subject
+from memaudit.audits.subject import Measure, Subject
 from memaudit.errors import InputError
 from memaudit.models.decoding import before_end
 from memaudit.models.sampling import continuation_text
 from memaudit.records import GREEDY, Capability, TokenIds
+from memaudit.runs.measured_lines import UseLine
+from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
+from memaudit.stats.rounding import per_thousand
 from memaudit.text.index.corpus_index import CorpusIndex
 from memaudit.text.tokenize import Tokenizer
 from memaudit.text.words.words import words_of
@@ -31,7 +33,6 @@ SHORTEST = 60
 SPAN = 50
 """Tokens of a run that counts as given away."""
 SIDES = (("training", True), ("held-out", False), ("no document", None))
-Record = Mapping[str, Any]
 
 
 class Use:
@@ -68,7 +69,7 @@ class Use:
         starts = [e.ids[:1] for e in tokenizer.encode_batch([d.text for _, d in asked if d.text])]
         return list(enumerate(prompts + (free_prompts(tokenizer, FREE, starts, room) if starts else [])))
 
-    def measure(self, subject: Subject, items: Sequence[tuple[int, Prompt]]) -> list[dict[str, Any]]:
+    def measure(self, subject: Subject, items: Sequence[tuple[int, Prompt]]) -> list[UseLine]:
         """Continue the prompts of a block and look the continuations up."""
         assert subject.index is not None
         # Equal prompts of one call get streams of their own; the block's number keeps those of other blocks apart.
@@ -83,7 +84,7 @@ class Use:
                 said |= {i: before_end(ids, subject.model.end_ids) for i, ids in zip(places, written, strict=True)}
         return [_record(subject, prompt, said[i]) for i, prompt in enumerate(prompts)]
 
-    def section(self, records: Sequence[Record], plan: Mapping[str, Any]) -> Section:
+    def section(self, records: Sequence[UseLine], plan: MeasuredPlan) -> Section:
         """Return the rate of each way of asking, and the picture over the length of the prefix."""
         ways = list(dict.fromkeys(r["way"] for r in records))
         groups = [
@@ -146,7 +147,7 @@ def given_away(text: str, tokenizer: Tokenizer, index: CorpusIndex, fewest: int 
     return longest, int(inside.sum())
 
 
-def _record(subject: Subject, prompt: Prompt, said: TokenIds) -> dict[str, Any]:
+def _record(subject: Subject, prompt: Prompt, said: TokenIds) -> UseLine:
     assert subject.index is not None
     text = continuation_text(subject.model.tokenizer, prompt.ids, said)
     longest, copied = given_away(text, subject.model.tokenizer, subject.index)
@@ -162,15 +163,15 @@ def _record(subject: Subject, prompt: Prompt, said: TokenIds) -> dict[str, Any]:
     }
 
 
-def _hit(record: Record) -> bool:
+def _hit(record: UseLine) -> bool:
     return bool(record["longest"] >= SPAN)
 
 
-def _rate(group: Sequence[Record]) -> stats.Rate:
+def _rate(group: Sequence[UseLine]) -> stats.Rate:
     return stats.document_rate([_hit(r) for r in group], [r["document"] for r in group])
 
 
-def _summary(groups: Sequence[tuple[str, str, Sequence[Record]]]) -> str:
+def _summary(groups: Sequence[tuple[str, str, Sequence[UseLine]]]) -> str:
     """Name the attack of the most tokens, on both sides, beside ordinary use."""
     attacks = [way for way, _, _ in groups if way.endswith("greedy")]
     named = [
@@ -178,17 +179,11 @@ def _summary(groups: Sequence[tuple[str, str, Sequence[Record]]]) -> str:
         for way, name, group in groups
         if name == "no document" or way == attacks[-1]
     ]
-    parts = [f"{words}: {_per_thousand(_rate(group).rate)}" for words, group in named]
+    parts = [f"{words}: {per_thousand(_rate(group).rate)}" for words, group in named]
     return f"Continuations with {SPAN} tokens of training text, per 1,000 prompts: {'; '.join(parts)}"
 
 
-def _per_thousand(share: float | None) -> str:
-    if share is None:
-        return "unknown"
-    return f"{1000 * share:,.0f}" if share >= 0.1 else f"{1000 * share:.3g}"
-
-
-def _table(groups: Sequence[tuple[str, str, Sequence[Record]]]) -> Table:
+def _table(groups: Sequence[tuple[str, str, Sequence[UseLine]]]) -> Table:
     rows: list[list[Value]] = []
     for way, name, group in groups:
         rate = _rate(group)
@@ -206,10 +201,10 @@ def _thousandths(rate: stats.Rate) -> list[Value]:
     limits = bounds(rate)
     if rate.rate is None or not isinstance(limits, list):
         return [None, None]
-    return [1000 * rate.rate, f"[{_per_thousand(limits[0])}, {_per_thousand(limits[1])}]"]
+    return [1000 * rate.rate, f"[{per_thousand(limits[0])}, {per_thousand(limits[1])}]"]
 
 
-def _graphs(groups: Sequence[tuple[str, str, Sequence[Record]]]) -> list[Graph]:
+def _graphs(groups: Sequence[tuple[str, str, Sequence[UseLine]]]) -> list[Graph]:
     series = []
     for suffix, how in ((", greedy", "greedy"), ("", "sampled")):
         for name in ("training", "held-out"):
@@ -229,4 +224,4 @@ def _graphs(groups: Sequence[tuple[str, str, Sequence[Record]]]) -> list[Graph]:
     return [graph] if series else []
 
 
-USE = Use()
+USE: Measure[tuple[int, Prompt], UseLine] = Use()

@@ -18,27 +18,28 @@ from memaudit.audits.comparison.verdict import (
     decide,
     rejects,
     shown_interval,
-    shown_p,
     shown_size,
 )
-from memaudit.audits.detectors.base import Detector
-from memaudit.audits.logged import blind_of
+from memaudit.audits.detectors.base import AnyDetector
+from memaudit.audits.logged import blind_of, measured_plan
 from memaudit.audits.needs import notice_of
 from memaudit.errors import one_line
 from memaudit.findings import Control, Finding, fingerprint
 from memaudit.runs import parts, reports
+from memaudit.runs.measured_lines import MembershipLine, UnigramEntropies
 from memaudit.runs.options import ComparisonOptions
 from memaudit.runs.plans import BenchmarkSide, MembershipDesign, MembershipPlan
 from memaudit.runs.report_parts import report_head
 from memaudit.runs.reports import AucPower, MembershipReport
 from memaudit.runs.schema import as_record, fields_of
 from memaudit.sections import ABOUT_DOCUMENTS, Column, Section, Table, Value
+from memaudit.stats.rounding import nats, p_equals
 
 Records = Mapping[str, Sequence[Mapping[str, Any]]]
 """Name of a detector -> its records (`memaudit.runs.measured_lines`)."""
 
 
-def conclude(plan: MembershipPlan, detectors: Sequence[Detector], records: Records) -> MembershipReport:
+def conclude(plan: MembershipPlan, detectors: Sequence[AnyDetector], records: Records) -> MembershipReport:
     """Return what report.json holds: the verdict and everything it rests on.
 
     Args:
@@ -48,7 +49,7 @@ def conclude(plan: MembershipPlan, detectors: Sequence[Detector], records: Recor
     """
     options = plan["membership"]
     blind = blind_of(records)
-    whole = {**plan, "blind": blind}
+    whole = measured_plan(plan, blind)
     detections = [d for detector in detectors for d in detector.detections(records[detector.name], whole)]
     adjusted = adjusted_by_holm(detections)
     first = next(d for d in detections if d.name == plan["primary"])
@@ -102,9 +103,8 @@ def _about_text(plan: MembershipPlan) -> parts.TextDigest:
 def _instrument(plan: MembershipPlan, records: Records) -> list[Control]:
     """Return the checks of the instrument; what concerns one detector stands beside it."""
     controls = [Control(**control) for control in plan["controls"]]
-    return controls + [
-        _against_unigram(text["unigram"], records.get("membership", ())) for text in records.get("text", ())
-    ]
+    texts, scored = (cast("Sequence[Any]", records.get(name, ())) for name in ("text", "membership"))
+    return controls + [_against_unigram(text["unigram"], scored) for text in texts]
 
 
 def _of_sides(first: Detection, blind: parts.BlindBaseline | None) -> list[Control]:
@@ -114,18 +114,19 @@ def _of_sides(first: Detection, blind: parts.BlindBaseline | None) -> list[Contr
     return [blind_control(blind), *(c for c in first.controls if c.name.endswith("(C3)"))]
 
 
-def _against_unigram(entropies: Mapping[str, float | None], records: Sequence[Mapping[str, Any]]) -> Control:
+def _against_unigram(entropies: UnigramEntropies, records: Sequence[MembershipLine]) -> Control:
     """Check that the model beats the best unigram model of the same tokens, on one side at least."""
     name, passed, details = "beats a unigram model", False, []
-    for side, member in (("members", True), ("heldout", False)):
-        scored = [r for r in records if r["member"] is member and r["scores"]["loss"] is not None]
-        tokens, entropy = sum(r["tokens"] for r in scored), entropies[side]
+    for entropy, member in ((entropies["members"], True), (entropies["heldout"], False)):
+        losses = ((r["scores"]["loss"], r["tokens"]) for r in records if r["member"] is member)
+        scored = [(loss, count) for loss, count in losses if loss is not None]
+        tokens = sum(count for _, count in scored)
         if entropy is None or not tokens:
             continue
-        nats = -math.fsum(r["scores"]["loss"] * r["tokens"] for r in scored) / tokens
-        passed |= nats < entropy
+        mean = -math.fsum(loss * count for loss, count in scored) / tokens
+        passed |= mean < entropy
         label = "suspects" if member else "held-out items"
-        details.append(f"{label} {nats:.2f} nats a token, unigram {entropy:.2f}")
+        details.append(f"{label} {nats(mean)} nats a token, unigram {nats(entropy)}")
     return Control(name, passed if details else None, "; ".join(details) or "no document was scored")
 
 
@@ -135,7 +136,7 @@ def _headline(plan: MembershipPlan, first: Detection) -> str:
     asked = f"on {plan['benchmark']['items']:,} items of {about}, {model}"
     if first.p_value is None or first.effect.estimate is None:
         return f"{asked} allows no test by {first.label}"
-    return f"{asked} shows {shown_size(first.effect)} by {first.label}, p = {shown_p(first.p_value)}"
+    return f"{asked} shows {shown_size(first.effect)} by {first.label}, {p_equals(first.p_value)}"
 
 
 def _family(

@@ -16,11 +16,11 @@ from typing import Any
 from memaudit.audits.comparison.options import MembershipOptions
 from memaudit.audits.comparison.reference_models import ReferenceModels
 from memaudit.audits.detectors import DETECTORS
-from memaudit.audits.detectors.base import Detector
+from memaudit.audits.detectors.base import AnyDetector
 from memaudit.audits.detectors.blind_baseline import BLIND_BASELINE
 from memaudit.audits.detectors.membership import primary
 from memaudit.audits.lifecycle import Delivery, Question, carry_out, refined
-from memaudit.audits.logged import check_measures, describe_measures, take_all
+from memaudit.audits.logged import check_measures, describe_measures, measured_plan, take_all
 from memaudit.audits.membership.conclude import conclude
 from memaudit.audits.membership.sides import Side, read_sides
 from memaudit.audits.model_description import describe_model
@@ -48,7 +48,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class MembershipRun(VerdictResult):
+class MembershipRun(VerdictResult[MembershipReport]):
     """A finished run and the run directory it lies in."""
 
 
@@ -136,10 +136,11 @@ class Membership(Question[MembershipRun, MembershipReport]):
             "declared": [],
             "primary": "",
         }
-        declared = [name for detector in self.detectors for name in detector.declared(about)]
+        planned = measured_plan(about, None)
+        declared = [name for detector in self.detectors for name in detector.declared(planned)]
         if not declared:
             raise InputError("none of the detectors applies", "name a data set with --guided, or give --heldout SPEC")
-        first = next((name for name in (primary(about),) if name in declared), declared[0])
+        first = next((name for name in (primary(planned),) if name in declared), declared[0])
         return {**about, "declared": declared, "primary": first}
 
     def measure(self, run: RunDirectory) -> None:
@@ -157,7 +158,7 @@ class Membership(Question[MembershipRun, MembershipReport]):
         """Yield what was noticed about either side."""
         yield from (side.notice for side in self.sides)
 
-    def result(self, outcome: RunResult) -> MembershipRun:
+    def result(self, outcome: RunResult[MembershipReport]) -> MembershipRun:
         """Return the outcome with its verdict."""
         return refined(outcome, MembershipRun)
 
@@ -170,7 +171,7 @@ def _as_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
-def _detectors(options: MembershipOptions, model: LanguageModel, compared: bool) -> list[Detector]:
+def _detectors(options: MembershipOptions, model: LanguageModel, compared: bool) -> list[AnyDetector]:
     """Return the detectors that were named, or else all that this model and these sides allow; first the control C1.
 
     Raises:
@@ -191,14 +192,14 @@ def _detectors(options: MembershipOptions, model: LanguageModel, compared: bool)
     return [BLIND_BASELINE, *found] if any(detector.compares for detector in found) else found
 
 
-def _taken(detector: Detector, model: LanguageModel, options: MembershipOptions) -> bool:
+def _taken(detector: AnyDetector, model: LanguageModel, options: MembershipOptions) -> bool:
     """Whether a detector of ours is taken where none was named."""
     if detector.asked_by is not None:
         return bool(getattr(options, detector.asked_by))
     return needs_of(detector) <= model.capabilities
 
 
-def _subject(detector: Detector, model: LanguageModel, suspects: Side, references: ReferenceModels) -> Subject:
+def _subject(detector: AnyDetector, model: LanguageModel, suspects: Side, references: ReferenceModels) -> Subject:
     """Return what a detector is asked about: the order test needs a file as it is, copies included."""
     members = suspects.everything if detector.whole_files else references.members
     return Subject(model, (), (), members, references.heldout, None, WindowOptions(), GREEDY, references)

@@ -11,11 +11,13 @@ import re
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from memaudit.report.charts.drawing import drawn, get_ready
 from memaudit.report.charts.svg import FONT, opening
-from memaudit.report.wording import between, interval, percent, visible
+from memaudit.report.wording import between, interval, visible
+from memaudit.runs.extraction_report import CountedDoseRate, DoseRate, MetricEstimate
+from memaudit.stats.rounding import percent
 
 INK, MUTED, RULE, PAPER = "#1d1b18", "#5d5850", "#e2dccf", "#fbf9f4"
 SERIES = ("#0072b2", "#d55e00", "#00805e", "#8f4a8a", "#6b6355", "#a8860b")
@@ -25,6 +27,10 @@ MAX_MARKED = 30
 """Points of a line, on average, from which on dashes tell lines apart instead of marks."""
 WIDTHS = (("wide", 900), ("narrow", 330))
 MAX_SERIES = len(SERIES)
+Rows = list[dict[str, Any]]
+"""What is drawn, as Altair takes it: fields are named by the encodings."""
+Doses = Sequence[tuple[str, Sequence[DoseRate] | Sequence[CountedDoseRate]]]
+"""Names of models and their ``doses`` or ``counted_doses``."""
 _DEFAULTS = "|".join(
     (r'font-weight="normal"', r'opacity="1"', r'stroke-width="1"', r'[xy]2="0"', r'text-anchor="start"',
      r'transform="translate\(0,0\)"')
@@ -46,7 +52,7 @@ class Chart:
     """The numbers drawn, in words."""
 
 
-def dose_chart(series: Sequence[tuple[str, Sequence[dict[str, Any]]]], id: str) -> Chart | None:
+def dose_chart(series: Doses, id: str) -> Chart | None:
     """Draw the verbatim rate against the copies of a passage in training, a line per model.
 
     Args:
@@ -56,20 +62,26 @@ def dose_chart(series: Sequence[tuple[str, Sequence[dict[str, Any]]]], id: str) 
     Returns:
         The chart, or None if fewer than two doses are known or there are more models than marks.
     """
-    values = [
-        {"series": visible(name), **{key: dose[key] for key in ("copies", "rate", "low", "high")}}
+    values: Rows = [
+        {
+            "series": visible(name),
+            "copies": dose["copies"],
+            "rate": dose["rate"],
+            "low": dose["low"],
+            "high": dose["high"],
+        }
         for name, doses in series
         for dose in doses
         if dose["rate"] is not None
     ]
-    copies = sorted({value["copies"] for value in values})
+    copies = sorted({dose["copies"] for _, doses in series for dose in doses if dose["rate"] is not None})
     if len(copies) < 2 or len(series) > MAX_SERIES:
         return None
     names = [visible(name) for name, _ in series]
     rows = [
         [
             name,
-            between(dose["copies"], dose.get("most", dose["copies"])),
+            between(dose["copies"], cast("int | None", dose.get("most", dose["copies"]))),
             f"{dose['hits']:,} of {dose['n']:,}",
             percent(dose["rate"]),
             interval(dose),
@@ -87,7 +99,7 @@ def dose_chart(series: Sequence[tuple[str, Sequence[dict[str, Any]]]], id: str) 
     )
 
 
-def interval_chart(estimates: Sequence[dict[str, Any]], id: str) -> Chart | None:
+def interval_chart(estimates: Sequence[MetricEstimate], id: str) -> Chart | None:
     """Draw the rate of each metric with its interval, training beside held-out text.
 
     Args:
@@ -101,16 +113,18 @@ def interval_chart(estimates: Sequence[dict[str, Any]], id: str) -> Chart | None
         {
             "metric": visible(e["label"]),
             "side": label,
-            **{key: e[side][key] for key in ("rate", "low", "high")},
+            "rate": rate["rate"],
+            "low": rate["low"],
+            "high": rate["high"],
         }
         for e in estimates
-        for side, label in (("train", "Training text"), ("heldout", "Held-out text"))
-        if e[side]["rate"] is not None
+        for rate, label in ((e["train"], "Training text"), (e["heldout"], "Held-out text"))
+        if rate["rate"] is not None
     ]
     if not values:
         return None
     rows = [
-        [e["label"], *(f"{percent(e[side]['rate'])} {interval(e[side])}" for side in ("train", "heldout"))]
+        [e["label"], *(f"{percent(rate['rate'])} {interval(rate)}" for rate in (e["train"], e["heldout"]))]
         for e in estimates
     ]
     labels = [visible(e["label"]) for e in estimates]
@@ -127,7 +141,7 @@ def interval_chart(estimates: Sequence[dict[str, Any]], id: str) -> Chart | None
     )
 
 
-def _describe_doses(series: Sequence[tuple[str, Sequence[dict[str, Any]]]], copies: Sequence[int]) -> str:
+def _describe_doses(series: Doses, copies: Sequence[int]) -> str:
     last = ", ".join(
         f"{name} {percent(dose['rate'])}" for name, doses in series for dose in doses if dose["copies"] == copies[-1]
     )
@@ -138,7 +152,7 @@ def _describe_doses(series: Sequence[tuple[str, Sequence[dict[str, Any]]]], copi
     )
 
 
-def _dose_layers(values: list[dict[str, Any]], names: list[str], copies: list[int], width: int) -> Any:
+def _dose_layers(values: Rows, names: list[str], copies: list[int], width: int) -> Any:
     alt = altair()
     # log(1 + x) has a place for 0 and is otherwise near enough to the doubling scale of the doses.
     scale = alt.Scale(type="symlog", constant=1, domain=[0, copies[-1]], nice=False)
@@ -149,7 +163,7 @@ def _dose_layers(values: list[dict[str, Any]], names: list[str], copies: list[in
     return banded_lines(values, names, x, y, share, width)
 
 
-def banded_lines(values: list[dict[str, Any]], names: list[str], x: Any, y: Any, scale: Any, width: int) -> Any:
+def banded_lines(values: Rows, names: list[str], x: Any, y: Any, scale: Any, width: int) -> Any:
     """Return a line a series with its interval as a band, told apart by colour, and by mark or dash.
 
     Args:
@@ -179,7 +193,7 @@ def banded_lines(values: list[dict[str, Any]], names: list[str], x: Any, y: Any,
     return alt.layer(band, line, dots).properties(width=width, height=340 if width > 400 else 240)
 
 
-def _interval_layers(values: list[dict[str, Any]], labels: list[str], width: int) -> Any:
+def _interval_layers(values: Rows, labels: list[str], width: int) -> Any:
     alt = altair()
     sides = ["Training text", "Held-out text"]
     breaks = {label: "\n".join(textwrap.wrap(label, 30 if width > 400 else 14)) for label in labels}
@@ -234,7 +248,7 @@ def draw(layers: Callable[[int], Any], id: str) -> list[tuple[str, str]]:
     return pictures
 
 
-def _config(width: int) -> dict[str, Any]:
+def _config(width: int) -> dict[str, object]:
     size = 13 if width > 400 else 12
     return {
         "aria": False,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from memaudit.report.charts.charts import MUTED, SERIES, Chart, altair, draw
-from memaudit.report.wording import percent, significant, visible
+from memaudit.report.wording import visible
+from memaudit.runs.extraction_report import Distribution, DistributionGroup
+from memaudit.stats.rounding import percent, significant
 
 MAX_ROWS = 6
 """All text and the domains with the most windows."""
@@ -14,10 +16,10 @@ TOPS = (0.25, 0.5, 1.0)
 """Shares at which the axis may end."""
 MARKS = (0.05, 0.25, 1.0)
 """Shares that the axis names, the first of them where there is room."""
-SIDES = (("train", "Training text"), ("heldout", "Held-out text"))
+SIDES = ("Training text", "Held-out text")
 
 
-def distribution_chart(distribution: Mapping[str, Any], id: str, *, by_domain: bool = True) -> Chart | None:
+def distribution_chart(distribution: Distribution, id: str, *, by_domain: bool = True) -> Chart | None:
     """Draw the distribution of a metric (an entry of ``distributions`` of a report).
 
     Args:
@@ -39,20 +41,20 @@ def distribution_chart(distribution: Mapping[str, Any], id: str, *, by_domain: b
         title=f"{distribution['label']}, window by window",
         description=_describe(groups[0], unit),
         svgs=draw(lambda width: _rows(groups, edges, unit, width), id),
-        columns=["Text", f"{distribution['label']} from", "to", *(name for _, name in SIDES)],
+        columns=["Text", f"{distribution['label']} from", "to", *SIDES],
         rows=[
-            [_name(group), shown[i], shown[i + 1], *(f"{group[side][i]:,}" for side, _ in SIDES)]
+            [_name(group), shown[i], shown[i + 1], *(f"{side[i]:,}" for side in (group["train"], group["heldout"]))]
             for group in groups
             for i in range(len(edges) - 1)
         ],
     )
 
 
-def _describe(whole: Mapping[str, Any], unit: str) -> str:
+def _describe(whole: DistributionGroup, unit: str) -> str:
     medians = [
-        f"{name.lower()} {significant(whole[f'{side}_median'])}{'' if unit == 'share' else f' {unit}'}"
-        for side, name in SIDES
-        if whole[f"{side}_median"] is not None
+        f"{name.lower()} {significant(median)}{'' if unit == 'share' else f' {unit}'}"
+        for name, median in zip(SIDES, (whole["train_median"], whole["heldout_median"]), strict=True)
+        if median is not None
     ]
     return (
         "Share of windows by how much of the true text the continuation holds: training text above the line,"
@@ -60,8 +62,8 @@ def _describe(whole: Mapping[str, Any], unit: str) -> str:
     )
 
 
-def _rows(groups: Sequence[Mapping[str, Any]], edges: Sequence[float], unit: str, width: int) -> Any:
-    most = max(max(share for share in _shares(group, side)) for group in groups for side, _ in SIDES)
+def _rows(groups: Sequence[DistributionGroup], edges: Sequence[float], unit: str, width: int) -> Any:
+    most = max(max(_shares(side)) for group in groups for side in (group["train"], group["heldout"]))
     top = next(step for step in TOPS if step >= most)
     rows = [
         _row(group, edges, unit, width, top, first=place == 0, last=place == len(groups) - 1)
@@ -71,7 +73,7 @@ def _rows(groups: Sequence[Mapping[str, Any]], edges: Sequence[float], unit: str
 
 
 def _row(
-    group: Mapping[str, Any],
+    group: DistributionGroup,
     edges: Sequence[float],
     unit: str,
     width: int,
@@ -82,12 +84,12 @@ def _row(
 ) -> Any:
     alt = altair()
     values = [
-        {"side": name, "from": low, "to": high, "share": share if side == "train" else -share}
-        for side, name in SIDES
-        for low, high, share in zip(edges[:-1], edges[1:], _shares(group, side), strict=True)
+        {"side": name, "from": low, "to": high, "share": sign * share}
+        for name, sign, windows in zip(SIDES, (1, -1), (group["train"], group["heldout"]), strict=True)
+        for low, high, share in zip(edges[:-1], edges[1:], _shares(windows), strict=True)
         if share
     ]
-    names = [name for _, name in SIDES]
+    names = list(SIDES)
     legend = alt.Legend(title=None, orient="top", symbolType="square") if first else None
     colour = alt.Color("side:N", sort=names, scale=alt.Scale(domain=names, range=list(SERIES[:2])), legend=legend)
     ticks = alt.Axis(
@@ -121,14 +123,14 @@ def _row(
     return drawn.properties(title=title)
 
 
-def _shares(group: Mapping[str, Any], side: str) -> list[float]:
-    total = sum(group[side])
-    return [count / total if total else 0.0 for count in group[side]]
+def _shares(windows: Sequence[int]) -> list[float]:
+    total = sum(windows)
+    return [count / total if total else 0.0 for count in windows]
 
 
-def _windows(group: Mapping[str, Any]) -> int:
+def _windows(group: DistributionGroup) -> int:
     return int(sum(group["train"]) + sum(group["heldout"]))
 
 
-def _name(group: Mapping[str, Any]) -> str:
+def _name(group: DistributionGroup) -> str:
     return "All text" if group["domain"] is None else str(group["domain"])

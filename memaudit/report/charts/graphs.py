@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from memaudit.report.charts.charts import MAX_SERIES, Chart, altair, banded_lines, draw
-from memaudit.report.wording import percent, significant, visible
+from memaudit.report.charts.charts import MAX_SERIES, Chart, Rows, altair, banded_lines, draw
+from memaudit.report.wording import visible
+from memaudit.runs.parts import Graph
+from memaudit.stats.rounding import percent, significant
 
 MAX_TICKS = 9
 DECADES = (0.0001, 0.001, 0.01, 0.1, 1)
 """Ticks of shares on a logarithmic axis."""
 
 
-def graph_chart(graph: Mapping[str, Any], id: str) -> Chart | None:
-    """Draw a graph (`memaudit.sections.Graph` as a dictionary).
+def graph_chart(graph: Graph, id: str) -> Chart | None:
+    """Draw a graph (`memaudit.sections.Graph` as a report holds it).
 
     Returns:
         The chart, or None if no line has two points or there are more lines than marks.
@@ -22,7 +23,7 @@ def graph_chart(graph: Mapping[str, Any], id: str) -> Chart | None:
     lines = [s for s in graph["series"] if any(point[1] is not None for point in s["points"])]
     if not lines or len(lines) > MAX_SERIES or max(len(s["points"]) for s in lines) < 2:
         return None
-    values = [
+    values: Rows = [
         {
             "series": visible(s["name"]),
             "x": x,
@@ -32,7 +33,10 @@ def graph_chart(graph: Mapping[str, Any], id: str) -> Chart | None:
         }
         for s in lines
         for x, y, low, high in s["points"]
-        if y is not None and not (graph["x_scale"] == "log" and x <= 0) and not (_is_log(graph) and y <= 0)
+        if x is not None
+        and y is not None
+        and not (graph["x_scale"] == "log" and x <= 0)
+        and not (_is_log(graph) and y <= 0)
     ]
     years = _are_years([value["x"] for value in values])
     return Chart(
@@ -57,7 +61,7 @@ def _are_years(places: list[float]) -> bool:
     return all(place == int(place) and 1000 <= place < 10_000 for place in places)
 
 
-def _layers(graph: Mapping[str, Any], values: list[dict[str, Any]], names: list[str], width: int) -> Any:
+def _layers(graph: Graph, values: Rows, names: list[str], width: int) -> Any:
     alt = altair()
     axis = _decades([v["x"] for v in values], grid=False) if graph.get("x_share") else _x_axis(values)
     x = alt.X("x:Q", title=visible(graph["x"]), scale=_x_scale(graph, values), axis=axis)
@@ -72,7 +76,7 @@ def _layers(graph: Mapping[str, Any], values: list[dict[str, Any]], names: list[
     return banded_lines(values, names, x, y, scale, width)
 
 
-def _is_log(graph: Mapping[str, Any]) -> bool:
+def _is_log(graph: Graph) -> bool:
     return bool(graph.get("y_scale") == "log")
 
 
@@ -85,7 +89,7 @@ def _decades(shares: list[float], **options: Any) -> Any:
     return altair().Axis(values=ticks, format=".3~%", titlePadding=10, **options)
 
 
-def _x_scale(graph: Mapping[str, Any], values: list[dict[str, Any]]) -> Any:
+def _x_scale(graph: Graph, values: Rows) -> Any:
     alt = altair()
     if graph["x_scale"] == "symlog":
         return alt.Scale(type="symlog", constant=1, domain=[0, max(v["x"] for v in values)], nice=False)
@@ -94,7 +98,7 @@ def _x_scale(graph: Mapping[str, Any], values: list[dict[str, Any]]) -> Any:
     return alt.Scale(type=graph["x_scale"], nice=False, zero=False)
 
 
-def _x_axis(values: list[dict[str, Any]]) -> Any:
+def _x_axis(values: Rows) -> Any:
     """Put ticks where the points are, unless these are many."""
     alt = altair()
     places = sorted({v["x"] for v in values})

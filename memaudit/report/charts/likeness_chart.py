@@ -11,12 +11,14 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import memaudit.report.charts.svg as svg
 from memaudit.report.charts.charts import INK, MUTED, SERIES, WIDTHS, Chart
 from memaudit.report.charts.treemap import FILL
-from memaudit.report.wording import NONE, counted, percent, visible
+from memaudit.report.wording import counted, visible
+from memaudit.runs.contamination_report import Likeness
+from memaudit.stats.rounding import NONE, percent, short_count, stated
 
 FOUND, OTHERS = FILL, SERIES[0]
 FAINT = 0.3
@@ -102,7 +104,7 @@ class Layout:
         return self.line(rows - 1) + self.side + 8
 
 
-def likeness_chart(likeness: Mapping[str, Any], labels: Mapping[str, str], id: str) -> Chart | None:
+def likeness_chart(likeness: Likeness, labels: Mapping[str, str], id: str) -> Chart | None:
     """Draw the items of a benchmark by their likeness (``likeness`` of a report).
 
     Args:
@@ -126,7 +128,7 @@ def likeness_chart(likeness: Mapping[str, Any], labels: Mapping[str, str], id: s
     )
 
 
-def _rows(likeness: Mapping[str, Any], labels: Mapping[str, str]) -> list[Row]:
+def _rows(likeness: Likeness, labels: Mapping[str, str]) -> list[Row]:
     """Return our rule, with all items, then the published ones with those that they flag."""
     names = ["memaudit", *likeness["rules"]]
     rows = [Row(visible(labels.get(name, name)), *([0] * (likeness["bins"] + 1) for _ in range(2))) for name in names]
@@ -138,7 +140,7 @@ def _rows(likeness: Mapping[str, Any], labels: Mapping[str, str]) -> list[Row]:
     return rows
 
 
-def _describe(likeness: Mapping[str, Any]) -> str:
+def _describe(likeness: Likeness) -> str:
     total: Counter[str] = Counter()
     for entry in likeness["counts"]:
         total[entry["verdict"]] += max(0, entry["items"])
@@ -160,7 +162,7 @@ def _numbers(rows: Sequence[Row]) -> Iterator[list[str]]:
     for bin in range(bins + 1):
         if not whole.found[bin] and not whole.others[bin]:
             continue
-        name = f"{(bin - 1) / bins:.0%} to {bin / bins:.0%}" if bin else "no similar document"
+        name = f"{stated((bin - 1) / bins)} to {stated(bin / bins)}" if bin else "no similar document"
         for row in rows:
             others = [_of(0 if row is whole else row.others[bin], whole.others[bin])]
             yield [name, row.label, _of(row.found[bin], whole.found[bin]), *others]
@@ -261,16 +263,16 @@ def _counts(whole: Row, layout: Layout) -> Iterator[str]:
         for bin, height in enumerate(_heights(counts, whole, layout)):
             if height:
                 x, y = layout.edge(bin) + layout.bin / 2, layout.line(0) + side * (height + 8)
-                yield _text(x, y, _short(counts[bin]), anchor="middle")
+                yield _text(x, y, short_count(counts[bin]), anchor="middle")
 
 
 def _axis(rows: int, least: float, layout: Layout) -> Iterator[str]:
     y = layout.foot(rows) + 15
     yield _text(layout.edge(0) + layout.bin / 2, y, "none", anchor="middle")
     for mark in MARKS:
-        yield _text(layout.x(mark), y, f"{mark:.0%}", anchor="middle")
+        yield _text(layout.x(mark), y, stated(mark), anchor="middle")
     yield _text((layout.x(0) + layout.width) / 2, y + 20, "similarity of the most similar document", anchor="middle")
-    yield _text(layout.x(least), layout.head - 8, f"{least:.0%}", anchor="middle")
+    yield _text(layout.x(least), layout.head - 8, stated(least), anchor="middle")
 
 
 def _text(x: float, y: float, text: str, fill: str = MUTED, anchor: Literal["start", "middle"] = "start") -> str:
@@ -280,11 +282,3 @@ def _text(x: float, y: float, text: str, fill: str = MUTED, anchor: Literal["sta
 def _fitting(name: str) -> str:
     """Return a name that has room beside its row, cut short if need be."""
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
-
-
-def _short(count: int) -> str:
-    """Return a count in four characters or fewer, for a narrow bar; the table has it in full."""
-    for unit, name in ((1_000_000, "M"), (1_000, "k")):
-        if count >= unit * 0.9995:
-            return f"{count / unit:.1f}{name}" if count < unit * 9.95 else f"{count / unit:.0f}{name}"
-    return str(count)

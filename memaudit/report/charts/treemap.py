@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from memaudit.report.charts.charts import INK, PAPER, Chart, altair, draw
-from memaudit.report.wording import NONE, interval, percent, visible
+from memaudit.report.wording import Bounds, interval, visible
+from memaudit.runs.extraction_report import DomainShare
+from memaudit.stats.rounding import NONE, percent
 
 FILL = "#b00020"
 FAINTEST, DEEPEST = 0.07, 0.42
@@ -27,7 +29,7 @@ class Tile:
     height: float
 
 
-def treemap(domains: Sequence[Mapping[str, Any]], id: str) -> Chart | None:
+def treemap(domains: Sequence[DomainShare], id: str) -> Chart | None:
     """Draw the domains of a training text (``composition`` of a report).
 
     Args:
@@ -91,7 +93,7 @@ def _worst(row: Sequence[float], side: float) -> float:
     return max(max(side**2 * area / total**2, total**2 / (side**2 * area)) for area in row)
 
 
-def _picture(domains: Sequence[Mapping[str, Any]], total: int, width: int) -> Any:
+def _picture(domains: Sequence[DomainShare], total: int, width: int) -> Any:
     alt = altair()
     height = 300 if width > 400 else 260
     tiles = squarify([domain["documents"] for domain in domains], width, height)
@@ -113,8 +115,8 @@ def _picture(domains: Sequence[Mapping[str, Any]], total: int, width: int) -> An
     return alt.layer(areas, names, rates).properties(width=width, height=height)
 
 
-def _tile(domain: Mapping[str, Any], tile: Tile, total: int) -> dict[str, Any]:
-    rate = (domain["train"] or _NO)["rate"]
+def _tile(domain: DomainShare, tile: Tile, total: int) -> dict[str, object]:
+    rate = None if domain["train"] is None else domain["train"]["rate"]
     room = int((tile.width - 20) / SIGN) if tile.height > 48 else 0
     words = f"{percent(domain['documents'] / total)} of the documents, {_rate(domain)} reproduced"
     short = f"{_rate(domain)} reproduced"
@@ -135,8 +137,8 @@ def _fitting(text: str, room: int) -> str:
     return f"{text[: room - 1]}…" if room > 3 else ""
 
 
-def _rate(domain: Mapping[str, Any]) -> str:
+def _rate(domain: DomainShare) -> str:
     return percent(domain["train"]["rate"]) if domain["train"] else NONE
 
 
-_NO = {"rate": None, "low": None, "high": None}
+_NO: Bounds = {"low": None, "high": None}

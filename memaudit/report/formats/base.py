@@ -33,7 +33,7 @@ from memaudit.report.kinds.base import Kind
 from memaudit.runs.directory import ReportInput, read_finished
 from memaudit.runs.files import write_atomic
 
-AKind = TypeVar("AKind", bound=Kind)
+AKind = TypeVar("AKind", bound=Kind[Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Format(Generic[AKind]):
     """A writer of one file of a run directory."""
 
     file: str
-    render: Callable[[ReportInput, AKind], bytes]
+    render: Callable[[ReportInput[Any], AKind], bytes]
     """The run, with no more of its texts than may be shown, and its kind -> the bytes of the file."""
     suits: type[AKind]
     """`Kind` where any run can be written; `VerdictKind` where it takes one that comes to a verdict."""
@@ -68,7 +68,7 @@ class Format(Generic[AKind]):
         return path
 
 
-def refuse_unsuited(name: str, format_: Format[Any], kind: Kind) -> None:
+def refuse_unsuited(name: str, format_: Format[Any], kind: Kind[Any]) -> None:
     """Raise an InputError if a format is none for a kind of run."""
     if not isinstance(kind, format_.suits):
         raise InputError(f"format '{name}': not for a run of kind '{kind.name}'", f"{' and '.join(OF_ANY_RUN)} are")

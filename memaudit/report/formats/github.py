@@ -18,6 +18,7 @@ from memaudit.report.blocks import Block, Paragraph, Words, plain
 from memaudit.report.kinds import kind_of
 from memaudit.report.kinds.base import VerdictKind
 from memaudit.report.problems import Problem
+from memaudit.runs.reports import VerdictReport
 
 MAX_ANNOTATIONS = 10
 """A step shows no more of one level."""
@@ -27,7 +28,7 @@ LONGEST = 1000
 """Characters of one message or cell."""
 
 
-def publish(report: Mapping[str, Any], environ: Mapping[str, str]) -> None:
+def publish(report: VerdictReport, environ: Mapping[str, str]) -> None:
     """Print annotations and append the summary of a run, where GitHub runs the job; elsewhere do nothing.
 
     Neither is there anything to annotate of a run that comes to no verdict.
@@ -51,7 +52,7 @@ def publish(report: Mapping[str, Any], environ: Mapping[str, str]) -> None:
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
-def workflow_commands(report: Mapping[str, Any], kind: VerdictKind) -> list[str]:
+def workflow_commands(report: VerdictReport, kind: VerdictKind[Any]) -> list[str]:
     """Return a report as workflow commands: at most 10, the last of which says how many findings have none.
 
     Findings that a baseline accepts have none; an inconclusive run says so first, without a file.
@@ -71,7 +72,7 @@ def workflow_commands(report: Mapping[str, Any], kind: VerdictKind) -> list[str]
     return commands
 
 
-def step_summary(report: Mapping[str, Any], kind: VerdictKind, most: int = MAX_FINDINGS) -> str:
+def step_summary(report: VerdictReport, kind: VerdictKind[Any], most: int = MAX_FINDINGS) -> str:
     """Return a report as Markdown for the summary of a job.
 
     All that comes from data stands in HTML blocks, escaped and on one line: no Markdown is read there.

@@ -7,6 +7,7 @@ line of a test case: places stand in the text of its outcome.
 from __future__ import annotations
 
 import re
+from typing import Any
 from xml.etree import ElementTree as ET
 
 from memaudit.errors import one_line
@@ -19,7 +20,7 @@ _OUTCOMES = ("failure", "error", "skipped")
 _NOT_XML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def junit(run: ReportInput, kind: VerdictKind) -> bytes:
+def junit(run: ReportInput[Any], kind: VerdictKind[Any]) -> bytes:
     """Return ``junit.xml`` of a run, byte for byte."""
     suite = kind.suite(run.report)
     count = {tag: str(sum(case.outcome == tag for case in suite.cases)) for tag in _OUTCOMES}

@@ -6,7 +6,7 @@ Nothing of what data holds is read as Markdown: it stands in HTML blocks, escape
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from memaudit.errors import one_line
@@ -14,6 +14,7 @@ from memaudit.report.formats.base import Format
 from memaudit.report.formats.github import LONGEST, MAX_FINDINGS, step_summary
 from memaudit.report.kinds.base import VerdictKind
 from memaudit.runs.directory import ReportInput
+from memaudit.runs.reports import VerdictReport
 
 MAX_CHARACTERS = 60_000
 """Of a comment; code hosts refuse more than 65,536."""
@@ -21,7 +22,7 @@ FEWER = (MAX_FINDINGS, 20, 5, 0)
 """Findings that are listed, tried one after the other until the comment is small enough."""
 
 
-def comment(run: ReportInput, kind: VerdictKind) -> bytes:
+def comment(run: ReportInput[Any], kind: VerdictKind[Any]) -> bytes:
     """Return ``report.md`` of a run, byte for byte: the same run gives the same comment."""
     tail = _tail(run.report)
     text = ""
@@ -32,7 +33,7 @@ def comment(run: ReportInput, kind: VerdictKind) -> bytes:
     return text.encode("utf-8")
 
 
-def _tail(report: Mapping[str, Any]) -> str:
+def _tail(report: VerdictReport) -> str:
     provenance = report["provenance"]
     asked = [provenance["command"], *provenance.get("set_elsewhere", ())]
     versions = ", ".join(f"{name} {version}" for name, version in sorted(provenance["versions"].items()))

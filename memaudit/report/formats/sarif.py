@@ -11,16 +11,19 @@ from memaudit.report.problems import Place, Problem, Rule
 from memaudit.report.wording import counted, visible
 from memaudit.runs.directory import ReportInput
 from memaudit.runs.files import strict_json
+from memaudit.runs.reports import VerdictReport
 
 MAX_RESULTS = 5000
 """Code hosts show no more of one run."""
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _ROOT = "%SRCROOT%"
+Object = dict[str, object]
+"""An object of the format, which its own schema describes."""
 
 
-def sarif(run: ReportInput, kind: VerdictKind) -> bytes:
+def sarif(run: ReportInput[Any], kind: VerdictKind[Any]) -> bytes:
     """Return a run as a SARIF log: one result per finding, at most 5,000, and how many were left out."""
-    report = run.report
+    report: VerdictReport = run.report
     found = kind.problems(report)
     shown = found[:MAX_RESULTS]
     left_out = len(found) - len(shown)
@@ -57,7 +60,7 @@ def sarif(run: ReportInput, kind: VerdictKind) -> bytes:
     return strict_json(log)
 
 
-def _notes(report: Any, left_out: int) -> list[str]:
+def _notes(report: VerdictReport, left_out: int) -> list[str]:
     notes = [f"{report['verdict']}: {report['headline']}", *report["reasons"]]
     if left_out:
         more = counted(left_out, "more finding is", "more findings are")
@@ -65,7 +68,7 @@ def _notes(report: Any, left_out: int) -> list[str]:
     return notes
 
 
-def _rule(rule: Rule) -> dict[str, Any]:
+def _rule(rule: Rule) -> Object:
     return {
         "id": rule.id,
         "name": rule.name,
@@ -76,8 +79,8 @@ def _rule(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _result(problem: Problem, rule: int) -> dict[str, Any]:
-    result: dict[str, Any] = {
+def _result(problem: Problem, rule: int) -> Object:
+    result: Object = {
         "ruleId": problem.rule,
         "ruleIndex": rule,
         "level": problem.level,
@@ -104,8 +107,8 @@ def _result(problem: Problem, rule: int) -> dict[str, Any]:
     return result
 
 
-def _location(place: Place) -> dict[str, Any]:
-    location: dict[str, Any] = {"artifactLocation": {"uri": _uri(place.path), "uriBaseId": _ROOT}}
+def _location(place: Place) -> Object:
+    location: Object = {"artifactLocation": {"uri": _uri(place.path), "uriBaseId": _ROOT}}
     if place.line is not None:
         column = {"startColumn": place.column} if place.column is not None else {}
         location["region"] = {"startLine": place.line, **column}

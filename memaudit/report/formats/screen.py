@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich.console import Console
 
 from memaudit.errors import one_line
 from memaudit.report.kinds import kind_of
+from memaudit.runs.reports import AnyReport
 
 LONGEST = 1000
 """Characters of a line about options."""
 
 
-def print_report(report: Mapping[str, Any], console: Console) -> None:
+def print_report(report: AnyReport, console: Console) -> None:
     """Print the report of a run of any kind.
 
     Raises:

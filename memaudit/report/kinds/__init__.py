@@ -28,7 +28,7 @@ KINDS = Registry(
 )
 
 
-def kind_named(name: str) -> Kind:
+def kind_named(name: str) -> Kind[Any]:
     """Return a kind of run by its name.
 
     Raises:
@@ -44,7 +44,7 @@ def kind_named(name: str) -> Kind:
     return kind
 
 
-def kind_of(report: Mapping[str, Any]) -> Kind:
+def kind_of(report: Mapping[str, object]) -> Kind[Any]:
     """Return the kind of a run.
 
     What our own reports hold was asked where the run directory was read; those of other packages are asked here.
@@ -56,7 +56,7 @@ def kind_of(report: Mapping[str, Any]) -> Kind:
         RunError: If there is no such kind, or if the report does not hold what its kind needs.
         InputError: If another package declares the kind and it is none.
     """
-    kind = kind_named(report["kind"])
+    kind = kind_named(str(report["kind"]))
     if kind.name not in REPORTS and (problem := misfit(report, kind.report, "the report")):
         raise RunError(problem, f"a run of kind '{kind.name}' must hold it")
     return kind

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from memaudit.findings import fingerprint
 from memaudit.records import Shown
@@ -34,14 +34,20 @@ from memaudit.report.blocks import Block, Grid, paragraph, plain
 from memaudit.report.cases import Suite, control_cases, verdict_case
 from memaudit.report.problems import Problem, Rule, on_one_line, place
 from memaudit.runs.directory import ReportInput
-from memaudit.runs.reports import JudgedReport, SectionsReport
+from memaudit.runs.reports import JudgedReport, SectionsReport, VerdictReport
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
+Report = TypeVar("Report", bound=Mapping[str, Any])
+"""What report.json of the kind holds: `memaudit.runs.reports`."""
+Judged = TypeVar("Judged", bound=VerdictReport | Mapping[str, Any])
+"""The same of a kind that comes to a verdict."""
+
+
 @dataclass(frozen=True)
-class Kind:
+class Kind(Generic[Report]):
     """A kind of run; by default one whose report is made of sections and comes to no verdict.
 
     Charts, templates and tables of a terminal are imported by the methods that need them.
@@ -57,23 +63,23 @@ class Kind:
         """What report.json must hold: a TypedDict; asked of kinds of other packages."""
         return SectionsReport
 
-    def page(self, run: ReportInput) -> bytes:
+    def page(self, run: ReportInput[Report]) -> bytes:
         """Return report.html: the same run gives the same bytes."""
         from memaudit.report.sections_page import render_run
 
-        return render_run(run, self.title)
+        return render_run(cast("ReportInput[SectionsReport]", run), self.title)
 
-    def notebook(self, run: ReportInput) -> str:
+    def notebook(self, run: ReportInput[Report]) -> str:
         """Return the page that a notebook shows."""
         return self.page(run).decode("utf-8")
 
-    def screen(self, report: Mapping[str, Any], console: Console) -> None:
+    def screen(self, report: Report, console: Console) -> None:
         """Print the report on a terminal, the verdict first."""
         from memaudit.report.sections_terminal import print_sections
 
-        print_sections(report, console)
+        print_sections(cast("SectionsReport", report), console)
 
-    def disclosed(self, run: ReportInput, shown: Shown) -> ReportInput:
+    def disclosed(self, run: ReportInput[Report], shown: Shown) -> ReportInput[Report]:
         """Return the run with no more of its texts than may be shown.
 
         By default the run itself: a report of sections holds numbers and our own sentences. A kind whose report quotes
@@ -84,7 +90,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class VerdictKind(Kind):
+class VerdictKind(Kind[Judged]):
     """A kind of run that comes to a verdict, with reasons, controls and limits."""
 
     rules: Sequence[Rule] = ()
@@ -97,37 +103,40 @@ class VerdictKind(Kind):
         """What report.json must hold: sections, and the verdict with all that it rests on."""
         return JudgedReport
 
-    def problems(self, report: Mapping[str, Any]) -> list[Problem]:
+    def problems(self, report: Judged) -> list[Problem]:
         """Return the findings, the worst first, those that a baseline accepts last.
 
         By default one where the verdict is *found* and the kind has a rule: the model, or the corpus, as a whole.
         """
-        if report["verdict"] != "found" or not self.rules:
+        judged = cast("JudgedReport", report)
+        if judged["verdict"] != "found" or not self.rules:
             return []
-        specs = report["corpus"]["specs"]
-        model, file = str(report["options"].get("model") or ""), next(iter(specs), "")
+        specs = judged["corpus"]["specs"]
+        model, file = str(judged["options"].get("model") or ""), next(iter(specs), "")
         return [
             Problem(
                 id=fingerprint(self.name, model, " ".join(specs)),
                 rule=self.rules[0].id,
                 level="error",
                 name=self.name,
-                sentence=on_one_line(report["headline"]),
+                sentence=on_one_line(judged["headline"]),
                 place=place(file, {file}),
             )
         ]
 
-    def suite(self, report: Mapping[str, Any]) -> Suite:
+    def suite(self, report: Judged) -> Suite:
         """Return the test cases: by default one for the verdict and one for every control."""
-        model = report.get("model", {}).get("spec") or report["options"].get("model", "")
+        holds: Mapping[str, Any] = report  # of some kinds a model, of others an option that names one
+        model = holds.get("model", {}).get("spec") or holds["options"].get("model", "")
         cases = [verdict_case(report, self.claim), *control_cases(report)]
         return Suite(f"{self.name} {model}".strip(), cases)
 
-    def summary(self, report: Mapping[str, Any]) -> list[Block]:
+    def summary(self, report: Judged) -> list[Block]:
         """Return what a summary shows between the reasons and the findings: by default the first table of a section."""
         from memaudit.report.sections import shown_table
 
-        tables = [table for section in report["sections"][:1] for table in section["tables"][:1]]
+        sections = cast("JudgedReport", report)["sections"]
+        tables = [table for section in sections[:1] for table in section["tables"][:1]]
         if not tables:
             return []
         table = shown_table(tables[0])

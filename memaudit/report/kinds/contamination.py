@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from memaudit.records import Shown
 from memaudit.report import wording
@@ -13,8 +12,10 @@ from memaudit.report.cases import Case, Suite, control_cases, verdict_case
 from memaudit.report.contamination_wording import MATCHES, and_others, policy_words, spared_words, worst_first
 from memaudit.report.kinds.base import VerdictKind
 from memaudit.report.problems import Level, Problem, Rule, on_one_line, place, short
-from memaudit.report.wording import counted, percent
+from memaudit.report.wording import counted
+from memaudit.runs.contamination_report import ContaminationReport, ItemFinding
 from memaudit.runs.directory import ReportInput
+from memaudit.stats.rounding import percent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,33 +32,33 @@ RULE = Rule(
 )
 MAX_CASES = 1000
 """Contaminated items that have a test case of their own."""
-_MEASURES = ("part", "match", "score", "coverage", "documents", "rules", "more_documents")
 
 
-class ContaminationKind(VerdictKind):
+class ContaminationKind(VerdictKind[ContaminationReport]):
     """A search of a corpus for the items of a benchmark."""
 
-    def page(self, run: ReportInput) -> bytes:
+    def page(self, run: ReportInput[ContaminationReport]) -> bytes:
         """Return the page: each item beside the document that holds it."""
         from memaudit.report.contamination_page import render_run
 
         return render_run(run, self.title)
 
-    def screen(self, report: Mapping[str, Any], console: Console) -> None:
+    def screen(self, report: ContaminationReport, console: Console) -> None:
         """Print verdict, rules, what was not judged, the ten worst items."""
         from memaudit.report.contamination_terminal import print_contamination
 
         print_contamination(report, console)
 
-    def disclosed(self, run: ReportInput, shown: Shown) -> ReportInput:
+    def disclosed(self, run: ReportInput[ContaminationReport], shown: Shown) -> ReportInput[ContaminationReport]:
         """Return the run with its evidence masked, or without the texts of it."""
         from memaudit.report.contamination_disclosure import disclosed
 
         return disclosed(run, shown)
 
-    def problems(self, report: Mapping[str, Any]) -> list[Problem]:
+    def problems(self, report: ContaminationReport) -> list[Problem]:
         """Return the contaminated items of the benchmark."""
-        benchmark, corpus = ({file["path"] for file in report[side]["files"]} for side in ("benchmark", "corpus"))
+        benchmark = {file["path"] for file in report["benchmark"]["files"]}
+        corpus = {file["path"] for file in report["corpus"]["files"]}
         level: Level = "error" if report["verdict"] == "found" else "warning"
         return [
             Problem(
@@ -70,12 +71,20 @@ class ContaminationKind(VerdictKind):
                 related=[place(evidence["source"], corpus) for evidence in finding["evidence"]],
                 relation="A document of the corpus that holds the item.",
                 accepted=finding["accepted"],
-                properties={key: finding[key] for key in _MEASURES},
+                properties={
+                    "part": finding["part"],
+                    "match": finding["match"],
+                    "score": finding["score"],
+                    "coverage": finding["coverage"],
+                    "documents": finding["documents"],
+                    "rules": finding["rules"],
+                    "more_documents": finding["more_documents"],
+                },
             )
             for finding in sorted(worst_first(report["findings"]), key=lambda f: bool(f["accepted"]))
         ]
 
-    def suite(self, report: Mapping[str, Any]) -> Suite:
+    def suite(self, report: ContaminationReport) -> Suite:
         """Return a test case for the policy, every control, every finding.
 
         A contaminated item fails where the verdict is *found*; one that a baseline accepts, or that the policy
@@ -95,7 +104,7 @@ class ContaminationKind(VerdictKind):
             policy = replace(policy, output="".join(notes))
         return Suite("contamination", [policy, *control_cases(report), *map(_item_case, found[:MAX_CASES])])
 
-    def summary(self, report: Mapping[str, Any]) -> list[Block]:
+    def summary(self, report: ContaminationReport) -> list[Block]:
         """Return what was not looked for, the table of our rule and the published ones, what is spared or accepted."""
         rows = [
             [
@@ -112,7 +121,7 @@ class ContaminationKind(VerdictKind):
         ]
 
 
-def _sentence(finding: Mapping[str, Any]) -> str:
+def _sentence(finding: ItemFinding) -> str:
     return (
         f"Benchmark item {short(finding['item'])} ({short(finding['part'])}) occurs in"
         f" {on_one_line(finding['evidence'][0]['source'])}{and_others(finding)}: {MATCHES[finding['match']]}, "
@@ -129,7 +138,7 @@ def _item_case(problem: Problem) -> Case:
     return Case(problem.name, "skipped", f"{why}: {problem.sentence}", details)
 
 
-def _asides(report: Mapping[str, Any]) -> list[Block]:
+def _asides(report: ContaminationReport) -> list[Block]:
     """Return what was not counted as a finding, and why."""
     blocks: list[Block] = []
     if spared := spared_words(report):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from memaudit.records import Shown
 from memaudit.report import wording
@@ -11,8 +10,10 @@ from memaudit.report.blocks import Block, Grid, Words, plain
 from memaudit.report.cases import Suite, control_cases, verdict_case
 from memaudit.report.kinds.base import VerdictKind
 from memaudit.report.problems import Level, Problem, Rule, place, short
-from memaudit.report.wording import interval, percent
+from memaudit.report.wording import interval
 from memaudit.runs.directory import ReportInput
+from memaudit.runs.extraction_report import ExtractionReport
+from memaudit.stats.rounding import percent
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,37 +27,36 @@ RULE = Rule(
     " text it never saw.",
     help="Deduplicate or remove the document and train again, or filter the model's output.",
 )
-SIDES = {"train": "training text", "heldout": "held-out text"}
 
 
-class ExtractionKind(VerdictKind):
+class ExtractionKind(VerdictKind[ExtractionReport]):
     """An audit of one model by windows of training and of held-out text."""
 
-    def page(self, run: ReportInput) -> bytes:
+    def page(self, run: ReportInput[ExtractionReport]) -> bytes:
         """Return the page with its exhibits: prompt, continuation and true text side by side."""
         from memaudit.report.extraction_page import render
 
         return render([run], self.title).encode("utf-8")
 
-    def notebook(self, run: ReportInput) -> str:
+    def notebook(self, run: ReportInput[ExtractionReport]) -> str:
         """Return the verdict and the charts alone."""
         from memaudit.report.extraction_page import summary
 
         return summary(run, self.title)
 
-    def screen(self, report: Mapping[str, Any], console: Console) -> None:
+    def screen(self, report: ExtractionReport, console: Console) -> None:
         """Print verdict, estimates, controls, the three worst findings."""
         from memaudit.report.extraction_terminal import print_extraction
 
         print_extraction(report, console)
 
-    def disclosed(self, run: ReportInput, shown: Shown) -> ReportInput:
+    def disclosed(self, run: ReportInput[ExtractionReport], shown: Shown) -> ReportInput[ExtractionReport]:
         """Return the run with its texts masked, or with their lengths and digests in place of them."""
         from memaudit.report.extraction_disclosure import disclosed
 
         return disclosed(run, shown)
 
-    def problems(self, report: Mapping[str, Any]) -> list[Problem]:
+    def problems(self, report: ExtractionReport) -> list[Problem]:
         """Return the training documents that the model reproduces."""
         labels = {estimate["metric"]: estimate["label"] for estimate in report["estimates"]}
         level: Level = "error" if report["verdict"] == "found" else "warning"
@@ -70,24 +70,25 @@ class ExtractionKind(VerdictKind):
                 sentence=f"The model reproduces training document {short(finding['document'])} "
                 f"({short(labels.get(finding['metric'], finding['metric']))}, score {percent(finding['score'])}).",
                 place=place(finding["source"], files),
-                properties={key: finding[key] for key in ("metric", "score", "copies")},
+                properties={"metric": finding["metric"], "score": finding["score"], "copies": finding["copies"]},
             )
             for finding in report["findings"]
         ]
 
-    def suite(self, report: Mapping[str, Any]) -> Suite:
+    def suite(self, report: ExtractionReport) -> Suite:
         """Return a test case for the policy and one for every control."""
         name = f"{report['primary_metric']}: at most {percent(report['policy']['max_rate'])} of the training documents"
         primary = next(e for e in report["estimates"] if e["primary"])
-        rates = [f"{side}: {percent(primary[key]['rate'])} {interval(primary[key])}" for key, side in SIDES.items()]
+        sides = ("training text", primary["train"]), ("held-out text", primary["heldout"])
+        rates = [f"{name}: {percent(side['rate'])} {interval(side)}" for name, side in sides]
         return Suite(report["model"]["name"], [verdict_case(report, name, rates), *control_cases(report)])
 
-    def summary(self, report: Mapping[str, Any]) -> list[Block]:
+    def summary(self, report: ExtractionReport) -> list[Block]:
         """Return the table of what was reproduced of training and of held-out text."""
         rows = [
             [
                 Words(e["label"], "strong" if e["primary"] else ""),
-                *plain([f"{percent(e[side]['rate'])} {interval(e[side])}" for side in SIDES]),
+                *plain([f"{percent(side['rate'])} {interval(side)}" for side in (e["train"], e["heldout"])]),
                 Words(f"{wording.points(e['difference'])} {wording.point_interval(e['difference'])}"),
             ]
             for e in report["estimates"]

@@ -2,6 +2,7 @@
 
 from memaudit.report.kinds.base import VerdictKind
 from memaudit.report.problems import Rule
+from memaudit.runs.reports import GapReport
 
 RULE = Rule(
     id="memaudit/gap",
@@ -12,7 +13,7 @@ RULE = Rule(
     "on items from after it: it may have seen the old ones, or text about them.",
     help="Report results on the new items alone.",
 )
-KIND = VerdictKind(
+KIND: VerdictKind[GapReport] = VerdictKind(
     "gap",
     "Does it ace the old test and fail the new one?",
     rules=(RULE,),

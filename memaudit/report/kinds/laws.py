@@ -1,5 +1,6 @@
 """Laws: how memorization grows with the model, the copies and the context."""
 
 from memaudit.report.kinds.base import Kind
+from memaudit.runs.reports import LawsReport
 
-KIND = Kind("laws", "How does memorization grow?")
+KIND: Kind[LawsReport] = Kind("laws", "How does memorization grow?")

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memaudit.report.charts.likeness_chart import FOUND, OTHERS, _short, likeness_chart
+from memaudit.report.charts.likeness_chart import FOUND, OTHERS, likeness_chart
+from memaudit.stats.rounding import short_count
 from tests.report.contamination_reports import HOSTILE, RULES, likeness
 
 LABELS = {name: label for name, label, *_ in RULES}
@@ -103,7 +104,7 @@ def test_no_item_is_no_picture() -> None:
 
 @given(st.integers(0, 900_000_000))
 def test_counts_fit_above_a_bar(count: int) -> None:
-    text = _short(count)
+    text = short_count(count)
     assert len(text) <= 4
     scale = {"k": 1e3, "M": 1e6}.get(text[-1], 1)
     assert float(text.rstrip("kM")) * scale == pytest.approx(count, rel=0.06)
