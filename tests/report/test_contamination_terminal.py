@@ -45,8 +45,8 @@ def test_verdict_rules_and_items(verdict: str, word: str) -> None:
         "not judged: 7 items, fewer than 5 words in every part",
         "skipped in the benchmark: 2 records, first data/test.jsonl:14: not valid JSON",
         "skipped in the corpus: 1 record, first web/part-3.jsonl:99: not valid JSON",
-        "not counted: 5 items that most published rules flag, first data/test.jsonl:900: the most similar document holds "
-        "60.0% of its own words",
+        "not counted: 5 items that most published rules flag, first data/test.jsonl:900: the most similar document"
+        " holds 60.0% of its own words",
         "baseline accepted.json: 2 findings accepted; 1 of its entries matches nothing",
     ):
         assert part in lines
