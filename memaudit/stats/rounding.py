@@ -91,13 +91,13 @@ def gain(value: float) -> str:
     return f"{value:+.3f}"
 
 
-def effect(value: float) -> str:
+def effect(value: float | None) -> str:
     """Return a size of effect with three decimals, as areas have that stand beside it in a table.
 
     >>> effect(0.02341), effect(-2.8e-15)
     ('0.023', '0.000')
     """
-    return f"{round(value, 3) + 0.0:.3f}"  # never -0.0
+    return NONE if value is None else f"{round(value, 3) + 0.0:.3f}"  # never -0.0
 
 
 def correlation(value: float) -> str:

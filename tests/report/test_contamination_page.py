@@ -197,7 +197,7 @@ def test_the_picture_and_its_numbers() -> None:
     assert shown.tags["svg"] == 2
     assert "How similar each item is to a document" in text_of(shown)
     assert "70% to 75%" not in text_of(shown)  # no item lies there
-    for line in ("95% to 100% memaudit 7 of 7 –", "no document is like it memaudit – 0 of 1,207"):
+    for line in ("95% to 100% memaudit 7 of 7 –", "no similar document memaudit – 0 of 1,207"):
         assert line in text_of(shown)
     assert page(likeness=contamination_report()["likeness"] | {"counts": []}).tags["svg"] == 0
 
