@@ -139,7 +139,7 @@ def verdict_of_scores(
             name: (r * scores + math.sqrt(1 - r**2) * rng.standard_normal(2 * documents)).tolist() for name, r in nulls
         }
         scores[:documents] += math.sqrt(2) * ndtri(area) if number == 0 else 0.0
-        named = {"name": str(number), "label": "", "definition": "", "plan": {"membership": options}, "blind": blind}
+        named = {"name": str(number), "label": "", "definition": "", "plan": {"membership": options, "blind": blind}}
         detections.append(compare(records, scores.tolist(), values, **named))
     first = detections[0]
     controls = [control for control in first.controls if not control.name.endswith("(C2)")]

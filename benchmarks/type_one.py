@@ -269,7 +269,7 @@ def of_controls(table: Table, family: str, loss: FloatArray, unseen: FloatArray,
         chosen = [*members, *heldout]
         records = [{"member": i < SIDE, "document": str(i)} for i in range(2 * SIDE)]
         values, null = ([float(v) for v in column[chosen]] for column in (loss, unseen))
-        told = compare(records, values, {"null": null}, name="loss", label="", definition="", plan=plan, blind=None)
+        told = compare(records, values, {"null": null}, name="loss", label="", definition="", plan=plan)
         p_of.append(told.p_value if told.admissible and told.p_value is not None else 1.0)
     table.add(f"{family}: loss, what may speak after its controls", p_of, exact=False)
 

@@ -139,7 +139,7 @@ def test_what_may_speak_after_its_controls(losses):
         chosen = np.concatenate(sides(rng, TOPICS * PASSAGES))
         records = [{"member": i < SIDE, "document": str(i)} for i in range(2 * SIDE)]
         values, null = ([float(value) for value in column[chosen]] for column in losses)
-        found = compare(records, values, {"other": null}, name="loss", label="", definition="", plan=plan, blind=None)
+        found = compare(records, values, {"other": null}, name="loss", label="", definition="", plan=plan)
         p_values.append(found.p_value)
         spoken += found.p_value <= 0.05 and found.admissible
     assert keeps_its_level(p_values)

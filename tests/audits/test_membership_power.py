@@ -44,9 +44,9 @@ def detection(
     scores = correlation * null + math.sqrt(1 - correlation**2) * rng.standard_normal(2 * documents)
     scores[:documents] += math.sqrt(2) * ndtri(area)
     records = [{"member": i < documents, "document": str(i)} for i in range(2 * documents)]
-    named: dict[str, Any] = {"name": "a", "label": "", "definition": "", "blind": BLIND}
-    plan = {"membership": OPTIONS}
-    return compare(records, scores.tolist(), {model: null.tolist()}, plan=plan, **named)
+    plan: Any = {"membership": OPTIONS, "blind": BLIND}
+    nulls = {model: null.tolist()}
+    return compare(records, scores.tolist(), nulls, name="a", label="", definition="", plan=plan)
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,6 @@ def compare(
     label: str,
     definition: str,
     plan: MeasuredPlan,
-    blind: BlindBaseline | None,
 ) -> Detection:
     """Test members against held-out documents by one score, and run the controls on it.
 
@@ -107,10 +106,10 @@ def compare(
         name: Of the detection, with ``label`` and ``definition``.
         label: As reports call it.
         definition: Formula and source.
-        plan: Of the run: ``membership`` holds the options.
-        blind: What `memaudit.audits.comparison.blind_baseline` found of these documents; None where it was not asked.
+        plan: Of the run: ``membership`` holds the options, ``blind`` what
+            `memaudit.audits.comparison.blind_baseline` found of these documents, where it was asked.
     """
-    options = plan["membership"]
+    options, blind = plan["membership"], plan.get("blind")
     sides = Sides.of(records, values)
     p_value, test = _test(records, values, sides, options)
     area = auc(sides.members, sides.heldout)

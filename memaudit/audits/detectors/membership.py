@@ -138,7 +138,6 @@ class Membership:
                 label=SCORES[name].label,
                 definition=SCORES[name].definition,
                 plan=plan,
-                blind=plan.get("blind"),
             )
             for name in self.declared(plan)
         ]

@@ -79,7 +79,6 @@ class OverlapDetector:
                 label=LABEL,
                 definition=DEFINITION,
                 plan=plan,
-                blind=plan.get("blind"),
             )
         ]
 
