@@ -10,6 +10,7 @@ import pytest
 
 from memaudit.audits.measures.dose_fitted import fitted_table
 from memaudit.metrics.exposure import NOT_SKEW_NORMAL, WHOLE_SPACE
+from memaudit.stats.rounding import significant
 
 
 def canary(number: int, bits: float | None, reason: str = "", *, exact: bool = False) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def test_means_are_over_those_that_are_told_and_the_others_have_a_reason() -> No
     reach = 3.1824463 * float(np.std(bits, ddof=1)) / 2
     assert at_4[:5] == ["canaries, exact copies", 4, 4, 4, 11.75]
     assert at_4[5:] == [pytest.approx(11.75 - reach), pytest.approx(11.75 + reach), ""]
-    assert f"{math.log2(10**6):.3g} bits at most" in table.caption
+    assert f"{significant(math.log2(10**6))} bits at most" in table.caption
 
 
 def test_none_is_told_where_more_fits_fail_than_chance_makes() -> None:

@@ -22,6 +22,7 @@ from memaudit.models.base import LanguageModel
 from memaudit.models.masked import FILL_ORDERS, new_bert
 from memaudit.models.ngram import NgramModel
 from memaudit.records import GREEDY, Decoding, TokenIds, TokenScores, Window
+from memaudit.stats.rounding import significant
 from memaudit.text.tokenize import train_tokenizer
 from memaudit.text.windows.windows import WindowOptions
 
@@ -168,7 +169,7 @@ def test_pseudo_perplexity_is_that_of_the_audits_scores() -> None:
     assert [row[2] for row in table.rows[:2]] == pytest.approx([np.exp(-m.mean()) for m in means])
     assert table.rows[2][2] == pytest.approx(np.exp(means[0].mean() - means[1].mean()))
     welch = ttest_ind(*means, equal_var=False).confidence_interval(0.95)
-    assert table.rows[2][3] == f"{np.exp(welch.low):.3g} to {np.exp(welch.high):.3g}"
+    assert table.rows[2][3] == f"{significant(np.exp(welch.low))} to {significant(np.exp(welch.high))}"
     records[0]["mean_log_prob"] = None
     section = INFILLING.section(records, PLAN)
     assert [row[2] for row in section.tables[3].rows][::2] == [None, None]

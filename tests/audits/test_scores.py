@@ -163,8 +163,8 @@ def test_p_agrees_with_the_exact_test():
 @pytest.mark.parametrize(
     ("dirty", "correct", "sentence"),
     [
-        (set(), {"1": True}, "gpt scores 100.0% on items that do not occur in the corpus (1); there are no others "),
-        ({"1"}, {"1": True}, "gpt scores 100.0% on items that occur in the corpus (1); there are no others to "),
+        (set(), {"1": True}, "gpt scores 100% on items that do not occur in the corpus (1); there are no others "),
+        ({"1"}, {"1": True}, "gpt scores 100% on items that occur in the corpus (1); there are no others to "),
         ({"1"}, {"3": True}, "gpt: no judged item has a score"),
     ],
 )
