@@ -23,6 +23,7 @@ def percent(share: float | None) -> str:
     """
     if share is None:
         return NONE
+    share += 0.0  # never -0.0
     if share < 0:
         less = percent(-share)
         return f">-{less[1:]}" if less[0] == "<" else f"<-{less[1:]}" if less[0] == ">" else f"-{less}"

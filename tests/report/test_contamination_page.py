@@ -19,6 +19,7 @@ from memaudit.report.formats.names import FORMATS
 from memaudit.report.formats.screen import print_report
 from memaudit.report.terminal import console
 from memaudit.runs.directory import RunDirectory
+from memaudit.stats.rounding import percent
 from tests.report.contamination_reports import contamination_report, scores
 from tests.report.pages import OURS, Page
 from tests.report.rendered import rendered
@@ -89,11 +90,11 @@ def test_every_rule_shows_count_and_rate_and_no_interval() -> None:
     report = contamination_report()
     text = text_of(page(report))
     for e in report["estimates"]:
-        assert f"{e['hits']} of {e['n']:,} {e['rate']:.1%} {e['undefined']}" in text
+        assert f"{e['hits']} of {e['n']:,} {percent(e['rate'])} {e['undefined']}" in text
         assert e["definition"] in text
     assert "memaudit decides" in text
     assert "Llama 2, dirty 305 clean, 1,000 not clean, " in text
-    assert "question 7 of 1,312 0.5%" in text
+    assert "question 7 of 1,312 0.534%" in text
 
 
 def test_facts_and_provenance() -> None:

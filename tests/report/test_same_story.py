@@ -16,6 +16,7 @@ from memaudit.report.formats.md import MAX_CHARACTERS
 from memaudit.report.formats.names import FORMATS
 from memaudit.report.formats.screen import print_report
 from memaudit.report.terminal import console
+from memaudit.stats.rounding import percent
 from tests.report.contamination_reports import contamination_report
 from tests.report.rendered import rendered
 from tests.report.stories import plain
@@ -64,7 +65,7 @@ def test_counts(factory: Factory, capsys: pytest.CaptureFixture[str], kind: str)
             counts = [f"{side['hits']:,}{of}{side['n']:,}" for of in (" of ", "/")]
             for name in ("html", "terminal"):
                 assert any(count in shown[name] for count in counts), (name, e["label"])
-            assert f"{100 * side['rate']:.1f}%".replace("0.0%", "0%") in shown["md"].replace("100%", "100.0%")
+            assert percent(side["rate"]) in shown["md"]
     if kind == "contamination":
         cases = ET.fromstring(texts["junit"]).iter("testcase")
         assert sum(case.get("name", "").startswith("item gsm8k/") for case in cases) == findings

@@ -48,7 +48,7 @@ def treemap(domains: Sequence[DomainShare], id: str) -> Chart | None:
         title="The training text by domain",
         description="Areas are documents; the deeper the colour, the more of the windows are reproduced word for word.",
         svgs=draw(lambda width: _picture(shown, total, width), id),
-        columns=["Domain", "Documents", "Share", "Reproduced", "95% interval"],
+        columns=["Domain", "Documents", "Share", "Verbatim", "95% interval"],
         rows=[
             [d["domain"], f"{d['documents']:,}", percent(d["documents"] / total), _rate(d), interval(d["train"] or _NO)]
             for d in domains

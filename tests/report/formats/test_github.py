@@ -137,8 +137,8 @@ def test_the_summary_says_what_the_report_says() -> None:
 
 def test_a_small_rate_is_no_markup() -> None:
     report = contamination_report()
-    summary = step_summary(report | {"estimates": [{**report["estimates"][0], "rate": 0.0002}]})
-    assert "<td>&lt;0.1%</td>" in summary
+    summary = step_summary(report | {"estimates": [{**report["estimates"][0], "rate": 2e-7}]})
+    assert "<td>&lt;0.0001%</td>" in summary
 
 
 def test_extraction_audits_too(factory: Factory) -> None:
