@@ -152,8 +152,9 @@ def _given(ctx: Any, changed: Mapping[str, Any]) -> Iterator[Given]:
     """Yield what a command was given that it has a use for."""
     from memaudit.runs.invocation import Given
 
+    unused = ctx.command.unused(ctx)
     for param in ctx.command.params:
-        if param.name not in ctx.params or param.name in ctx.command.unused(ctx):
+        if param.name not in ctx.params or param.name in unused:
             continue
         value = changed.get(param.name, ctx.params[param.name])
         if param.param_type_name == "argument":
