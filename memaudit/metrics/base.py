@@ -68,8 +68,15 @@ class Metric:
     threshold_included: bool = True
     averaged: bool = True
     """Whether reports show its mean of either side."""
+    ceiling: Callable[[TokenIds, TokenIds], float] | None = None
+    """``(true, begun)`` -> the largest value that any continuation can have which begins so and is no longer than the
+    suffix. Where it lies below the threshold, nobody has to write on. None: only the whole continuation tells."""
     needs: Capabilities = frozenset((Capability.CONTINUATIONS,))
     """What a model must give for it."""
+
+    def may_hit(self, true: TokenIds, begun: TokenIds) -> bool:
+        """Return whether a continuation that begins so can still reach the threshold."""
+        return self.ceiling is None or self.hit(self.ceiling(true, begun)) is not False
 
     def hit(self, value: float | None) -> bool | None:
         """Return whether ``value`` reaches the threshold; None where either is undefined."""

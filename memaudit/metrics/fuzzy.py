@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 from rapidfuzz.distance import LCSseq, Levenshtein
 
 from memaudit.metrics.base import Metric, written
+from memaudit.metrics.ceilings import bleu_ceiling, edit_similarity_ceiling, rouge_l_ceiling
+from memaudit.metrics.ngrams import BLEU_ORDER, bleu_of, matching_ngrams
 from memaudit.metrics.sequences import Tokens, as_codes
-
-BLEU_ORDER = 4
 
 _SCRIPTS_WITHOUT_SPACES = (
     "CJK",
@@ -114,44 +111,13 @@ def bleu(reference: Tokens, candidate: Tokens) -> float | None:
     """
     if not len(reference) or not len(candidate):
         return None
-    matches = _matching_ngrams(as_codes(reference), as_codes(candidate), BLEU_ORDER)
-    if not matches[0]:
-        return 0.0
-    order = min(BLEU_ORDER, len(candidate))
-    smoothed = 1.0
-    log_precision = 0.0
-    for n in range(order):
-        if not matches[n]:
-            smoothed /= 2
-        log_precision += math.log((matches[n] or smoothed) / (len(candidate) - n))
-    brevity = min(0.0, 1 - len(reference) / len(candidate))
-    return math.exp(brevity + log_precision / order)
+    matches = matching_ngrams(as_codes(reference), as_codes(candidate), BLEU_ORDER)
+    return bleu_of(matches, len(reference), len(candidate))
 
 
 def _hashable(tokens: Tokens) -> str | Sequence[int]:
     # rapidfuzz reads lists of Python integers three times as fast as numpy rows.
     return tokens.tolist() if isinstance(tokens, np.ndarray) else tokens
-
-
-@njit(cache=True, nogil=True)
-def _matching_ngrams(reference: NDArray[np.int64], candidate: NDArray[np.int64], order: int) -> NDArray[np.int64]:
-    """Count the n-grams that both sequences have, each as often as both have it, for n = 1..order."""
-    # shared[j, i]: how many tokens from candidate[j] and from reference[i] on are the same.
-    shared = np.zeros((len(candidate) + 1, len(reference) + 1), dtype=np.int32)
-    for j in range(len(candidate) - 1, -1, -1):
-        for i in range(len(reference) - 1, -1, -1):
-            if reference[i] == candidate[j]:
-                shared[j, i] = shared[j + 1, i + 1] + 1
-    matches = np.zeros(order, dtype=np.int64)
-    for n in range(order):
-        taken = np.zeros(len(reference), dtype=np.bool_)
-        for j in range(len(candidate)):
-            for i in range(len(reference)):
-                if shared[j, i] > n and not taken[i]:
-                    taken[i] = True
-                    matches[n] += 1
-                    break
-    return matches
 
 
 EDIT_SIMILARITY = Metric(
@@ -161,6 +127,7 @@ EDIT_SIMILARITY = Metric(
     " suffix edited, the approximate memorization of the Gemma report (Gemma Team 2024).",
     lambda outcome: edit_similarity(outcome.true, written(outcome)),
     threshold=0.9,
+    ceiling=edit_similarity_ceiling,
 )
 EDIT_SIMILARITY_TEXT = Metric(
     "edit_similarity_text",
@@ -175,6 +142,7 @@ ROUGE_L = Metric(
     " Hit at 0.8 or more, the threshold of CopyBench (Chen et al. 2024), there on words.",
     lambda outcome: rouge_l(outcome.true, written(outcome)),
     threshold=0.8,
+    ceiling=rouge_l_ceiling,
 )
 ROUGE_L_TEXT = Metric(
     "rouge_l_text",
@@ -193,4 +161,5 @@ BLEU = Metric(
     symmetric=False,
     threshold=0.75,
     threshold_included=False,
+    ceiling=bleu_ceiling,
 )
