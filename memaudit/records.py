@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from memaudit.errors import InputError
 
 TokenIds = NDArray[np.int32]
+AnyIds = NDArray[np.integer[Any]]
+"""Token ids of any width."""
 FloatArray = NDArray[np.float64]
 Objective = Literal["next-token", "masked"]
 MAX_COMPARED = 10_000
@@ -197,7 +199,8 @@ class WindowRecord:
     """Share of the suffix that follows greedily once enough of it is given (0: not even its last token);
     None for models without next-token scores from left to right, as masked ones are."""
     continuation_ids: list[int] | None = None
-    """As many tokens as the suffix has; of a text that the model ended, those before the end token."""
+    """As many tokens as the suffix has; of a text that the model ended, those before the end token; of one that was
+    given up, those until then."""
     continuation_text: str | None = None
     longest_common: int | None = None
     """Longest run of tokens shared by continuation and suffix, at any place in each."""
@@ -225,6 +228,11 @@ class WindowRecord:
     ended: bool | None = None
     """Whether greedy decoding gives an end token where the suffix has another token: the model ended the text, and what
     follows is no continuation. None where that was not asked, of masked models, and where no end token is known."""
+    sampled: bool = True
+    """Whether it is one of the random sample of which everything was measured; of others, what makes them a hit."""
+    given_up: bool = False
+    """Whether the continuation ends where no metric could reach its threshold any more: no metric of it is measured,
+    and none is a hit."""
     others: dict[str, float | None] | None = None
     """Values of metrics that other packages declare, by name; None where there are none."""
 
@@ -241,9 +249,11 @@ class WindowRecord:
 
     def line(self) -> dict[str, Any]:
         """Return the record as the log holds it."""
-        return {name: value for name, value in asdict(self).items() if name != "others" or value is not None}
+        return {name: value for name, value in asdict(self).items() if _AS_A_RULE.get(name, ...) is not value}
 
 
+_AS_A_RULE = {"others": None, "sampled": True, "given_up": False}
+"""What the log leaves out."""
 _FIELDS = frozenset(field.name for field in fields(WindowRecord))
 
 

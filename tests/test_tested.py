@@ -21,6 +21,7 @@ WHY = {
     "cli": "commands are called as a shell calls them, never imported",
     "engines": "worker processes are tested by the search that they work for",
     "errors": "classes without behaviour: that they are raised is tested wherever input is bad",
+    "metrics": "the counting that a metric rests on, which is compared with other implementations of the metric",
     "models": "a part of a family, held to the contract of all families or tested with the family that it is for",
     "records": "plain records, which every audit fills in",
     "report": "a part of a page, a screen or a format, which are read as a whole",
@@ -48,6 +49,7 @@ TESTED_BY = {
     "audits/test_extraction.py": "audits.extraction.conclude audits.extraction.inputs audits.extraction.limits "
     "audits.extraction.plan audits.self_tests records audits.measures.protocol",
     "audits/test_gap.py": "audits.gap.conclude audits.gap.items audits.gap.section cli.gap text.corpus.dates",
+    "audits/test_extraction_sampling.py": "audits.extraction.means",
     "audits/test_guided.py": "audits.logged",
     "audits/test_laws.py": "audits.laws.conclude audits.laws.section cli.laws",
     "audits/test_likeness.py": "audits.contamination.judgement runs.contamination_report",
@@ -78,6 +80,7 @@ TESTED_BY = {
     "faults/test_batches.py": "models.memory",
     "faults/test_labels.py": "audits.extraction.controls",
     "faults/test_swapped.py": "audits.contamination.search_target audits.lifecycle runs.inputs",
+    "metrics/test_fuzzy.py": "metrics.ngrams",
     "models/test_decoding.py": "models.torch_scores",
     "models/test_masked.py": "models.masked_rows",
     "models/test_ngram.py": "models.ngram_rows",

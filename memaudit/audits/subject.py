@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from memaudit.models.base import LanguageModel
 from memaudit.records import Capabilities, Decoding, Document, Window, WindowRecord
@@ -70,6 +70,16 @@ class Measure(Protocol[Item, Found]):
 
         ``plan`` is the whole plan of the run, with more than the type names.
         """
+
+
+@runtime_checkable
+class OfWholeWindows(Protocol):
+    """A measure of the continuations or log-probabilities in ``subject.records``: all are measured whole for it.
+
+    A measure without this attribute finds them in a random sample of the records alone.
+    """
+
+    whole_windows: Literal[True]
 
 
 AnyMeasure = Measure[Any, Any]

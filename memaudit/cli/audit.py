@@ -61,6 +61,9 @@ class MeasuredFlags:
         float, typer.Option(min=0, max=1, help="Policy: share of training documents that may be extractable.")
     ] = 0.01
     fuzzy: Annotated[bool, typer.Option(help="Continue windows that are not verbatim, for fuzzy metrics.")] = True
+    exhaustive: Annotated[
+        bool, typer.Option("--exhaustive", help="Score and continue every window whole, not a random sample alone.")
+    ] = False
     index: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Index of all training text, for copies; by default of --train.")
     ] = None
@@ -201,6 +204,7 @@ def _options(
         allow_overlap=set_aside.allow_overlap,
         max_rate=measured.max_rate,
         fuzzy=measured.fuzzy,
+        exhaustive=measured.exhaustive,
         copies=measured.copies,
         measures=measured.measure,
         membership=membership.options(text, seed),

@@ -23,7 +23,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from memaudit.records import Capabilities, Capability, TokenIds
+from memaudit.records import AnyIds, Capabilities, Capability, TokenIds
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,11 @@ class Outcome:
     true: TokenIds
     """Token ids of the suffix."""
     true_text: str
-    ranks: NDArray[np.int32]
-    """Of the suffix tokens, shape [n]; 0 means that greedy decoding gives the token."""
+    matched: int
+    """Suffix tokens that greedy decoding gives before its first difference."""
+    ranks: NDArray[np.int32] | None = None
+    """Of the suffix tokens, shape [n]; 0 means that greedy decoding gives the token once those before it are given.
+    None where not every token was scored."""
     log_prob: float | None = None
     """Natural log-probability of the suffix; None if it is zero probability, or if the model gives none."""
     written: TokenIds | None = None
@@ -52,8 +55,9 @@ class Metric:
     """Formula and source."""
     compute: Callable[[Outcome], float | None]
     """The value of one window; None where it is undefined. Of a metric of writing, asked only where there is some."""
-    of: Literal["ranks", "writing", "likelihood"] = "writing"
-    """What it looks at."""
+    of: Literal["match", "ranks", "writing", "likelihood"] = "writing"
+    """What it looks at. How far a window is matched is known of every one; the others are known of a random sample,
+    and of every window where a metric of them has a threshold and no ceiling."""
     unit: str = "share"
     low: float | None = 0.0
     """Smallest possible value, or None where there is no such limit."""
@@ -68,13 +72,13 @@ class Metric:
     threshold_included: bool = True
     averaged: bool = True
     """Whether reports show its mean of either side."""
-    ceiling: Callable[[TokenIds, TokenIds], float] | None = None
+    ceiling: Callable[[AnyIds, AnyIds], float] | None = None
     """``(true, begun)`` -> the largest value that any continuation can have which begins so and is no longer than the
     suffix. Where it lies below the threshold, nobody has to write on. None: only the whole continuation tells."""
     needs: Capabilities = frozenset((Capability.CONTINUATIONS,))
     """What a model must give for it."""
 
-    def may_hit(self, true: TokenIds, begun: TokenIds) -> bool:
+    def may_hit(self, true: AnyIds, begun: AnyIds) -> bool:
         """Return whether a continuation that begins so can still reach the threshold."""
         return self.ceiling is None or self.hit(self.ceiling(true, begun)) is not False
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from memaudit.metrics.ngrams import BLEU_ORDER, bleu_of, matching_ngrams
 from memaudit.metrics.sequences import as_codes
-from memaudit.records import TokenIds
+from memaudit.records import AnyIds
 
 
-def edit_similarity_ceiling(true: TokenIds, begun: TokenIds) -> float:
+def edit_similarity_ceiling(true: AnyIds, begun: AnyIds) -> float:
     """Return the largest edit similarity of a continuation.
 
     Some alignment of the whole continuation pairs what was begun with ``true[:i]``, at no less than their distance,
@@ -27,7 +27,7 @@ def edit_similarity_ceiling(true: TokenIds, begun: TokenIds) -> float:
     return 1 - _fewest_edits(as_codes(true), as_codes(begun)) / len(true)
 
 
-def rouge_l_ceiling(true: TokenIds, begun: TokenIds) -> float:
+def rouge_l_ceiling(true: AnyIds, begun: AnyIds) -> float:
     """Return the largest ROUGE-L of a continuation.
 
     A longest common subsequence takes LCS(j, i) tokens from what was begun and ``true[:i]`` and b from the rest of
@@ -39,12 +39,13 @@ def rouge_l_ceiling(true: TokenIds, begun: TokenIds) -> float:
     return float(_most_in_common(as_codes(true), as_codes(begun)))
 
 
-def bleu_ceiling(true: TokenIds, begun: TokenIds) -> float:
+def bleu_ceiling(true: AnyIds, begun: AnyIds) -> float:
     """Return the largest sentence BLEU of a continuation.
 
     A continuation of m tokens has, of every order, at most the matches of what was begun and one for every n-gram that
     ends in the rest: the reference grants no n-gram more matches than without the rest. An order without any match
-    counts as less than one.
+    counts as less than one. From `BLEU_ORDER` tokens on all orders count, and another token that matches lowers neither
+    a precision, (a + 1) / (b + 1) >= a / b, nor the penalty: of those lengths the longest has the largest BLEU.
     """
     if not len(true):
         return 0.0
@@ -52,7 +53,7 @@ def bleu_ceiling(true: TokenIds, begun: TokenIds) -> float:
     matches = matching_ngrams(reference, candidate, BLEU_ORDER)
     orders = np.arange(1, BLEU_ORDER + 1)
     seen = np.maximum(0, len(begun) - orders + 1)
-    lengths = range(max(1, len(begun)), len(true) + 1)
+    lengths = {*range(max(1, len(begun)), min(BLEU_ORDER, len(true))), len(true)}
     return max(bleu_of(matches + np.maximum(0, m - orders + 1) - seen, len(true), m) for m in lengths)
 
 

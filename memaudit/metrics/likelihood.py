@@ -50,16 +50,22 @@ def mean_log_prob(log_probs: ArrayLike) -> float | None:
     return float(values.mean()) if len(values) and np.isfinite(values).all() else None
 
 
-def unigram_entropy(ids: TokenIds | NDArray[np.int64]) -> float:
+def unigram_entropy(ids: TokenIds | NDArray[np.int64], fitted: TokenIds | NDArray[np.int64] | None = None) -> float:
     """Return the entropy of the tokens' own frequencies, in nats per token (at least one token).
 
     No model that looks at single tokens only can score these tokens better (Shannon 1948), so a model that
     does not beat it has learned nothing of their order.
+
+    Args:
+        ids: Tokens that are scored.
+        fitted: Tokens whose frequencies score them, ``ids`` among them; the cross-entropy is returned.
     """
     if not len(ids):
         raise ValueError("the entropy of no tokens is undefined")
-    counts = np.unique(ids, return_counts=True)[1]
-    return math.log(len(ids)) - float((counts * np.log(counts)).sum()) / len(ids)
+    fitted = ids if fitted is None else fitted
+    values, counts = np.unique(fitted, return_counts=True)
+    seen = counts[np.searchsorted(values, ids)]
+    return math.log(len(fitted)) - float(np.log(seen).mean())
 
 
 @dataclass(frozen=True, slots=True)

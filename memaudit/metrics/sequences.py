@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from memaudit.records import TokenIds
+from memaudit.records import AnyIds
 
-Tokens = TokenIds | Sequence[int] | str
+Tokens = AnyIds | Sequence[int] | str
 """Token ids, or a string, whose tokens are its characters (code points)."""
 
 

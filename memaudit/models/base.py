@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 
 from memaudit.errors import ModelError
 from memaudit.metrics.verbatim import matched_tokens
-from memaudit.models.decoding import checked_log_probs, continue_prompts, score_log_probs
+from memaudit.models.decoding import (
+    Settled,
+    checked_log_probs,
+    continue_prompts,
+    continue_until_settled,
+    score_log_probs,
+)
 from memaudit.records import (
     GREEDY,
     ORDINARY,
@@ -147,10 +153,15 @@ class LanguageModel(ABC):
         missed = [(ids != window.suffix).astype(np.int32) for ids, window in zip(given, windows, strict=True)]
         return np.array([matched_tokens(ranks) for ranks in missed], np.int32)
 
-    def greedy_continuations(self, windows: Sequence[Window]) -> list[TokenIds]:
+    def greedy_continuations(self, windows: Sequence[Window], settled: Settled | None = None) -> list[TokenIds]:  # noqa: ARG002
         """Return the greedy continuation of every prefix, as long as its suffix: that of `continuations`.
 
         The true suffix is known here, so a family may use it as a draft that is only checked.
+
+        Args:
+            windows: Prefixes and true suffixes.
+            settled: Where more of a continuation would tell nothing. A family may stop there, and returns as much as
+                it wrote; one that does not stop returns whole continuations.
         """
         lengths = sorted({len(window.suffix) for window in windows})
         continued: dict[int, TokenIds] = {}
@@ -199,3 +210,13 @@ class NextTokenModel(LanguageModel):
             return checked_log_probs(self.next_log_probs(texts), len(texts), self.tokenizer.vocab_size)
 
         return continue_prompts(step, prompts, length, decoding)
+
+    def greedy_continuations(self, windows: Sequence[Window], settled: Settled | None = None) -> list[TokenIds]:
+        """Continue until all are settled; a model with continuations of its own is quicker by them, as a rule."""
+        if settled is None or type(self).continuations is not NextTokenModel.continuations:
+            return super().greedy_continuations(windows)
+
+        def read(texts: list[TokenIds]) -> FloatArray:
+            return checked_log_probs(self.next_log_probs(texts), len(texts), self.tokenizer.vocab_size)
+
+        return continue_until_settled(read, windows, settled)

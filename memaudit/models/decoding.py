@@ -12,12 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.errors import ModelError
-from memaudit.records import Decoding, FloatArray, TokenIds, TokenScores
+from memaudit.records import GREEDY, AnyIds, Decoding, FloatArray, TokenIds, TokenScores, Window
 
 SUM_TOLERANCE = 1e-3
 
 Step = Callable[[list[TokenIds], TokenIds | None], FloatArray]
 """(texts so far, newly chosen ids or None at first) -> log-probabilities [rows, vocabulary]."""
+Settled = Callable[[AnyIds, AnyIds], bool]
+"""(true suffix, what was written in its place so far) -> whether more of it would tell nothing. Asked where the last
+token differs from the true one: until then nothing is settled."""
 
 
 def decoded_log_probs(log_probs: FloatArray, decoding: Decoding) -> FloatArray:
@@ -151,6 +154,31 @@ def continue_prompts(
     return list(np.stack(columns, axis=1))
 
 
+def continue_until_settled(
+    next_log_probs: Callable[[list[TokenIds]], FloatArray], windows: Sequence[Window], settled: Settled
+) -> list[TokenIds]:
+    """Continue the prefixes of windows greedily, each until it is settled or as long as its suffix.
+
+    Args:
+        next_log_probs: Texts of any lengths -> log-probabilities [texts, vocabulary]; it reads them whole.
+        windows: Prefixes and true suffixes.
+        settled: Which of them need not be continued; those that are leave the batch.
+    """
+    texts = [np.asarray(window.prefix, np.int32) for window in windows]
+    going = [i for i, window in enumerate(windows) if len(window.suffix)]
+    while going:
+        for i, token in zip(going, choose(next_log_probs([texts[i] for i in going]), GREEDY, []), strict=True):
+            texts[i] = np.append(texts[i], token)
+        going = [i for i in going if not is_whole(windows[i].suffix, texts[i][len(windows[i].prefix) :], settled)]
+    return [text[len(window.prefix) :] for text, window in zip(texts, windows, strict=True)]
+
+
+def is_whole(suffix: AnyIds, begun: AnyIds, settled: Settled) -> bool:
+    """Return whether a continuation is as long as the suffix, or settled."""
+    at = len(begun) - 1
+    return len(begun) == len(suffix) or bool(begun[at] != suffix[at] and settled(suffix, begun))
+
+
 def before_end(continuation: TokenIds, ends: Collection[int], suffix: TokenIds | None = None) -> TokenIds:
     """Return what a model wrote before it ended the text; all of it where it did not.
 
@@ -162,7 +190,7 @@ def before_end(continuation: TokenIds, ends: Collection[int], suffix: TokenIds |
     """
     ended = np.isin(continuation, list(ends))
     if suffix is not None:
-        ended &= continuation != suffix
+        ended &= continuation != suffix[: len(continuation)]
     return continuation[: int(np.argmax(ended))] if ended.any() else continuation
 
 

@@ -1,23 +1,24 @@
 """Greedy continuation with the true text as a draft: checked many tokens at a time, decoded only where it differs.
 
 What greedy decoding gives is fixed by induction: a drafted token stands exactly when it is the choice after the text
-before it, so a draft saves time and never changes a token (Leviathan et al. 2023, at temperature 0).
+before it, so a draft saves time and never changes a token (Leviathan et al. 2023, at temperature 0). A text of which
+more would tell nothing is left as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from memaudit.models.decoding import Settled, is_whole
 from memaudit.models.screening import READ_TOKENS
 from memaudit.models.slots import Ids, Slots, SlotShape
-from memaudit.models.torch_scores import HEAD_ROWS, Head, check_finite
+from memaudit.models.torch_scores import Head, greedy_tokens
 from memaudit.models.transformer_base import chunks
 from memaudit.records import TokenIds
 
@@ -31,6 +32,9 @@ AGREED = 3
 """Decoded tokens that must agree with the draft before it is tried again; twice as many after it gained little."""
 WORTH = 8
 """Tokens that must be left for a draft to be tried again; a try that gains fewer was not worth it."""
+CROWDED = 0.75
+"""Share of the texts decoded together that must still go on; below it the others leave their places to those that wait
+(a copy of what was read costs less than decoding for nothing)."""
 
 
 @dataclass(slots=True, eq=False)
@@ -45,11 +49,31 @@ class Text:
     memory: Tensor | None = None
     """Keys and values of all known tokens but the last."""
     patience: int = AGREED
+    prompt: int = field(init=False)
+    """Tokens of the prompt."""
+    settled: bool = False
+    """Whether more of it would tell nothing."""
+
+    def __post_init__(self) -> None:
+        self.prompt = self.known
 
     @property
     def left(self) -> int:
         """Tokens still to be found."""
-        return len(self.ids) - self.known
+        return 0 if self.settled else len(self.ids) - self.known
+
+    @property
+    def continuation(self) -> TokenIds:
+        """What was found so far."""
+        return self.ids[self.prompt : self.known].astype(np.int32)
+
+    def found(self, tokens: Any, settled: Settled | None) -> None:
+        """Add one token or several, of which at most the last differs from the draft."""
+        count = np.size(tokens)
+        self.ids[self.known : self.known + count] = tokens
+        self.known += count
+        if settled is not None and self.left:
+            self.settled = is_whole(self.draft[self.prompt :], self.ids[self.prompt : self.known], settled)
 
     def agrees(self, count: int) -> bool:
         """Return whether the last ``count`` known tokens are those of the draft, and more are to be found."""
@@ -66,6 +90,8 @@ class Drafter:
     shape: SlotShape
     limit: int | None = None
     """Slots that the family reads at most, hidden ones included: its context."""
+    settled: Settled | None = None
+    """Where a continuation need not go on; None: all are as long as their drafts."""
 
     def continued(self, prompts: Sequence[TokenIds], drafts: Sequence[TokenIds]) -> list[TokenIds]:
         """Return the greedy continuation of every prompt, as long as its draft; ties go to the smaller id.
@@ -86,10 +112,10 @@ class Drafter:
             self._start(group)
             parked += self._checked([text for text in group if text.left])
             while len(parked) >= most:
-                self._finish(parked[:most])
-                parked = parked[most:]
-        self._finish(parked)
-        return [text.ids[len(prompt) :].astype(np.int32) for text, prompt in zip(texts, prompts, strict=True)]
+                parked = self._advanced(parked[:most]) + parked[most:]
+        while parked:
+            parked = self._advanced(parked[:most]) + parked[most:]
+        return [text.continuation for text in texts]
 
     def _start(self, texts: list[Text]) -> None:
         """Read prompts and find the first token of each."""
@@ -97,8 +123,8 @@ class Drafter:
             for batch in chunks(same, self._rows(known)):
                 slots = Slots(self.shape, len(batch), known)
                 states = slots.read(self.body, np.stack([text.ids[:known] for text in batch]))[:, -1]
-                for row, (text, token) in enumerate(zip(batch, self._choices(states), strict=True)):
-                    _found(text, token)
+                for row, (text, token) in enumerate(zip(batch, greedy_tokens(states, self.head), strict=True)):
+                    text.found(token, self.settled)
                     text.memory = slots.text(row, known) if text.left else None
 
     def _checked(self, texts: list[Text]) -> list[Text]:
@@ -119,42 +145,43 @@ class Drafter:
         ids = np.zeros((len(texts), block), np.int64)
         for row, (text, count) in enumerate(zip(texts, counts, strict=True)):
             ids[row, :count] = text.draft[text.known - 1 : text.known - 1 + count]
-        chosen = self._choices(slots.read(self.body, ids, counts).flatten(0, 1)).reshape(ids.shape)
+        chosen = greedy_tokens(slots.read(self.body, ids, counts).flatten(0, 1), self.head).reshape(ids.shape)
         for row, (text, count) in enumerate(zip(texts, counts, strict=True)):
             different = np.flatnonzero(chosen[row, :count] != text.draft[text.known : text.known + count])
             gained = int(different[0]) + 1 if len(different) else int(count)
             if len(different):
                 text.patience = AGREED if gained >= WORTH else 2 * text.patience
-            _found(text, chosen[row, :gained])
+            text.found(chosen[row, :gained], self.settled)
             text.memory = slots.text(row, slots.end + gained) if text.left else None
 
-    def _finish(self, texts: list[Text]) -> None:
-        """Complete all texts, trying a draft again where it is worth it."""
-        while texts:
-            self._decode(texts)
-            again = [text for text in texts if _hopeful(text)]
-            self._checked(again)
-            texts = [text for text in texts if text.left]
+    def _advanced(self, texts: list[Text]) -> list[Text]:
+        """Decode on and try drafts again where that is worth it; return those texts that are not complete."""
+        self._decode(texts)
+        self._checked([text for text in texts if _hopeful(text)])
+        return [text for text in texts if text.left]
 
     def _decode(self, texts: list[Text]) -> None:
-        """Find a token of every text at a time, until no slot is left or all agree with their drafts again."""
+        """Find a token of every text at a time, until no slot is left, all agree with their drafts or many are done."""
         texts = sorted(texts, key=lambda text: -text.left)
         room = self._room(texts, texts[0].left)
         slots = Slots(self.shape, _memories(texts), room)
         going = len(texts)
         for _ in range(room):
             last = np.array([[text.ids[text.known - 1]] for text in texts[:going]])
-            tokens = self._choices(slots.read(self.body, last)[:, -1])
+            tokens = greedy_tokens(slots.read(self.body, last)[:, -1], self.head)
             slots.end += 1
-            for text, token in zip(texts, tokens, strict=False):
-                _found(text, token)
+            for text, token in zip(texts[:going], tokens, strict=True):
+                if text.left:  # one that is settled keeps its place until many are
+                    text.found(token, self.settled)
             while going and not texts[going - 1].left:
                 going -= 1
             # Only all together: a batch that goes on without some rows costs more than their drafts save (measured).
             if all(_hopeful(text) for text in texts[:going]):
                 break
+            if sum(text.left > 0 for text in texts[:going]) < CROWDED * going:
+                break
         for row, text in enumerate(texts[:going]):
-            text.memory = slots.text(row, slots.end)
+            text.memory = slots.text(row, slots.end) if text.left else None
 
     def _room(self, texts: list[Text], wanted: int) -> int:
         """Return how many of the slots that are wanted after the longest of texts the family can read."""
@@ -163,11 +190,6 @@ class Drafter:
     def _rows(self, tokens: int) -> int:
         """Return how many texts are read together, at this many tokens each."""
         return max(1, READ_TOKENS.get(self.shape.device.type, READ_TOKENS["cuda"]) // tokens)
-
-    def _choices(self, hidden: Tensor) -> Ids:
-        """Return the most probable token after each hidden state [n, d], shape [n]."""
-        pieces = [_first_maximum(self.head(states)) for states in torch.split(hidden, HEAD_ROWS)]
-        return np.concatenate(pieces)
 
 
 def no_draft(length: int) -> TokenIds:
@@ -178,12 +200,6 @@ def no_draft(length: int) -> TokenIds:
 def _text(prompt: TokenIds, draft: TokenIds) -> Text:
     whole = np.concatenate([prompt, draft]).astype(np.int64)
     return Text(whole.copy(), whole, len(prompt))
-
-
-def _found(text: Text, tokens: Any) -> None:
-    count = np.size(tokens)
-    text.ids[text.known : text.known + count] = tokens
-    text.known += count
 
 
 def _hopeful(text: Text) -> bool:
@@ -198,12 +214,3 @@ def _memories(texts: list[Text]) -> list[Tensor]:
     for text in texts:
         text.memory = None
     return memories
-
-
-def _first_maximum(logits: Tensor) -> Ids:
-    # One sum tells whether all are finite; only if it is not are they looked at one by one.
-    if not bool(torch.isfinite(logits.sum())):
-        check_finite(logits)
-    values = logits if logits.dtype == torch.float64 else logits.float()
-    best: Ids = values.cpu().numpy().argmax(axis=-1)
-    return best

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import groupby
 from typing import Any, Literal, get_args
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from memaudit.errors import InputError
-from memaudit.models.decoding import Step, continue_prompts, generators_for
+from memaudit.models.decoding import Settled, Step, continue_prompts, continue_until_settled, generators_for
 from memaudit.models.masked_rows import masked_rows
 from memaudit.models.products import inference
 from memaudit.models.torch_scores import HEAD_ROWS, best_tokens, score_hidden, step_log_probs
@@ -162,6 +163,29 @@ class MaskedTransformer(TransformerModel):
         return [results[i] for i in range(len(prompts))]
 
     @inference()
+    def greedy_continuations(self, windows: Sequence[Window], settled: Settled | None = None) -> list[TokenIds]:
+        """Fill suffixes from left to right, as `continuations` does; one that is settled is left as it is.
+
+        Raises:
+            InputError: A window is longer than the model's context.
+            ModelError: A logit is NaN or infinite.
+        """
+        if settled is None:
+            return super().greedy_continuations(windows)
+        self.module.eval()
+        for window in windows:
+            text = self._with_bos(window.prefix, window.suffix, self._closing)
+            self._check(text, len(text), window_name(window))
+        shapes = [(len(window.prefix), len(window.suffix)) for window in windows]
+        written: dict[int, TokenIds] = {}
+        for (prefix, suffix), group in groupby(sorted(range(len(windows)), key=shapes.__getitem__), shapes.__getitem__):
+            read = partial(_read_whole, self._filler(prefix + suffix, GREEDY))
+            for batch in chunks(group, SCORE_ROWS):
+                found = continue_until_settled(read, [windows[i] for i in batch], settled)
+                written |= zip(batch, found, strict=True)
+        return [written[i] for i in range(len(windows))]
+
+    @inference()
     def fill(
         self, texts: Sequence[TokenIds], masked_positions: Sequence[NDArray[np.intp]], order: FillOrder
     ) -> list[TokenIds]:
@@ -245,6 +269,10 @@ class MaskedTransformer(TransformerModel):
             return step_log_probs(self._head(hidden[:, first_mask]), decoding)
 
         return step
+
+
+def _read_whole(step: Step, texts: list[TokenIds]) -> FloatArray:
+    return step(texts, None)
 
 
 def _row_limit(length: int) -> int:

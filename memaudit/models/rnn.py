@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from memaudit.errors import InputError, ModelError
 from memaudit.models.base import LanguageModel
-from memaudit.models.decoding import Step, continue_prompts
+from memaudit.models.decoding import Settled, Step, continue_prompts, is_whole
 from memaudit.models.multiplicative import MultiplicativeRnn
-from memaudit.models.torch_scores import score_hidden, step_log_probs
-from memaudit.records import GREEDY, Decoding, FloatArray, Objective, TokenIds, TokenScores, Window
+from memaudit.models.torch_scores import greedy_tokens, score_hidden, step_log_probs
+from memaudit.records import GREEDY, AnyIds, Decoding, FloatArray, Objective, TokenIds, TokenScores, Window
 from memaudit.text.tokenize import TrainedTokenizer
 
 Cell = Literal["lstm", "gru", "mrnn"]
@@ -115,6 +115,37 @@ class RnnModel(LanguageModel):
             chosen = continue_prompts(self._stepper(decoding), [prompts[i] for i in rows], length, decoding)
             continued.update(zip(rows, chosen, strict=True))
         return [continued[i] for i in range(len(prompts))]
+
+    @torch.no_grad()
+    def greedy_continuations(self, windows: Sequence[Window], settled: Settled | None = None) -> list[TokenIds]:
+        """Read each prefix once, then continue from its state; a text that is settled leaves the batch.
+
+        Raises:
+            ModelError: A logit is NaN or infinite, or a prefix is empty and there is no start token.
+        """
+        self.module.eval()
+        written = [np.empty(0, np.int32) for _ in windows]
+        asked = sorted((i for i in range(len(windows)) if len(windows[i].suffix)), key=lambda i: len(windows[i].prefix))
+        for _, group in groupby(asked, key=lambda i: len(windows[i].prefix)):
+            rows = list(group)
+            for first in range(0, len(rows), BATCH_ROWS):
+                self._continue(windows, rows[first : first + BATCH_ROWS], settled or _never, written)
+        return written
+
+    def _continue(self, windows: Sequence[Window], rows: list[int], settled: Settled, written: list[TokenIds]) -> None:
+        """Fill in what is written behind prefixes of equal length, until nothing is left of ``rows``."""
+        ids = np.stack([self._started(windows[i].prefix, len(windows[i].prefix)) for i in rows])
+        state: State | None = None
+        while rows:
+            hidden, state = self.module(self._tensor(ids.astype(np.int64)), state)
+            tokens = greedy_tokens(hidden[:, -1], self.module.head).astype(np.int32)
+            for i, token in zip(rows, tokens, strict=True):
+                written[i] = np.append(written[i], token)
+            going = [at for at, i in enumerate(rows) if not is_whole(windows[i].suffix, written[i], settled)]
+            if len(going) < len(rows):
+                kept = self._tensor(np.array(going, np.int64))
+                state = tuple(part.index_select(1, kept) for part in state)
+            rows, ids = [rows[at] for at in going], tokens[going, None]
 
     @torch.no_grad()
     def next_log_probs(self, prefixes: Sequence[TokenIds]) -> FloatArray:
@@ -255,6 +286,10 @@ def new_rnn(
 def load_rnn(folder: Path, about: Mapping[str, Any], device: str, dtype: str) -> RnnModel:  # noqa: ARG001
     """Load a recurrent model from its folder, as the table of families calls it."""
     return RnnModel.load(folder)
+
+
+def _never(_suffix: AnyIds, _begun: AnyIds) -> bool:
+    return False
 
 
 def _problem(config: dict[str, Any]) -> str | None:

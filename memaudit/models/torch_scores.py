@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from memaudit.errors import ModelError
@@ -81,6 +82,24 @@ def best_tokens(hidden: Tensor, head: Head) -> tuple[TokenIds, FloatArray]:
         tokens.append(best.cpu().numpy().astype(np.int32))
         log_probs.append((peak - torch.logsumexp(logits.float(), dim=1)).double().cpu().numpy())
     return np.concatenate(tokens), np.concatenate(log_probs)
+
+
+def greedy_tokens(hidden: Tensor, head: Head) -> NDArray[np.int64]:
+    """Return the most probable token after each hidden state [n, d], shape [n]; ties go to the smaller id.
+
+    Raises:
+        ModelError: A logit is NaN or infinite.
+    """
+    return np.concatenate([_first_maximum(head(states)) for states in torch.split(hidden, HEAD_ROWS)])
+
+
+def _first_maximum(logits: Tensor) -> NDArray[np.int64]:
+    # One sum tells whether all are finite; only if it is not are they looked at one by one.
+    if not bool(torch.isfinite(logits.sum())):
+        check_finite(logits)
+    values = logits if logits.dtype == torch.float64 else logits.float()
+    best: NDArray[np.int64] = values.cpu().numpy().argmax(axis=-1)
+    return best
 
 
 def check_finite(logits: Tensor) -> None:

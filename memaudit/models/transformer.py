@@ -18,7 +18,7 @@ from torch import Tensor
 from memaudit.errors import InputError
 from memaudit.models.base import Branch
 from memaudit.models.caches import cache_of, can_gather, gathered, reading_on
-from memaudit.models.decoding import Step, continue_prompts, generators_for
+from memaudit.models.decoding import Settled, Step, continue_prompts, generators_for
 from memaudit.models.drafting import Drafter, no_draft
 from memaudit.models.masked import MaskedTransformer, new_bert
 from memaudit.models.products import inference
@@ -135,17 +135,18 @@ class CausalTransformer(TransformerModel):
         return [results[i] for i in range(len(prompts))]
 
     @inference()
-    def greedy_continuations(self, windows: Sequence[Window]) -> list[TokenIds]:
-        """Return the greedy continuation of every prefix, as long as its suffix, with the suffix as a draft.
+    def greedy_continuations(self, windows: Sequence[Window], settled: Settled | None = None) -> list[TokenIds]:
+        """Return the greedy continuation of every prefix until it is settled, with the suffix as a draft.
 
-        The same as from `continuations` (but for ties that rounding makes): see `Drafter`.
+        The same as from `continuations` (but for ties that rounding makes): see `Drafter`. A family whose cache cannot
+        be read by slots writes all to the end.
 
         Raises:
             InputError: A window is longer than the model's context, or nothing precedes its suffix.
             ModelError: A logit is NaN or infinite.
         """
         self.module.eval()
-        prefixes, drafter = self.prefixes(windows), self._drafter()
+        prefixes, drafter = self.prefixes(windows), self._drafter(settled)
         if drafter is None:
             return super().greedy_continuations(windows)
         return drafter.continued(prefixes, [window.suffix for window in windows])
@@ -171,12 +172,14 @@ class CausalTransformer(TransformerModel):
             log_probs[batch] = step_log_probs(self._head(hidden), Decoding(1.0))
         return log_probs
 
-    def _drafter(self) -> Drafter | None:
+    def _drafter(self, settled: Settled | None = None) -> Drafter | None:
         """Return what continues greedily by slots; None for families that cannot be read so."""
         if not self._tried_slots:
             device = next(self.module.parameters()).device
             self._slots, self._tried_slots = slot_shape(self._body, self._vocabulary, device), True
-        return None if self._slots is None else Drafter(self._body, self._head, self._slots, self.context_length)
+        if self._slots is None:
+            return None
+        return Drafter(self._body, self._head, self._slots, self.context_length, settled)
 
     def _texts(self, windows: Sequence[Window]) -> list[TokenIds]:
         """Return what is read of every window, start token included and the last token left out, once checked."""

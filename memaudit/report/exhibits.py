@@ -135,7 +135,8 @@ def choose(records: Sequence[WindowRecord], seed: int, *, worst: int, sample: in
     near = [record for record in found if record.extractable or 2 * _longest(record) >= len(record.suffix_ids)]
     shown = found[: min(worst, max(len(near), MIN_NEAR))]
     any_hit = any(record.extractable for record in members)
-    lot = random.Random(seed).sample(members, min(sample, len(members)))
+    whole = [record for record in members if record.sampled]
+    lot = random.Random(seed).sample(whole, min(sample, len(whole)))
     nearest = sorted(others, key=_order)[:heldout]
     return [
         Chosen(

@@ -116,12 +116,17 @@ def _rate(side: Sequence[Sequence[WindowRecord]]) -> OverTrainings | None:
 
 
 def _auc(members: Sequence[Sequence[WindowRecord]], heldout: Sequence[Sequence[WindowRecord]]) -> OverTrainings | None:
-    """Return the AUC of the mean log-probability of a document's windows; None where one has none."""
+    """Return the AUC of the mean log-probability of a document's windows; None where one has none.
+
+    Of the windows that every training scored: those of the random sample, which is the same for all.
+    """
     sides = [_log_probs(side) for side in (members, heldout)]
     return None if sides[0] is None or sides[1] is None else auc_over_trainings(sides[0], sides[1])
 
 
 def _log_probs(side: Sequence[Sequence[WindowRecord]]) -> FloatArray | None:
-    if not side[0] or any(r.log_prob is None or not np.isfinite(r.log_prob) for one in side for r in one):
+    scored = [at for at in range(len(side[0])) if all(one[at].sampled for one in side)]
+    kept = [[one[at] for at in scored] for one in side]
+    if not scored or any(r.log_prob is None or not np.isfinite(r.log_prob) for one in kept for r in one):
         return None
-    return np.array([document_means([r.log_prob or 0.0 for r in one], [r.document for r in one]) for one in side])
+    return np.array([document_means([r.log_prob or 0.0 for r in one], [r.document for r in one]) for one in kept])

@@ -46,6 +46,15 @@ class MetricMean(TypedDict):
     heldout: float | None
     reason: NotRequired[str]
     """Why it was not measured, of a model that cannot give what it needs."""
+    sampled: NotRequired[bool]
+    """It is a mean over the random sample of windows."""
+
+
+class Sample(TypedDict):
+    """Windows of each side in the random sample, which alone was scored and continued whole."""
+
+    train: int
+    heldout: int
 
 
 class SideRates(TypedDict):
@@ -91,6 +100,8 @@ class Distribution(TypedDict):
     edges: list[float]
     """Of the bins: one more than there are; the last bin holds its upper edge."""
     groups: list[DistributionGroup]
+    sampled: NotRequired[bool]
+    """They are the values of the random sample of windows."""
 
 
 class DomainShare(TypedDict):
@@ -160,6 +171,8 @@ class ExtractionReport(ReportHead, Judged):
     options: AuditOptions
     windows: WindowsDescription
     estimates: list[MetricEstimate]
+    sample: NotRequired[Sample]
+    """All windows, where there are few or it was asked for; absent from reports of before there was a sample."""
     means: list[MetricMean]
     ended: NotRequired[SideRates]
     """Windows that the model ended."""

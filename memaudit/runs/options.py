@@ -6,7 +6,7 @@ checks their values; `tests/runs/test_schema.py` holds the two together.
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from memaudit.runs.parts import Split
 
@@ -159,6 +159,8 @@ class AuditOptions(TypedDict):
     alpha: float
     """Level of the test, in [0, 1]."""
     fuzzy: bool
+    exhaustive: NotRequired[bool]
+    """Whether every window was scored and continued whole, as all were before there was this option."""
     copies: bool
     measures: list[str]
     membership: MembershipOptions | None

@@ -288,6 +288,8 @@ class ExtractionSubject(TypedDict):
     membership: NotRequired[MembershipDesign]
     block_size: int
     """Windows that are scored and logged together."""
+    sample_size: NotRequired[int]
+    """Windows a side that are scored and continued whole, where not all are."""
     controls: list[Control]
 
 

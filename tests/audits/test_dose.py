@@ -48,7 +48,7 @@ def trained(kit: DoseKit, unit: Unit = "word") -> NgramModel:
 
 def asked(model: LanguageModel, train: list[Document], heldout: list[Document]) -> Subject:
     windows = draw_windows(train, heldout, model.tokenizer, WINDOWS).windows
-    records = measure_windows(model, windows, 0, fuzzy=False) if model.objective == "next-token" else []
+    records = measure_windows(model, windows, fuzzy=False) if model.objective == "next-token" else []
     return Subject(model, windows, records, train, heldout, None, WINDOWS, Decoding(1.0))
 
 

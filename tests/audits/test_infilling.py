@@ -90,7 +90,7 @@ class Reciter(LanguageModel):
 
 def subject(model: LanguageModel, train: int = 12, heldout: int = 10, known: bool = True) -> Subject:
     drawn = windows(train, True) + windows(heldout, False)
-    records = audit_windows(model, drawn, 0, True) if known else []
+    records = audit_windows(model, drawn) if known else []
     return Subject(model, drawn, records, [], [], None, OPTIONS, Decoding(1.0))
 
 

@@ -85,20 +85,23 @@ def test_a_metric_computes_itself_of_an_outcome(name, script):
     text, other = SAMPLES[script], SAMPLES[OTHER_SCRIPT[script]][: len(SAMPLES[script])]
     other = other.ljust(len(text), "§")
     ids, written = (np.array([ord(c) for c in t], np.int32) for t in (text, other))
-    outcome = Outcome(ids, text, (ids != written).astype(np.int32), -3.5, written, other)
+    ranks = (ids != written).astype(np.int32)
+    outcome = Outcome(ids, text, matched_tokens(ranks), ranks, -3.5, written, other)
     expected = {
         **{pair: function(text, other) for pair, function in {**OF_PAIRS, **OF_RANKS}.items()},
         "bits_per_byte": bits_per_byte(-3.5, text),
     }
     assert METRICS[name].compute(outcome) == expected[name]
-    assert METRICS[name].of == {"bits_per_byte": "likelihood"}.get(name, "ranks" if name in OF_RANKS else "writing")
+    of = {"bits_per_byte": "likelihood", "extraction_strength": "ranks"}
+    assert METRICS[name].of == of.get(name, "match" if name in OF_RANKS else "writing")
 
 
 def test_what_was_not_written_is_not_measured():
-    outcome = Outcome(np.array([1], np.int32), "a", np.array([1], np.int32))
+    outcome = Outcome(np.array([1], np.int32), "a", 0)
     with pytest.raises(ValueError, match="was not asked to write"):
         METRICS["rouge_l"].compute(outcome)
     assert METRICS["bits_per_byte"].compute(outcome) is None
+    assert METRICS["extraction_strength"].compute(outcome) is None
 
 
 @by_script

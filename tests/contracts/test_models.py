@@ -121,6 +121,17 @@ def test_a_model_gives_what_it_says_and_nothing_else(model: LanguageModel) -> No
         for w, row in zip(asked, written, strict=True)
     ]
     assert model.screen(asked).tolist() == matched
+    asked_of: list[tuple[list[int], list[int]]] = []
+
+    def settled(suffix: TokenIds, begun: TokenIds) -> bool:
+        asked_of.append((suffix.tolist(), begun.tolist()))
+        return len(begun) > 2
+
+    for window, row, part in zip(asked, written, model.greedy_continuations(asked, settled), strict=True):
+        assert part.dtype == np.int32
+        assert part.tolist() == row[: len(part)].tolist()
+        assert len(part) == len(row) or (window.suffix.tolist(), part.tolist()) in asked_of
+    assert all(suffix[len(begun) - 1] != begun[-1] for suffix, begun in asked_of)
     if Capability.LEFT_TO_RIGHT in gives:
         decided = [not scores.rank.any() for scores in model.score(asked)]
         assert decided == [count == len(w.suffix) for w, count in zip(asked, matched, strict=True)]

@@ -71,14 +71,14 @@ def test_memory_that_runs_out_halves_the_batch(error: BaseException) -> None:
     cramped = Cramped(roomy.module, roomy.tokenizer)
     cramped.error = error
     windows = some_windows(13, seed=1)
-    records, size = in_halves(lambda some: measure(cramped, some, 0, True), windows)
+    records, size = in_halves(lambda some: measure(cramped, some), windows)
     assert size == 3
-    for found, expected in zip(records, measure(roomy, windows, 0, True), strict=True):
+    for found, expected in zip(records, measure(roomy, windows), strict=True):
         assert (found.matched, found.continuation_ids) == (expected.matched, expected.continuation_ids)
         assert found.log_prob == pytest.approx(expected.log_prob, abs=TOLERANCE)
     cramped.room = 0
     with pytest.raises(ModelError, match="memory ran out over a single window"):
-        in_halves(lambda some: measure(cramped, some, 0, True), windows)
+        in_halves(lambda some: measure(cramped, some), windows)
 
 
 def test_other_errors_halve_nothing() -> None:

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 
 from memaudit.metrics import METRICS
 from memaudit.metrics.base import Outcome
+from memaudit.metrics.ceilings import bleu_ceiling
 
+BLEU = METRICS["bleu"]
 RISING = [metric for metric in METRICS.values() if metric.ceiling is not None]
 ids = st.lists(st.integers(0, 2), min_size=1, max_size=6)
 
 
 def value(metric, true, written):
     true, written = np.array(true, np.int32), np.array(written, np.int32)
-    return metric.compute(Outcome(true, "", np.zeros(len(true), np.int32), written=written, text="")) or 0.0
+    return metric.compute(Outcome(true, "", 0, written=written, text="")) or 0.0
 
 
 def ceiling(metric, true, begun):
@@ -56,3 +58,18 @@ def test_a_text_that_differs_at_once_is_given_up_early(metric) -> None:
     given_up = next(length for length in range(51) if not metric.may_hit(true, other[:length]))
     assert given_up <= 22
     assert all(metric.may_hit(true, np.concatenate([true[:length], [999]])) for length in range(47))
+
+
+def test_the_longest_continuation_has_the_largest_bleu() -> None:
+    """That of every length is tried here; the ceiling skips those of which it is proven."""
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        true = random.integers(0, 4, random.integers(1, 12))
+        begun = random.integers(0, 4, random.integers(0, len(true) + 1))
+        values = [bleu_ceiling(true[:0], begun)]
+        for more in range(len(true) - len(begun) + 1):
+            ends = product(range(4), repeat=min(more, 3))
+            values += [
+                value(BLEU, true, [*begun, *end, *true[len(begun) + len(end) :][: more - len(end)]]) for end in ends
+            ]
+        assert max(values) <= bleu_ceiling(true, begun) + 1e-12

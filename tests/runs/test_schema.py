@@ -244,7 +244,8 @@ def test_options_are_stored_as_their_dataclass_has_them(ours: type, written: typ
     hints = get_type_hints(ours)
     fields = {field.name: stored(hints[field.name]) for field in dataclasses.fields(ours)}
     assert fields == {name: field.type for name, field in fields_of(written).items()}
-    assert all(field.required for field in fields_of(written).values())
+    # What is newer than the first runs may be absent from them.
+    assert {name for name, field in fields_of(written).items() if not field.required} <= {"exhaustive"}
 
 
 def test_a_dataclass_with_other_keys_is_no_record() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +26,13 @@ from memaudit.audits.extraction.controls import (
 )
 from memaudit.audits.extraction.distributions import composition, counted_doses, distributions, growth
 from memaudit.audits.extraction.limits import limits_of
+from memaudit.audits.extraction.means import known_of_all, mean, means
 from memaudit.audits.extraction.power import design_of, power_of
 from memaudit.errors import one_line
 from memaudit.findings import Control, Decision, Finding, Policy, decide, fingerprint
 from memaudit.metrics import METRICS, PRIMARY
-from memaudit.metrics.base import Metric, Outcome
-from memaudit.records import Capability, WindowRecord, capabilities_in, first_window, not_given
+from memaudit.metrics.base import Metric
+from memaudit.records import WindowRecord, capabilities_in, first_window
 from memaudit.runs import parts
 from memaudit.runs.extraction_report import (
     CopiesFound,
@@ -39,7 +40,6 @@ from memaudit.runs.extraction_report import (
     DoseRate,
     ExtractionReport,
     MetricEstimate,
-    MetricMean,
     RatePoint,
     RatePolicy,
     RatePower,
@@ -63,6 +63,7 @@ def conclude(plan: ExtractionPlan, records: Records, sections: Sequence[parts.Se
     """
     options, windows = plan["options"], plan["windows"]
     complete = len(records) == windows["train"] + windows["heldout"]
+    sampled = [record for record in records if record.sampled]
     policy = Policy(options["max_rate"], options["alpha"])
     controls = _controls(plan, records, policy)
     estimates = _estimates(records, options["seed"])
@@ -82,9 +83,10 @@ def conclude(plan: ExtractionPlan, records: Records, sections: Sequence[parts.Se
         "options": options,
         "windows": windows,
         "estimates": estimates,
-        "means": _means(records, plan["model"]),
-        "ended": _ended(records),
-        "copies": _copies(plan["copies"], records),
+        "sample": {"train": sum(r.member for r in sampled), "heldout": sum(not r.member for r in sampled)},
+        "means": means(records, plan["model"]),
+        "ended": _ended(sampled),
+        "copies": _copies(plan["copies"], sampled),
         "doses": _doses(records),
         "counted_doses": counted_doses(records),
         "growth": growth(records, options["seed"]),
@@ -144,7 +146,7 @@ def _with_cause(controls: Sequence[Control], model: parts.ModelDescription) -> l
 
 def _estimates(records: Records, seed: int) -> list[MetricEstimate]:
     """Compare the sides metric by metric; the primary metric stands alone, Holm adjusts the others."""
-    metrics = [m for m in METRICS.values() if m.threshold is not None and _measured(records, m.name)]
+    metrics = [m for m in METRICS.values() if m.threshold is not None and known_of_all(records, m.name)]
     sides = _sides(records)
     means = [
         stats.document_means([[_hit(r, m) for m in metrics] for r in side], [r.document for r in side])
@@ -199,67 +201,12 @@ def _least_p(records: Records, seed: int, p_value: float | None, policy: Policy)
     return stats.permutation_test(*best[0], seed=seed, windows=best[1])[0]
 
 
-def _measured(records: Records, name: str) -> bool:
-    """Whether every window has a value: a rate over some of them would not be the rate of all."""
-    return all(record.value(name) is not None for record in records)
-
-
 def _hit(record: WindowRecord, metric: Metric) -> bool:
     return bool(metric.hit(record.value(metric.name)))
 
 
 def _rate(records: Records, metric: Metric) -> stats.Rate:
     return stats.document_rate([_hit(r, metric) for r in records], [r.document for r in records])
-
-
-def _means(records: Records, model: parts.ModelDescription) -> list[MetricMean]:
-    """Average the graded values a side; likelihood is in bits, so that models of any vocabulary compare.
-
-    What other models of its objective give and this one does not stands there with the reason, and no value.
-    """
-    lacks = frozenset(map(Capability, model.get("lacks", ())))
-    unmeasured = {name: not_given(metric.needs & lacks, frozenset()) for name, metric in METRICS.items()}
-    shown = [
-        metric
-        for name, metric in METRICS.items()
-        if metric.averaged and (metric.of == "likelihood" or unmeasured[name] or _measured(records, name))
-    ]
-    return [_mean_of(metric, records, unmeasured[metric.name]) for metric in shown]
-
-
-def _mean_of(metric: Metric, records: Records, unmeasured: str) -> MetricMean:
-    mean: MetricMean = {
-        "metric": metric.name,
-        "label": metric.label,
-        "unit": metric.unit,
-        "train": _mean(_value(metric), (r for r in records if r.member)),
-        "heldout": _mean(_value(metric), (r for r in records if not r.member)),
-    }
-    if unmeasured:
-        mean["reason"] = f"not measured: {unmeasured}"
-    return mean
-
-
-def _value(metric: Metric) -> Callable[[WindowRecord], float | None]:
-    """Return how the value of a metric is had of a record: that of a likelihood follows from what it holds."""
-    return likelihood_of(metric) if metric.of == "likelihood" else lambda record: record.value(metric.name)
-
-
-def likelihood_of(metric: Metric) -> Callable[[WindowRecord], float | None]:
-    """Return how a metric of likelihood is computed of a record."""
-
-    def value(record: WindowRecord) -> float | None:
-        suffix = np.array(record.suffix_ids, np.int32)
-        return metric.compute(Outcome(suffix, record.suffix_text, np.empty(0, np.int32), record.log_prob))
-
-    return value
-
-
-def _mean(value: Callable[[WindowRecord], float | None], records: Iterable[WindowRecord]) -> float | None:
-    """Return the mean, or None where one value is undefined: an average over the rest would flatter."""
-    values = [value(record) for record in records]
-    defined = [v for v in values if v is not None]
-    return float(np.mean(defined)) if values and len(defined) == len(values) else None
 
 
 def _ended(records: Records) -> SideRates:
@@ -276,7 +223,10 @@ def _side_rates(records: Records, hit: Callable[[WindowRecord], bool]) -> SideRa
 
 
 def _doses(records: Records) -> list[DoseRate]:
-    """Return the rate per number of copies in training, twins that were never inserted as dose 0."""
+    """Return the rate per number of copies in training, twins that were never inserted as dose 0.
+
+    The similarity is the mean of those windows of the random sample that have so many.
+    """
     groups: dict[int, list[WindowRecord]] = defaultdict(list)
     for record in records:
         if record.copies is not None:
@@ -285,7 +235,7 @@ def _doses(records: Records) -> list[DoseRate]:
         {
             "copies": copies,
             **as_record(_rate(groups[copies], METRICS[PRIMARY]), parts.Rate),
-            "edit_similarity": _mean(lambda r: r.edit_similarity, groups[copies]),
+            "edit_similarity": mean(lambda r: r.edit_similarity, (r for r in groups[copies] if r.sampled)),
         }
         for copies in sorted(groups)
     ]

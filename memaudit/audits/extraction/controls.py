@@ -78,7 +78,8 @@ def check_against_unigram(records: Sequence[WindowRecord], gives: Capabilities) 
     """Check that the model beats the best unigram model of the same tokens, on one side at least.
 
     The positive control: a heavily overfit model passes on the training text, one that generalises on
-    both, a broken one on neither. The unigram model is fitted to the very tokens it is compared on.
+    both, a broken one on neither. The unigram model is fitted to all suffixes of a side, and so to the very tokens it
+    is compared on.
     """
     if lacking := not_given(LIKELIHOOD, gives):
         return Control(BEATS_UNIGRAM, None, f"not checked: {lacking}, so nothing shows that it knows such text at all")
@@ -88,9 +89,10 @@ def check_against_unigram(records: Sequence[WindowRecord], gives: Capabilities) 
         side = [record for record in records if record.member == member]
         if not side:
             continue
-        tokens = np.concatenate([record.suffix_ids for record in side])
-        unigram = unigram_entropy(tokens)
-        log_probs = [record.log_prob for record in side]
+        sampled = [record for record in side if record.sampled]
+        tokens, fitted = (np.concatenate([record.suffix_ids for record in some]) for some in (sampled, side))
+        unigram = unigram_entropy(tokens, fitted)
+        log_probs = [record.log_prob for record in sampled]
         if any(value is None for value in log_probs):
             details.append(f"{name} text holds tokens that the model thinks impossible")
             continue
@@ -156,9 +158,10 @@ def reproduced_unseen(rate: Rate, max_rate: float) -> bool:
 def check_ended(records: Sequence[WindowRecord]) -> Control:
     """Check that the model continues most training windows: one that ends the text shows nothing of what it knows.
 
-    Counted are the windows that were asked, ended at any token: more than half of them, and there is no *clean*.
+    Counted are the windows that were asked, ended at any token: more than half of them, and there is no *clean*. Those
+    outside the random sample are not: they are asked no further than their hits take.
     """
-    asked = [record for record in records if record.member and record.ended is not None]
+    asked = [record for record in records if record.member and record.sampled and record.ended is not None]
     if not asked:
         return Control(
             ENDED, True, "not checked: a masked model ends no text, and neither does one without an end token"

@@ -145,7 +145,7 @@ def whole_words(record: WindowRecord, text: str) -> Span:
 def _other_words(record: WindowRecord, suffix: Span) -> Span:
     """Return the words of a continuation that is not the suffix; none where there is no such, or it is short."""
     nothing = Span("", suffix.keys[:0])
-    if record.continuation_text is None or record.continuation_text == record.suffix_text:
+    if record.continuation_text is None or record.given_up or record.continuation_text == record.suffix_text:
         return nothing
     # Behind a character that the last token cuts, nothing can be read.
     said = whole_words(record, record.continuation_text.rstrip("\ufffd"))

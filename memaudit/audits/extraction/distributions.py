@@ -23,7 +23,7 @@ Domains = Mapping[str, int]
 
 BINS = 10
 SHOWN = ("longest_common", "matched", "edit_similarity")
-"""Metrics whose values are distributed; ``matched`` where nothing was continued and the first is unknown."""
+"""Metrics whose values are distributed; of the first two, ``matched`` where the other is not known of all windows."""
 
 
 def counted_doses(records: Records) -> list[CountedDoseRate]:
@@ -82,6 +82,8 @@ def _octave(record: WindowRecord) -> float | None:
 def distributions(records: Records, suffix: int) -> list[Distribution]:
     """Return how many windows of either side fall into each bin of a metric, of all text and of each domain.
 
+    Of a metric that is not known of all windows, those of the random sample.
+
     Args:
         records: All of the run.
         suffix: Tokens that were asked for; the largest value of a run.
@@ -90,10 +92,17 @@ def distributions(records: Records, suffix: int) -> list[Distribution]:
         Per metric ``edges`` (bins + 1, the last bin holds its upper edge) and ``groups``: ``domain`` (None for
         all text), ``train`` and ``heldout`` counts, and the median of either.
     """
-    known = [name for name in SHOWN if records and all(getattr(record, name) is not None for record in records)]
-    if "longest_common" in known:
-        known.remove("matched")
-    return [_distribution(records, name, _edges(name, suffix)) for name in known]
+    sampled = [record for record in records if record.sampled]
+    known = [name for name in SHOWN if sampled and all(getattr(record, name) is not None for record in sampled)]
+    if "longest_common" in known:  # the longer run tells more, a sample of windows less
+        known.remove("matched" if len(sampled) == len(records) else "longest_common")
+    found = [
+        _distribution(records if METRICS[name].of == "match" else sampled, name, _edges(name, suffix)) for name in known
+    ]
+    for each in found if len(sampled) < len(records) else ():
+        if METRICS[each["metric"]].of != "match":
+            each["sampled"] = True
+    return found
 
 
 def composition(records: Records, domains: Domains) -> list[DomainShare]:

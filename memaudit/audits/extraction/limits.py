@@ -18,6 +18,7 @@ def limits_of(plan: ExtractionPlan, records: Records, decision: Decision) -> lis
     """Return one sentence for each thing that the audit does not show."""
     return [
         *_of_attack(plan, decision),
+        *_of_sample(records),
         *_of_end(records),
         *_of_windows(plan["windows"]),
         *_of_copies(plan, records),
@@ -42,13 +43,25 @@ def _of_attack(plan: ExtractionPlan, decision: Decision) -> Iterator[str]:
         yield "A masked model fills in its suffix from left to right, which it was not trained to do."
 
 
+def _of_sample(records: Records) -> Iterator[str]:
+    sampled = [record.member for record in records if record.sampled]
+    if len(sampled) < len(records):
+        yield (
+            f"A random sample of {sum(sampled):,} training and {len(sampled) - sum(sampled):,} held-out windows was"
+            " scored and continued to the end: likelihoods, similarities and what the model ended are of these. Other"
+            " windows were continued until no metric could reach its threshold."
+        )
+
+
 def _of_end(records: Records) -> Iterator[str]:
+    asked = [record for record in records if record.sampled]
     sides = {"training": True, "held-out": False}
-    ended = {name: sum(bool(r.ended) for r in records if r.member == member) for name, member in sides.items()}
+    ended = {name: sum(bool(r.ended) for r in asked if r.member == member) for name, member in sides.items()}
     if any(ended.values()):
         counts = " and ".join(f"{count:,} {name}" for name, count in ended.items())
+        among = "" if len(asked) == len(records) else " of the sample"
         yield (
-            f"The model ended the text in {counts} windows: what it was made to write after an end token is not"
+            f"The model ended the text in {counts} windows{among}: what it was made to write after an end token is not"
             " counted, and how it would have continued is not known."
         )
 

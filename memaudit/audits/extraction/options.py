@@ -21,6 +21,8 @@ class AuditOptions(WindowOptions):
     alpha: float = 0.05
     fuzzy: bool = True
     """Whether continuations are produced for windows that are not verbatim, for the fuzzy metrics."""
+    exhaustive: bool = False
+    """Whether every window is scored and continued whole, and not a random sample alone."""
     copies: bool = True
     """Whether suffixes and other continuations are counted in the training text."""
     measures: tuple[str, ...] = ()

@@ -22,6 +22,9 @@ from memaudit.text.windows.windows import WindowSet
 
 BLOCK = 64
 """Windows scored, logged and made durable together. Part of the plan: a resumed run forms the same sums."""
+SAMPLE = 64
+"""Windows a side that are scored and continued whole: the standard error of a mean over them is an eighth of the
+standard deviation of its values."""
 
 
 def plan_of(
@@ -57,6 +60,7 @@ def plan_of(
         "copies": inputs.copies,
         "measures": describe_measures(measures),
         "block_size": BLOCK,
+        "sample_size": SAMPLE,
         "controls": [as_record(control, parts.Control) for control in controls],
     }
     if others := declared():

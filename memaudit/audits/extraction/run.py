@@ -21,12 +21,13 @@ from memaudit.audits.extraction.inputs import Pair, Sources, prepare_inputs
 from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.extraction.plan import plan_of
 from memaudit.audits.extraction.result import Audit
-from memaudit.audits.extraction.windows import blocks_of, measure_windows
+from memaudit.audits.extraction.sampling import blocks_of, sample_of
+from memaudit.audits.extraction.windows import measure_windows
 from memaudit.audits.lifecycle import Delivery, Question, carry_out, refined
 from memaudit.audits.logged import check_measures, measure_all
 from memaudit.audits.measures import measures
 from memaudit.audits.result import RunResult
-from memaudit.audits.subject import AnyMeasure
+from memaudit.audits.subject import AnyMeasure, OfWholeWindows
 from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
 from memaudit.records import SHOWN, Shown, WindowRecord
@@ -103,9 +104,11 @@ class Extraction(Question[Audit, ExtractionReport]):
         options: AuditOptions,
         progress: Progress | None,
     ) -> None:
-        self.spec, self.name, self.sources, self.options, self.progress = model, name, sources, options, progress
         compared: list[AnyMeasure] = [BLIND_BASELINE, MEMBERSHIP] if options.membership else []
         self.measures = [*measures(list(options.measures)), *compared]
+        exhaustive = options.exhaustive or any(isinstance(measure, OfWholeWindows) for measure in self.measures)
+        self.options = dataclasses.replace(options, exhaustive=exhaustive)
+        self.spec, self.name, self.sources, self.progress = model, name, sources, progress
 
     def prepare(self) -> None:
         """Load the model, draw the windows, and let every measure say what it lacks."""
@@ -138,9 +141,9 @@ class Extraction(Question[Audit, ExtractionReport]):
         if self.references is not None:
             self.references.prepare(run.folder)
         started, windows = perf_counter(), self.inputs.drawn.windows
-        lacking = bool(run.pending(blocks_of(len(windows))))
+        lacking = bool(run.pending(blocks_of(len(windows), sample_of(windows, self.options))))
         training = self.training or self.inputs.training_index(needed=lacking)
-        measure_windows(self.model, windows, run, self.options.fuzzy, training, self.progress)
+        measure_windows(self.model, windows, run, self.options, training, self.progress)
         run.times["windows"] = perf_counter() - started
         self.records = [WindowRecord(**run.records[i]) for i in range(len(windows))]
         whole = None if self.subject is None else dataclasses.replace(self.subject, records=self.records)

@@ -1,4 +1,4 @@
-"""Windows to records: one scoring pass, the continuations that are needed, their copies, one log line a window.
+"""Windows to records: scores, the continuations that are needed, their copies, one log line a window.
 
 A model that only writes text is not scored: what it continues decides, and where likelihood would stand there is None.
 """
@@ -6,56 +6,48 @@ A model that only writes text is not scored: what it continues decides, and wher
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from memaudit.audits.extraction.copies import count_copies
-from memaudit.audits.extraction.plan import BLOCK
+from memaudit.audits.extraction.options import AuditOptions
+from memaudit.audits.extraction.sampling import blocks_of, sample_of, settled_by
 from memaudit.errors import ModelError
-from memaudit.metrics import METRICS, declared, verbatim
+from memaudit.metrics import METRICS, declared
 from memaudit.metrics.base import Outcome
-from memaudit.metrics.base import written as written_by
+from memaudit.metrics.verbatim import matched_tokens
 from memaudit.models.base import LanguageModel
 from memaudit.models.decoding import before_end
 from memaudit.models.memory import in_halves
 from memaudit.models.sampling import continuation_text
-from memaudit.records import Capability, TokenIds, TokenScores, Window, WindowRecord
+from memaudit.records import Capabilities, Capability, TokenIds, TokenScores, Window, WindowRecord
 from memaudit.runs.directory import RunDirectory
 from memaudit.text.index.corpus_index import CorpusIndex
 
-LOOKED_AT = 64
-"""Training windows that are continued to see whether the model ends them, where nothing else asks for that."""
 ROUNDING = 1e-3
 """Nats by which a sum of log-probabilities may exceed 0."""
 
-Place = tuple[str, int]
-"""Document and first token of a window of training text."""
 Progress = Callable[[int, int], None]
 """Called with (windows done, windows in all)."""
 
 
-def blocks_of(count: int) -> list[range]:
-    """Return the blocks in which so many windows are scored and logged."""
-    return [range(first, min(first + BLOCK, count)) for first in range(0, count, BLOCK)]
-
-
 def measure_windows(
     model: LanguageModel,
-    windows: list[Window],
+    windows: Sequence[Window],
     run: RunDirectory,
-    fuzzy: bool,
+    options: AuditOptions,
     training: CorpusIndex | None,
     progress: Progress | None,
 ) -> None:
     """Measure and log all blocks that the run lacks; copies are counted in ``training``, if there is any."""
-    members = [_place(window) for window in windows if window.member]
-    looked_at = frozenset(members[:: -(-len(members) // LOOKED_AT) or 1] if model.end_ids else ())
-    done = 0
-    for block in blocks_of(len(windows)):
+    sample, done = sample_of(windows, options), 0
+    for block in blocks_of(len(windows), sample):
         if run.pending([block]):
-            records = _measured(model, [windows[i] for i in block], block[0], fuzzy, looked_at, run)
+            some = [windows[i] for i in block]
+            records = _measured(model, some, block, options.fuzzy, block[0] in sample, run)
             if training is not None:
                 records = count_copies(records, training)
             run.append([record.line() for record in records])
@@ -65,74 +57,93 @@ def measure_windows(
 
 
 def _measured(
-    model: LanguageModel,
-    windows: list[Window],
-    first: int,
-    fuzzy: bool,
-    looked_at: Collection[Place],
-    run: RunDirectory,
+    model: LanguageModel, windows: Sequence[Window], block: Sequence[int], fuzzy: bool, whole: bool, run: RunDirectory
 ) -> list[WindowRecord]:
     """Measure a block; where memory runs out, in halves, which is logged."""
-    records, size = in_halves(lambda some: measure(model, some, first, fuzzy, looked_at), windows)
+    records, size = in_halves(lambda some: measure(model, some, fuzzy=fuzzy, whole=whole), windows)
     if size < len(windows):
-        told = f"memory ran out: from window {first} on, {size} were read at a time"
+        told = f"memory ran out: from window {block[0]} on, {size} were read at a time"
         run.notice = "; ".join(filter(None, (run.notice, told)))
-    return [dataclasses.replace(record, index=first + place) for place, record in enumerate(records)]
+    return [dataclasses.replace(record, index=i) for i, record in zip(block, records, strict=True)]
 
 
 def measure(
-    model: LanguageModel,
-    windows: Sequence[Window],
-    first: int,
-    fuzzy: bool,
-    looked_at: Collection[Place] = (),
+    model: LanguageModel, windows: Sequence[Window], *, fuzzy: bool = True, whole: bool = True
 ) -> list[WindowRecord]:
-    """Score a block of windows in one pass and continue those that need it.
+    """Score and continue windows, numbered from 0.
 
-    Where scores are those from left to right, the pass decides what greedy decoding would emit: it reproduces the
-    suffix exactly when every rank is 0. A masked model must fill in the suffix to show what it would write, and one
-    that gives no scores must write it.
+    Where scores are those from left to right, they decide what greedy decoding would emit: it reproduces the suffix
+    exactly when every rank is 0. A masked model must fill in the suffix to show what it would write, and one that
+    gives no scores must write it.
 
     Args:
         model: Any model.
         windows: Windows whose suffixes are equally long.
-        first: Index in the plan of the first of them.
         fuzzy: Whether windows that are not verbatim are continued too.
-        looked_at: Windows that are continued in any case, to see whether the model ends them.
+        whole: Whether every token is scored and continuations are as long as the suffix. Otherwise nothing is measured
+            but what makes a window a hit.
     """
+    fuzzy = fuzzy or Capability.LEFT_TO_RIGHT not in model.capabilities
+    found = (_found_whole if whole else _found_soon)(model, windows, fuzzy)
+    return [_record(model, i, window, each, whole) for i, (window, each) in enumerate(zip(windows, found, strict=True))]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Found:
+    """What a model made of one window."""
+
+    matched: int
+    scores: TokenScores | None = None
+    written: TokenIds | None = None
+    """Its continuation, as far as it was asked for."""
+    compared: bool = True
+    """Whether it is compared with the suffix, or shows only whether the model ends the text."""
+
+
+def _found_whole(model: LanguageModel, windows: Sequence[Window], fuzzy: bool) -> list[_Found]:
     gives = model.capabilities
-    scores = list(model.score(windows)) if Capability.LOG_PROBS in gives else [None] * len(windows)
-    decided = Capability.LEFT_TO_RIGHT in gives
-    known = [decided and score is not None and verbatim.is_extractable(score.rank) for score in scores]
-    kept = [not decided or fuzzy or sure for sure in known]
-    asked = [i for i, w in enumerate(windows) if not known[i] and (kept[i] or (w.member and _place(w) in looked_at))]
-    continuations: dict[int, TokenIds] = {i: windows[i].suffix for i, sure in enumerate(known) if sure}
-    if asked:
-        produced = model.greedy_continuations([windows[i] for i in asked])
-        continuations |= dict(zip(asked, produced, strict=True))
-    return [
-        _record(model, first + i, window, scores[i], continuations.get(i), kept[i]) for i, window in enumerate(windows)
-    ]
+    scores: list[TokenScores | None] = [None] * len(windows)
+    if Capability.LOG_PROBS in gives:
+        scores = list(model.score(windows))
+    by_rank: list[int | None] = [None] * len(windows)
+    if Capability.LEFT_TO_RIGHT in gives:
+        by_rank = [None if each is None else matched_tokens(each.rank) for each in scores]
+    written = {i: window.suffix for i, window in enumerate(windows) if by_rank[i] == len(window.suffix)}
+    verbatim = set(written)
+    # Training windows are continued in any case where the model may end them: nobody counts on one that does.
+    lacking = [i for i, w in enumerate(windows) if i not in written and (fuzzy or (w.member and model.end_ids))]
+    if lacking:
+        written |= zip(lacking, model.greedy_continuations([windows[i] for i in lacking]), strict=True)
+    found = []
+    for i, (window, matched) in enumerate(zip(windows, by_rank, strict=True)):
+        matched = _matched(window, written[i]) if matched is None else matched
+        found.append(_Found(matched, scores[i], written.get(i), compared=fuzzy or i in verbatim))
+    return found
 
 
-def _record(
-    model: LanguageModel,
-    index: int,
-    window: Window,
-    scores: TokenScores | None,
-    continuation: TokenIds | None,
-    kept: bool,
-) -> WindowRecord:
-    log_prob = None if scores is None else float(scores.log_prob.sum())
-    _check_answer(window, log_prob, continuation)
-    if scores is not None and Capability.LEFT_TO_RIGHT in model.capabilities:
-        ranks = scores.rank
-    else:  # what the model wrote shows; the ranks of a masked one know both sides of a token
-        assert continuation is not None, "every window of such a model is continued"
-        ranks = (continuation != window.suffix).astype(np.int32)
-    outcome = Outcome(window.suffix, window.suffix_text, ranks, log_prob)
-    written = {} if continuation is None else _continued(model, window, outcome, continuation, kept)
-    values = {m.name: m.compute(outcome) for m in METRICS.values() if m.of == "ranks" and m.needs <= model.capabilities}
+def _found_soon(model: LanguageModel, windows: Sequence[Window], fuzzy: bool) -> list[_Found]:
+    if fuzzy:
+        begun = model.greedy_continuations(windows, settled_by(model.end_ids))
+        return [_Found(_matched(window, ids), None, ids) for window, ids in zip(windows, begun, strict=True)]
+    pairs = zip(windows, model.screen(windows).tolist(), strict=True)
+    return [_Found(n, None, window.suffix if n == len(window.suffix) else None) for window, n in pairs]
+
+
+def _matched(window: Window, written: TokenIds) -> int:
+    return matched_tokens(_differences(window, written))
+
+
+def _differences(window: Window, written: TokenIds) -> NDArray[np.int32]:
+    return np.not_equal(written, window.suffix[: len(written)]).astype(np.int32)
+
+
+def _record(model: LanguageModel, index: int, window: Window, found: _Found, sampled: bool) -> WindowRecord:
+    gives = model.capabilities
+    log_prob = None if found.scores is None else float(found.scores.log_prob.sum())
+    _check_answer(window, log_prob, found.written, whole=sampled)
+    outcome = Outcome(window.suffix, window.suffix_text, found.matched, _ranks(window, found, gives), log_prob)
+    written = {} if found.written is None else _continued(model, window, outcome, found)
+    told = [m for m in METRICS.values() if m.of in ("match", "ranks") and m.needs <= gives]
     return WindowRecord(
         index=index,
         member=window.member,
@@ -146,51 +157,57 @@ def _record(
         prefix_text=window.prefix_text,
         suffix_text=window.suffix_text,
         log_prob=log_prob if log_prob is not None and np.isfinite(log_prob) else None,
-        **_fields({"extraction_strength": None} | values | written),
+        sampled=sampled,
+        **_fields({"extraction_strength": None} | {m.name: m.compute(outcome) for m in told} | written),
     )
 
 
-def _check_answer(window: Window, log_prob: float | None, continuation: TokenIds | None) -> None:
+def _ranks(window: Window, found: _Found, gives: Capabilities) -> NDArray[np.int32] | None:
+    """Return the ranks of the suffix, of a model that is not scored from left to right by what it wrote."""
+    if Capability.LEFT_TO_RIGHT in gives:
+        return None if found.scores is None else found.scores.rank
+    # The ranks of a masked model know both sides of a token.
+    if found.written is None or len(found.written) != len(window.suffix):
+        return None
+    return _differences(window, found.written)
+
+
+def _check_answer(window: Window, log_prob: float | None, written: TokenIds | None, *, whole: bool) -> None:
     """Refuse what is no logarithm of a probability, and a continuation of another length than was asked."""
     wrong = log_prob is not None and not log_prob <= ROUNDING
-    if wrong or (continuation is not None and len(continuation) != len(window.suffix)):
+    least = len(window.suffix) if whole else min(1, len(window.suffix))
+    if wrong or (written is not None and not least <= len(written) <= len(window.suffix)):
         raise ModelError(
             f"{window.source}: the model gave log p = {log_prob} and"
-            f" {None if continuation is None else len(continuation)} tokens for {len(window.suffix)}",
+            f" {None if written is None else len(written)} tokens for {len(window.suffix)}",
             "its scores are not log-probabilities, or its continuations not as long as requested",
         )
 
 
-def _continued(
-    model: LanguageModel, window: Window, outcome: Outcome, continuation: TokenIds, kept: bool
-) -> dict[str, Any]:
-    """Return whether the model ended the text and, where that is to be kept, what it wrote before."""
-    written = before_end(continuation, model.end_ids, window.suffix)
-    ended = len(written) < len(continuation)
-    values = _overlap(model, window, dataclasses.replace(outcome, written=written)) if kept else {}
-    if ended:  # what was not written is like nothing, where a measure of it is defined
-        values = {name: 0.0 if value is None else value for name, value in values.items()}
-    return values | {"ended": ended if model.end_ids else None}
+def _continued(model: LanguageModel, window: Window, outcome: Outcome, found: _Found) -> dict[str, Any]:
+    """Return whether the model ended the text and, where that is to be compared, what it wrote before."""
+    assert found.written is not None, "it was continued"
+    written = before_end(found.written, model.end_ids, window.suffix)
+    ended = len(written) < len(found.written)
+    given_up = not ended and len(written) < len(window.suffix)
+    values: dict[str, Any] = {}
+    if found.compared:
+        outcome = dataclasses.replace(outcome, written=written, text=_text(model, window, written))
+        values = {"continuation_ids": written.tolist(), "continuation_text": outcome.text, "given_up": given_up}
+    if found.compared and not given_up:
+        measured = {m.name: m.compute(outcome) for m in METRICS.values() if m.of == "writing"}
+        # What was not written is like nothing, where a measure of it is defined.
+        values |= {name: 0.0 if value is None and ended else value for name, value in measured.items()}
+    return values | {"ended": None if given_up or not model.end_ids else ended}
 
 
-def _overlap(model: LanguageModel, window: Window, outcome: Outcome) -> dict[str, Any]:
-    written = written_by(outcome)
+def _text(model: LanguageModel, window: Window, written: TokenIds) -> str:
     same = np.array_equal(window.suffix, written)
     # Token borders may lie inside a character, which then decodes to nothing readable.
-    text = window.suffix_text if same else continuation_text(model.tokenizer, window.prefix, written)
-    outcome = dataclasses.replace(outcome, text=text)
-    return {
-        "continuation_ids": written.tolist(),
-        "continuation_text": text,
-        **{m.name: m.compute(outcome) for m in METRICS.values() if m.of == "writing"},
-    }
+    return window.suffix_text if same else continuation_text(model.tokenizer, window.prefix, written)
 
 
 def _fields(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values as the fields of a record; those of metrics that other packages declare stand together."""
     others = {name: values[name] for name in declared() if name in values}
     return {name: value for name, value in values.items() if name not in others} | {"others": others or None}
-
-
-def _place(window: Window) -> Place:
-    return window.document, window.start

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,7 @@ class Infilling:
             Capability.LOG_PROBS,
         )
     )
+    whole_windows: Literal[True] = True
     block = 16
 
     def items(self, subject: Subject) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -30,6 +31,7 @@ class Protocol:
             Capability.LEFT_TO_RIGHT,
         )
     )
+    whole_windows: Literal[True] = True
     block = 64
 
     def items(self, subject: Subject) -> list[int]:

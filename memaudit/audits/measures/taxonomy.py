@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
+from typing import Literal
 
 import memaudit.stats as stats
 from memaudit.audits.subject import Measure, Subject
@@ -25,6 +26,7 @@ class Taxonomy:
 
     name = "taxonomy"
     needs = frozenset((Capability.CONTINUATIONS,))
+    whole_windows: Literal[True] = True
     block = 256
 
     def items(self, subject: Subject) -> list[int]:

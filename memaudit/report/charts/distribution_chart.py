@@ -39,7 +39,7 @@ def distribution_chart(distribution: Distribution, id: str, *, by_domain: bool =
     return Chart(
         id=id,
         title=f"{distribution['label']}, window by window",
-        description=_describe(groups[0], unit),
+        description=_describe(groups[0], unit, sampled="sampled" in distribution),
         svgs=draw(lambda width: _rows(groups, edges, unit, width), id),
         columns=["Text", f"{distribution['label']} from", "to", *SIDES],
         rows=[
@@ -50,15 +50,16 @@ def distribution_chart(distribution: Distribution, id: str, *, by_domain: bool =
     )
 
 
-def _describe(whole: DistributionGroup, unit: str) -> str:
+def _describe(whole: DistributionGroup, unit: str, *, sampled: bool) -> str:
     medians = [
         f"{name.lower()} {significant(median)}{'' if unit == 'share' else f' {unit}'}"
         for name, median in zip(SIDES, (whole["train_median"], whole["heldout_median"]), strict=True)
         if median is not None
     ]
     return (
-        "Share of windows by how much of the true text the continuation holds: training text above the line,"
-        f" held-out text below it. Heights grow with the square root of the share. Medians: {', '.join(medians)}."
+        f"Share of {'a random sample of ' if sampled else ''}windows by how much of the true text the continuation"
+        " holds: training text above the line, held-out text below it. Heights"
+        f" grow with the square root of the share. Medians: {', '.join(medians)}."
     )
 
 
