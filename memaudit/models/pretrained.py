@@ -18,6 +18,7 @@ from torch import Tensor
 from memaudit.errors import ModelError, one_line
 from memaudit.models.body_head import quiet_transformers
 from memaudit.models.description import UNLIKE, check_depth, check_sizes, check_tensors
+from memaudit.models.product_choice import choose_products
 from memaudit.models.torch_scores import check_finite
 from memaudit.models.transformer import CausalTransformer, MaskedTransformer
 from memaudit.models.weights import check_values, one_name, read_headers, read_json, read_weights
@@ -79,6 +80,7 @@ def load_pretrained(
         ignored.append(f"tokenizer.json: dropout={dropout}")
     _check_fit(folder, module, tokenizer)
     module = _moved(module, device)
+    choose_products(module)
     name = family or str(config.model_type)
     model: CausalTransformer | MaskedTransformer
     if objective == "next-token":
