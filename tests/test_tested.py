@@ -86,7 +86,6 @@ TESTED_BY = {
     "models/test_ngram.py": "models.ngram_rows",
     "models/test_pretrained.py": "models.pretrained models.weights",
     "models/test_rnn.py": "models.multiplicative",
-    "models/test_screening.py": "models.bfloat",
     "models/test_text_alone.py": "audits.needs",
     "models/test_transformer.py": "models.body_head models.products",
     "report/charts/test_charts.py": "report.charts.drawing_process report.charts.svg",

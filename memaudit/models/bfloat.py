@@ -1,31 +1,44 @@
-"""Verdicts with a first look in bf16, where the processor multiplies bf16 faster than fp32.
+"""How far greedy decoding follows a text, with a first look in bf16 where that is quicker than fp32.
 
-A bf16 copy of the weights throws out windows at a token that another one beats by more than a margin; whatever it
-leaves is decided in fp32. The margin is measured, not proven: 3 times the largest difference between the logits of
-the two on calibration windows, where twice the difference is what can turn the order of two logits round.
+A bf16 copy of the weights settles the windows that differ at a token which another one beats by more than a margin,
+all tokens before it leading by more. Fp32 reads the others: those with a near tie, and every window that is matched to
+its end, so that nothing is called reproduced on bf16's word. The margin is measured, not proven: 3 times the largest
+difference between the logits of the two on calibration windows, where twice the difference is what can turn the order
+of two logits round.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
-from memaudit.errors import InputError, ModelError
-from memaudit.models.products import inference
-from memaudit.models.screening import Agrees, Reader, is_choice, is_within, matched_lengths
+from memaudit.models.body_head import split_head
+from memaudit.models.memory import free_bytes
+from memaudit.models.products import onednn_product
+from memaudit.models.screening import READ_TOKENS, Reader, is_clear, matched_and_sure, matched_lengths
 from memaudit.models.torch_scores import HEAD_ROWS, check_finite
-from memaudit.models.transformer import CausalTransformer
-from memaudit.records import Window
+from memaudit.records import TokenIds
 
 CALIBRATION = 8
-"""Windows on which the margin is measured."""
+"""Windows on which margin and speed are measured."""
+ENOUGH = 32
+"""Windows from which on a copy of the weights and its calibration are worth it."""
 SAFETY = 3.0
 """Margin in units of the largest difference seen."""
+WORTH = 1.25
+"""How much quicker than fp32 the copy must read."""
+ROOM = 0.25
+"""Share of the free memory that the copy may take."""
 
 
 def fast_bf16(device: torch.device) -> str | None:
@@ -42,78 +55,102 @@ def fast_bf16(device: torch.device) -> str | None:
     return None
 
 
-class BfloatScreen:
-    """Tells which windows are k-extractable: bf16 throws out, fp32 decides on the rest.
+def can_look(module: Any) -> bool:
+    """Return whether a bf16 copy of a module may be quicker: it is in fp32, its device has bf16, and there is room."""
+    weights = next(module.parameters())
+    if weights.dtype != torch.float32 or fast_bf16(weights.device) is None:
+        return False
+    size = sum(parameter.numel() for parameter in module.parameters()) * torch.bfloat16.itemsize
+    return bool(size <= ROOM * free_bytes(weights.device))
 
-    Where a window differs is not reported: bf16 may see a difference late, or look over a first one.
+
+class FirstLook:
+    """A bf16 copy of a model, and how much of it is believed.
 
     Args:
-        model: In fp32.
-        calibration: Windows like those to be judged; the first `CALIBRATION` with a suffix are read in both types.
+        module: In fp32; see `can_look`.
+        exact: What reads it.
+        prefixes: Of windows like those to be judged; the first `CALIBRATION` are read in both types.
+        suffixes: Of the same windows, none of them empty.
 
     Raises:
-        InputError: No window to calibrate on.
-        ModelError: The device has no fast bf16, the model is not in fp32, or its family has no plain cache.
+        ModelError: A logit is NaN or infinite.
     """
 
-    engine: str
-    """What multiplies bf16: ``AMX``, ``AVX-512 BF16``, or the name of the GPU."""
     margin: float
     """Difference of logits beyond which bf16 is believed."""
-    rechecked: int = 0
-    """Windows that the last call of `verdicts` read in fp32."""
+    speed: float
+    """Times as quick as fp32 that it read the calibration windows."""
 
-    def __init__(self, model: CausalTransformer, calibration: Sequence[Window]) -> None:
-        weights = next(model.module.parameters())
-        engine = fast_bf16(weights.device)
-        if engine is None:
-            raise ModelError(f"the device {weights.device} has no fast bf16", "screen in fp32 instead")
-        if weights.dtype != torch.float32:
-            raise ModelError(f"the model is in {weights.dtype}, not in fp32", "load it with --dtype float32")
-        self.engine = engine
-        self.model = model
-        module = copy.deepcopy(model.module).to(torch.bfloat16)
-        self.rough = CausalTransformer(module, model.tokenizer, family=model.family)
-        asked = [window for window in calibration if len(window.suffix)][:CALIBRATION]
-        self.margin = SAFETY * self._largest_difference(asked)
-        self._reader = _reader(self.rough, partial(is_within, margin=self.margin))
+    def __init__(self, module: Any, exact: Reader, prefixes: Sequence[TokenIds], suffixes: Sequence[TokenIds]) -> None:
+        body, head, _ = split_head(_packed(copy.deepcopy(module).to(torch.bfloat16)))
+        self._exact, rough = exact, replace(exact, body=body, head=head)
+        largest, seconds = 0.0, np.zeros(2)
+        for prefix, suffix in list(zip(prefixes, suffixes, strict=True))[:CALIBRATION]:
+            (found, expected), took = _both(rough, exact, prefix, suffix)
+            largest, seconds = max(largest, _largest_difference(rough, exact, found, expected)), seconds + took
+        self.margin, self.speed = SAFETY * largest, float(seconds[1] / seconds[0])
+        self._rough = replace(rough, judge=partial(is_clear, margin=self.margin))
+        self.looked = self.rechecked = 0
 
-    @inference()
-    def verdicts(self, windows: Sequence[Window]) -> NDArray[np.bool_]:
-        """Return whether greedy decoding in fp32 gives the whole suffix, shape [windows]; False for an empty one.
+    @property
+    def pays(self) -> bool:
+        """Whether it saved time so far: what it left to fp32 was read twice."""
+        return self.speed >= WORTH and self.rechecked / max(1, self.looked) < 1 - 1 / self.speed
 
-        Raises:
-            InputError: A window is longer than the model's context, or nothing precedes its suffix.
-            ModelError: A logit that was looked at is NaN or infinite.
-        """
-        prefixes, suffixes = self.model.prefixes(windows), [window.suffix for window in windows]
+    def matched(self, prefixes: Sequence[TokenIds], suffixes: Sequence[TokenIds]) -> NDArray[np.int32]:
+        """Return how many suffix tokens greedy decoding in fp32 gives before its first difference, shape [windows]."""
+        found, sure = matched_and_sure(self._rough, prefixes, suffixes)
         lengths = np.array([len(suffix) for suffix in suffixes], np.int32)
-        agreed = matched_lengths(self._reader, prefixes, suffixes)
-        left = np.flatnonzero((agreed == lengths) & (lengths > 0)).tolist()
-        found = np.zeros(len(windows), bool)
-        found[left] = self.model.screen([windows[i] for i in left]) == lengths[left]
-        self.rechecked = len(left)
+        again = np.flatnonzero(~sure | ((found == lengths) & (lengths > 0))).tolist()
+        found[again] = matched_lengths(self._exact, [prefixes[i] for i in again], [suffixes[i] for i in again])
+        self.looked += len(lengths)
+        self.rechecked += len(again)
         return found
 
-    @inference()
-    def _largest_difference(self, windows: Sequence[Window]) -> float:
-        """Return the largest difference of a logit in bf16 from that in fp32, over the suffixes of ``windows``."""
-        if not windows:
-            raise InputError("no window to calibrate bf16 on", "give at least one window with a suffix")
-        exact, rough = _reader(self.model), _reader(self.rough)
-        largest = 0.0
-        for prefix, window in zip(self.model.prefixes(windows), windows, strict=True):
-            text = np.concatenate([prefix, window.suffix[:-1]])[None]
-            hidden = [torch.split(r.read(text)[0][0, len(prefix) - 1 :], HEAD_ROWS) for r in (exact, rough)]
-            for states, rounded in zip(*hidden, strict=True):
-                difference = exact.head(states) - rough.head(rounded)
-                check_finite(difference)
-                largest = max(largest, float(difference.abs().max()))
-        return largest
+
+class _Packed(nn.Module):
+    """A linear layer whose weight lies as oneDNN multiplies by it, a tenth to a half quicker than by a plain one."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, READ_TOKENS["cpu"])
+        self.bias = bias
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return rows [.., inputs] times the weight, plus the bias."""
+        return onednn_product(rows, self.weight, self.bias)
 
 
-def _reader(model: CausalTransformer, agrees: Agrees = is_choice) -> Reader:
-    reader = model.reader(agrees)
-    if reader is None:
-        raise ModelError(f"a {model.family} model has no cache that a screen can use", "screen in fp32 instead")
-    return reader
+def _packed(module: Any) -> Any:
+    """Return a module that is ours with its linear layers packed, on a processor."""
+    if next(module.parameters()).device.type != "cpu":
+        return module
+    for parent in list(module.modules()):
+        for name, layer in list(parent.named_children()):
+            if type(layer) is nn.Linear:
+                setattr(parent, name, _Packed(layer.weight.data, layer.bias))
+            elif type(layer) is Conv1D:
+                setattr(parent, name, _Packed(layer.weight.data.t().contiguous(), layer.bias))
+    return module
+
+
+def _both(rough: Reader, exact: Reader, prefix: TokenIds, suffix: TokenIds) -> tuple[list[Tensor], NDArray[np.float64]]:
+    """Return the hidden states that predict a suffix, in either type, and the seconds that the whole text took."""
+    text, states, seconds = np.concatenate([prefix, suffix[:-1]])[None], [], []
+    for reader in (rough, exact):
+        start = perf_counter()
+        hidden = reader.read(text)[0][0, len(prefix) - 1 :]
+        hidden.sum().item()  # an accelerator is done only then
+        seconds.append(perf_counter() - start)
+        states.append(hidden)
+    return states, np.array(seconds)
+
+
+def _largest_difference(rough: Reader, exact: Reader, found: Tensor, expected: Tensor) -> float:
+    largest = 0.0
+    for rounded, states in zip(torch.split(found, HEAD_ROWS), torch.split(expected, HEAD_ROWS), strict=True):
+        difference = exact.head(states) - rough.head(rounded)
+        check_finite(difference)
+        largest = max(largest, float(difference.abs().max()))
+    return largest

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from memaudit.errors import ModelError, is_out_of_memory
+
+if TYPE_CHECKING:
+    import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -36,6 +42,23 @@ def in_halves(work: Callable[[Sequence[Item]], list[Result]], items: Sequence[It
             continue
         _release()
     return results, size
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the memory that is free on a device; 0 where that cannot be known."""
+    if device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type == "cpu" and (found := re.search(r"^MemAvailable: *(\d+) kB", _meminfo(), re.MULTILINE)):
+        return int(found[1]) << 10
+    return 0
+
+
+def _meminfo() -> str:
+    with suppress(OSError):
+        return Path("/proc/meminfo").read_text(encoding="utf-8")
+    return ""
 
 
 def _release() -> None:

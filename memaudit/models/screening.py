@@ -26,8 +26,9 @@ READ_TOKENS = {"cpu": 800, "cuda": 1 << 15}
 CACHE_BYTES = {"cpu": 512 << 20, "cuda": 4 << 30}
 """Keys and values of the windows that wait for their next block; about twice as much exists while they are gathered."""
 
-Agrees = Callable[[Tensor, Tensor], Tensor]
-"""(logits [n, vocabulary], true ids [n]) -> whether each true token counts as chosen, shape [n]."""
+DIFFERS, AGREES, UNSURE = 0, 1, 2
+Judge = Callable[[Tensor, Tensor], Tensor]
+"""(logits [n, vocabulary], true ids [n]) -> whether each true token is chosen, [n]: one of these or a boolean."""
 BoolArray = NDArray[np.bool_]
 Places = NDArray[np.int64]
 
@@ -38,19 +39,32 @@ def is_choice(logits: Tensor, true: Tensor) -> Tensor:
     Raises:
         ModelError: A logit is NaN or infinite.
     """
-    chosen = is_within(logits, true, 0.0)
+    chosen, _ = _within(logits, true, 0.0)
     rows = torch.nonzero(chosen).flatten()
     chosen[rows] = logits[rows].argmax(dim=1) == true[rows]
     return chosen
 
 
-def is_within(logits: Tensor, true: Tensor, margin: float) -> Tensor:
-    """Return whether no token beats the true one by more than ``margin``; errors as above."""
+def is_clear(logits: Tensor, true: Tensor, margin: float) -> Tensor:
+    """Return `AGREES` or `DIFFERS` where the best token leads by more than ``margin``, else `UNSURE`; errors as above.
+
+    A true token that another one beats by more differs, whichever the other is.
+    """
+    near, target = _within(logits, true, margin)
+    found = near.to(torch.int8)
+    rows = torch.nonzero(near).flatten()
+    others = logits[rows].scatter(1, true[rows, None], -torch.inf).amax(dim=1)
+    found[rows[target[rows] - others.double() <= margin]] = UNSURE
+    return found
+
+
+def _within(logits: Tensor, true: Tensor, margin: float) -> tuple[Tensor, Tensor]:
+    """Return whether no token beats the true one by more than ``margin``, and the logit of the true one."""
     high = logits.amax(dim=1)
     if not bool((torch.isfinite(high) & torch.isfinite(logits.amin(dim=1))).all()):
         check_finite(logits)
-    target = logits.gather(1, true[:, None]).flatten()
-    return target.double() >= high.double() - margin
+    target = logits.gather(1, true[:, None]).flatten().double()
+    return target >= high.double() - margin, target
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +74,7 @@ class Reader:
     body: Any
     head: Head
     device: torch.device
-    agrees: Agrees = is_choice
+    judge: Judge = is_choice
 
     def read(self, ids: TokenIds, cache: Any = None) -> tuple[Tensor, Any]:
         """Read ids [n, t] on from a cache; return hidden states [n, t, d] and the cache (the given one is spent)."""
@@ -68,11 +82,11 @@ class Reader:
         output = self.body(input_ids=self._tensor(ids), use_cache=True, **past)
         return output.last_hidden_state, cache_of(output)
 
-    def agree(self, hidden: Tensor, true: TokenIds) -> BoolArray:
-        """Return whether the true tokens [n] agree with what hidden states [n, d] predict, a few logits at a time."""
+    def judged(self, hidden: Tensor, true: TokenIds) -> NDArray[np.int8]:
+        """Return how the true tokens [n] compare with what hidden states [n, d] predict, a few logits at a time."""
         pieces = zip(torch.split(hidden, HEAD_ROWS), torch.split(self._tensor(true), HEAD_ROWS), strict=True)
-        found: BoolArray = torch.cat([self.agrees(self.head(states), ids) for states, ids in pieces]).cpu().numpy()
-        return found
+        found = torch.cat([self.judge(self.head(states), ids) for states, ids in pieces])
+        return found.to(torch.int8).cpu().numpy()
 
     def gathered(self, cache: Any, rows: Places, count: int) -> Any:
         """Return the cache of the texts at ``rows`` of the ``count`` that it holds."""
@@ -93,12 +107,21 @@ def matched_lengths(reader: Reader, prefixes: Sequence[TokenIds], suffixes: Sequ
     Raises:
         ModelError: A logit is NaN or infinite.
     """
-    matched = np.zeros(len(prefixes), np.int32)
+    return matched_and_sure(reader, prefixes, suffixes)[0]
+
+
+def matched_and_sure(
+    reader: Reader, prefixes: Sequence[TokenIds], suffixes: Sequence[TokenIds]
+) -> tuple[NDArray[np.int32], BoolArray]:
+    """Return the same, and whether no token that it rests on is `UNSURE`; a window is left at the first such token."""
+    matched, sure = np.zeros(len(prefixes), np.int32), np.ones(len(prefixes), np.bool_)
     asked = [i for i in range(len(prefixes)) if len(suffixes[i])]
     for group in equal_lengths([prefixes[i] for i in asked], len(asked) + 1):
         windows = np.array([asked[i] for i in group])
-        matched[windows] = _Screen(reader, [prefixes[i] for i in windows], [suffixes[i] for i in windows]).run()
-    return matched
+        screen = _Screen(reader, [prefixes[i] for i in windows], [suffixes[i] for i in windows])
+        matched[windows] = screen.run()
+        sure[windows] = screen.sure
+    return matched, sure
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +149,7 @@ class _Screen:
         for row, suffix in zip(self.text, suffixes, strict=True):
             row[: len(suffix)] = suffix
         self.matched = np.zeros(len(suffixes), np.int32)
+        self.sure = np.ones(len(suffixes), np.bool_)
         self.tokens = READ_TOKENS.get(reader.device.type, READ_TOKENS["cuda"])
         self.bytes = CACHE_BYTES.get(reader.device.type, CACHE_BYTES["cuda"])
         self.agreed = self.differed = 0
@@ -179,12 +203,14 @@ class _Screen:
         """Count on from the states [n, b, d] that predict the next b tokens; return which have more to agree with."""
         places = self.matched[windows][:, None] + np.arange(hidden.shape[1])
         asked = places < self.lengths[windows][:, None]
-        agree = np.ones_like(asked)
+        judged = np.full(asked.shape, AGREES, np.int8)
         true = self.text[np.broadcast_to(windows[:, None], asked.shape)[asked], places[asked]]
-        agree[asked] = self.reader.agree(hidden[torch.from_numpy(asked)], true)
-        whole = agree.all(axis=1)
-        gained = np.where(whole, asked.sum(axis=1), agree.argmin(axis=1))
+        judged[asked] = self.reader.judged(hidden[torch.from_numpy(asked)], true)
+        agree = judged == AGREES
+        whole, first = agree.all(axis=1), agree.argmin(axis=1)
+        gained = np.where(whole, asked.sum(axis=1), first)
         self.matched[windows] += gained.astype(np.int32)
+        self.sure[windows] = whole | (judged[np.arange(len(windows)), first] == DIFFERS)
         self.agreed += int(gained.sum())
         self.differed += int((~whole).sum())
         more: BoolArray = whole & (self.matched[windows] < self.lengths[windows])

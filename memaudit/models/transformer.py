@@ -17,12 +17,13 @@ from torch import Tensor
 
 from memaudit.errors import InputError
 from memaudit.models.base import Branch
+from memaudit.models.bfloat import ENOUGH, FirstLook, can_look
 from memaudit.models.caches import cache_of, can_gather, gathered, reading_on
 from memaudit.models.decoding import Settled, Step, continue_prompts, generators_for
 from memaudit.models.drafting import Drafter, no_draft
 from memaudit.models.masked import MaskedTransformer, new_bert
 from memaudit.models.products import inference
-from memaudit.models.screening import Agrees, Reader, is_choice, matched_lengths
+from memaudit.models.screening import Reader, matched_lengths
 from memaudit.models.slots import SlotShape, slot_shape
 from memaudit.models.torch_scores import score_hidden, step_log_probs
 from memaudit.models.transformer_base import (
@@ -48,6 +49,9 @@ class CausalTransformer(TransformerModel):
     objective = "next-token"
     _gathers: bool | None = None
     """Whether its cache can be gathered; None before that was tried."""
+    _tried_look = False
+    _look: FirstLook | None = None
+    """What screens first in bf16; None where it was not tried, or does not pay."""
     _tried_slots = False
     _slots: SlotShape | None = None
     """What a slot of its cache holds; None where it was not tried or cannot be read by slots."""
@@ -80,7 +84,8 @@ class CausalTransformer(TransformerModel):
     def screen(self, windows: Sequence[Window]) -> NDArray[np.int32]:
         """Return how many suffix tokens greedy decoding gives before its first difference, shape [windows].
 
-        The same as from `score` (but for ties that rounding makes), read only as far as needed: see `matched_lengths`.
+        The same as from `score` (but for ties that rounding makes), read only as far as needed: see `matched_lengths`;
+        with a first look in bf16 where that is measured to pay: see `FirstLook`.
 
         Raises:
             InputError: A window is longer than the model's context, or nothing precedes its suffix.
@@ -90,7 +95,22 @@ class CausalTransformer(TransformerModel):
         prefixes, reader = self.prefixes(windows), self.reader()
         if reader is None:
             return super().screen(windows)
-        return matched_lengths(reader, prefixes, [window.suffix for window in windows])
+        suffixes = [window.suffix for window in windows]
+        look = self._first_look(reader, prefixes, suffixes)
+        return matched_lengths(reader, prefixes, suffixes) if look is None else look.matched(prefixes, suffixes)
+
+    def _first_look(
+        self, reader: Reader, prefixes: Sequence[TokenIds], suffixes: Sequence[TokenIds]
+    ) -> FirstLook | None:
+        """Return the first look in bf16 where it pays; it is tried at the first call with enough windows."""
+        asked = [i for i, suffix in enumerate(suffixes) if len(suffix)]
+        if not self._tried_look and len(asked) >= ENOUGH:
+            self._tried_look = True
+            if can_look(self.module):
+                self._look = FirstLook(self.module, reader, [prefixes[i] for i in asked], [suffixes[i] for i in asked])
+        if self._look is not None and not self._look.pays:
+            self._look = None  # its copy of the weights goes
+        return self._look
 
     def prefixes(self, windows: Sequence[Window]) -> list[TokenIds]:
         """Return the prefix of every window as it is read, start token included; errors as in `screen`."""
@@ -98,12 +118,12 @@ class CausalTransformer(TransformerModel):
         return [self._with_bos(window.prefix) for window in windows]
 
     @inference()
-    def reader(self, agrees: Agrees = is_choice) -> Reader | None:
+    def reader(self) -> Reader | None:
         """Return what a screen reads with; None where the family does not come apart or has no plain cache."""
         device = next(self.module.parameters()).device
         if self._gathers is None:
             self._gathers = self._is_split and can_gather(self._body, self._vocabulary, device)
-        return Reader(self._body, self._head, device, agrees) if self._gathers else None
+        return Reader(self._body, self._head, device) if self._gathers else None
 
     @inference()
     def continuations(self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY) -> list[TokenIds]:

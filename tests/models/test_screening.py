@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from memaudit.errors import InputError, ModelError
-from memaudit.metrics.verbatim import is_extractable, matched_tokens
-from memaudit.models import bfloat, screening
-from memaudit.models.bfloat import BfloatScreen, fast_bf16
-from memaudit.models.screening import is_choice, is_within
+from memaudit.metrics.verbatim import matched_tokens
+from memaudit.models import screening
+from memaudit.models.screening import AGREES, DIFFERS, UNSURE, is_choice, is_clear
 from memaudit.models.transformer import CausalTransformer, new_gpt
-from memaudit.records import TokenIds, Window
+from memaudit.records import Window
 from memaudit.text.tokenize import train_tokenizer
 
 BYTES = train_tokenizer("byte", [])
@@ -190,15 +189,16 @@ def test_choice_is_the_first_maximum(rows: int, size: int, seed: int, dtype: tor
     chosen = [row.tolist().index(max(row)) == t for row, t in zip(values, true, strict=True)]
     assert is_choice(logits, torch.tensor(true)).tolist() == chosen
     for margin in (0.0, 0.5, 1.0, 2.5):
-        close = [max(row) - row[t] <= margin for row, t in zip(values, true, strict=True)]
-        assert is_within(logits, torch.tensor(true), margin).tolist() == close
+        leads = [row[t] - max(np.delete(row, t), default=-np.inf) for row, t in zip(values, true, strict=True)]
+        judged = [AGREES if lead > margin else DIFFERS if lead < -margin else UNSURE for lead in leads]
+        assert is_clear(logits, torch.tensor(true), margin).tolist() == judged
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
 def test_logits_that_are_no_numbers_are_refused(bad: float) -> None:
     logits = torch.zeros(2, 5)
     logits[1, 3] = bad
-    for judge in (is_choice, lambda *given: is_within(*given, 1.0)):
+    for judge in (is_choice, lambda *given: is_clear(*given, 1.0)):
         with pytest.raises(ModelError, match="1 non-finite logits"):
             judge(logits, torch.tensor([0, 0]))
     model = gpt()
@@ -234,68 +234,3 @@ def test_a_cache_that_cannot_be_gathered_is_scored(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr("memaudit.models.caches.merged", lambda caches: screening.merged(caches[::-1]))
     assert model.reader() is None
     assert model.screen(windows).tolist() == places
-
-
-@pytest.fixture
-def some_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any processor computes in bf16; whether fast does not matter to the answer."""
-    monkeypatch.setattr(bfloat, "fast_bf16", lambda _: "tested")
-
-
-@pytest.mark.usefixtures("some_bf16")
-@pytest.mark.parametrize("name", ["GPT2Config", "GPTNeoXConfig", "LlamaConfig", "MistralConfig", "OPTConfig"])
-def test_a_first_look_in_bf16_changes_no_verdict(name: str) -> None:
-    model = family(name)
-    windows, _ = planted(model, count=60)
-    verdicts = [is_extractable(scores.rank) for scores in model.score(windows)]
-    screen = BfloatScreen(model, windows)
-    assert screen.verdicts(windows).tolist() == verdicts
-    assert sum(verdicts) <= screen.rechecked < len(windows)
-    assert next(model.module.parameters()).dtype == torch.float32
-
-
-@pytest.mark.usefixtures("some_bf16")
-def test_margin_is_three_times_the_largest_difference_seen() -> None:
-    model = gpt()
-    windows, places = planted(model, count=20)
-    screen = BfloatScreen(model, windows)
-    rough = screen.rough.module
-    largest = 0.0
-    for window in windows[:8]:
-        text = torch.tensor([[0, *window.prefix, *window.suffix[:-1]]])
-        with torch.no_grad():
-            both = [module(input_ids=text).logits[0, len(window.prefix) :].float() for module in (model.module, rough)]
-        largest = max(largest, float((both[0] - both[1]).abs().max()))
-    assert screen.margin == pytest.approx(3 * largest, rel=0.2)
-    screen = BfloatScreen(model, windows)
-    screen._reader = screen.rough.reader(lambda logits, _: torch.ones(len(logits), dtype=torch.bool))  # type: ignore[assignment]
-    found = [place == len(window.suffix) for place, window in zip(places, windows, strict=True)]
-    assert screen.verdicts(windows).tolist() == found
-    assert screen.rechecked == len(windows)
-    assert screen.verdicts([Window(windows[2].prefix, np.empty(0, np.int32))]).tolist() == [False]
-
-
-def test_bf16_is_refused_where_it_would_not_pay(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = gpt()
-    windows: list[Window] = [Window(np.array([5], np.int32), np.array([6], np.int32))]
-    empty: TokenIds = np.empty(0, np.int32)
-    monkeypatch.setattr(bfloat, "fast_bf16", lambda _: None)
-    with pytest.raises(ModelError, match="the device cpu has no fast bf16 \\(screen in fp32"):
-        BfloatScreen(model, windows)
-    monkeypatch.setattr(bfloat, "fast_bf16", lambda _: "tested")
-    with pytest.raises(InputError, match="no window to calibrate"):
-        BfloatScreen(model, [Window(windows[0].prefix, empty)])
-    with pytest.raises(ModelError, match="mamba model has no cache"):
-        BfloatScreen(family("MambaConfig"), windows)
-    model.module.to(torch.bfloat16)
-    with pytest.raises(ModelError, match="not in fp32"):
-        BfloatScreen(model, windows)
-
-
-def test_the_processor_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    cpu = torch.device("cpu")
-    for amx, avx, name in ((True, True, "AMX"), (False, True, "AVX-512 BF16"), (False, False, None)):
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: amx)
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda avx=avx: avx)
-        assert fast_bf16(cpu) == (name if torch.backends.mkldnn.is_available() else None)
-    assert fast_bf16(torch.device("meta")) is None
