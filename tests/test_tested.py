@@ -121,6 +121,7 @@ TESTED_BY = {
     "text/scan/test_scan_result.py": "text.scan.matching",
     "text/words/test_escapes.py": "text.words.markup",
     "text/words/test_visible_text.py": "text.words.escape_kernels text.words.span_kernels text.words.word_kernels",
+    "training/test_classifier.py": "training.classifier_options",
     "training/test_loop.py": "training.checkpoint",
     "training/test_train.py": "cli.train training.saving",
 }

@@ -1,18 +1,19 @@
-"""Whether a large file of JSON lines can be read to its end, at half a gigabyte a second and without its documents.
+"""Whether a file can be read to its end, at half a gigabyte a second and without its documents.
 
-A kernel reads what is plain and the strict reader all else, so that both refuse the same. Small files are not worth the
-kernel, whose compiler takes half a second to load.
+Of JSON lines a kernel reads what is plain and the strict reader all else, so that both refuse the same. Small files are
+not worth the kernel, whose compiler takes half a second to load. A text is fine if it is UTF-8.
 """
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from memaudit.text.corpus.containers import ByteStream
+from memaudit.text.corpus.containers import MAX_RECORD, ByteStream
 from memaudit.text.corpus.specs import CorpusFile
 
 LARGE = 4 << 20
@@ -65,3 +66,23 @@ def check_json_lines(stream: ByteStream, text_field: str, read_line: Callable[[i
         hashes.append(parsed.ids[parsed.ids != NO_ID])
     found = np.concatenate([*hashes, np.array(strict, np.uint64)])
     return Checked(documents + len(strict), empty, len(np.unique(found)) == len(found))
+
+
+def is_plain_text(stream: ByteStream) -> bool:
+    """Return whether a file is a text that no reader refuses, however it is cut: UTF-8, with something to read in it.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    size, blank = 0, True
+    try:
+        for chunk in stream:
+            if b"\r" in chunk and b"\n" not in chunk:  # lines that end in CR alone
+                return False
+            size, text = size + len(chunk), decoder.decode(chunk)
+            blank = blank and (not text or text.isspace())
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return not blank and size <= MAX_RECORD

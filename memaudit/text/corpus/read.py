@@ -16,7 +16,7 @@ from memaudit.errors import InputError
 from memaudit.records import Document
 from memaudit.runs.files import made_by_us
 from memaudit.runs.parts import FileDigest, Summary
-from memaudit.text.corpus.check import check_json_lines, is_fast
+from memaudit.text.corpus.check import check_json_lines, is_fast, is_plain_text
 from memaudit.text.corpus.containers import ByteStream
 from memaudit.text.corpus.fields import TextField, columns_of, names_of, text_of
 from memaudit.text.corpus.formats import Format, read_rows
@@ -75,7 +75,7 @@ class Corpus:
     def check(self) -> None:
         """Read all files once, unless that was done before, as fast as it goes; what an iteration refuses is refused.
 
-        Large files of JSON lines are read by a kernel, a second for half a gigabyte, all others strictly.
+        Large files of JSON lines are read by a kernel, texts are decoded and not cut, all others are read strictly.
         """
         if self._checked or self._summary is not None:
             return
@@ -89,6 +89,9 @@ class Corpus:
 
     def _check_source(self, source: Source, part: Part, tally: Tally) -> None:
         field = self.text_field
+        if isinstance(source, CorpusFile) and _is_text(source) and is_plain_text(source.open(self.max_expand)):
+            tally.counts["documents"] += 1  # or more
+            return
         if not isinstance(source, CorpusFile) or not isinstance(field, str) or not is_fast(source):
             for _ in self._read_source(source, part, tally):
                 pass

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from unittest import mock
@@ -17,7 +19,7 @@ from memaudit.audits.comparison.options import MembershipOptions
 from memaudit.errors import InputError
 from memaudit.records import Document
 from memaudit.text.corpus import check
-from memaudit.text.corpus.read import Corpus, read_corpus
+from memaudit.text.corpus.read import Corpus, Split, read_corpus
 from memaudit.text.index import corpus_index
 from memaudit.text.index.units import ByteUnit
 from memaudit.text.planting import dose_kit
@@ -142,6 +144,20 @@ def test_the_kernel_refuses_what_an_iteration_refuses(lines: list[bytes], files:
         assert outcome(corpus, "check") == outcome(read_corpus(names, skip_bad=skip), "summary")
 
 
+PIECES = ["one", "two words", "", " ", "\u2028", "\x85", "é", "漢字" * 3, "\ufeff", "\r", "a\r"]
+
+
+@given(lines=st.lists(st.sampled_from(PIECES), max_size=8), tail=st.sampled_from([b"", b"\xff", b"\xc3", b"\n", b"\r"]),
+       split=st.sampled_from(["auto", "file", "paragraph", "block", "line"]), files=st.integers(1, 2))  # fmt: skip
+@settings(max_examples=150, deadline=None)
+def test_a_text_is_refused_as_an_iteration_refuses_it(lines: list[str], tail: bytes, split: Split, files: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        names = [str(Path(folder) / f"{letter}.txt") for letter in "cd"[:files]]
+        for name in names:
+            Path(name).write_bytes("\n".join(lines).encode() + tail)
+        assert outcome(read_corpus(names, split=split), "check") == outcome(read_corpus(names, split=split), "summary")
+
+
 def never(*_: object, **__: object) -> None:
     raise AssertionError("work was done before all text was read")
 
@@ -169,6 +185,23 @@ def test_no_model_is_loaded_before_the_text_of_a_membership_test_was_read(good: 
             memaudit.membership(
                 benchmark, "model", heldout=heldout, references=["train"], reference_corpus=[corpus], load=never
             )
+
+
+def test_no_classifier_or_model_is_loaded_before_labelled_texts_were_read(tmp_path: Path) -> None:
+    lines = [json.dumps({"text": f"text {n}", "label": "ab"[n % 2]}).encode() for n in range(20)]
+    good, bad = write(tmp_path / "labelled.jsonl", *lines), write(tmp_path / "bad.jsonl", *lines, BAD)
+    script = (
+        "import sys, memaudit\n"
+        "train, seen, unseen = ([path] for path in sys.argv[1:])\n"
+        "try: memaudit.exploitation('model', train=train, seen=seen, unseen=unseen)\n"
+        "except memaudit.MemauditError as error: print(error, 'torch' in sys.modules)"
+    )
+    for train_file, seen, unseen in ((bad, good, good), (good, bad, good), (good, good, bad)):
+        told = subprocess.run(
+            [sys.executable, "-c", script, train_file, seen, unseen], capture_output=True, text=True, check=True
+        ).stdout
+        assert "bad.jsonl:21: not valid JSON" in told
+        assert told.endswith("False\n")
 
 
 def test_no_vocabulary_is_learned_before_all_text_was_read(
