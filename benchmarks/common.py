@@ -25,6 +25,7 @@ class Report:
 
     name: str
     rows: list[dict[str, Any]] = field(default_factory=list)
+    folder: Path = RESULTS
 
     def add(
         self,
@@ -44,14 +45,18 @@ class Report:
         against = "" if goal is None else f"  goal {'<=' if at_most else '>='} {goal:g}  {'met' if met else 'MISSED'}"
         print(f"{what:<64} {value:>12,.4g} {unit:<10}{against}  {note}", flush=True)
 
-    def finish(self) -> None:
-        """Write the results and exit: 0 when every goal was met, else 1."""
+    def save(self) -> None:
+        """Write ``results/NAME.json`` with all figures so far."""
         from memaudit.runs.provenance import versions
 
-        RESULTS.mkdir(exist_ok=True)
+        self.folder.mkdir(exist_ok=True)
         machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "system": platform.system()}
         content = {"benchmark": self.name, "machine": machine, "versions": versions(), "figures": self.rows}
-        (RESULTS / f"{self.name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        (self.folder / f"{self.name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+    def finish(self) -> None:
+        """Write the results and exit: 0 when every goal was met, else 1."""
+        self.save()
         sys.exit(0 if all(row["met"] is not False for row in self.rows) else 1)
 
 

@@ -166,10 +166,9 @@ def audit(
 
     announce_compilation()
     options = _options(measured, membership, sampling, set_aside, text, seed)
-    loaded = loading.load_audited(model)
     with progress_bar("windows") as progress:
         result = audit(
-            loaded,
+            model,
             sides.train,
             sides.heldout,
             windows=sides.windows,
@@ -182,6 +181,7 @@ def audit(
             formats=formats,
             shown=shown.shown,
             progress=progress,
+            load=loading.load_audited,
         )
     exit_with_verdict(result)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,48 +17,16 @@ from memaudit.errors import InputError, ModelError
 from memaudit.models.masked import MaskedTransformer
 from memaudit.models.products import inference
 from memaudit.records import TokenIds
+from memaudit.training.classifier_options import ClassifierOptions, Pooling
 from memaudit.training.loop import limited_threads
 from memaudit.training.optim import build_optimizers, learning_rate_factor
 
-Pooling = Literal["mean", "first"]
 BASE_RATE, BASE_WIDTH = 5e-5, 768
 """Learning rate that BERT-base is fine-tuned with (Devlin et al. 2019), and its width."""
 PREDICTED_ROWS = 64
 POOL_BATCHES = 16
 """Batches whose rows are sorted by length together, so that little is padded and order stays random."""
 HEAD_STD = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class ClassifierOptions:
-    """How a classifier is fine-tuned.
-
-    Raises:
-        InputError: A value lies outside its range.
-    """
-
-    epochs: float = 3.0
-    batch_size: int = 16
-    learning_rate: float | None = None
-    """Peak of AdamW's, linear up and down; by default 5e-5 for BERT-base's width, more for narrower models in
-    inverse proportion."""
-    pooling: Pooling = "mean"
-    """What the labels are read off: the mean of all hidden states, or the first one (``[CLS]``)."""
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-    """Share of the steps."""
-    clip: float = 1.0
-    """Largest norm of the gradient."""
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "clip", "learning_rate"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise InputError(f"--{name.replace('_', '-')} must be above 0, not {value}")
-        if self.batch_size < 1:
-            raise InputError(f"--batch-size must be at least 1, not {self.batch_size}")
-        if self.pooling not in ("mean", "first"):
-            raise InputError(f"--pooling must be mean or first, not {self.pooling!r}")
 
 
 class Classifier:

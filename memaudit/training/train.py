@@ -128,8 +128,11 @@ def train_neural(
     known = family_named(family)
     known.part("new")
     _claim(out, family)
+    unseen = source.read(heldout) if heldout else None
+    if unseen is not None:
+        unseen.check()  # it is readable before a vocabulary is learned from the other text
     tokenizer, documents = _tokenized(source)
-    validation, size = _encoded(tokenizer, source.read(heldout)) if heldout else (None, None)
+    validation, size = (None, None) if unseen is None else _encoded(tokenizer, unseen)
     if context is not None:
         options["context_length"] = context
     training = TrainingOptions.for_family(family, seed=seed, **options)

@@ -11,12 +11,11 @@ from memaudit.models.masked import MaskedTransformer, new_bert
 from memaudit.records import TokenIds
 from memaudit.text.tokenize import train_tokenizer
 from memaudit.training.classifier import (
-    ClassifierOptions,
-    Pooling,
     _batches,
     learning_rate_for,
     train_classifier,
 )
+from memaudit.training.classifier_options import ClassifierOptions, Pooling
 
 WORDS = [f"w{i}" for i in range(40)]
 OPTIONS = ClassifierOptions(epochs=12, learning_rate=3e-3)

@@ -16,9 +16,9 @@ from memaudit.runs.parts import FileDigest
 from memaudit.text.corpus.containers import ByteStream
 from memaudit.text.corpus.formats import read_rows
 from memaudit.text.corpus.hub import HubStream
-from memaudit.text.corpus.read import SHOWN_REJECTS
 from memaudit.text.corpus.rows import RecordError, Row
 from memaudit.text.corpus.specs import HubDataset, Source, parse_spec, real_path
+from memaudit.text.corpus.tally import SHOWN_REJECTS
 from memaudit.text.scan.patterns import SEED
 
 

@@ -25,7 +25,7 @@ from memaudit.runs.options import DetectorOptions
 from memaudit.runs.options import MembershipOptions as StoredOptions
 from memaudit.runs.plans import MembershipDesign, ReferenceDescription
 from memaudit.runs.schema import as_record
-from memaudit.text.corpus.read import read_corpus
+from memaudit.text.corpus.read import Corpus, read_corpus
 
 _SCORES = frozenset((Capability.LOG_PROBS,))
 FOLDS = 5
@@ -44,6 +44,16 @@ class Reference:
     model: LanguageModel
     trained: bool
     """Whether it was trained here."""
+
+
+def check_reference_corpus(options: MembershipOptions) -> None:
+    """Read the text that references are to be trained on, if it is given, before anything is measured.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    if TRAIN in options.references and options.reference_corpus:
+        _read_references(options).check()
 
 
 class ReferenceModels:
@@ -195,8 +205,7 @@ class ReferenceModels:
         options = self.options
         texts = [document.text for document in self.set_apart]
         if options.reference_corpus:
-            corpus = read_corpus(options.reference_corpus, text_field=options.text_field, split=options.split)
-            texts = [document.text for document in corpus]
+            texts = [document.text for document in _read_references(options)]
         compared = Suspects([document.text for document in [*self.members, *self.heldout]])
         kept = [text for text, hit in zip(texts, compared.stand_in(texts), strict=True) if not hit]
         if not any(text.strip() for text in kept):
@@ -250,6 +259,10 @@ class ReferenceModels:
     @cached_property
     def _nulls(self) -> dict[tuple[int, bool], NgramModel]:
         return {}
+
+
+def _read_references(options: MembershipOptions) -> Corpus:
+    return read_corpus(options.reference_corpus, text_field=options.text_field, split=options.split)
 
 
 def _generator(options: MembershipOptions) -> np.random.Generator:

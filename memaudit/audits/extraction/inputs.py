@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-from memaudit.audits.comparison.reference_models import ReferenceModels
+from memaudit.audits.comparison.reference_models import ReferenceModels, check_reference_corpus
 from memaudit.audits.extraction.copies import Measured, plan_copies
 from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.logged import asked_documents
@@ -82,37 +83,49 @@ class AuditInputs:
         return Subject(model, windows, (), *sides, index, options, options.decoding, reference_models)
 
 
-def prepare_inputs(model: LanguageModel, sources: Sources, options: AuditOptions) -> tuple[AuditInputs, AuditOptions]:
-    """Return what a model is given, as text or as token ids, and the options with the lengths that these have.
-
-    Args:
-        model: Its tokenizer cuts the windows.
-        sources: Text or windows of either side.
-        options: Of the audit.
+def read_sources(sources: Sources, options: AuditOptions) -> tuple[Corpus, Corpus] | None:
+    """Return the text of both sides, which can be read to its end; None where windows are given as token ids.
 
     Raises:
-        InputError: Both are given, or windows of one side only where text is of the other.
+        InputError: Both are given, or windows of one side only where text is of the other; text cannot be read.
     """
     ours, theirs = sources.windows
     if ours is None and theirs is not None:
         raise InputError("held-out windows without windows of training text", "give --windows, or --heldout SPEC")
     if ours is not None and any(sources.texts):
         raise InputError("windows are given as token ids and as text", "leave out --train and --heldout, or --windows")
+    if ours is not None:
+        return None
+    corpora = _corpora(*sources.texts, options)
+    for corpus in corpora:
+        corpus.check()
+    if options.membership is not None:
+        check_reference_corpus(options.membership)
+    return corpora
+
+
+def prepare_inputs(
+    model: LanguageModel, sources: Sources, corpora: tuple[Corpus, Corpus] | None, options: AuditOptions
+) -> tuple[AuditInputs, AuditOptions]:
+    """Return what a model is given, as text or as token ids, and the options with the lengths that these have.
+
+    Args:
+        model: Its tokenizer cuts the windows.
+        sources: Text or windows of either side.
+        corpora: What `read_sources` returned.
+        options: Of the audit.
+    """
     index = sources.open_index()
-    if ours is None:
-        return inputs_of_text(model, *sources.texts, options, index), options
-    return inputs_of_tokens(model, ours, theirs, options, index)
+    if corpora is not None:
+        return inputs_of_text(model, corpora, options, index), options
+    ours, theirs = sources.windows
+    return inputs_of_tokens(model, cast("Pair", ours), theirs, options, index)
 
 
 def inputs_of_text(
-    model: LanguageModel,
-    train: str | Sequence[str],
-    heldout: str | Sequence[str],
-    options: AuditOptions,
-    index: CorpusIndex | None,
+    model: LanguageModel, corpora: tuple[Corpus, Corpus], options: AuditOptions, index: CorpusIndex | None
 ) -> AuditInputs:
     """Draw windows from documents of both sides."""
-    corpora = _corpora(train, heldout, options)
     training = Measured(corpora[0])
     drawn = draw_windows(training, corpora[1], model.tokenizer, options)
     sides = corpora[0].summary(), corpora[1].summary()

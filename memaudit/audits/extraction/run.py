@@ -17,7 +17,7 @@ from memaudit.audits.comparison.reference_models import ReferenceModels
 from memaudit.audits.detectors.blind_baseline import BLIND_BASELINE
 from memaudit.audits.detectors.membership import MEMBERSHIP
 from memaudit.audits.extraction.conclude import conclude
-from memaudit.audits.extraction.inputs import Pair, Sources, prepare_inputs
+from memaudit.audits.extraction.inputs import Pair, Sources, prepare_inputs, read_sources
 from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.extraction.plan import plan_of
 from memaudit.audits.extraction.result import Audit
@@ -58,6 +58,7 @@ def audit(
     formats: Sequence[str] = ("html",),
     shown: Shown = SHOWN,
     progress: Progress | None = None,
+    load: Callable[[str], LanguageModel] = load_model,
     **fields: Any,
 ) -> Audit:
     """Audit a model for verbatim and fuzzy memorization of its training text.
@@ -77,6 +78,7 @@ def audit(
         formats: What to write beside report.json and records.parquet: ``html``, ``junit``, ``md``.
         shown: What of the texts may stand in these files. The log of the run keeps them: it resumes from there.
         progress: Told after every block.
+        load: Loads the model from its spec, once all text is known to be readable.
         **fields: Single options by name (``limit=200``), over those in ``options``.
 
     Returns:
@@ -88,7 +90,7 @@ def audit(
     repeated = invocation or python_call("memaudit.audit", audit, locals())
     chosen = dataclasses.replace(options or AuditOptions(), **fields)
     sources = Sources((train, heldout), (windows, heldout_windows), index)
-    return carry_out(Extraction(model, name, sources, chosen, progress), Delivery(repeated, out, formats, shown))
+    return carry_out(Extraction(model, name, sources, chosen, load, progress), Delivery(repeated, out, formats, shown))
 
 
 class Extraction(Question[Audit, ExtractionReport]):
@@ -102,8 +104,14 @@ class Extraction(Question[Audit, ExtractionReport]):
         name: str,
         sources: Sources,
         options: AuditOptions,
+        load: Callable[[str], LanguageModel],
         progress: Progress | None,
     ) -> None:
+<<<<<<< HEAD
+=======
+        self.spec, self.name, self.sources, self.options = model, name, sources, options
+        self.load, self.progress = load, progress
+>>>>>>> bad-record
         compared: list[AnyMeasure] = [BLIND_BASELINE, MEMBERSHIP] if options.membership else []
         self.measures = [*measures(list(options.measures)), *compared]
         exhaustive = options.exhaustive or any(isinstance(measure, OfWholeWindows) for measure in self.measures)
@@ -111,11 +119,12 @@ class Extraction(Question[Audit, ExtractionReport]):
         self.spec, self.name, self.sources, self.progress = model, name, sources, progress
 
     def prepare(self) -> None:
-        """Load the model, draw the windows, and let every measure say what it lacks."""
+        """Read the text to its end, load the model, draw the windows, and let every measure say what it lacks."""
+        corpora = read_sources(self.sources, self.options)
         named = isinstance(self.spec, str | Path)
-        self.model = load_model(str(self.spec)) if isinstance(self.spec, str | Path) else self.spec
+        self.model = self.load(str(self.spec)) if isinstance(self.spec, str | Path) else self.spec
         self.name = self.name or (str(self.spec) if named else self.model.family)
-        self.inputs, self.options = prepare_inputs(self.model, self.sources, self.options)
+        self.inputs, self.options = prepare_inputs(self.model, self.sources, corpora, self.options)
         self.training = self.inputs.training_index(needed=True) if self.measures else None
         self.subject = self.inputs.subject(self.model, self.training, self.options) if self.measures else None
         if self.subject is not None:

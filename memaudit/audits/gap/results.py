@@ -126,6 +126,8 @@ def _period(row: Mapping[str, Any], place: str, date_field: str | None) -> Perio
 
 def _score(value: Any, column: str, place: str) -> float:
     """Return a result as a number in [0, 1]."""
+    if isinstance(value, int | float) and 0 <= value <= 1:  # true and false too
+        return float(value)
     written = json.dumps(value, default=str).strip('"').strip().casefold()
     if written in SPELLINGS:
         return float(SPELLINGS[written])

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from memaudit.audits.comparison.options import MembershipOptions
-from memaudit.audits.comparison.reference_models import ReferenceModels
+from memaudit.audits.comparison.reference_models import ReferenceModels, check_reference_corpus
 from memaudit.audits.detectors import DETECTORS
 from memaudit.audits.detectors.base import AnyDetector
 from memaudit.audits.detectors.blind_baseline import BLIND_BASELINE
@@ -109,9 +109,10 @@ class Membership(Question[MembershipRun, MembershipReport]):
         self.spec, self.specs, self.options, self.load, self.progress = model, sides, options, load, progress
 
     def prepare(self) -> None:
-        """Load the model, read both sides, and let every detector say what it lacks."""
-        self.model = self.load(str(self.spec)) if isinstance(self.spec, str | Path) else self.spec
+        """Read both sides, load the model, and let every detector say what it lacks."""
+        check_reference_corpus(self.options)
         self.sides = read_sides(*self.specs, self.options)
+        self.model = self.load(str(self.spec)) if isinstance(self.spec, str | Path) else self.spec
         suspects, heldout = (side.documents for side in self.sides)
         self.detectors = _detectors(self.options, self.model, bool(heldout))
         self.references = ReferenceModels(self.model, suspects, heldout, self.options, self.load)

@@ -7,6 +7,7 @@ import datetime
 import email.utils
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _DATE = re.compile(r"(\d{4})(?:\.0)?(?:[-/.](\d{1,2}))?(?:[-/.](\d{1,2})(?:[T ].*)?)?", re.DOTALL)
 
@@ -23,6 +24,7 @@ class Period:
         return "old" if self.last <= cutoff else "new" if self.first > cutoff else None
 
 
+@lru_cache(maxsize=4096)
 def parse_date(text: str) -> Period | None:
     """Return the days that a date means, or None if it is none.
 

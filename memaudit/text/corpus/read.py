@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from array import array
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -16,19 +16,20 @@ from memaudit.errors import InputError
 from memaudit.records import Document
 from memaudit.runs.files import made_by_us
 from memaudit.runs.parts import FileDigest, Summary
+from memaudit.text.corpus.check import check_json_lines, is_fast, is_plain_text
 from memaudit.text.corpus.containers import ByteStream
 from memaudit.text.corpus.fields import TextField, columns_of, names_of, text_of
 from memaudit.text.corpus.formats import Format, read_rows
 from memaudit.text.corpus.hub import HubStream
-from memaudit.text.corpus.json_format import json_type
+from memaudit.text.corpus.json_format import json_type, parse_line
 from memaudit.text.corpus.rows import RecordError, Row
 from memaudit.text.corpus.specs import CorpusFile, HubDataset, Part, Source, contradicted, parse_spec, real_path
-from memaudit.text.corpus.split import BLOCK, Cut
+from memaudit.text.corpus.split import Cut
+from memaudit.text.corpus.tally import Tally
 
 Split = Literal["auto", "file", "paragraph", "block", "line"]
 FILES_ARE_DOCUMENTS = 20
 """From this many text files on, ``auto`` takes each file as one document."""
-SHOWN_REJECTS = 20
 EMPTY_FILE = "leave it out, or see whether it is whole: a download that failed looks like that"
 
 _LABELS = {"id", "domain", "date", "copies"}
@@ -37,7 +38,10 @@ _LABELS = {"id", "domain", "date", "copies"}
 class Corpus:
     """Documents that are read anew from their files in every iteration; memory stays flat.
 
-    A full iteration raises InputError at the first bad record (``file:line: what``), when a spec yields
+    Before the first document is yielded, all files are checked, so that nothing is spent on a corpus that cannot be
+    read to its end.
+
+    An iteration raises InputError at the first bad record (``file:line: what``), when a spec yields
     no document, when two records of one file share an id, and when a file has changed since the last.
     """
 
@@ -60,11 +64,53 @@ class Corpus:
         self.links = links
         """Further names of the same files, which were not read again."""
         self._summary: Summary | None = None
+        self._checked = False
         self._labels = _LABELS - set(names_of(text_field))
         self._one_source = sum(len(part.sources) for part in parts) == 1
 
     def __iter__(self) -> Iterator[Document]:
-        tally = _Tally()
+        self.check()
+        yield from self._read(Tally())
+
+    def check(self) -> None:
+        """Read all files once, unless that was done before, as fast as it goes; what an iteration refuses is refused.
+
+        Large files of JSON lines are read by a kernel, texts are decoded and not cut, all others are read strictly.
+        """
+        if self._checked or self._summary is not None:
+            return
+        tally = Tally()
+        for part in self.parts:
+            before = tally.counts.copy()
+            for source in part.sources:
+                self._check_source(source, part, tally)
+            self._refuse_nothing(part, tally, before)
+        self._checked = True
+
+    def _check_source(self, source: Source, part: Part, tally: Tally) -> None:
+        field = self.text_field
+        if isinstance(source, CorpusFile) and _is_text(source) and is_plain_text(source.open(self.max_expand)):
+            tally.counts["documents"] += 1  # or more
+            return
+        if not isinstance(source, CorpusFile) or not isinstance(field, str) or not is_fast(source):
+            for _ in self._read_source(source, part, tally):
+                pass
+            return
+        before = tally.counts.copy()
+
+        def read_line(line: int, data: bytes) -> str | None:
+            document = self._read_row(parse_line(data), source.name, str(line), part.domain, tally)
+            if document is None:
+                return None
+            return document.id if self._one_source else document.id.removeprefix(f"{source.name}#")
+
+        found = check_json_lines(source.open(self.max_expand), field, read_line)
+        tally.counts.update(documents=found.documents, empty=found.empty)
+        if not found.unique:
+            self._refuse_repeated_id(source, part)
+        _refuse_empty(source, part, tally.counts - before)
+
+    def _read(self, tally: Tally) -> Iterator[Document]:
         for part in self.parts:
             before = tally.counts.copy()
             for source in part.sources:
@@ -87,37 +133,44 @@ class Corpus:
         return any(self.splits[part.domain] == "block" for part in self.parts if any(map(_is_text, part.sources)))
 
     def summary(self) -> Summary:
-        """Return what the last full iteration found; reads the corpus if there was none."""
+        """Return what the last full reading found; reads the corpus if there was none."""
         while self._summary is None:
-            for _ in self:
+            for _ in self._read(Tally()):
                 pass
         return self._summary
 
-    def _read_source(self, source: Source, part: Part, tally: _Tally) -> Iterator[Document]:
-        before, rejected = tally.counts["documents"], tally.counts["rejected"]
+    def _read_source(self, source: Source, part: Part, tally: Tally) -> Iterator[Document]:
+        before = tally.counts.copy()
         stream, rows = self._open(source, part)
         ids = array("q")
         for place, row in rows:
-            try:
-                document = self._document(row, stream.name, place, part.domain)
-            except RecordError as problem:
-                tally.reject(located(stream.name, place), problem, self.skip_bad)
-                continue
-            if document is None:
-                tally.counts["empty"] += 1
-                continue
-            ids.append(hash(document.id))
-            tally.count(document)
-            yield document
+            document = self._read_row(row, stream.name, place, part.domain, tally)
+            if document is not None:
+                ids.append(hash(document.id))
+                tally.count(document)
+                yield document
         if len(np.unique(np.asarray(ids))) < len(ids):
             self._refuse_repeated_id(source, part)
-        if not ids and tally.counts["rejected"] == rejected and len(part.sources) > 1 and not _is_text(source):
-            raise InputError(f"no records in {stream.name}", EMPTY_FILE)
+        found = tally.counts - before
+        _refuse_empty(source, part, found)
         tally.files.append(FileDigest(path=stream.name, sha256=stream.sha256, bytes=stream.bytes))
         unit = "row" if isinstance(source, HubDataset) else "record"
         if _is_text(source):
             unit = self.splits[part.domain]
-        tally.units[unit] += Counter(files=1, documents=tally.counts["documents"] - before)
+        tally.units[unit] += Counter(files=1, documents=found["documents"])
+
+    def _read_row(
+        self, row: Mapping[str, Any] | RecordError | None, name: str, place: str, domain: str | None, tally: Tally
+    ) -> Document | None:
+        """Return the document of a row; None for one without text or, where bad ones are skipped, one that is bad."""
+        try:
+            document = self._document(row, name, place, domain)
+        except RecordError as problem:
+            tally.reject(located(name, place), problem, self.skip_bad)
+            return None
+        if document is None:
+            tally.counts["empty"] += 1
+        return document
 
     def _open(self, source: Source, part: Part) -> tuple[ByteStream | HubStream, Iterator[Row]]:
         cut = self.splits[part.domain]
@@ -131,7 +184,7 @@ class Corpus:
         if row is None or isinstance(row, RecordError) or text is None:
             return None
         source = located(name, place)
-        labels = {field: _label(row[field], field) for field in row.keys() & self._labels}
+        labels = {field: _label(row[field], field) for field in self._labels if field in row}
         label = labels.get("id")
         if label is not None and not self._one_source:
             label = f"{name}#{label}"
@@ -144,7 +197,7 @@ class Corpus:
             copies=_copies(labels.get("copies")),
         )
 
-    def _refuse_nothing(self, part: Part, tally: _Tally, before: Counter[str]) -> None:
+    def _refuse_nothing(self, part: Part, tally: Tally, before: Counter[str]) -> None:
         found = tally.counts - before
         if found["documents"]:
             return
@@ -238,69 +291,10 @@ def open_rows(
     return stream, read_rows(stream, source.format, cut, names_of(text_field)[0], columns)
 
 
-class _Tally:
-    """Counts of one pass."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self.files: list[FileDigest] = []
-        self.domains: Counter[str] = Counter()
-        self.units: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self.first_rejected: list[str] = []
-
-    def count(self, document: Document) -> None:
-        self.counts["documents"] += 1
-        if document.domain is not None:
-            self.domains[document.domain] += 1
-
-    def reject(self, place: str, problem: RecordError, skip: bool) -> None:
-        note_rejected(self.first_rejected, place, problem, skip)
-        self.counts["rejected"] += 1
-
-    def summary(self, specs: list[str], skip_bad: bool, links: int) -> Summary:
-        units = [_unit_sentence(unit, found) for unit, found in self.units.items()]
-        if links:
-            units.append(
-                "1 link to one of them is not read again"
-                if links == 1
-                else f"{links:,} links to them are not read again"
-            )
-        summary = Summary(
-            specs=specs,
-            files=self.files,
-            documents=self.counts["documents"],
-            empty=self.counts["empty"],
-            units="; ".join(units),
-            domains=dict(self.domains),
-        )
-        if skip_bad:
-            summary["rejected"] = self.counts["rejected"]
-            summary["first_rejected"] = self.first_rejected
-        return summary
-
-
-def note_rejected(first: list[str], place: str, problem: RecordError, skip: bool) -> None:
-    """Raise InputError for a record that cannot be used, or note it among the first 20 that are skipped."""
-    if not skip:
-        raise InputError(f"{place}: {problem.message}", problem.hint) from problem
-    if len(first) < SHOWN_REJECTS:
-        first.append(f"{place}: {problem.message}")
-
-
-def _unit_sentence(unit: str, found: Counter[str]) -> str:
-    noun = "data set" if unit == "row" else "file"
-    files = f"1 {noun}" if found["files"] == 1 else f"{found['files']:,} {noun}s"
-    count = f"{found['documents']:,}"
-    if unit == "file":
-        return f"{files}, each one document" if found["files"] > 1 else "1 file, which is one document"
-    if unit in {"record", "row"}:
-        return f"{count} {unit}s of {files}, each one document"
-    pieces = {
-        "block": f"blocks of whole paragraphs of at least {BLOCK:,} characters",
-        "paragraph": "paragraphs between blank lines",
-        "line": "lines",
-    }
-    return f"{files} cut into {count} {pieces[unit]}"
+def _refuse_empty(source: Source, part: Part, found: Counter[str]) -> None:
+    """Refuse one of several files that holds no record at all; a text file may be empty."""
+    if not found["documents"] and not found["rejected"] and len(part.sources) > 1 and not _is_text(source):
+        raise InputError(f"no records in {source}", EMPTY_FILE)
 
 
 def _is_text(source: Source) -> bool:

@@ -69,6 +69,8 @@ def plant_corpus(
     }
     if "background" not in corpora:
         raise InputError("no background", "name the corpus to plant in")
+    for corpus in corpora.values():
+        corpus.check()
     documents = {name: list(corpus) for name, corpus in corpora.items()}
     kit = plant_doses(documents["background"], chosen, documents.get("passages"))
     contents = {f"{name}.jsonl": _lines(name, getattr(kit, name)) for name in NAMES}

@@ -13,11 +13,12 @@ from memaudit.runs.parts import FileDigest
 from memaudit.text.corpus.containers import ByteStream
 from memaudit.text.corpus.fields import TextField, text_of
 from memaudit.text.corpus.json_format import parse_object
-from memaudit.text.corpus.read import located, note_rejected, open_rows
+from memaudit.text.corpus.jsonl import parse_json_lines
+from memaudit.text.corpus.read import located, open_rows
 from memaudit.text.corpus.rows import RecordError
 from memaudit.text.corpus.specs import CorpusFile, Source
 from memaudit.text.corpus.split import Cut
-from memaudit.text.scan.jsonl import parse_json_lines
+from memaudit.text.corpus.tally import note_rejected
 from memaudit.text.words.words import encode_texts
 
 BATCH = 1 << 20
@@ -98,7 +99,7 @@ class BatchReader:
                 self._reject(stream.name, str(number), problem)
                 return None
 
-        for data, offsets, lines, empty in parse_json_lines(stream, stream.name, text_field, read_line):
+        for data, offsets, lines, empty, _ in parse_json_lines(stream, stream.name, text_field, read_line):
             self.empty += empty
             if len(lines):
                 self.documents += len(lines)

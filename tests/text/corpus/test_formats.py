@@ -292,7 +292,7 @@ def test_hub_data_set_is_read_through_the_library(monkeypatch):
         Document("1", "NA", f"{source}:1", "hub"),
         Document("2", "two", f"{source}:2", "hub"),
     ]
-    assert asked == [("owner/set", None, "train[:1%]+test[2:5]")]
+    assert asked == [("owner/set", None, "train[:1%]+test[2:5]")] * 2  # once to see that all of it can be read
     summary = corpus.summary()
     assert summary["files"][0]["path"] == source
     assert len(summary["files"][0]["sha256"]) == 64

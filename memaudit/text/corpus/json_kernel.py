@@ -13,11 +13,17 @@ from memaudit.text.words.blocks import BLOCK, copy_block, load_word, lowest_bit,
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
 
 _NAMES, _DEPTH, _DIGITS = 256, 60, 300
 """Names in open objects, open containers and characters of a number beyond which the kernel is not sure."""
 _UNSURE = -1
 _VALUE, _NAME, _AFTER = range(3)
+LABELS = "id", "copies", "domain", "date"
+"""Fields of a record beside its text, in the order of their hashes."""
+_NO_LABEL, _ID, _COPIES = -1, 0, 1
+_COPIES_DIGITS = 9
+NO_ID = np.uint64(0)
 _NEWLINE, _QUOTE, _ESCAPE, _COMMA, _COLON = 0x0A, 0x22, 0x5C, 0x2C, 0x3A
 _OPEN_ARRAY, _OPEN_OBJECT = 0x5B, 0x7B
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -32,27 +38,32 @@ def parse_lines(
     arena: Bytes,
     offsets: Ints,
     lines: Ints,
+    labels: Hashes,
+    ids: Hashes,
     line: int,
     count: int,
     empty: int,
 ) -> tuple[int, int, int, int, int]:
     """Parse lines from ``at`` on up to ``end`` or the first that the kernel is not sure of.
 
+    Labels are looked at where the hashes of their names are given; then ``ids`` gets the hash of each record's id.
     Returns where that line starts and ends, its number, the texts written so far, and the empty lines.
     """
     names, bases = np.empty(_NAMES, np.uint64), np.zeros(_DEPTH + 1, np.int64)
     while at < end:
         used = offsets[count]
         start = _skip_space(buffer, at)
-        stop, text_end = start, used
+        stop, text_end, identity = start, used, NO_ID
         if buffer[start] != _NEWLINE:
-            stop, text_end = _parse_record(buffer, start, key, arena, used, names, bases)
+            stop, text_end, identity = _parse_record(buffer, start, key, arena, used, names, bases, labels)
             if stop == _UNSURE or text_end == _UNSURE or buffer[stop] != _NEWLINE:
                 return at, _line_end(buffer, at), line, count, empty
         if _is_blank(arena, used, text_end):
             empty += 1
         else:
             lines[count] = line
+            if len(labels):
+                ids[count] = identity
             count += 1
             offsets[count] = text_end
         at = stop + 1
@@ -62,15 +73,16 @@ def parse_lines(
 
 @njit(cache=True, nogil=True)
 def _parse_record(
-    buffer: Bytes, i: int, key: Bytes, arena: Bytes, used: int, names: NDArray[np.uint64], bases: Ints
-) -> tuple[int, int]:
-    """Return what follows the object at ``i`` but for space, and the end of its text in the arena.
+    buffer: Bytes, i: int, key: Bytes, arena: Bytes, used: int, names: Hashes, bases: Ints, labels: Hashes
+) -> tuple[int, int, np.uint64]:
+    """Return what follows the object at ``i`` but for space, the end of its text in the arena, and its id's hash.
 
     ``names`` holds the hashes of the names in the objects that are open, ``bases`` where those of each begin.
     """
+    identity, unsure = NO_ID, (_UNSURE, _UNSURE, NO_ID)
     if buffer[i] != _OPEN_OBJECT:
-        return _UNSURE, _UNSURE
-    text_end, is_text, expected = _UNSURE, False, _VALUE
+        return unsure
+    text_end, is_text, label, expected = _UNSURE, False, _NO_LABEL, _VALUE
     depth, objects, known = 0, 0, 0
     while True:
         i = _skip_space(buffer, i)
@@ -78,21 +90,22 @@ def _parse_record(
         if expected == _NAME:
             name_end, name = _read_name(buffer, i)
             if name_end == _UNSURE or known == _NAMES:
-                return _UNSURE, _UNSURE
+                return unsure
             for k in range(bases[depth], known):
                 if names[k] == name:
-                    return _UNSURE, _UNSURE
+                    return unsure
             names[known] = name
             known += 1
             is_text = depth == 1 and _equals(buffer, i + 1, name_end, key)
+            label = _label_named(name, labels) if depth == 1 and not is_text else _NO_LABEL
             i = _skip_space(buffer, name_end + 1)
             if buffer[i] != _COLON:
-                return _UNSURE, _UNSURE
+                return unsure
             i += 1
             expected = _VALUE
         elif expected == _AFTER:
             if depth == 0:
-                return i, text_end
+                return i, text_end, identity
             if byte == _COMMA:
                 expected = _NAME if objects & 1 else _VALUE
             elif byte == (_OPEN_OBJECT if objects & 1 else _OPEN_ARRAY) + 2:
@@ -100,16 +113,22 @@ def _parse_record(
                 depth -= 1
                 objects >>= 1
             else:
-                return _UNSURE, _UNSURE
+                return unsure
             i += 1
+        elif label != _NO_LABEL:
+            i, found = _read_label(buffer, i, label)
+            if i == _UNSURE:
+                return unsure
+            identity = found if label == _ID else identity
+            label, expected = _NO_LABEL, _AFTER
         elif byte == _QUOTE:
             i, written = _read_string(buffer, i + 1, arena, used, is_text)
             if i == _UNSURE:
-                return _UNSURE, _UNSURE
+                return unsure
             text_end = written if is_text else text_end
             is_text, expected = False, _AFTER
         elif is_text or depth == _DEPTH:
-            return _UNSURE, _UNSURE
+            return unsure
         elif byte in (_OPEN_OBJECT, _OPEN_ARRAY):
             depth += 1
             bases[depth] = known
@@ -121,8 +140,35 @@ def _parse_record(
         else:
             i = _skip_scalar(buffer, i)
             if i == _UNSURE:
-                return _UNSURE, _UNSURE
+                return unsure
             expected = _AFTER
+
+
+@njit(cache=True, nogil=True)
+def _label_named(name: int, labels: Hashes) -> int:
+    """Return which label has a name of this hash; a name that shares it by chance is left to the strict reader."""
+    for k in range(len(labels)):
+        if labels[k] == name:
+            return k
+    return _NO_LABEL
+
+
+@njit(cache=True, nogil=True)
+def _read_label(buffer: Bytes, i: int, label: int) -> tuple[int, np.uint64]:
+    """Return what follows the value of a label, and its hash if it is not empty; unsure of all but the plainest."""
+    start = i
+    if buffer[i] == _QUOTE:
+        end, found = _read_name(buffer, i)
+        if end == _UNSURE or label == _COPIES:
+            return _UNSURE, NO_ID
+        return end + 1, found if end > start + 1 else NO_ID
+    end = _skip_scalar(buffer, i)
+    if buffer[start] == 0x6E:
+        return end, NO_ID
+    i = _skip_digits(buffer, start)
+    if i == start or i != end or (label == _COPIES and end - start > _COPIES_DIGITS):
+        return _UNSURE, NO_ID
+    return end, hash_bytes(buffer, start, end)
 
 
 @njit(cache=True, nogil=True)
@@ -151,17 +197,24 @@ def _read_name(buffer: Bytes, i: int) -> tuple[int, int]:
     if end == _UNSURE:
         return _UNSURE, np.uint64(0)
     end -= 1
-    name = np.uint64(end - start)
-    for k in range(start, end, 8):
-        part = load_word(buffer, k)
-        if end - k < 8:
-            part &= (np.uint64(1) << np.uint64(8 * (end - k))) - np.uint64(1)
-        name = (name ^ part) * _MIX
-        name ^= name >> np.uint64(32)
+    name = hash_bytes(buffer, start, end)
     for k in range(start, end):
         if buffer[k] == _ESCAPE:
             return _UNSURE, name
     return end, name
+
+
+@njit(cache=True, nogil=True)
+def hash_bytes(buffer: Bytes, start: int, end: int) -> np.uint64:
+    """Return a hash of bytes, of which eight more than they are can be read; not one against an adversary."""
+    found = np.uint64(end - start)
+    for k in range(start, end, 8):
+        part = load_word(buffer, k)
+        if end - k < 8:
+            part &= (np.uint64(1) << np.uint64(8 * (end - k))) - np.uint64(1)
+        found = (found ^ part) * _MIX
+        found ^= found >> np.uint64(32)
+    return found
 
 
 @njit(cache=True, nogil=True)

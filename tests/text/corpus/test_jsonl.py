@@ -14,10 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memaudit.errors import InputError
-from memaudit.text.corpus import containers
+from memaudit.text.corpus import containers, jsonl
 from memaudit.text.corpus.read import read_corpus
 from memaudit.text.corpus.specs import parse_spec
-from memaudit.text.scan import jsonl
 from memaudit.text.scan.batch import BatchReader
 
 GOOD = b'{"text": "good"}'

@@ -15,7 +15,7 @@ import numpy as np
 
 from memaudit.errors import InputError
 from memaudit.text.corpus.containers import CHUNK, MAX_RECORD
-from memaudit.text.scan.json_kernel import Bytes, Ints, parse_lines
+from memaudit.text.corpus.json_kernel import LABELS, Bytes, Hashes, Ints, hash_bytes, parse_lines
 from memaudit.text.words.blocks import BLOCK
 
 _SHORTEST = 8
@@ -33,10 +33,32 @@ class ParsedLines(NamedTuple):
     """Shape [texts]: line of each, from 1."""
     empty: int
     """Lines without text, or with white space only, that the kernel itself passed over."""
+    ids: Hashes
+    """Shape [texts], where labels were looked at: hash of the id that the kernel itself read; 0: it read none."""
+
+
+class _Fields(NamedTuple):
+    """What is read of a record."""
+
+    text: Bytes
+    """Name of the field that holds the text."""
+    labels: Hashes
+    """Of the names of its labels; none where they are not looked at."""
+
+
+def hash_text(text: str) -> np.uint64:
+    """Return the hash that the kernel has of a name or an id."""
+    data = text.encode("utf-8", "surrogatepass")
+    return np.uint64(hash_bytes(np.frombuffer(data + bytes(8), np.uint8), 0, len(data)))
 
 
 def parse_json_lines(
-    chunks: Iterable[bytes], name: str, text_field: str, read_line: Callable[[int, bytes], str | None]
+    chunks: Iterable[bytes],
+    name: str,
+    text_field: str,
+    read_line: Callable[[int, bytes], str | None],
+    *,
+    labels: bool = False,
 ) -> Iterator[ParsedLines]:
     """Yield the texts of a file of JSON lines, about a megabyte of lines at a time.
 
@@ -45,11 +67,15 @@ def parse_json_lines(
         name: The file, for messages.
         text_field: Field of the object on each line that holds the text.
         read_line: Reads a line (its number, its bytes) that the kernel is not sure of; None: there is no text.
+        labels: Whether it is not sure of a line with a label (id, domain, date, copies) that is not plain either.
 
     Raises:
         InputError: A line is over 256 MiB; also whatever ``chunks`` and ``read_line`` raise, in the order of lines.
     """
-    key = np.frombuffer(text_field.encode("utf-8", "surrogatepass"), np.uint8)
+    fields = _Fields(
+        np.frombuffer(text_field.encode("utf-8", "surrogatepass"), np.uint8),
+        np.array([hash_text(label) for label in LABELS] if labels else [], np.uint64),
+    )
     buffer = np.zeros(2 * CHUNK, np.uint8)
     filled, line = 0, 1
     for chunk in _large(chunks):
@@ -60,7 +86,7 @@ def parse_json_lines(
         buffer[filled : filled + len(chunk)] = np.frombuffer(chunk, np.uint8)
         end, filled = filled + last + 1, filled + len(chunk)
         if last >= 0:
-            parsed, line = _parse(buffer, end, key, line, read_line)
+            parsed, line = _parse(buffer, end, fields, line, read_line)
             yield parsed
             buffer[: filled - end] = buffer[end:filled]
             filled -= end
@@ -98,15 +124,19 @@ def _with_room(buffer: Bytes, filled: int, more: int) -> Bytes:
 
 
 def _parse(
-    buffer: Bytes, end: int, key: Bytes, line: int, read_line: Callable[[int, bytes], str | None]
+    buffer: Bytes, end: int, fields: _Fields, line: int, read_line: Callable[[int, bytes], str | None]
 ) -> tuple[ParsedLines, int]:
     """Return what stands on the lines of ``buffer[:end]`` and the number of the line after them."""
     arena = np.empty(end + BLOCK, np.uint8)
-    offsets, lines = np.empty(end // _SHORTEST + 2, np.int64), np.empty(end // _SHORTEST + 1, np.int64)
+    most = end // _SHORTEST + 1
+    offsets, lines = np.empty(most + 1, np.int64), np.empty(most, np.int64)
+    ids = np.zeros(most if len(fields.labels) else 0, np.uint64)
     offsets[0] = 0
     at = count = empty = 0
     while True:
-        at, stop, line, count, empty = parse_lines(buffer, at, end, key, arena, offsets, lines, line, count, empty)
+        at, stop, line, count, empty = parse_lines(
+            buffer, at, end, fields.text, arena, offsets, lines, fields.labels, ids, line, count, empty
+        )
         if at == end:
             break
         text = read_line(line, buffer[at:stop].tobytes())
@@ -117,4 +147,4 @@ def _parse(
             offsets[count + 1], lines[count] = used, line
             count += 1
         at, line = stop + 1, line + 1
-    return ParsedLines(arena[: offsets[count]], offsets[: count + 1], lines[:count], empty), line
+    return ParsedLines(arena[: offsets[count]], offsets[: count + 1], lines[:count], empty, ids[:count]), line
