@@ -51,7 +51,7 @@ class Family:
 
 FAMILIES = (
     Family(NGRAM.name, {"order": 24}),
-    Family(RNN.name, {"batch_size": 10, "architecture": {"cell": "lstm", "width": 256}}),
+    Family(RNN.name, {"batch_size": 10, "architecture": {"cell": "lstm", "width": 192}}),
     Family(GPT.name, {"batch_size": 10, "architecture": {"width": 128, "layers": 2}}),
     # Hiding 15% of the tokens is BERT's own choice; 40% and one layer teach it more in the same seconds. It fills in
     # 50 masks one by one, which takes it 100 times as long as a pass takes the others: hence fewer windows.

@@ -29,9 +29,11 @@ os.close(_handle)
 os.environ["MEMAUDIT_TEST_REACHED"] = _REACHED
 runpy.run_path(str(_GUARD / "sitecustomize.py"))
 
+FIRST = ("test_kernels.py", "test_style.py")
+"""What one of two processes compiles for both, and what the other may do meanwhile without kernels."""
 FORKING = ("test_crash.py", "test_tampering.py", "test_inputs.py", "test_batches.py")
 """Tests that fork, the first of them in the cleanest process."""
-LONG = ("test_demo.py", "test_style.py", "test_browser.py", "test_contamination.py", "test_exploitation.py")
+LONG = ("test_demo.py", "test_browser.py", "test_contamination.py", "test_exploitation.py")
 """Tests of a minute and more, which start before the short ones, so that no process idles at the end."""
 TESTS = Path(__file__).parent
 QUICK = (
@@ -95,14 +97,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is quick; put tests that fork first: charts keep threads, which no child has, and waits for them.
+    """Mark what is quick; put those first that fork: charts keep threads, which no child has, and waits for them.
 
-    Then come the files that take longest.
+    Before them come only those that are done in other processes, after them the files that take longest.
     """
     for item in items:
         if any(item.path.is_relative_to(TESTS / name) for name in QUICK):
             item.add_marker("quick")
-    places = {name: place for place, name in enumerate(FORKING + LONG)}
+    places = {name: place for place, name in enumerate(FIRST + FORKING + LONG)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 

@@ -1,8 +1,8 @@
 """Calls of the command in processes of their own, without the seconds that importing the libraries takes.
 
 A server imports what commands import and has audited and searched once, so that its kernels are loaded; every call is
-a fork of it that runs `memaudit.__main__` from its beginning, as a new interpreter would. What is about the start
-itself (broken imports, limits, signals while modules load) starts an interpreter.
+a fork of it that runs `memaudit.__main__` from its beginning, as a new interpreter would, or another function. What is
+about the start itself (broken imports, limits, signals while modules load) starts an interpreter.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import pkgutil
 import subprocess
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
@@ -32,14 +33,18 @@ PIPE = 1 << 16
 
 
 def call(
-    arguments: Sequence[str | Path], cwd: Path, environment: Mapping[str, str], stdin: bytes = b""
+    arguments: Sequence[str | Path],
+    cwd: Path,
+    environment: Mapping[str, str],
+    stdin: bytes = b"",
+    function: str = "",
 ) -> subprocess.CompletedProcess[str]:
-    """Return the outcome of ``memaudit ARGUMENTS``, which has a pipe for its standard input."""
+    """Return the outcome of ``memaudit ARGUMENTS``, or of ``MODULE:FUNCTION``, with a pipe for its standard input."""
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as given, TemporaryFile() as out, TemporaryFile() as err:
         with os.fdopen(writer, "wb") as piped:
             assert piped.write(stdin) < PIPE
-        code = run(arguments, cwd, environment, (given.fileno(), out.fileno(), err.fileno()))
+        code = run(arguments, cwd, environment, (given.fileno(), out.fileno(), err.fileno()), function)
         said = [_content(file) for file in (out, err)]
     return subprocess.CompletedProcess(["memaudit", *map(str, arguments)], code, *said)
 
@@ -50,11 +55,15 @@ def _content(file: IO[bytes]) -> str:
 
 
 def run(
-    arguments: Sequence[str | Path], cwd: Path, environment: Mapping[str, str], streams: tuple[int, int, int]
+    arguments: Sequence[str | Path],
+    cwd: Path,
+    environment: Mapping[str, str],
+    streams: tuple[int, int, int],
+    function: str = "",
 ) -> int:
     """Return the exit code of ``memaudit ARGUMENTS``, which reads from and writes to the given descriptors."""
     words = ["memaudit", *map(str, arguments)]
-    asked = {"argv": words, "cwd": str(cwd), "environment": dict(environment)}
+    asked = {"argv": words, "cwd": str(cwd), "environment": dict(environment), "function": function}
     send_fds(_server(), [json.dumps(asked).encode()], streams)
     return int(_server().recv(64))
 
@@ -142,7 +151,7 @@ class _Shared:
 
 
 def _become(asked: Mapping[str, Any], streams: Sequence[int]) -> None:
-    """Turn this fork into the command; it never returns."""
+    """Turn this fork into the command; it never returns; the command ends its process itself."""
     code = 99
     try:
         os.chdir(asked["cwd"])
@@ -156,9 +165,17 @@ def _become(asked: Mapping[str, Any], streams: Sequence[int]) -> None:
             stream = open(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
             setattr(sys, name, stream)
         sys.argv = asked["argv"]
-        from memaudit.__main__ import main
+        if asked["function"]:
+            module, _, name = asked["function"].partition(":")
+            getattr(importlib.import_module(module), name)()
+            sys.stdout.flush()
+            code = 0
+        else:
+            from memaudit.__main__ import main
 
-        main()
+            main()
+    except Exception:
+        traceback.print_exc()
     finally:
         os._exit(code)
 

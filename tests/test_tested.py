@@ -107,7 +107,7 @@ TESTED_BY = {
     "runs/test_directory.py": "runs.files runs.parquet",
     "runs/test_schema.py": "cli.schema runs.extraction_report runs.log_lines runs.measured_lines runs.options "
     "runs.parts runs.plans runs.report_parts runs.reports runs.schemas",
-    "stats/test_stats.py": "stats.permutation stats.power",
+    "stats/test_stats.py": "stats.power",
     "test_architecture.py": "",
     "test_config.py": "errors",
     "test_demo.py": "cli.demo text.planting.passages",

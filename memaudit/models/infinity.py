@@ -23,6 +23,7 @@ from memaudit.records import FloatArray, TokenIds, TokenScores
 from memaudit.text.index.search import first_ranges
 from memaudit.text.index.suffix import suffix_array
 from memaudit.text.tokenize import Tokenizer, TrainedTokenizer
+from memaudit.text.words.blocks import ZERO
 
 END = 0
 """Symbol behind every document, read as ``<eos>``; a token's symbol is its id + 1."""
@@ -289,7 +290,7 @@ def _followers(places: Places, context: Context, tokens: Int32Array, counts: Int
         high = low + 1
         following = symbols[suffixes[high] + length] if high < context.high else -1
         if following == symbol:
-            high = _end_of(places, high, context.high, length, symbol)
+            high = _end_of(places, high, context.high, length, ZERO + symbol)
             following = symbols[suffixes[high] + length] if high < context.high else -1
         counts[distinct] = high - low
         distinct += 1
@@ -336,7 +337,7 @@ def _longest(places: Places, text: Int32Array, end: int, most: int) -> Context:
 
     All ends of a continued context are continued, so doubling and halving finds it.
     """
-    best = Context(0, _continued_from(places, 0, len(places.suffixes), 0), len(places.suffixes))
+    best = Context(0, _continued_from(places, ZERO, len(places.suffixes), ZERO), len(places.suffixes))
     good, step = 0, 1
     bad = most + 1
     while good + 1 < bad:
@@ -361,14 +362,14 @@ def _extended(places: Places, context: Context, symbol: int) -> Context:
         low, high = places.buckets[symbol], places.buckets[symbol + 1]
     else:
         low = _end_of(places, low, high, length, symbol - 1)
-        high = _end_of(places, low, high, length, symbol)
+        high = _end_of(places, low, high, length, ZERO + symbol)
     return Context(length + 1, _continued_from(places, low, high, length + 1), high)
 
 
 @njit(cache=True, nogil=True)
 def _continued_from(places: Places, low: int, high: int, length: int) -> int:
     """Return where the places begin that a token follows; the end of a document is one if it has an id."""
-    return low if places.end_id >= 0 else _end_of(places, low, high, length, END)
+    return low if places.end_id >= 0 else _end_of(places, low, high, length, ZERO + END)
 
 
 @njit(cache=True, nogil=True)

@@ -13,6 +13,7 @@ from numba import njit
 
 from memaudit.models.ngram_counts import SEPARATOR, Counts, Int32Array, Int64Array, Trie
 from memaudit.records import FloatArray, TokenIds
+from memaudit.text.words.blocks import ZERO
 
 GONE = np.iinfo(np.int64).min
 """In place of a context: not in the training text."""
@@ -133,7 +134,7 @@ def _scratch(model: Smoothed) -> Scratch:
 @njit(cache=True, nogil=True)
 def _read_all(model: Smoothed, scratch: Scratch, text: TokenIds) -> int:
     """Read the last tokens of ``text``; return the number of contexts seen, the empty one included."""
-    seen = 1
+    seen: int = ZERO + 1
     for i in range(max(0, len(text) - len(scratch.contexts) + 1), len(text)):
         seen = _read(model, scratch, seen, text[i])
     return seen
@@ -184,7 +185,7 @@ def _fill_row(model: Smoothed, scratch: Scratch, seen: int, row: FloatArray) -> 
     p(w | h) = (c(h w) - D) / c(h) + rest(h) p(w | h without its first token). Returns the rest that is left
     for the unigram distribution and the number of tokens touched.
     """
-    scale, count = 1.0, 0
+    scale, count = 1.0, ZERO
     for k in range(seen - 1, 0, -1):
         scale, count = _blend(model.trie, model.discounts[k], scratch, scratch.contexts[k], scale, count)
         if scale == 0.0:

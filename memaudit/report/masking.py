@@ -9,7 +9,7 @@ import re
 
 _ADDRESS = r"[\w.%+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}"
 _NUMBER = r"(?<![\w.])(?:\+|\()?\d(?:[ ./()-]{0,2}\d){6,16}(?!\w)"
-_PERSONAL = re.compile(f"{_ADDRESS}|{_NUMBER}")
+_PERSONAL, _TO_CALL = re.compile(f"{_ADDRESS}|{_NUMBER}"), re.compile(_NUMBER)
 _DATE = re.compile(r"\d{1,2}[-./]\d{1,2}[-./]\d{4}|\d{4}[-./]\d{1,2}[-./]\d{1,2}")
 _SIGNS = re.compile(r"\w")
 _SECRET = re.compile(
@@ -38,7 +38,8 @@ def mask(text: str) -> str:
     """
     hidden = _SECRET.sub(lambda match: _dots(match[0]), text)
     hidden = _NAMED.sub(lambda match: match[1] + (_dots(match[2]) if _is_mixed(match[2]) else match[2]), hidden)
-    return _PERSONAL.sub(lambda match: _dots(match[0]) if _is_personal(match[0]) else match[0], hidden)
+    personal = _PERSONAL if "@" in hidden else _TO_CALL  # an address is looked for from every sign of a word
+    return personal.sub(lambda match: _dots(match[0]) if _is_personal(match[0]) else match[0], hidden)
 
 
 def _dots(found: str) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
 from memaudit.records import FloatArray
@@ -115,15 +116,33 @@ def _exchangeable(values: FloatArray, first: int, seed: int, permutations: int) 
     on the order of summation nor on the machine.
     """
     steps = _whole_numbers(values)
-    observed, rng, at_least = steps[:first].sum(), np.random.default_rng(seed), 0
-    chunk = max(1, CHUNK // len(values))
-    for start in range(0, permutations, chunk):
-        chosen = np.zeros((min(chunk, permutations - start), len(values)))
-        chosen[:, :first] = 1
-        rng.permuted(chosen, axis=1, out=chosen)
+    observed, at_least = steps[:first].sum(), 0
+    for chosen in _splits(len(values), first, seed, permutations):
         # Each value was rounded by half a step at most, so truly equal sums differ by at most this much.
         at_least += int((chosen @ steps >= observed - first).sum())
     return (at_least + 1) / (permutations + 1)
+
+
+def _splits(count: int, first: int, seed: int, permutations: int) -> Iterator[FloatArray]:
+    """Yield splits at random, a row each with 1 for the ``first`` of ``count`` values that are drawn and else 0."""
+    if permutations * count <= CHUNK:
+        yield np.unpackbits(_few_splits(count, first, seed, permutations), axis=1, count=count).astype(np.float64)
+        return
+    rng, chunk = np.random.default_rng(seed), max(1, CHUNK // count)
+    for start in range(0, permutations, chunk):
+        yield _drawn(rng, min(chunk, permutations - start), count, first)
+
+
+@lru_cache(maxsize=8)
+def _few_splits(count: int, first: int, seed: int, permutations: int) -> NDArray[np.uint8]:
+    """Return splits as bits: the scores of one audit are all tested by the same, and drawing takes most of the time."""
+    return np.packbits(_drawn(np.random.default_rng(seed), permutations, count, first).astype(np.bool_), axis=1)
+
+
+def _drawn(rng: np.random.Generator, rows: int, count: int, first: int) -> FloatArray:
+    chosen = np.zeros((rows, count))
+    chosen[:, :first] = 1
+    return rng.permuted(chosen, axis=1, out=chosen)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -44,7 +44,7 @@ def test_a_page_that_would_be_too_large_shows_fewer_exhibits_and_says_so(factory
 
 def test_no_exhibit_is_worth_more_than_the_limit(factory: Factory) -> None:
     report, records = factory()
-    long = "word " * 20_000
+    long = "word " * 4_000
     huge = [replace(r, document=f"{r.document} {'x' * 30_000}", prefix_text=long, suffix_text=long) for r in records]
     page = extraction_pages([ReportInput(report, huge)])
     assert len(page.encode()) <= MAX_BYTES

@@ -21,6 +21,7 @@ from memaudit.stats import (
     holm,
     lower_bound,
     midranks,
+    permutation,
     permutation_test,
     power_sentence,
     rank_test,
@@ -519,6 +520,20 @@ def test_rank_test_sees_order_only():
     rng = np.random.default_rng(14)
     members, heldout = rng.normal(0.5, 1, 30), rng.normal(0, 1, 30)
     assert rank_test(members, heldout, seed=4) == rank_test(np.exp(members), np.exp(heldout), seed=4)
+
+
+def test_scores_of_the_same_documents_are_tested_by_the_same_splits_drawn_once(monkeypatch):
+    rng, drawn = np.random.default_rng(8), []
+    scores = [rng.normal(size=(2, 12)) for _ in range(3)]
+    draw = permutation._drawn
+    monkeypatch.setattr(permutation, "_drawn", lambda *arguments: drawn.append(1) or draw(*arguments))
+    permutation._few_splits.cache_clear()
+    found = [rank_test(*sides, seed=6, permutations=500) for sides in scores]
+    assert len(drawn) == 1
+    monkeypatch.setattr(permutation, "CHUNK", 24 * 7)  # too many to be kept: drawn in parts, each time
+    assert [rank_test(*sides, seed=6, permutations=500) for sides in scores] == found
+    assert len(drawn) == 1 + 3 * math.ceil(500 / 7)
+    assert rank_test(*scores[0], seed=7, permutations=500) != found[0]
 
 
 def test_rank_test_is_never_zero():

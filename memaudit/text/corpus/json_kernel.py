@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from memaudit.text.words.blocks import BLOCK, copy_block, load_word, lowest_bit, span_mask
+from memaudit.text.words.blocks import BLOCK, ZERO, copy_block, load_word, lowest_bit, span_mask
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -26,6 +26,7 @@ _COPIES_DIGITS = 9
 NO_ID = np.uint64(0)
 _NEWLINE, _QUOTE, _ESCAPE, _COMMA, _COLON = 0x0A, 0x22, 0x5C, 0x2C, 0x3A
 _OPEN_ARRAY, _OPEN_OBJECT = 0x5B, 0x7B
+_NO = np.bool_(False)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -82,7 +83,7 @@ def _parse_record(
     identity, unsure = NO_ID, (_UNSURE, _UNSURE, NO_ID)
     if buffer[i] != _OPEN_OBJECT:
         return unsure
-    text_end, is_text, label, expected = _UNSURE, False, _NO_LABEL, _VALUE
+    text_end, is_text, label, expected = _UNSURE, _NO, _NO_LABEL, _VALUE
     depth, objects, known = 0, 0, 0
     while True:
         i = _skip_space(buffer, i)
@@ -126,7 +127,7 @@ def _parse_record(
             if i == _UNSURE:
                 return unsure
             text_end = written if is_text else text_end
-            is_text, expected = False, _AFTER
+            is_text, expected = _NO, _AFTER
         elif is_text or depth == _DEPTH:
             return unsure
         elif byte in (_OPEN_OBJECT, _OPEN_ARRAY):
@@ -193,7 +194,7 @@ def _read_name(buffer: Bytes, i: int) -> tuple[int, int]:
     if buffer[i] != _QUOTE:
         return _UNSURE, np.uint64(0)
     start = i + 1
-    end, _ = _read_string(buffer, start, buffer, 0, False)
+    end, _ = _read_string(buffer, start, buffer, ZERO, _NO)
     if end == _UNSURE:
         return _UNSURE, np.uint64(0)
     end -= 1

@@ -14,7 +14,7 @@ from numba import njit
 
 from memaudit.errors import InputError
 from memaudit.text.index.memory import Int32Array, Int64Array, prefetch
-from memaudit.text.words.blocks import read_only
+from memaudit.text.words.blocks import ZERO, read_only
 
 LANES = 24
 """Searches in flight at once."""
@@ -159,7 +159,7 @@ def _match(
     """
     lanes = np.zeros(LANES, LANE)
     runs = np.full((RUNS, 3), -1, np.int64)
-    following, active = 0, 0
+    following, active = ZERO, 0
     while active or following < len(bounds):
         while active < LANES and following < len(bounds):
             if _enter(lanes[active], following, bounds[following], text, buckets):

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from memaudit.text.index.memory import Int32Array, UInt32Array, prefetch
-from memaudit.text.words.blocks import read_only
+from memaudit.text.words.blocks import ZERO, read_only
 
 AHEAD = 64
 """Entries between the scan and what it fetches into the cache for later: some hundred nanoseconds of work."""
@@ -152,7 +152,7 @@ def _induce(text: UInt32Array, starts: UInt32Array, pieces: Int32Array, suffixes
     suffixes[places[last]] = ~(n - 1) if n > 1 and text[n - 2] < last else n - 1
     places[last] += 1
     for i in range(n):
-        _prefetch_next(text, places, suffixes, i, AHEAD)
+        _prefetch_next(text, places, suffixes, i, ZERO + AHEAD)
         place = suffixes[i]
         suffixes[i] = ~place if final or place < 0 else 0
         if place > 0:
@@ -163,7 +163,7 @@ def _induce(text: UInt32Array, starts: UInt32Array, pieces: Int32Array, suffixes
     for symbol in range(len(places)):
         places[symbol] = starts[symbol + 1]
     for i in range(n - 1, -1, -1):
-        _prefetch_next(text, places, suffixes, i, -AHEAD)
+        _prefetch_next(text, places, suffixes, i, ZERO - AHEAD)
         place = suffixes[i]
         if place > 0:
             if not final:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -10,6 +12,8 @@ from memaudit.text.scan.tables import lookup, passes
 from memaudit.text.scan.tally import WINDOW_BITS, Tables, Tally
 
 _SEED = 5
+_SEED_WORDS: Any = np.int64(_SEED)
+"""The same, as an argument (`memaudit.text.words.blocks.ZERO`)."""
 MIN_SPAN, MIN_RUN, MAX_MISSES = 11, 10, 4
 """Words of a span that Llama 2's rule calls contaminated; of the run that it begins with; mismatches after it."""
 
@@ -19,6 +23,8 @@ MIN_SEEDS = 4
 """Different seeds that a second place of a document must add to be shown beside the first."""
 REGIONS = 3
 """Places of a document that are shown for one needle: beside a boilerplate that it holds, the item itself."""
+_FAR = 1 << 40
+"""Words: more than any text has."""
 _MANY, _DENSE = 64, 16
 """Repeats are looked for in documents of more hits than this, and more than one in so many words."""
 _BASE = np.uint64(0x9E3779B97F4A7C15)
@@ -57,7 +63,10 @@ def scan_documents(
         _count_grams(tables, tally, hashes, places[first:hit])
         _follow_matches(tables, tally, hashes, start, end, places[first:hit], seeds[first:hit])
         ready = tally.ready[: _count_seeds(tables, tally, seeds[first:hit])]
-        if tally.settled[ready].all():
+        unsettled = 0
+        for needle in ready:
+            unsettled += not tally.settled[needle]
+        if unsettled == 0:
             continue
         for needle in ready:
             near = tables, needle, hashes, start, end, places[first:hit], seeds[first:hit]
@@ -66,7 +75,8 @@ def scan_documents(
             size = 5 + tables.needle_seeds[needle + 1] - tables.needle_seeds[needle]
             if used + REGIONS * size > len(found):
                 larger = np.empty(2 * (used + REGIONS * size), np.int64)
-                larger[:used] = found[:used]
+                for k in range(used):
+                    larger[k] = found[k]
                 found = larger
             count = _held_seeds(tables, tally, needle, found[used + 5 :])
             seeds_found = found[used + 5 : used + 5 + count]
@@ -75,7 +85,8 @@ def scan_documents(
                 found[used + 2] = max(start, regions[region, 0]) - start
                 found[used + 3] = min(end, regions[region, 1]) - start
                 found[used + 4] = count
-                found[used + 5 : used + 5 + count] = seeds_found
+                for k in range(count):
+                    found[used + 5 + k] = seeds_found[k]
                 used += 5 + count
     return found[:used]
 
@@ -88,13 +99,13 @@ def _find_seeds(tables: Tables, hashes: NDArray[np.uint64]) -> tuple[NDArray[np.
     passed = 0
     for i in range(count):
         places[passed] = i
-        passed += passes(tables.filter, tables.filter_bits, _key(hashes, i, _SEED))
+        passed += passes(tables.filter, tables.filter_bits, _key(hashes, i, _SEED_WORDS))
     seeds = np.empty(passed, np.int32)
     hits = 0
     for k in range(passed):
         i = places[k]
-        seed = lookup(tables.seed_slots, _key(hashes, i, _SEED))
-        if seed >= 0 and _same(tables.words, tables.seed_first[seed], hashes, i, _SEED):
+        seed = lookup(tables.seed_slots, _key(hashes, i, _SEED_WORDS))
+        if seed >= 0 and _same(tables.words, tables.seed_first[seed], hashes, i, _SEED_WORDS):
             places[hits], seeds[hits] = i, seed
             hits += 1
     return places[:hits], seeds[:hits]
@@ -381,13 +392,14 @@ def _best_window(
         return 0
     for i in ours[left:]:
         inside[pair_of[seeds[i]]] = 0
-    shifts = np.empty(best_right - best_left + 1, np.int64)
+    # Unsigned and sorted by their places, as in `memaudit.text.scan.weights`: numba compiles a sort for every type.
+    shifts = np.empty(best_right - best_left + 1, np.uint64)
     for i in range(len(shifts)):
         hit = ours[best_left + i]
         pair = pair_of[seeds[hit]]
-        shifts[i] = places[hit] - tables.seed_places[pair]
+        shifts[i] = places[hit] - tables.seed_places[pair] + _FAR
         inside[pair] = -1
-    shift = np.sort(shifts)[len(shifts) // 2]
+    shift = np.int64(shifts[np.argsort(shifts)[len(shifts) // 2]]) - _FAR
     slack = size // 4 + 8
     region[0] = min(shift, places[ours[best_left]]) - slack
     region[1] = max(shift + size, places[ours[best_right]] + _SEED) + slack

@@ -7,6 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from memaudit.text.scan.substrings import decode_character
+from memaudit.text.words.blocks import read_only
 
 _RANGES = (
     ("Latin", ((0x41, 0x5A), (0x61, 0x7A), (0xC0, 0x24F), (0x1E00, 0x1EFF))),
@@ -44,7 +45,7 @@ def count_scripts(data: NDArray[np.uint8], offsets: NDArray[np.int64], sample: i
         sample: Bytes of each that are looked at.
     """
     counts = np.zeros(len(SCRIPTS), np.int64)
-    _count(data, offsets, sample, _STARTS, _ENDS, _OWNERS, counts)
+    _count(read_only(data, np.uint8), read_only(offsets, np.int64), sample, _STARTS, _ENDS, _OWNERS, counts)
     return counts
 
 

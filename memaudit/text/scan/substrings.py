@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from memaudit.text.scan.tables import Slots, fill_filter, fill_table, lookup, passes
 from memaudit.text.words.blocks import BLOCK as WIDE
-from memaudit.text.words.blocks import compress_block, load_word, lowest_bit, read_only, span_mask
+from memaudit.text.words.blocks import ZERO, compress_block, load_word, lowest_bit, read_only, span_mask
 
 Word = TypeVar("Word", np.uint64, NDArray[np.uint64])
 
@@ -193,7 +193,7 @@ def _stand(stripped: NDArray[np.uint8], start: int, end: int, data: NDArray[np.u
 def _strip(alnum: NDArray[np.bool_], data: NDArray[np.uint8], start: int, end: int, stripped: NDArray[np.uint8]) -> int:
     """Copy the letters and digits of a document to ``stripped``; return their end."""
     # It ends: each round reads a byte or more, for `size` is 0 only where the next byte is foreign, and decoded.
-    place, used, wide_end = start, 0, len(data) - WIDE
+    place, wide_end, used = start, len(data) - WIDE, int(ZERO)
     while place < end:
         if place <= wide_end:
             foreign = lowest_bit(span_mask(data, place, _FIRST_FOREIGN, _LAST_FOREIGN))

@@ -13,11 +13,15 @@ import numba.extending
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core.imputils import impl_ret_borrowed
 from numpy.typing import NDArray
 
 Number = TypeVar("Number", bound=np.generic)
 
 BLOCK = 64
+ZERO: Any = np.int64(0)
+"""Where a kernel begins to count what it hands on: a bare number is at first a type of its own, for which numba would
+compile once more what it is handed to."""
 _BYTE, _WORD, _LANES = ir.IntType(8), ir.IntType(64), ir.VectorType(ir.IntType(8), BLOCK)
 _FLAGS, _WORDS = ir.VectorType(ir.IntType(1), BLOCK), ir.VectorType(_WORD, 8)
 _ONE_EACH = 0x0101010101010101
@@ -37,6 +41,16 @@ def read_only(array: NDArray[Any], dtype: type[Number]) -> NDArray[Number]:
 def intrinsic(emitter: Callable[..., Any]) -> Any:
     """Return what a kernel may call, with the arguments of the emitter but the first, which numba gives."""
     return numba.extending.intrinsic(emitter)
+
+
+@intrinsic
+def as_read_only(typing_context: Any, array: Any) -> Any:  # noqa: ARG001
+    """Return an array within a kernel as `read_only` does outside, so that what reads it is compiled for one type."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return impl_ret_borrowed(context, builder, signature.return_type, arguments[0])  # type: ignore[no-untyped-call]
+
+    return array.copy(readonly=True)(array), emit
 
 
 @intrinsic

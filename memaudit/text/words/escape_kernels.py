@@ -26,6 +26,10 @@ _HASH, _SEMICOLON, _SLASH, _EQUALS, _GREATER, _X, _U = 0x23, 0x3B, 0x2F, 0x3D, 0
 _QUOTE, _APOSTROPHE = 0x22, 0x27
 _TAB, _LINE_FEED, _FORM_FEED, _RETURN, _SPACE = 0x09, 0x0A, 0x0C, 0x0D, 0x20
 _NONE = np.uint64(0)
+_TWO, _FOUR, _EIGHT = np.int64(2), np.int64(4), np.int64(8)
+"""Numbers of digits, all of one type (`memaudit.text.words.blocks.ZERO`)."""
+_AFTER_PERCENT, _AFTER_BACKSLASH = np.int64(1), np.int64(2)
+"""Bytes that lead the two digits of a byte."""
 _MEANT = np.zeros(256, np.uint8)
 """What a byte behind a backslash stands for, where it alone tells; else 0."""
 for _written, _meant in zip(b"nrtNRT\\\"'/", b"\n\r\t\n\r\t\\\"'/", strict=True):
@@ -165,14 +169,14 @@ def _read_hex(data: Bytes, start: int, digits: int, end: int) -> int:
 @njit(cache=True, nogil=True)
 def _read_utf8(data: Bytes, place: int, end: int, lead: int) -> tuple[int, np.uint64, int]:
     """Read the character that escaped bytes spell in UTF-8: two digits each, behind the ``lead`` bytes at ``place``."""
-    first = _read_hex(data, place + lead, 2, end)
+    first = _read_hex(data, place + lead, _TWO, end)
     size = 2 if first < 0xE0 else 3 if first < 0xF0 else 4
     if first < 0xC2 or first > 0xF4:
         return place, _NONE, 0
     word, point, step = np.uint64(first), first & 0x7F >> size, lead + 2
     for k in range(1, size):
         at = place + k * step
-        byte = _read_hex(data, at + lead, 2, end)
+        byte = _read_hex(data, at + lead, _TWO, end)
         if (
             byte & ~0x3F != 0x80
             or data[at] != data[place]
@@ -190,10 +194,10 @@ def _read_utf8(data: Bytes, place: int, end: int, lead: int) -> tuple[int, np.ui
 @njit(cache=True, nogil=True)
 def _read_percent(data: Bytes, place: int, end: int) -> tuple[int, np.uint64, int]:
     """Read ``%C3%A9``: white space, what prints of ASCII, or UTF-8. Other bytes stay: ``%02d``, ``50%fa``."""
-    byte = _read_hex(data, place + 1, 2, end)
+    byte = _read_hex(data, place + 1, _TWO, end)
     if _SPACE <= byte < 0x7F or byte in (_TAB, _LINE_FEED, _RETURN):
         return place + 3, np.uint64(byte), 1
-    return _read_utf8(data, place, end, 1)
+    return _read_utf8(data, place, end, _AFTER_PERCENT)
 
 
 @njit(cache=True, nogil=True)
@@ -210,8 +214,8 @@ def _read_backslash(data: Bytes, place: int, end: int, table: Table) -> tuple[in
         if find_name(key, table) >= 0:
             return place, _NONE, 0
         return place + 2, np.uint64(_MEANT[following]), 1
-    stop, word, size = _read_utf8(data, place, end, 2)
-    byte = _read_hex(data, place + 2, 2, end)
+    stop, word, size = _read_utf8(data, place, end, _AFTER_BACKSLASH)
+    byte = _read_hex(data, place + 2, _TWO, end)
     if stop > place or byte < 0:
         return stop, word, size
     if byte < 0x80:
@@ -223,13 +227,13 @@ def _read_backslash(data: Bytes, place: int, end: int, table: Table) -> tuple[in
 @njit(cache=True, nogil=True)
 def _read_unit(data: Bytes, place: int, end: int) -> tuple[int, np.uint64, int]:
     """Read ``u`` and four digits, a code unit of UTF-16 or two that are one character, or ``U`` and eight digits."""
-    point, stop = _read_hex(data, place + 2, 8, end) if data[place + 1] != _U else -1, place + 10
+    point, stop = _read_hex(data, place + 2, _EIGHT, end) if data[place + 1] != _U else -1, place + 10
     if point < 0:
-        point, stop = _read_hex(data, place + 2, 4, end), place + 6
+        point, stop = _read_hex(data, place + 2, _FOUR, end), place + 6
     if point < 0:
         return place, _NONE, 0
     if 0xD800 <= point < 0xDC00 and stop + 2 <= end and data[stop] == BACKSLASH and data[stop + 1] | 0x20 == _U:
-        low = _read_hex(data, stop + 2, 4, end)
+        low = _read_hex(data, stop + 2, _FOUR, end)
         if 0xDC00 <= low < 0xE000:
             point, stop = 0x10000 + ((point & 0x3FF) << 10 | low & 0x3FF), stop + 6
     if point < 0x80:

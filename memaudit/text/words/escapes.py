@@ -7,11 +7,22 @@ apostrophe too. Anything else stays as it is.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from memaudit.text.words.blocks import BLOCK, copy_block, lowest_bit, read_only, span_mask, store_word
+from memaudit.text.words.blocks import (
+    BLOCK,
+    ZERO,
+    as_read_only,
+    copy_block,
+    lowest_bit,
+    read_only,
+    span_mask,
+    store_word,
+)
 from memaudit.text.words.escape_kernels import (
     AMPERSAND,
     BACKSLASH,
@@ -43,7 +54,8 @@ def resolve(data: Bytes, offsets: Ints) -> tuple[Bytes, Ints]:
     """
     table = markup_table()
     view, bounds = read_only(data, np.uint8), read_only(offsets, np.int64)
-    if find_escape(view, bounds[0], bounds[-1], table) == bounds[-1]:
+    # One text after the other: what the next begins with may make a command of an escape.
+    if all(find_escape(view, start, end, table) == end for start, end in pairwise(bounds.tolist())):
         return data, offsets
     resolved, ends = np.empty(room.py_func(int(bounds[-1] - bounds[0])), np.uint8), np.zeros_like(offsets)
     used = resolve_texts(view, bounds, table, resolved, ends)
@@ -106,11 +118,12 @@ def resolve_document(
     no_edits = np.empty((0, 4), np.int64)
     size, _ = resolve_once(data, start, place, end, table, seen, no_edits)
     for _ in range(1, TIMES):
-        place = find_escape(seen, 0, size, table)
+        text = as_read_only(seen)
+        place = find_escape(text, ZERO, size, table)
         if place == size:
             break
         seen, scratch = scratch, seen
-        size, _ = resolve_once(scratch, 0, place, size, table, seen, no_edits)
+        size, _ = resolve_once(text, ZERO, place, size, table, seen, no_edits)
     return size, seen, scratch
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from memaudit.text.words.blocks import BLOCK, fold_block, lowest_bit, span_mask, store_word
+from memaudit.text.words.blocks import BLOCK, ZERO, as_read_only, fold_block, lowest_bit, span_mask, store_word
 from memaudit.text.words.escapes import resolve_document
 from memaudit.text.words.span_kernels import find_edges, hash_spans
 from memaudit.text.words.visible_text import find_blank
@@ -83,11 +83,11 @@ def hash_documents(
     seen, scratch = np.empty(0, np.uint8), np.empty(0, np.uint8)
     for document in range(first, len(offsets) - 1):
         count = firsts[document]
-        text, i, end, used = data, offsets[document], offsets[document + 1], 0
+        text, i, end, used = data, offsets[document], offsets[document + 1], ZERO
         if escaped:
             size, seen, scratch = resolve_document(data, i, end, markup, seen, scratch)
             if size >= 0:
-                text, i, end = seen, 0, size
+                text, i, end = as_read_only(seen), ZERO, size
             if find_blank(text, i, end) < end:
                 return hashes, document
         state[: JOINER_END + 1] = -1
@@ -242,7 +242,8 @@ def fold_text(
             plain = min(lowest_bit(special), end - i)
             if traced and plain > 0:
                 origins[used - (alone_end == used)] = character
-                origins[used : used + plain] = np.arange(character, character + plain)
+                for k in range(plain):
+                    origins[used + k] = character + k
                 character += plain
             if inner:
                 used -= _close_up(data, i, buffer, used, inner, plain)
@@ -275,12 +276,13 @@ def fold_text(
                 if joiner_end == used and shape & STARTS_WITH_LETTER and awaited != _LINE_END:
                     first, joiner_end = used - 1, -1
                 if shape & LONG:
-                    buffer[first : first + length] = long[np.int64(word) : np.int64(word) + length]
+                    _copy_long(buffer, first, long, np.int64(word), length)
                 else:
                     store_word(buffer, first, word)
                     store_word(buffer, first + 8, spellings[point, 1])
                 if traced:
-                    origins[min(first, used - (alone_end == used)) : first + length] = character
+                    for k in range(min(first, used - (alone_end == used)), first + length):
+                        origins[k] = character
                 used = first + length
                 first_class, last_class = shape >> FIRST_CLASS & CLASS, shape >> LAST_CLASS & CLASS
                 if follows and first_class > 0:
@@ -302,6 +304,12 @@ def fold_text(
     state[3], state[4], state[5] = highest, character, awaited
     buffer[used : used + BLOCK] = 0
     return i, used
+
+
+@njit(cache=True, nogil=True)
+def _copy_long(buffer: Bytes, first: int, long: Bytes, place: int, length: int) -> None:
+    for k in range(length):
+        buffer[first + k] = long[place + k]
 
 
 @njit(cache=True, nogil=True)
@@ -357,7 +365,8 @@ def _rotate(array: NDArray[np.generic], start: int, middle: int, end: int) -> No
     moved = end - middle
     for k in range(moved):
         array[start + k] = array[middle + k]
-    array[start + moved : end] = left
+    for k in range(len(left)):
+        array[start + moved + k] = left[k]
 
 
 @njit(cache=True, nogil=True)
@@ -374,5 +383,6 @@ def _keep_from(buffer: Bytes, start: int, used: int, state: Ints) -> int:
 @njit(cache=True, nogil=True)
 def _enlarged(array: NDArray[np.generic], length: int) -> NDArray[np.generic]:
     larger = np.empty(length, array.dtype)
-    larger[: len(array)] = array
+    for k in range(len(array)):
+        larger[k] = array[k]
     return larger

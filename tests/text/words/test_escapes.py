@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -250,6 +250,7 @@ pieces = st.sampled_from(SIGNS)
 texts = st.lists(st.lists(pieces, max_size=12).map("".join), max_size=6)
 
 
+@example(["\\N", "e9"])
 @given(texts)
 @settings(deadline=None, max_examples=500)
 def test_texts_are_read_as_the_standard_library_reads_them(documents: list[str]) -> None:
