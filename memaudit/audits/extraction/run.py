@@ -107,16 +107,12 @@ class Extraction(Question[Audit, ExtractionReport]):
         load: Callable[[str], LanguageModel],
         progress: Progress | None,
     ) -> None:
-<<<<<<< HEAD
-=======
-        self.spec, self.name, self.sources, self.options = model, name, sources, options
-        self.load, self.progress = load, progress
->>>>>>> bad-record
         compared: list[AnyMeasure] = [BLIND_BASELINE, MEMBERSHIP] if options.membership else []
         self.measures = [*measures(list(options.measures)), *compared]
         exhaustive = options.exhaustive or any(isinstance(measure, OfWholeWindows) for measure in self.measures)
         self.options = dataclasses.replace(options, exhaustive=exhaustive)
-        self.spec, self.name, self.sources, self.progress = model, name, sources, progress
+        self.spec, self.name, self.sources = model, name, sources
+        self.load, self.progress = load, progress
 
     def prepare(self) -> None:
         """Read the text to its end, load the model, draw the windows, and let every measure say what it lacks."""
