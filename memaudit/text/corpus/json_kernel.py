@@ -5,6 +5,8 @@ It is sure of a line or says that it is not; what is wrong with a line it never 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -21,7 +23,8 @@ _UNSURE = -1
 _VALUE, _NAME, _AFTER = range(3)
 LABELS = "id", "copies", "domain", "date"
 """Fields of a record beside its text, in the order of their hashes."""
-_NO_LABEL, _ID, _COPIES = -1, 0, 1
+_NO_LABEL: Any = np.int64(-1)  # a type of its own would be compiled for besides
+_ID, _COPIES = 0, 1
 _COPIES_DIGITS = 9
 NO_ID = np.uint64(0)
 _NEWLINE, _QUOTE, _ESCAPE, _COMMA, _COLON = 0x0A, 0x22, 0x5C, 0x2C, 0x3A
@@ -32,19 +35,9 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 @njit(cache=True, nogil=True)
 def parse_lines(
-    buffer: Bytes,
-    at: int,
-    end: int,
-    key: Bytes,
-    arena: Bytes,
-    offsets: Ints,
-    lines: Ints,
-    labels: Hashes,
-    ids: Hashes,
-    line: int,
-    count: int,
-    empty: int,
-) -> tuple[int, int, int, int, int]:
+    buffer: Bytes, at: int, end: int, key: Bytes, arena: Bytes, offsets: Ints, lines: Ints,
+    labels: Hashes, ids: Hashes, line: int, count: int, empty: int,
+) -> tuple[int, int, int, int, int]:  # fmt: skip
     """Parse lines from ``at`` on up to ``end`` or the first that the kernel is not sure of.
 
     Labels are looked at where the hashes of their names are given; then ``ids`` gets the hash of each record's id.
