@@ -58,7 +58,7 @@ def audit(
     formats: Sequence[str] = ("html",),
     shown: Shown = SHOWN,
     progress: Progress | None = None,
-    load: Callable[[str], LanguageModel] = load_model,
+    load: Callable[[str], LanguageModel] | None = None,
     **fields: Any,
 ) -> Audit:
     """Audit a model for verbatim and fuzzy memorization of its training text.
@@ -78,7 +78,7 @@ def audit(
         formats: What to write beside report.json and records.parquet: ``html``, ``junit``, ``md``.
         shown: What of the texts may stand in these files. The log of the run keeps them: it resumes from there.
         progress: Told after every block.
-        load: Loads the model from its spec, once all text is known to be readable.
+        load: Loads the model from its spec, once all text is known to be readable; by default `memaudit.load_model`.
         **fields: Single options by name (``limit=200``), over those in ``options``.
 
     Returns:
@@ -90,7 +90,8 @@ def audit(
     repeated = invocation or python_call("memaudit.audit", audit, locals())
     chosen = dataclasses.replace(options or AuditOptions(), **fields)
     sources = Sources((train, heldout), (windows, heldout_windows), index)
-    return carry_out(Extraction(model, name, sources, chosen, load, progress), Delivery(repeated, out, formats, shown))
+    question = Extraction(model, name, sources, chosen, load or load_model, progress)
+    return carry_out(question, Delivery(repeated, out, formats, shown))
 
 
 class Extraction(Question[Audit, ExtractionReport]):
