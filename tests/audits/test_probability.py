@@ -53,7 +53,7 @@ def windows(count: int, suffix: int = SUFFIX) -> list[Window]:
 
 
 def subject(model: LanguageModel, asked: list[Window], decoding: Decoding) -> Subject:
-    records = measure_windows(model, asked, 0, fuzzy=True)
+    records = measure_windows(model, asked)
     return Subject(model, asked, records, [], [], None, WindowOptions(prefix=4, suffix=SUFFIX), decoding)
 
 

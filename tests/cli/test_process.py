@@ -68,7 +68,7 @@ def test_debug_may_stand_behind_the_command(oracle: Path) -> None:
     done = run("audit", "nowhere", "--train", "a", "--heldout", "b", "--debug", cwd=oracle)
     assert done.returncode == 2
     assert "Traceback" in done.stderr
-    assert "ModelError" in done.stderr
+    assert "InputError" in done.stderr
 
 
 def test_an_internal_error_is_never_a_verdict(oracle: Path) -> None:
