@@ -30,6 +30,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import numpy as np
 import torch
 from common import Report
+from plain_generate import generated
 
 from memaudit.audits.extraction.result import Audit
 from memaudit.audits.extraction.run import audit
@@ -93,20 +94,6 @@ def audited(model: LanguageModel, sides: Sides, **options: Any) -> tuple[float, 
             model, windows=files[0], heldout_windows=files[1], copies=False, out=Path(folder, "run"), **options
         )
         return time.process_time() - start, made
-
-
-@torch.inference_mode()
-def generated(model: CausalTransformer, windows: Sequence[Window], batch: int) -> list[TokenIds]:
-    """Return what the library's own greedy decoding writes."""
-    rows: list[TokenIds] = []
-    for first in range(0, len(windows), batch):
-        ids = torch.as_tensor(np.stack(model.prefixes(windows[first : first + batch])), dtype=torch.long)
-        text = model.module.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=SUFFIX, min_new_tokens=SUFFIX,
-            do_sample=False, use_cache=True, pad_token_id=0, eos_token_id=None,
-        )  # fmt: skip
-        rows += list(text[:, ids.shape[1] :].numpy().astype(np.int32))
-    return rows
 
 
 def best_generate(model: CausalTransformer, windows: Sequence[Window]) -> tuple[float, list[TokenIds]]:

@@ -30,6 +30,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import numpy as np
 import torch
 from common import RESULTS, Report
+from plain_generate import Verdicts, reproduced
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
 from memaudit import audit
@@ -49,8 +50,6 @@ FIRST_CHARACTER = 0x20000
 """Of 42,720 ideographs of one plane, and of those before 0x9FFF, which stand for tokens."""
 NAMED = ["<eos>", "<unk>"]
 ENDS = {"bos_token_id": 0, "eos_token_id": 0}
-
-Verdicts = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -161,22 +160,6 @@ def make_windows(model: CausalTransformer, count: int) -> list[Window]:
 
 
 @torch.inference_mode()
-def generated(model: CausalTransformer, windows: Sequence[Window], batch: int) -> Verdicts:
-    """Return whether the library's own greedy decoding gives each suffix."""
-    verdicts: list[bool] = []
-    for first in range(0, len(windows), batch):
-        rows = windows[first : first + batch]
-        ids = torch.as_tensor(np.stack(model.prefixes(rows)), dtype=torch.long, device=model.module.device)
-        text = model.module.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=SUFFIX, min_new_tokens=SUFFIX,
-            do_sample=False, use_cache=True, pad_token_id=0, eos_token_id=None,
-        )  # fmt: skip
-        own = text[:, ids.shape[1] :].cpu().numpy()
-        verdicts += [bool((row == w.suffix).all()) for row, w in zip(own, rows, strict=True)]
-    return np.array(verdicts)
-
-
-@torch.inference_mode()
 def forwarded(model: CausalTransformer, texts: Sequence[TokenIds], batch: int) -> list[Verdicts]:
     """Return whether each token of the texts is the choice of a plain forward pass, with its log-probability taken."""
     chosen: list[Verdicts] = []
@@ -256,7 +239,7 @@ class Bench:
 
     def generate(self) -> None:
         """The library's own way, at its best batch size."""
-        work = lambda count, batch: generated(self.model, self.windows[:count], batch)  # noqa: E731
+        work = lambda count, batch: reproduced(self.model, self.windows[:count], batch)  # noqa: E731
         self.generated, note = self.part(0.25).best(work, len(self.windows), self.case.batches)
         self.add("generate, best batch", self.generated * 1e3, unit="ms/window", note=note)
         self.used("generate", PREFIX + SUFFIX, self.generated)
@@ -266,7 +249,7 @@ class Bench:
         seconds, count = self.part(0.1).per_item(lambda n: self.model.screen(self.windows[:n]), len(self.windows))
         self.against("screen", seconds, f"{count:,} windows")
         asked = self.windows[: min(count, self.case.batches[0])]
-        ours, theirs = self.model.screen(asked) == SUFFIX, generated(self.model, asked, len(asked))
+        ours, theirs = self.model.screen(asked) == SUFFIX, reproduced(self.model, asked, len(asked))
         self.add("screen: verdicts that generate gives", float((ours == theirs).mean()), unit="of all",
                  goal=1.0 if self.case.exact else None, note=f"{int(theirs.sum())} of {len(asked)} found")  # fmt: skip
 

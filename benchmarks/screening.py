@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from audit_speed import PREFIX, SUFFIX, Numbers, make_windows
 from common import Report
+from plain_generate import Verdicts, reproduced
 
 from memaudit.models.bfloat import fast_bf16
 from memaudit.models.products import OneDnnProducts
@@ -35,7 +36,6 @@ BATCHES = {"cpu": (64, 128), "cuda": (256, 1000)}
 WINDOWS = 1000
 DOSES = {4: 50, 16: 80, 64: 80}
 """Copies of a passage in the training text of the small GPT -> passages."""
-Verdicts = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -121,39 +121,22 @@ def shares(model: CausalTransformer, count: int) -> dict[str, list[Window]]:
     return result | {"10%": most}
 
 
-@torch.inference_mode()
-def generated(model: CausalTransformer, windows: list[Window], batch: int) -> Verdicts:
-    """Return whether the library's own greedy decoding gives each suffix."""
-    device = next(model.module.parameters()).device
-    verdicts = []
-    for first in range(0, len(windows), batch):
-        rows = windows[first : first + batch]
-        ids = torch.as_tensor(np.stack(model.prefixes(rows)), dtype=torch.long, device=device)
-        text = model.module.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=SUFFIX, min_new_tokens=SUFFIX,
-            do_sample=False, use_cache=True, pad_token_id=0, eos_token_id=None,
-        )  # fmt: skip
-        own = text[:, ids.shape[1] :].cpu().numpy()
-        verdicts += [bool((row == w.suffix).all()) for row, w in zip(own, rows, strict=True)]
-    return np.array(verdicts)
-
-
 def measure(case: Case, clock: Clock, report: Report) -> None:
     """Add the figures of one model."""
     model, mixed = case.model, list(case.windows.values())[-1]
     some, few = mixed[: case.batched], mixed[: case.one]
     model.screen(mixed[:16])
-    generated(model, mixed[:1], 1)
+    reproduced(model, mixed[:1], 1)
     batched = []
     sizes = [size for size in BATCHES[clock.device] if size <= len(some)] or [len(some)]
     for size in sizes:
-        seconds, theirs = clock(lambda size=size: generated(model, some, size))
+        seconds, theirs = clock(lambda size=size: reproduced(model, some, size))
         batched.append(seconds / len(some))
     quicker = []
     if clock.device == "cpu":
         with OneDnnProducts():
-            quicker = [clock(lambda size=s: generated(model, some, size))[0] for s in sizes]
-    alone, alike = clock(lambda: generated(model, few, 1))
+            quicker = [clock(lambda size=s: reproduced(model, some, size))[0] for s in sizes]
+    alone, alike = clock(lambda: reproduced(model, few, 1))
     one, best, engine = alone / len(few), min(batched), fast_bf16(torch.device(clock.device))
     report.add(f"{case.name}: generate, one at a time", one * 1e3, unit="ms/window", note=f"{len(few)} windows")
     report.add(f"{case.name}: generate, best batch", best * 1e3, unit="ms/window", note=f"{len(some)} windows")

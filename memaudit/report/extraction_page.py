@@ -138,6 +138,7 @@ def _overview(sections: Sequence[_Section]) -> dict[str, object]:
     return {
         "rows": [(count, [known.get(count) for known in doses]) for count in copies],
         "chart": dose_chart([(section.name, section.report["doses"]) for section in sections], "overview-doses"),
+        "similarity": wording.mean_similarity([section.report for section in sections]),
     }
 
 

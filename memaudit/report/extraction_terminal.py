@@ -81,7 +81,8 @@ def print_demo(reports: Sequence[ExtractionReport], console: Console) -> None:
     table.add_section()
     table.add_row(Text("verdict"), *words)
     console.print(table)
-    note = "reproduced word for word, mean edit similarity; beneath it the 95% interval; 0 copies: held out"
+    similarity = wording.mean_similarity(reports)
+    note = f"reproduced word for word, {similarity}; beneath it the 95% interval; 0 copies: held out"
     console.print(Text(note, "dim"))
     console.print(Text(ABOUT_DOCUMENTS.format(units="documents"), "dim"))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypedDict
 
 from memaudit.errors import one_line
 from memaudit.families import label_of
 from memaudit.records import MAX_COMPARED
 from memaudit.runs.contamination_report import RuleEstimate
+from memaudit.runs.extraction_report import ExtractionReport
 from memaudit.runs.parts import Difference
 from memaudit.stats import rounding
 from memaudit.stats.rounding import NONE, percent
@@ -120,3 +121,9 @@ def counted(count: int, one: str, many: str = "") -> str:
 def family(name: str) -> str:
     """Return the name by which people know a family of models."""
     return label_of(name)
+
+
+def mean_similarity(reports: Iterable[ExtractionReport]) -> str:
+    """Return what the mean similarity in a table of doses is of, where the rate beside it is of all windows."""
+    sampled = any("sampled" in mean for report in reports for mean in report.get("means", ()))
+    return "mean edit similarity" + (" of a random sample of the windows" if sampled else "")

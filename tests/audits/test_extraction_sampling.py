@@ -14,14 +14,15 @@ import torch
 from memaudit.audits.extraction import sampling
 from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.extraction.run import audit
-from memaudit.audits.extraction.sampling import blocks_of, sample_of, settled_by
+from memaudit.audits.extraction.sampling import blocks_of, sample_of, settled_by, writes
 from memaudit.audits.extraction.windows import measure
 from memaudit.metrics import METRICS
 from memaudit.models.base import LanguageModel
 from memaudit.models.rnn import new_rnn
 from memaudit.models.transformer import new_bert, new_gpt
-from memaudit.records import Window, WindowRecord
+from memaudit.records import ORDINARY, Window, WindowRecord
 from memaudit.report.extraction_page import render
+from memaudit.report.wording import mean_similarity
 from memaudit.runs.directory import read_finished
 from memaudit.text.tokenize import train_tokenizer
 
@@ -122,18 +123,22 @@ def members(count: int, heldout: int) -> list[Window]:
 
 def test_the_sample_is_drawn_by_the_seed_from_both_sides() -> None:
     windows = members(500, 300)
-    sample = sample_of(windows, AuditOptions())
+    sample = sample_of(windows, AuditOptions(), writes=True)
     assert sum(i < 500 for i in sample) == sum(i >= 500 for i in sample) == sampling.SAMPLE
-    assert sample == sample_of(windows, AuditOptions()) != sample_of(windows, AuditOptions(seed=1))
-    assert sample_of(members(10, 9), AuditOptions()) == frozenset(range(19))
-    assert sample_of(windows, AuditOptions(exhaustive=True)) == frozenset(range(800))
-    drawn = [i for seed in range(400) for i in sample_of(windows, AuditOptions(seed=seed)) if i < 500]
+    assert (
+        sample
+        == sample_of(windows, AuditOptions(), writes=True)
+        != sample_of(windows, AuditOptions(seed=1), writes=True)
+    )
+    assert sample_of(members(10, 9), AuditOptions(), writes=True) == frozenset(range(19))
+    assert sample_of(windows, AuditOptions(exhaustive=True), writes=True) == frozenset(range(800))
+    drawn = [i for seed in range(400) for i in sample_of(windows, AuditOptions(seed=seed), writes=True) if i < 500]
     counts = np.bincount(drawn, minlength=500)  # binomial: 51 expected, standard deviation 6.7
     assert 20 < counts.min() < counts.max() < 85
 
 
 def test_every_window_is_in_one_block_that_is_measured_in_one_way() -> None:
-    sample = sample_of(members(500, 300), AuditOptions())
+    sample = sample_of(members(500, 300), AuditOptions(), writes=True)
     blocks = blocks_of(800, sample)
     assert sorted(i for block in blocks for i in block) == list(range(800))
     assert [set(block) <= sample for block in blocks] == [True, True] + [False] * (len(blocks) - 2)
@@ -144,8 +149,12 @@ def test_a_metric_without_a_ceiling_asks_for_every_window(monkeypatch: pytest.Mo
     windows, rouge = members(500, 300), METRICS["rouge_l"]
     own = {**dict(METRICS.items()), "rouge_l": replace(rouge, ceiling=None)}
     monkeypatch.setattr(sampling, "METRICS", own)
-    assert sample_of(windows, AuditOptions()) == frozenset(range(800))
-    assert len(sample_of(windows, AuditOptions(fuzzy=False))) == 2 * sampling.SAMPLE
+    assert sample_of(windows, AuditOptions(), writes=True) == frozenset(range(800))
+    assert len(sample_of(windows, AuditOptions(fuzzy=False), writes=False)) == 2 * sampling.SAMPLE
+    # A masked model shows its hits by what it writes, fuzzy metrics or not.
+    assert not writes(ORDINARY["next-token"], fuzzy=False)
+    assert writes(ORDINARY["masked"], fuzzy=False)
+    assert writes(ORDINARY["next-token"], fuzzy=True)
 
 
 def test_a_text_that_the_model_ended_is_settled() -> None:
@@ -212,3 +221,9 @@ def test_the_page_says_what_is_of_the_sample(run: tuple[Any, Any, Path]) -> None
     assert "Continued no further: no metric could reach its threshold any more." in page
     assert "Share of a random sample of windows" in page
     assert "random sample of" not in render([read_finished(run[2] / "True")], "Title")
+
+
+def test_a_table_of_doses_says_what_its_similarity_is_of(run: tuple[Any, Any, Path]) -> None:
+    sampled, every, _ = run
+    assert mean_similarity([every.report]) == "mean edit similarity"
+    assert mean_similarity([every.report, sampled.report]) == "mean edit similarity of a random sample of the windows"

@@ -21,7 +21,7 @@ from memaudit.audits.extraction.inputs import Pair, Sources, prepare_inputs, rea
 from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.extraction.plan import plan_of
 from memaudit.audits.extraction.result import Audit
-from memaudit.audits.extraction.sampling import blocks_of, sample_of
+from memaudit.audits.extraction.sampling import blocks_of, sample_of, writes
 from memaudit.audits.extraction.windows import measure_windows
 from memaudit.audits.lifecycle import Delivery, Question, carry_out, refined
 from memaudit.audits.logged import check_measures, measure_all
@@ -147,9 +147,10 @@ class Extraction(Question[Audit, ExtractionReport]):
         if self.references is not None:
             self.references.prepare(run.folder)
         started, windows = perf_counter(), self.inputs.drawn.windows
-        lacking = bool(run.pending(blocks_of(len(windows), sample_of(windows, self.options))))
+        sample = sample_of(windows, self.options, writes=writes(self.model.capabilities, self.options.fuzzy))
+        lacking = bool(run.pending(blocks_of(len(windows), sample)))
         training = self.training or self.inputs.training_index(needed=lacking)
-        measure_windows(self.model, windows, run, self.options, training, self.progress)
+        measure_windows(self.model, windows, run, self.options.fuzzy, sample, training, self.progress)
         run.times["windows"] = perf_counter() - started
         self.records = [WindowRecord(**run.records[i]) for i in range(len(windows))]
         whole = None if self.subject is None else dataclasses.replace(self.subject, records=self.records)

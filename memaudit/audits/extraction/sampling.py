@@ -16,21 +16,37 @@ from memaudit.audits.extraction.plan import BLOCK, SAMPLE
 from memaudit.metrics import METRICS
 from memaudit.metrics.base import Metric
 from memaudit.models.decoding import Settled
-from memaudit.records import AnyIds, Window
+from memaudit.records import AnyIds, Capabilities, Capability, Window
 
 
-def sample_of(windows: Sequence[Window], options: AuditOptions) -> frozenset[int]:
-    """Return the places of the windows that are measured whole: `SAMPLE` of each side, drawn by the seed, or all."""
-    if options.exhaustive or any(_needs_all(metric, options.fuzzy) for metric in METRICS.values()):
+def sample_of(windows: Sequence[Window], options: AuditOptions, *, writes: bool) -> frozenset[int]:
+    """Return the places of the windows that are measured whole: `SAMPLE` of each side, drawn by the seed, or all.
+
+    Args:
+        windows: All of the run.
+        options: Of the audit.
+        writes: Whether windows that are not verbatim are continued: see `writes`.
+    """
+    if options.exhaustive or any(_needs_all(metric, writes) for metric in METRICS.values()):
         return frozenset(range(len(windows)))
     random = np.random.default_rng(options.seed)
     sides = [[i for i, window in enumerate(windows) if window.member is member] for member in (True, False)]
     return frozenset(int(i) for side in sides for i in random.permutation(side)[:SAMPLE])
 
 
-def _needs_all(metric: Metric, fuzzy: bool) -> bool:
+def writes(gives: Capabilities, fuzzy: bool) -> bool:
+    """Whether windows that are not verbatim are continued: for fuzzy metrics, or since nothing else shows a hit.
+
+    Args:
+        gives: What the model can give.
+        fuzzy: Whether fuzzy metrics are measured.
+    """
+    return fuzzy or Capability.LEFT_TO_RIGHT not in gives
+
+
+def _needs_all(metric: Metric, writes: bool) -> bool:
     """Whether no window can be told a hit, or none, before it is measured whole."""
-    untold = metric.of == "ranks" or (metric.of == "writing" and fuzzy)
+    untold = metric.of == "ranks" or (metric.of == "writing" and writes)
     return metric.threshold is not None and metric.ceiling is None and untold
 
 

@@ -6,15 +6,14 @@ A model that only writes text is not scored: what it continues decides, and wher
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.audits.extraction.copies import count_copies
-from memaudit.audits.extraction.options import AuditOptions
-from memaudit.audits.extraction.sampling import blocks_of, sample_of, settled_by
+from memaudit.audits.extraction.sampling import blocks_of, settled_by, writes
 from memaudit.errors import ModelError
 from memaudit.metrics import METRICS, declared
 from memaudit.metrics.base import Outcome
@@ -38,16 +37,20 @@ def measure_windows(
     model: LanguageModel,
     windows: Sequence[Window],
     run: RunDirectory,
-    options: AuditOptions,
+    fuzzy: bool,
+    sample: Collection[int],
     training: CorpusIndex | None,
     progress: Progress | None,
 ) -> None:
-    """Measure and log all blocks that the run lacks; copies are counted in ``training``, if there is any."""
-    sample, done = sample_of(windows, options), 0
+    """Measure and log all blocks that the run lacks, those of the sample whole.
+
+    Copies are counted in ``training``, if there is any.
+    """
+    done = 0
     for block in blocks_of(len(windows), sample):
         if run.pending([block]):
             some = [windows[i] for i in block]
-            records = _measured(model, some, block, options.fuzzy, block[0] in sample, run)
+            records = _measured(model, some, block, fuzzy, block[0] in sample, run)
             if training is not None:
                 records = count_copies(records, training)
             run.append([record.line() for record in records])
@@ -83,7 +86,7 @@ def measure(
         whole: Whether every token is scored and continuations are as long as the suffix. Otherwise nothing is measured
             but what makes a window a hit.
     """
-    fuzzy = fuzzy or Capability.LEFT_TO_RIGHT not in model.capabilities
+    fuzzy = writes(model.capabilities, fuzzy)
     found = (_found_whole if whole else _found_soon)(model, windows, fuzzy)
     return [_record(model, i, window, each, whole) for i, (window, each) in enumerate(zip(windows, found, strict=True))]
 

@@ -15,22 +15,11 @@ from hypothesis import strategies as st
 
 from memaudit.errors import InputError
 from memaudit.text.corpus import containers, jsonl
-from memaudit.text.corpus.read import read_corpus
 from memaudit.text.corpus.specs import parse_spec
 from memaudit.text.scan.batch import BatchReader
+from tests.text.strict_reading import strictly
 
 GOOD = b'{"text": "good"}'
-
-
-def strictly(path: str, **options):
-    """Texts, places, counts and digest as `read_corpus` has them, or its error."""
-    corpus = read_corpus([path], skip_bad=options.pop("skip_bad", False), **options)
-    try:
-        documents = [(document.source, document.text) for document in corpus]
-    except InputError as error:
-        return str(error)
-    found = corpus.summary()
-    return documents, found["empty"], found.get("rejected", 0), found.get("first_rejected", []), found["files"]
 
 
 def fast(path: str, **options):

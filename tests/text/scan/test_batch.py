@@ -13,22 +13,12 @@ import zstandard
 from pyarrow import parquet
 
 from memaudit.errors import InputError
-from memaudit.text.corpus.read import read_corpus
 from memaudit.text.corpus.specs import parse_spec
 from memaudit.text.scan import batch as batch_module
 from memaudit.text.scan.batch import BatchReader
+from tests.text.strict_reading import strictly
 
 TEXTS = ["one, two", "  ", "naïve “quotes”\nand lines", "", "漢字 and 😀", "x" * 3_000, "last"]
-
-
-def strictly(path: str, split: str, **options):
-    corpus = read_corpus([path], split=split, **options)
-    try:
-        documents = [(document.source, document.text) for document in corpus]
-    except InputError as error:
-        return str(error)
-    found = corpus.summary()
-    return documents, found["empty"], found.get("rejected", 0), found.get("first_rejected", []), found["files"]
 
 
 def in_batches(path: str, split: str, **options):
@@ -91,24 +81,24 @@ def test_records_of_every_format(tmp_path, monkeypatch, name, size):
     monkeypatch.setattr(batch_module, "BATCH", size)
     path = written(tmp_path, name)
     documents, *_ = in_batches(path, "block")
-    assert in_batches(path, "block") == strictly(path, "auto")
+    assert in_batches(path, "block") == strictly(path, split="auto")
     assert len(documents) == (2 if name == "c.tsv" else 5)
 
 
 @pytest.mark.parametrize("split", ["file", "paragraph", "block", "line"])
 def test_text_is_cut_as_asked(tmp_path, split):
     path = written(tmp_path, "c.txt")
-    assert in_batches(path, split) == strictly(path, split)
+    assert in_batches(path, split) == strictly(path, split=split)
 
 
 @pytest.mark.parametrize("name", ["bad.csv", "bad.json", "bad.txt", "bad.jsonl", "torn.jsonl.gz", "none.csv"])
 def test_bad_records_are_refused_or_counted_alike(tmp_path, name):
     path = written(tmp_path, name)
     refused = in_batches(path, "paragraph")
-    assert refused == strictly(path, "paragraph")
+    assert refused == strictly(path, split="paragraph")
     assert path in refused
     if name not in {"torn.jsonl.gz", "none.csv"}:
-        assert in_batches(path, "paragraph", skip_bad=True) == strictly(path, "paragraph", skip_bad=True)
+        assert in_batches(path, "paragraph", skip_bad=True) == strictly(path, split="paragraph", skip_bad=True)
         assert in_batches(path, "paragraph", skip_bad=True)[2] > 0
 
 
@@ -138,7 +128,7 @@ def test_the_data_set_of_a_hub_is_read_by_rows(monkeypatch):
     datasets = pytest.importorskip("datasets")
     table = datasets.Dataset.from_dict({"text": ["a", "", "b"], "id": ["x", "y", "z"]})
     monkeypatch.setattr("memaudit.text.corpus.hub.HubStream._load", lambda self: table)
-    assert in_batches("hf:some/thing::train", "block") == strictly("hf:some/thing::train", "auto")
+    assert in_batches("hf:some/thing::train", "block") == strictly("hf:some/thing::train", split="auto")
     reader = BatchReader(parse_spec("hf:some/thing::train").sources[0], "block")
     assert [batch.places for batch in reader] == [["1", "3"]]
 
