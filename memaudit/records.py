@@ -247,6 +247,15 @@ class WindowRecord:
         others = row.pop("others") or {}
         return {**row, **others}
 
+    @classmethod
+    def of_line(cls, line: Mapping[str, Any]) -> WindowRecord:
+        """Return the record that a line of the log holds.
+
+        Equal ids are one object: Python makes a new one, of 28 bytes, of every number above 256 that it reads.
+        """
+        ids = {name: [_ID.setdefault(i, i) for i in line[name]] for name in _IDS if line.get(name) is not None}
+        return cls(**{**line, **ids})
+
     def line(self) -> dict[str, Any]:
         """Return the record as the log holds it."""
         return {name: value for name, value in asdict(self).items() if _AS_A_RULE.get(name, ...) is not value}
@@ -254,6 +263,8 @@ class WindowRecord:
 
 _AS_A_RULE = {"others": None, "sampled": True, "given_up": False}
 """What the log leaves out."""
+_IDS = ("prefix_ids", "suffix_ids", "continuation_ids")
+_ID: dict[int, int] = {}
 _FIELDS = frozenset(field.name for field in fields(WindowRecord))
 
 

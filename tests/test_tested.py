@@ -39,7 +39,6 @@ TESTED_BY = {
     "audits/test_cloze.py": "audits.measures audits.subject",
     "audits/test_contamination.py": "audits.contamination.doubts "
     "audits.contamination.evidence audits.contamination.scan_log",
-    "audits/test_copies.py": "runs.log",
     "audits/test_counterfactual.py": "audits.counterfactual.attack audits.counterfactual.conclude "
     "audits.suite cli.counterfactual",
     "audits/test_coverage.py": "audits.measures.covering",
@@ -104,7 +103,7 @@ TESTED_BY = {
     "report/test_same_story.py": "report.formats.md report.formats.screen",
     "report/test_sections.py": "report.charts.graphs",
     "report/test_terminal.py": "report.extraction_terminal",
-    "runs/test_directory.py": "runs.files runs.parquet",
+    "runs/test_directory.py": "runs.files",
     "runs/test_schema.py": "cli.schema runs.extraction_report runs.log_lines runs.measured_lines runs.options "
     "runs.parts runs.plans runs.report_parts runs.reports runs.schemas",
     "stats/test_stats.py": "stats.power",

@@ -9,15 +9,15 @@ from __future__ import annotations
 import dataclasses
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from memaudit.audits.result import RunResult
 from memaudit.records import SHOWN, Shown
-from memaudit.report.formats import writers
-from memaudit.runs.directory import RunDirectory, identity, run_folder
+from memaudit.report.formats import Writer, writers
+from memaudit.runs.directory import ReportInput, RunDirectory, identity, run_folder
 from memaudit.runs.files import strict_json
 from memaudit.runs.inputs import reads_files
 from memaudit.runs.invocation import Invocation
@@ -85,6 +85,10 @@ class Question(ABC, Generic[Result, Report]):
         """Return what report.json may hold of a report."""
         return report
 
+    def finished(self, report: Report, run: RunDirectory) -> ReportInput[Report]:  # noqa: ARG002 (of those that log)
+        """Return what formats are written from: what `memaudit.runs.directory.read_finished` would read again."""
+        return ReportInput(report, ())
+
     def write_beside(self) -> list[Path]:
         """Write files outside the run directory that were asked for, and return their paths."""
         return []
@@ -115,7 +119,7 @@ def in_folder(
     question: Question[Result, Report],
     plan: Mapping[str, Any],
     folder: Path,
-    chosen: Sequence[Callable[[Path], Path]],
+    chosen: Sequence[Writer],
     shown: Shown = SHOWN,
 ) -> Result:
     """Measure, conclude and write a plan in its folder."""
@@ -124,8 +128,10 @@ def in_folder(
         question.measure(run)
         report: Any = json.loads(strict_json(question.conclude(run)))
         question.derive(run, shown)
-        run.finish(question.disclosed(report, shown))
-        files = [write(folder) for write in chosen]
+        known: Any = json.loads(strict_json(question.disclosed(report, shown)))
+        run.finish(known)
+        finished = question.finished(known, run)
+        files = [write(folder, finished) for write in chosen]
         files += question.write_beside()
         notice = "; ".join(filter(None, (run.notice, *question.notices())))
     return question.result(RunResult(folder, report, files, notice, shown))

@@ -14,7 +14,7 @@ import hashlib
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from time import gmtime, perf_counter, strftime
@@ -25,7 +25,7 @@ from memaudit.errors import RunError
 from memaudit.records import SHOWN, Shown, WindowRecord
 from memaudit.runs.files import LOG, PLAN, compact_json, read_json, strict_json, sync_folder, write_atomic, write_error
 from memaudit.runs.inputs import current
-from memaudit.runs.log import foreign, line_of, read_log
+from memaudit.runs.log import Log, foreign, line_of
 from memaudit.runs.parts import SchemaVersion
 from memaudit.runs.provenance import machine
 from memaudit.runs.reports import REPORTS, AnyReport
@@ -80,8 +80,8 @@ class RunDirectory:
     Attributes:
         folder: Where it lies.
         plan: The plan as it stands in ``plan.json``, with its ``identity``.
-        records: What was done so far: index of the item -> its record.
-        notice: What the user should know about how the log was found; empty as a rule.
+        records: What was done so far: index of the item -> its record, read from the log when it is asked for.
+        notice: What the user should know; at first about how the log was found, and empty as a rule.
         times: Seconds per stage, to be filled in by the caller; they go to ``times.json``.
     """
 
@@ -95,14 +95,14 @@ class RunDirectory:
         path = folder / LOG
         self._log = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            self.records, whole, self.notice = read_log(path)
-            os.ftruncate(self._log, whole)
+            self.records = Log(path)
+            os.ftruncate(self._log, self.records.whole)
             os.lseek(self._log, 0, os.SEEK_END)
             sync_folder(folder)
         except BaseException:
             os.close(self._log)
             raise
-        self._size = whole
+        self.notice = self.records.notice
         self._found = len(self.records)
 
     @staticmethod
@@ -175,19 +175,19 @@ class RunDirectory:
             ValueError: For NaN and infinities.
         """
         self._inputs.check_stamps(live=True)
-        new = [dict(record) for record in records if record["index"] not in self.records]
-        lines = b"".join(line_of(record) for record in new)
+        lines = {record["index"]: line_of(record) for record in records if record["index"] not in self.records}
+        together = b"".join(lines.values())
         try:
-            written = os.write(self._log, lines)
-            if written < len(lines):
+            written = os.write(self._log, together)
+            if written < len(together):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(self._log)
         except OSError as error:
-            os.ftruncate(self._log, self._size)
-            os.lseek(self._log, self._size, os.SEEK_SET)
+            os.ftruncate(self._log, self.records.whole)
+            os.lseek(self._log, self.records.whole, os.SEEK_SET)
             raise write_error(LOG, error) from error
-        self._size += len(lines)
-        self.records.update((record["index"], record) for record in new)
+        for index, line in lines.items():
+            self.records.add(index, len(line))
 
     def finish(self, report: Mapping[str, Any]) -> None:
         """Write ``report.json``, atomically and byte-stable; what else is derived must stand there already.
@@ -207,6 +207,7 @@ class RunDirectory:
             with suppress(RunError):
                 self._write_times()
         finally:
+            self.records.close()
             os.close(self._log)
             os.close(self._lock)
             self._lock = -1
@@ -252,14 +253,22 @@ def read_run(folder: Path) -> StoredRun:
     if problem := misfit(report, _Complete | None, "the report"):
         raise foreign(folder / REPORT, problem)
     windows = plan.get("kind", "extraction") == "extraction"
-    done = read_items(folder) if windows else {}
-    measured = [done.pop(index) for index in sorted(done) if "measure" in done[index]]
-    for index, record in done.items():
-        problem = misfit(record, WindowRecord, f"record {index}")
-        if problem or record.keys() - {field.name for field in fields(WindowRecord)}:
-            raise foreign(folder / LOG, problem or f"record {index} is of another version of memaudit")
-    records = [WindowRecord(**done[index]) for index in sorted(done)]
+    records: list[WindowRecord] = []
+    measured: list[dict[str, Any]] = []
+    for line in _lines(folder) if windows else ():
+        if "measure" in line:
+            measured.append(line)
+        else:
+            records.append(_window_record(folder, line))
     return StoredRun(plan, records, measured, report, report is not None and report["complete"])
+
+
+def _window_record(folder: Path, line: Mapping[str, Any]) -> WindowRecord:
+    index = line["index"]
+    problem = misfit(line, WindowRecord, f"record {index}")
+    if problem or line.keys() - {field.name for field in fields(WindowRecord)}:
+        raise foreign(folder / LOG, problem or f"record {index} is of another version of memaudit")
+    return WindowRecord.of_line(line)
 
 
 def read_plan(folder: Path) -> dict[str, Any]:
@@ -285,8 +294,14 @@ def read_items(folder: Path) -> dict[int, dict[str, Any]]:
     Raises:
         RunError: If the log is damaged.
     """
-    log = folder / LOG
-    return read_log(log)[0] if log.exists() else {}
+    return {line["index"]: line for line in _lines(folder)}
+
+
+def _lines(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of the log, if there is one, in the order of the plan."""
+    if (folder / LOG).exists():
+        with closing(Log(folder / LOG)) as log:
+            yield from (log[index] for index in sorted(log))
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,8 +386,7 @@ def _gives_way(folder: Path, stored: dict[str, Any], wanted: Mapping[str, Any]) 
     """
     if (folder / REPORT).exists():
         return False
-    log = folder / LOG
-    done = read_log(log)[0] if log.exists() else {}
+    done = [line["index"] for line in _lines(folder)]
     if not done:
         return True
     corpus, units = stored.get("corpus"), (wanted.get("corpus") or {}).get("units")

@@ -6,9 +6,16 @@ import io
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from memaudit.records import WindowRecord
 from memaudit.runs.files import write_atomic
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS = 8192
+"""Rows of a row group: as many stand in memory as columns at a time."""
 
 
 def write_parquet(records: Sequence[WindowRecord], path: Path) -> None:
@@ -22,6 +29,20 @@ def write_parquet(records: Sequence[WindowRecord], path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    schema = _schema(records)
+    buffer = io.BytesIO()
+    with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
+        for at in range(0, max(len(records), 1), ROWS):
+            some = records[at : at + ROWS]
+            columns = [pa.array(_values(some, field), field.type) for field in schema]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+    write_atomic(path, buffer.getvalue())
+
+
+def _schema(records: Sequence[WindowRecord]) -> pa.Schema:
+    """Return a column for each field, and one for each metric that other packages declare."""
+    import pyarrow as pa
+
     kinds = {
         "int": pa.int64(),
         "float": pa.float64(),
@@ -30,24 +51,23 @@ def write_parquet(records: Sequence[WindowRecord], path: Path) -> None:
         "list[int]": pa.list_(pa.int32()),
         "list[str]": pa.list_(pa.string()),
     }
-    columns, schema = [], []
+    columns = []
     for field in fields(WindowRecord):
-        if field.name == "others":
-            continue
         kind, _, optional = str(field.type).partition(" | ")
-        values = [getattr(record, field.name) for record in records]
-        if kind == "str":
-            values = [value and _utf8(value) for value in values]
-        if kind == "list[str]":
-            values = [value and list(map(_utf8, value)) for value in values]
-        columns.append(pa.array(values, kinds[kind]))
-        schema.append(pa.field(field.name, kinds[kind], nullable=bool(optional)))
-    for name in dict.fromkeys(name for record in records for name in record.others or ()):
-        columns.append(pa.array([record.value(name) for record in records], pa.float64()))
-        schema.append(pa.field(name, pa.float64()))
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_arrays(columns, schema=pa.schema(schema)), buffer, compression="zstd")
-    write_atomic(path, buffer.getvalue())
+        if field.name != "others":
+            columns.append(pa.field(field.name, kinds[kind], nullable=bool(optional)))
+    others = dict.fromkeys(name for record in records for name in record.others or ())
+    return pa.schema([*columns, *(pa.field(name, pa.float64()) for name in others)])
+
+
+def _values(records: Sequence[WindowRecord], column: pa.Field) -> list[Any]:
+    own = hasattr(WindowRecord, column.name)
+    values: list[Any] = [getattr(r, column.name) if own else r.value(column.name) for r in records]
+    if str(column.type) == "string":
+        return [value and _utf8(value) for value in values]
+    if str(column.type).startswith("list") and "string" in str(column.type):
+        return [value and list(map(_utf8, value)) for value in values]
+    return values
 
 
 def _utf8(text: str) -> str:

@@ -21,6 +21,7 @@ from memaudit.errors import InputError, ModelError, RunError
 from memaudit.models.base import LanguageModel, NextTokenModel
 from memaudit.models.ngram import NgramModel
 from memaudit.records import GREEDY, Decoding, FloatArray, TokenIds, TokenScores, Window
+from memaudit.report.formats import writers
 from memaudit.runs.directory import RunDirectory, read_run
 from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
 from memaudit.text.windows.windows import UNKNOWN
@@ -82,6 +83,22 @@ def test_all_files_of_a_run_are_there_and_agree(corpora: tuple[str, str], tmp_pa
     page = result.files[0].read_text(encoding="utf-8")
     assert "iframe" in result._repr_html_()
     assert "found" in page.lower()
+
+
+def test_formats_are_written_from_the_records_at_hand(
+    corpora: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    formats = ["html", "md", "junit", "sarif"]
+    monkeypatch.setattr("memaudit.report.formats.base.read_finished", pytest.fail)
+    asked = {"options": OPTIONS, "formats": formats, "measures": ("surface",), "out": tmp_path / "run"}
+    result = audit(oracle(unique_text(60, 1)), *corpora, **asked)
+    monkeypatch.undo()
+    written = {path: path.read_bytes() for path in result.files}
+    assert len(written) == len(formats)
+    for path, write in zip(result.files, writers(formats), strict=True):
+        path.unlink()
+        assert write(result.folder) == path
+        assert path.read_bytes() == written[path]
 
 
 def test_an_interrupted_run_ends_with_the_same_bytes(

@@ -152,7 +152,7 @@ class Extraction(Question[Audit, ExtractionReport]):
         training = self.training or self.inputs.training_index(needed=lacking)
         measure_windows(self.model, windows, run, self.options.fuzzy, sample, training, self.progress)
         run.times["windows"] = perf_counter() - started
-        self.records = [WindowRecord(**run.records[i]) for i in range(len(windows))]
+        self.records = [WindowRecord.of_line(run.records[i]) for i in range(len(windows))]
         whole = None if self.subject is None else dataclasses.replace(self.subject, records=self.records)
         self.sections = [] if whole is None else measure_all(self.measures, whole, run, self.progress)
 
@@ -167,6 +167,10 @@ class Extraction(Question[Audit, ExtractionReport]):
     def disclosed(self, report: ExtractionReport, shown: Shown) -> ExtractionReport:
         """Return the report with no more text than may be shown; it is data, in which nothing is masked."""
         return disclosed(ReportInput(report, self.records), Shown(shown.text, personal=True)).report
+
+    def finished(self, report: ExtractionReport, run: RunDirectory) -> ReportInput[ExtractionReport]:
+        """Return report, one record a window, and what further measures logged behind them."""
+        return ReportInput(report, self.records, [run.records[i] for i in range(len(self.records), len(run.records))])
 
     def result(self, outcome: RunResult[ExtractionReport]) -> Audit:
         """Return the outcome with one record a window."""

@@ -9,16 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from memaudit.errors import InputError
 from memaudit.report.formats.names import FORMATS
 
 if TYPE_CHECKING:
     from memaudit.records import Shown
+    from memaudit.runs.directory import ReportInput
 
-Writer = Callable[[Path], Path]
-"""Folder of a finished run -> the file that was written in it."""
+
+class Writer(Protocol):
+    """Writes a file of a finished run."""
+
+    def __call__(self, folder: Path, run: ReportInput[Any] | None = None) -> Path:
+        """Return the file that was written in the folder; ``run`` is what it holds, where that was read already."""
 
 
 def writers(names: Sequence[str], kind: str | None = None, shown: Shown | None = None) -> list[Writer]:
@@ -43,4 +48,13 @@ def writers(names: Sequence[str], kind: str | None = None, shown: Shown | None =
             refuse_unsuited(name, format_, kind_named(kind))
         if not shown.text and not isinstance(format_, Format):
             raise InputError(f"format '{name}': it cannot leave texts out", "it comes from another package")
-    return [partial(f, shown=shown) if isinstance(f, Format) else f for f in found.values()]
+    return [partial(f, shown=shown) if isinstance(f, Format) else _reading(f) for f in found.values()]
+
+
+def _reading(function: Callable[[Path], Path]) -> Writer:
+    """Return the writer of a function of another package, which reads the folder for itself."""
+
+    def write(folder: Path, run: ReportInput[Any] | None = None) -> Path:  # noqa: ARG001
+        return function(folder)
+
+    return write

@@ -48,18 +48,19 @@ class Format(Generic[AKind]):
     excerpts: bool = True
     """Whether texts stand in it for people to read, so that addresses, telephone numbers and keys are masked."""
 
-    def __call__(self, folder: Path, shown: Shown = SHOWN) -> Path:
+    def __call__(self, folder: Path, run: ReportInput[Any] | None = None, shown: Shown = SHOWN) -> Path:
         """Write the file of a finished run, atomically, and return its path.
 
         Args:
             folder: The run directory.
+            run: What it holds, where that was read already.
             shown: What may be shown of the run's texts.
 
         Raises:
             RunError: If the run never came to a report, or is of a kind that is not known.
             InputError: If the format is none for this kind of run.
         """
-        run = read_finished(folder)
+        run = run or read_finished(folder)
         kind = kind_of(run.report)
         path = folder / self.file
         refuse_unsuited(self.file, self, kind)
