@@ -14,8 +14,9 @@ ABOUT_DOCUMENTS = (
     " seed would differ."
 )
 """What every report says that gives an interval about one model; {units} is what varies."""
-Kind = Literal["text", "number", "share", "interval"]
-"""How a column is shown: words, a number, a share in [0, 1] as a percentage, or ``[low, high]`` shares."""
+Kind = Literal["text", "number", "share", "interval", "excerpt"]
+"""How a column is shown: words, a number, a share in [0, 1] as a percentage, ``[low, high]`` shares, or words of
+somebody's text, which are masked or withheld as texts of windows are."""
 Value = str | int | float | None | list[float]
 
 

@@ -68,6 +68,9 @@ class MeasuredFlags:
         Path | None, typer.Option(metavar="DIR", help="Index of all training text, for copies; by default of --train.")
     ] = None
     copies: Annotated[bool, typer.Option(help="Count true and other continuations in the training text.")] = True
+    unprompted: Annotated[
+        bool, typer.Option(help="Sample what the model writes by itself and look it up in the training text.")
+    ] = True
     measure: Annotated[
         tuple[str, ...],
         typer.Option(
@@ -206,6 +209,7 @@ def _options(
         fuzzy=measured.fuzzy,
         exhaustive=measured.exhaustive,
         copies=measured.copies,
+        unprompted=measured.unprompted,
         measures=measured.measure,
         membership=membership.options(text, seed),
         temperature=sampling.temperature,

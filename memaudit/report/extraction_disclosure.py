@@ -12,6 +12,7 @@ from typing import Any
 
 from memaudit.records import FirstWindow, Shown, WindowRecord, first_window
 from memaudit.report.alignment import digest
+from memaudit.report.excerpts import excerpts_shown
 from memaudit.report.masking import mask
 from memaudit.report.rejections import without_reasons
 from memaudit.runs.directory import ReportInput
@@ -26,6 +27,8 @@ of 8 tokens has whose tokens are words or pieces of words."""
 def disclosed(run: ReportInput[ExtractionReport], shown: Shown) -> ReportInput[ExtractionReport]:
     """Return an audit of which only what may be shown can be rendered."""
     report: ExtractionReport = {**run.report, "findings": _findings(run, shown)}
+    if sections := report.get("sections"):
+        report["sections"] = excerpts_shown(sections, run.measured, shown)
     if first := report.get("first_window"):
         withheld: FirstWindow = {**first, "ids": None}
         known = bool(run.records and run.records[0].suffix_ids)  # an earlier report may have withheld the ids

@@ -63,7 +63,7 @@ def shown_table(table: Table) -> ShownTable:
     kinds = [column["kind"] for column in table["columns"]]
     return ShownTable(
         table["caption"],
-        [(column["label"], column["kind"] != "text") for column in table["columns"]],
+        [(column["label"], column["kind"] not in ("text", "excerpt")) for column in table["columns"]],
         [[shown_value(v, kind) for v, kind in zip(row, kinds, strict=True)] for row in table["rows"]],
     )
 

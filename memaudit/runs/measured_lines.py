@@ -160,6 +160,30 @@ class UseLine(TypedDict):
     """Of the continuation."""
 
 
+class UnpromptedLine(TypedDict):
+    """A sample of what the model writes by itself, or a piece of held-out text, and what of it is training text."""
+
+    way: str
+    """How the model was prompted, or that it is held-out text."""
+    document: str
+    """Whose first tokens were the prompt; of an unprompted sample, its number."""
+    words: int
+    copied: int
+    """Words in long runs that occur in the training text."""
+    longest: int
+    """Words of the longest such run; 0 where there is none."""
+    excerpt: NotRequired[str]
+    """The longest run."""
+    count: NotRequired[int]
+    """Places of the training text where it occurs."""
+    documents: NotRequired[int]
+    """That hold it."""
+    held_by: NotRequired[list[str]]
+    """The first of them, as ``id (file:line)``."""
+    refused: NotRequired[str]
+    """Why the model gave no sample."""
+
+
 class DoseLine(SideFields):
     """A planted passage as a window, or a canary whose secret was ranked."""
 
@@ -275,6 +299,7 @@ MEASURED: Mapping[str, type] = {
     "taxonomy": TaxonomyLine,
     "protocol": ProtocolLine,
     "use": UseLine,
+    "unprompted": UnpromptedLine,
     "dose": DoseLine,
     "text": TextLine,
     "membership": MembershipLine,

@@ -162,6 +162,8 @@ class AuditOptions(TypedDict):
     exhaustive: NotRequired[bool]
     """Whether every window was scored and continued whole, as all were before there was this option."""
     copies: bool
+    unprompted: NotRequired[bool]
+    """Whether samples of what the model writes by itself were looked up in the training text."""
     measures: list[str]
     membership: MembershipOptions | None
     temperature: float

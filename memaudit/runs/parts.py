@@ -221,8 +221,8 @@ class Column(TypedDict):
     """One column of a table."""
 
     label: str
-    kind: Literal["text", "number", "share", "interval"]
-    """Words, a number, a share in [0, 1], or ``[low, high]`` shares."""
+    kind: Literal["text", "number", "share", "interval", "excerpt"]
+    """Words, a number, a share in [0, 1], ``[low, high]`` shares, or words of somebody's text."""
 
 
 class Table(TypedDict):

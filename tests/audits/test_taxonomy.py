@@ -43,7 +43,7 @@ def test_kinds_of_a_model_that_knows_everything_by_heart(tmp_path: Path) -> None
     build_index([str(whole)], tmp_path / "index")
     options = AuditOptions(prefix=60, suffix=60, measures=("taxonomy",), allow_overlap=True)
     report = audit(model, train, heldout, index=tmp_path / "index", out=tmp_path / "run", options=options).report
-    [section] = report["sections"]
+    section, _ = report["sections"]
     kinds = {(r[0], r[1]): r for r in section["tables"][0]["rows"]}
     assert kinds["recited", "training"][2] == 1
     assert kinds["recited", "training"][6] == 9

@@ -98,7 +98,7 @@ def test_an_oracle_gives_away_what_it_is_asked_for(tmp_path: Path) -> None:
     )
     options = AuditOptions(prefix=10, suffix=10, measures=("use",))
     result = audit(oracle(texts), *corpora, out=tmp_path / "run", options=options)
-    [section] = result.report["sections"]
+    section, _ = result.report["sections"]
     rows = {(r[0], r[1]): r for r in section["tables"][0]["rows"]}
     assert rows["its first 50 tokens, greedy", "training"][2:5] == [30, 30, 1000.0]
     assert rows["its first 50 tokens, greedy", "training"][8] > LENGTH - 12

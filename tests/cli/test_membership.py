@@ -113,7 +113,7 @@ def test_an_audit_compares_documents_too(folder: Path) -> None:
     shown = " ".join(done.stdout.split())
     assert re.search(r"Scores of whole documents: Reference \(primary\), \d+ suspects against \d+ held-out", shown)
     report = json.loads((folder / "audit" / "report.json").read_bytes())
-    text, section = report["sections"]
+    text, section, _ = report["sections"]
     assert [text["name"], section["name"]] == ["text", "membership"]
     assert [row[0] for row in section["tables"][0]["rows"]] == [
         "Loss",

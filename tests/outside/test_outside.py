@@ -101,7 +101,7 @@ def test_a_metric_is_logged_compared_averaged_and_shown(audited: Path) -> None:
 
 def test_a_measure_and_a_format_are_in_the_run(audited: Path) -> None:
     report = json.loads((audited / "report.json").read_bytes())
-    assert [section["name"] for section in report["sections"]] == ["lengths"]
+    assert [section["name"] for section in report["sections"]] == ["lengths", "unprompted"]
     assert "Lengths of suffixes" in (audited.parent / "screen.txt").read_text(encoding="utf-8")
     assert "12 characters on average" in " ".join(Page((audited / "report.html").read_text(encoding="utf-8")).text)
     lines = (audited / "findings.csv").read_text(encoding="utf-8").splitlines()

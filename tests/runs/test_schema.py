@@ -26,6 +26,7 @@ from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.gap.run import GapOptions
 from memaudit.audits.laws.run import LawsOptions
 from memaudit.audits.measures import MEASURES
+from memaudit.audits.measures.unprompted import UNPROMPTED
 from memaudit.audits.membership.run import DETECTORS
 from memaudit.cli.app import app
 from memaudit.errors import InputError
@@ -221,7 +222,7 @@ def test_a_line_of_a_measure_from_elsewhere_holds_what_it_likes() -> None:
 
 
 def test_every_measure_and_detector_of_ours_says_what_it_logs() -> None:
-    assert set(MEASURED) == {*MEASURES.builtin, *DETECTORS.builtin, "text"}
+    assert set(MEASURED) == {*MEASURES.builtin, *DETECTORS.builtin, "text", UNPROMPTED.name}
 
 
 def stored(hint: Any) -> Any:
@@ -245,7 +246,7 @@ def test_options_are_stored_as_their_dataclass_has_them(ours: type, written: typ
     fields = {field.name: stored(hints[field.name]) for field in dataclasses.fields(ours)}
     assert fields == {name: field.type for name, field in fields_of(written).items()}
     # What is newer than the first runs may be absent from them.
-    assert {name for name, field in fields_of(written).items() if not field.required} <= {"exhaustive"}
+    assert {name for name, field in fields_of(written).items() if not field.required} <= {"exhaustive", "unprompted"}
 
 
 def test_a_dataclass_with_other_keys_is_no_record() -> None:

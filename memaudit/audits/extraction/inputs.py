@@ -74,10 +74,19 @@ class AuditInputs:
         model: LanguageModel,
         index: CorpusIndex | None,
         options: AuditOptions,
+        *,
+        documents: bool,
     ) -> Subject:
-        """Return what measures are taken of, before anything is known about the windows."""
+        """Return what measures are taken of, before anything is known about the windows.
+
+        Args:
+            model: That is audited.
+            index: Of the training text, where there is one.
+            options: Of the audit.
+            documents: Whether the corpora are read for the documents that the windows are from.
+        """
         windows = self.drawn.windows
-        train, heldout = self.corpora or ((), ())
+        train, heldout = (documents and self.corpora) or ((), ())
         sides = asked_documents(train, windows, True), asked_documents(heldout, windows, False)
         reference_models = None if options.membership is None else ReferenceModels(model, *sides, options.membership)
         return Subject(model, windows, (), *sides, index, options, options.decoding, reference_models)

@@ -25,6 +25,8 @@ class AuditOptions(WindowOptions):
     """Whether every window is scored and continued whole, and not a random sample alone."""
     copies: bool = True
     """Whether suffixes and other continuations are counted in the training text."""
+    unprompted: bool = True
+    """Whether samples of what the model writes by itself are looked up there."""
     measures: tuple[str, ...] = ()
     """What is measured beside the windows, by name: see `memaudit.audits.measures`."""
     membership: MembershipOptions | None = None

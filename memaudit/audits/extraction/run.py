@@ -26,11 +26,12 @@ from memaudit.audits.extraction.windows import measure_windows
 from memaudit.audits.lifecycle import Delivery, Question, carry_out, refined
 from memaudit.audits.logged import check_measures, measure_all
 from memaudit.audits.measures import measures
+from memaudit.audits.measures.unprompted import UNPROMPTED
 from memaudit.audits.result import RunResult
 from memaudit.audits.subject import AnyMeasure, OfWholeWindows
 from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
-from memaudit.records import SHOWN, Shown, WindowRecord
+from memaudit.records import SHOWN, Capability, Shown, WindowRecord
 from memaudit.report.disclosure import disclosed
 from memaudit.report.extraction_disclosure import without_texts
 from memaudit.runs.directory import PARQUET, ReportInput, RunDirectory
@@ -122,15 +123,23 @@ class Extraction(Question[Audit, ExtractionReport]):
         self.model = self.load(str(self.spec)) if isinstance(self.spec, str | Path) else self.spec
         self.name = self.name or (str(self.spec) if named else self.model.family)
         self.inputs, self.options = prepare_inputs(self.model, self.sources, corpora, self.options)
-        self.training = self.inputs.training_index(needed=True) if self.measures else None
-        self.subject = self.inputs.subject(self.model, self.training, self.options) if self.measures else None
-        if self.subject is not None:
-            check_measures(self.measures, self.subject)
+        asked = bool(self.measures)
+        self.training = self.inputs.training_index(needed=True) if asked else None
+        if self._samples:
+            self.measures = [*self.measures, UNPROMPTED]
+        self.subject = self.inputs.subject(self.model, self.training, self.options, documents=asked)
+        check_measures(self.measures, self.subject)
+
+    @property
+    def _samples(self) -> bool:
+        """Whether samples of what the model writes by itself are taken: it must write, and be looked up somewhere."""
+        writes = Capability.WRITING in self.model.capabilities
+        return self.options.unprompted and writes and self.inputs.copies["counted"]
 
     @property
     def references(self) -> ReferenceModels | None:
         """What the scores of whole documents are compared by, if they are."""
-        return None if self.subject is None else self.subject.reference_models
+        return self.subject.reference_models
 
     def plan(self) -> ExtractionSubject:
         """Return model, text, windows and options, with the self-tests of the model."""
@@ -148,13 +157,18 @@ class Extraction(Question[Audit, ExtractionReport]):
             self.references.prepare(run.folder)
         started, windows = perf_counter(), self.inputs.drawn.windows
         sample = sample_of(windows, self.options, writes=writes(self.model.capabilities, self.options.fuzzy))
-        lacking = bool(run.pending(blocks_of(len(windows), sample)))
+        lacking = bool(run.pending([*blocks_of(len(windows), sample), *self._sampled()]))
         training = self.training or self.inputs.training_index(needed=lacking)
         measure_windows(self.model, windows, run, self.options.fuzzy, sample, training, self.progress)
         run.times["windows"] = perf_counter() - started
         self.records = [WindowRecord.of_line(run.records[i]) for i in range(len(windows))]
-        whole = None if self.subject is None else dataclasses.replace(self.subject, records=self.records)
-        self.sections = [] if whole is None else measure_all(self.measures, whole, run, self.progress)
+        whole = dataclasses.replace(self.subject, records=self.records, index=training)
+        self.sections = measure_all(self.measures, whole, run, self.progress)
+
+    def _sampled(self) -> list[range]:
+        """Return where the log holds samples of what the model writes by itself, if nothing else is behind windows."""
+        first = len(self.subject.windows)
+        return [range(first, first + len(UNPROMPTED.items(self.subject)))] if self.measures == [UNPROMPTED] else []
 
     def conclude(self, run: RunDirectory) -> ExtractionReport:
         """Compare the sides and decide."""
