@@ -48,7 +48,7 @@ TESTED_BY = {
     "audits/test_extraction.py": "audits.extraction.conclude audits.extraction.inputs audits.extraction.limits "
     "audits.extraction.plan audits.self_tests records audits.measures.protocol",
     "audits/test_gap.py": "audits.gap.conclude audits.gap.items audits.gap.section cli.gap text.corpus.dates",
-    "audits/test_extraction_sampling.py": "audits.extraction.means",
+    "audits/test_extraction_sampling.py": "audits.extraction.finished audits.extraction.means",
     "audits/test_guided.py": "audits.logged",
     "audits/test_laws.py": "audits.laws.conclude audits.laws.section cli.laws",
     "audits/test_likeness.py": "audits.contamination.judgement runs.contamination_report",

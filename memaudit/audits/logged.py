@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from memaudit.audits.needs import check_needs, needs_of
-from memaudit.audits.subject import AnyMeasure, Subject
+from memaudit.audits.subject import AnyLogged, AnyMeasure, Subject
 from memaudit.records import Document, Window
 from memaudit.runs.directory import RunDirectory
 from memaudit.runs.parts import BlindBaseline, MeasureDescription, Section
@@ -17,18 +17,14 @@ Progress = Callable[[int, int], None]
 """Called with (items done, items in all) of the measure at hand."""
 
 
-def measure_all(
-    measures: Sequence[AnyMeasure], subject: Subject, run: RunDirectory, progress: Progress | None = None
-) -> list[Section]:
-    """Take every measure and return the sections of the report, as `take_all` does.
+def sections_of(measures: Sequence[AnyMeasure], taken: Mapping[str, Sequence[Any]], run: RunDirectory) -> list[Section]:
+    """Return the sections of the report.
 
     Args:
         measures: In the order of the report.
-        subject: What they are taken of; the log holds its windows already, under the first indices.
-        run: Keeps the log.
-        progress: Told after every block.
+        taken: What `take_all` returned.
+        run: Of them.
     """
-    taken = take_all([(measure, subject) for measure in measures], run, len(subject.windows), progress)
     plan = measured_plan(run.plan, blind_of(taken))
     return [as_record(measure.section(taken[measure.name], plan), Section) for measure in measures]
 
@@ -45,7 +41,7 @@ def blind_of(taken: Mapping[str, Sequence[Mapping[str, Any]]]) -> BlindBaseline 
 
 
 def take_all(
-    asked: Sequence[tuple[AnyMeasure, Subject]], run: RunDirectory, first: int, progress: Progress | None = None
+    asked: Sequence[tuple[AnyLogged, Subject]], run: RunDirectory, first: int, progress: Progress | None = None
 ) -> dict[str, list[dict[str, Any]]]:
     """Take measures one after the other, log each block as soon as it is done, and return all records by measure.
 

@@ -43,8 +43,8 @@ class Subject:
     """References and null model, and the options of the membership detectors; None where there are none."""
 
 
-class Measure(Protocol[Item, Found]):
-    """One measure. It holds no state: the same subject gives the same items and records."""
+class Logged(Protocol[Item, Found]):
+    """What is done item by item. It holds no state: the same subject gives the same items and records."""
 
     name: str
     needs: Capabilities
@@ -65,6 +65,10 @@ class Measure(Protocol[Item, Found]):
     def measure(self, subject: Subject, items: Sequence[Item]) -> list[Found]:
         """Return one record, of strict JSON values, for each item of a block."""
 
+
+class Measure(Logged[Item, Found], Protocol[Item, Found]):
+    """One measure: what is logged has a section of the report."""
+
     def section(self, records: Sequence[Found], plan: MeasuredPlan) -> Section:
         """Return what all records together say; pure, and the same for the same records.
 
@@ -82,5 +86,6 @@ class OfWholeWindows(Protocol):
     whole_windows: Literal[True]
 
 
+AnyLogged = Logged[Any, Any]
 AnyMeasure = Measure[Any, Any]
 """One of several: what it is taken of and what it logs, it alone knows."""

@@ -6,13 +6,13 @@ import math
 import random
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, cast
 
 from memaudit.records import SHOWN, Shown, WindowRecord
 from memaudit.report import wording
 from memaudit.report.alignment import Piece, align, masked, shorten, squeeze, withheld
-from memaudit.runs.measured_lines import ProbabilityLine
+from memaudit.runs.measured_lines import FinishedLine, ProbabilityLine
 from memaudit.stats import rounding
 
 EXHIBITS = {"worst": 120, "sample": 50, "heldout": 30}
@@ -104,16 +104,22 @@ def galleries(
         records: All records of the run.
         seed: Draws the sample; the seed of the plan, so that the sample is not chosen.
         shown: What may be shown of their texts.
-        measured: What further measures logged; ``probability`` among them gives the odds of a window.
+        measured: What further measures logged; ``probability`` among them gives the odds of a window, ``exhibits`` the
+            whole continuation of one that was given up.
         most: Most exhibits of each gallery: ``worst``, ``sample``, ``heldout``.
     """
     ranks = _ranks(records)
     asked = [cast("ProbabilityLine", item) for item in measured if item["measure"] == "probability"]
     odds = {_place(line): _log_p(line) for line in asked}
     sizes = {member: sum(record.member == member for record in records) for member in (True, False)}
+    whole = [cast("FinishedLine", item) for item in measured if item["measure"] == "exhibits"]
+    finished = {line["window"]: line for line in whole}
 
     def made(record: WindowRecord) -> Exhibit:
         rank = ranks[record.index], sizes[record.member]
+        if line := finished.get(record.index):
+            text, ended = line["continuation_text"], line["ended"]
+            record = replace(record, given_up=False, continuation_text=text, ended=ended)
         return exhibit(record, *rank, odds.get((record.member, record.document, record.start)), shown)
 
     return [

@@ -184,6 +184,16 @@ class UnpromptedLine(TypedDict):
     """Why the model gave no sample."""
 
 
+class FinishedLine(TypedDict):
+    """The whole continuation of a window that is shown and was given up."""
+
+    window: int
+    """Its place in the plan."""
+    continuation_text: str
+    ended: bool
+    """Whether the model ended the text."""
+
+
 class DoseLine(SideFields):
     """A planted passage as a window, or a canary whose secret was ranked."""
 
@@ -299,6 +309,7 @@ MEASURED: Mapping[str, type] = {
     "taxonomy": TaxonomyLine,
     "protocol": ProtocolLine,
     "use": UseLine,
+    "exhibits": FinishedLine,
     "unprompted": UnpromptedLine,
     "dose": DoseLine,
     "text": TextLine,

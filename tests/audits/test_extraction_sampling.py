@@ -21,6 +21,7 @@ from memaudit.models.base import LanguageModel
 from memaudit.models.rnn import new_rnn
 from memaudit.models.transformer import new_bert, new_gpt
 from memaudit.records import ORDINARY, Window, WindowRecord
+from memaudit.report.exhibits import galleries
 from memaudit.report.extraction_page import render
 from memaudit.report.wording import mean_similarity
 from memaudit.runs.directory import read_finished
@@ -215,10 +216,26 @@ def test_means_are_those_of_the_sample_and_say_so(run: tuple[Any, Any, Path]) ->
     assert not any("random sample" in limit for limit in every.report["limits"])
 
 
+def test_exhibits_are_continued_to_their_end(run: tuple[Any, Any, Path]) -> None:
+    sampled, every, folder = run
+    stored = read_finished(folder / "False")
+    lines = [line for line in stored.measured if line["measure"] == "exhibits"]
+    shown = [e for g in galleries(stored.records, 0, measured=stored.measured) for e in g.exhibits]
+    begun = {record.index for record in sampled.records if record.given_up}
+    assert {line["window"] for line in lines} == {e.record.index for e in shown} & begun
+    assert 0 < len(lines) < len(begun) / 2, "others are not"
+    for exhibit in shown:
+        whole = every.records[exhibit.record.index]
+        assert exhibit.record.continuation_text == whole.continuation_text
+        assert exhibit.record.ended == whole.ended
+    # Records stay as they were measured: nothing that is shown moves a mean.
+    assert {record.index for record in stored.records if record.given_up} == begun
+
+
 def test_the_page_says_what_is_of_the_sample(run: tuple[Any, Any, Path]) -> None:
     page = render([read_finished(run[2] / "False")], "Title")
     assert "those marked * over a random sample of 64 training and 64 held-out windows" in page
-    assert "Continued no further: no metric could reach its threshold any more." in page
+    assert "Continued no further" not in page, "what is shown was finished"
     assert "Share of a random sample of windows" in page
     assert "random sample of" not in render([read_finished(run[2] / "True")], "Title")
 

@@ -17,6 +17,7 @@ from memaudit.audits.comparison.reference_models import ReferenceModels
 from memaudit.audits.detectors.blind_baseline import BLIND_BASELINE
 from memaudit.audits.detectors.membership import MEMBERSHIP
 from memaudit.audits.extraction.conclude import conclude
+from memaudit.audits.extraction.finished import FINISHED
 from memaudit.audits.extraction.inputs import Pair, Sources, prepare_inputs, read_sources
 from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.extraction.plan import plan_of
@@ -24,11 +25,11 @@ from memaudit.audits.extraction.result import Audit
 from memaudit.audits.extraction.sampling import blocks_of, sample_of, writes
 from memaudit.audits.extraction.windows import measure_windows
 from memaudit.audits.lifecycle import Delivery, Question, carry_out, refined
-from memaudit.audits.logged import check_measures, measure_all
+from memaudit.audits.logged import check_measures, sections_of, take_all
 from memaudit.audits.measures import measures
 from memaudit.audits.measures.unprompted import UNPROMPTED
 from memaudit.audits.result import RunResult
-from memaudit.audits.subject import AnyMeasure, OfWholeWindows
+from memaudit.audits.subject import AnyLogged, AnyMeasure, OfWholeWindows
 from memaudit.models.base import LanguageModel
 from memaudit.models.load import load_model
 from memaudit.records import SHOWN, Capability, Shown, WindowRecord
@@ -163,7 +164,10 @@ class Extraction(Question[Audit, ExtractionReport]):
         run.times["windows"] = perf_counter() - started
         self.records = [WindowRecord.of_line(run.records[i]) for i in range(len(windows))]
         whole = dataclasses.replace(self.subject, records=self.records, index=training)
-        self.sections = measure_all(self.measures, whole, run, self.progress)
+        # Exhibits come last: what was measured stays where it stands in the log.
+        logged: list[AnyLogged] = [*self.measures, FINISHED]
+        taken = take_all([(each, whole) for each in logged], run, len(windows), self.progress)
+        self.sections = sections_of(self.measures, taken, run)
 
     def _sampled(self) -> list[range]:
         """Return where the log holds samples of what the model writes by itself, if nothing else is behind windows."""
