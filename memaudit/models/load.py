@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from importlib import util
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,30 @@ def load_model(
 
         folder = cached_folder(spec, allow_download=allow_download)
     return _from_folder(folder, device, dtype)
+
+
+def given_model(
+    model: object, tokenizer: Any = None, *, load: Callable[[str], LanguageModel] | None = None
+) -> LanguageModel:
+    """Return what a caller of Python wants audited as a model of ours.
+
+    Args:
+        model: What `load_model` takes, a model of ours, or a model of `transformers` or `peft` in memory.
+        tokenizer: Of a model in memory.
+        load: Loads a model from its spec; by default `load_model`.
+
+    Raises:
+        ModelError: It is none of these, or is refused.
+    """
+    if isinstance(model, str | Path):
+        if tokenizer is not None:
+            raise ModelError(f"{model}: comes with its tokenizer", "leave out tokenizer=, or give the model in memory")
+        return (load or load_model)(str(model))
+    if isinstance(model, LanguageModel) and tokenizer is None:
+        return model
+    from memaudit.models.objects import as_model
+
+    return as_model(model, tokenizer)
 
 
 def _from_folder(folder: Path, device: str, dtype: str) -> LanguageModel:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -29,7 +30,7 @@ from memaudit.audits.measures import measures
 from memaudit.audits.result import RunResult
 from memaudit.audits.subject import AnyMeasure, OfWholeWindows
 from memaudit.models.base import LanguageModel
-from memaudit.models.load import load_model
+from memaudit.models.load import given_model
 from memaudit.records import SHOWN, Shown, WindowRecord
 from memaudit.report.disclosure import disclosed
 from memaudit.report.extraction_disclosure import without_texts
@@ -44,10 +45,11 @@ Progress = Callable[[int, int], None]
 
 
 def audit(
-    model: str | Path | LanguageModel,
+    model: object,
     train: str | Sequence[str] = (),
     heldout: str | Sequence[str] = (),
     *,
+    tokenizer: Any = None,
     windows: Pair | None = None,
     heldout_windows: Pair | None = None,
     index: str | Path | None = None,
@@ -64,9 +66,11 @@ def audit(
     """Audit a model for verbatim and fuzzy memorization of its training text.
 
     Args:
-        model: A model folder, a Hugging Face id, ``python:module:factory``, or a loaded model.
+        model: A model folder, a Hugging Face id, ``python:module:factory``, a loaded model, or a model of
+            ``transformers`` or ``peft`` in memory, which is left as it is (`memaudit.from_transformers`).
         train: Specs of text the model was trained on.
         heldout: Specs of text of the same kind that it never saw.
+        tokenizer: Of a model in memory.
         windows: Instead of both: ``.npy`` files of prefixes and suffixes of training text, as token ids.
         heldout_windows: The same of text that it never saw.
         index: Folder of an index of words of all text the model was trained on, to count copies in; by default
@@ -90,7 +94,7 @@ def audit(
     repeated = invocation or python_call("memaudit.audit", audit, locals())
     chosen = dataclasses.replace(options or AuditOptions(), **fields)
     sources = Sources((train, heldout), (windows, heldout_windows), index)
-    question = Extraction(model, name, sources, chosen, load or load_model, progress)
+    question = Extraction(model, name, sources, chosen, partial(given_model, tokenizer=tokenizer, load=load), progress)
     return carry_out(question, Delivery(repeated, out, formats, shown))
 
 
@@ -101,11 +105,11 @@ class Extraction(Question[Audit, ExtractionReport]):
 
     def __init__(
         self,
-        model: str | Path | LanguageModel,
+        model: object,
         name: str,
         sources: Sources,
         options: AuditOptions,
-        load: Callable[[str], LanguageModel],
+        load: Callable[[object], LanguageModel],
         progress: Progress | None,
     ) -> None:
         compared: list[AnyMeasure] = [BLIND_BASELINE, MEMBERSHIP] if options.membership else []
@@ -118,9 +122,8 @@ class Extraction(Question[Audit, ExtractionReport]):
     def prepare(self) -> None:
         """Read the text to its end, load the model, draw the windows, and let every measure say what it lacks."""
         corpora = read_sources(self.sources, self.options)
-        named = isinstance(self.spec, str | Path)
-        self.model = self.load(str(self.spec)) if isinstance(self.spec, str | Path) else self.spec
-        self.name = self.name or (str(self.spec) if named else self.model.family)
+        self.model = self.load(self.spec)
+        self.name = self.name or (str(self.spec) if isinstance(self.spec, str | Path) else self.model.family)
         self.inputs, self.options = prepare_inputs(self.model, self.sources, corpora, self.options)
         self.training = self.inputs.training_index(needed=True) if self.measures else None
         self.subject = self.inputs.subject(self.model, self.training, self.options) if self.measures else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -30,7 +31,7 @@ from memaudit.audits.self_tests import check_batches, check_precision, check_rou
 from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
-from memaudit.models.load import load_model
+from memaudit.models.load import given_model, load_model
 from memaudit.records import GREEDY, Document, Window
 from memaudit.runs import parts
 from memaudit.runs.directory import RunDirectory
@@ -54,8 +55,9 @@ class MembershipRun(VerdictResult[MembershipReport]):
 
 def membership(
     benchmark: str | Sequence[str],
-    model: str | Path | LanguageModel,
+    model: object,
     *,
+    tokenizer: Any = None,
     heldout: str | Sequence[str] = (),
     out: str | Path | None = None,
     options: MembershipOptions | None = None,
@@ -70,7 +72,9 @@ def membership(
 
     Args:
         benchmark: Files of items, the suspects.
-        model: A model folder, a Hugging Face id, ``python:module:factory``, or a loaded model.
+        model: A model folder, a Hugging Face id, ``python:module:factory``, a loaded model, or a model of
+            ``transformers`` or ``peft`` in memory, which is left as it is (`memaudit.from_transformers`).
+        tokenizer: Of a model in memory.
         heldout: Files of items of the same kind that the model cannot have seen. Without them only the order of the
             benchmark's files and the guided instruction can be tested.
         out: Run directory; the same call resumes what is in it. By default ``runs/membership-IDENTITY``.
@@ -87,7 +91,9 @@ def membership(
     """
     repeated = invocation or python_call("memaudit.membership", membership, locals())
     chosen = dataclasses.replace(options or MembershipOptions(), **_as_tuples(fields))
-    question = Membership(model, name, (_listed(benchmark), _listed(heldout)), chosen, load, progress)
+    sides = _listed(benchmark), _listed(heldout)
+    given = partial(given_model, model, tokenizer, load=load)
+    question = Membership(given, _named(model, name), sides, chosen, load, progress)
     return carry_out(question, Delivery(repeated, out, formats))
 
 
@@ -98,21 +104,22 @@ class Membership(Question[MembershipRun, MembershipReport]):
 
     def __init__(
         self,
-        model: str | Path | LanguageModel,
+        model: Callable[[], LanguageModel],
         name: str,
         sides: tuple[list[str], list[str]],
         options: MembershipOptions,
         load: Callable[[str], LanguageModel],
         progress: Progress | None,
     ) -> None:
-        self.name = name or (str(model) if isinstance(model, str | Path) else model.family)
-        self.spec, self.specs, self.options, self.load, self.progress = model, sides, options, load, progress
+        self.given, self.name = model, name
+        self.specs, self.options, self.load, self.progress = sides, options, load, progress
 
     def prepare(self) -> None:
         """Read both sides, load the model, and let every detector say what it lacks."""
         check_reference_corpus(self.options)
         self.sides = read_sides(*self.specs, self.options)
-        self.model = self.load(str(self.spec)) if isinstance(self.spec, str | Path) else self.spec
+        self.model = self.given()
+        self.name = self.name or self.model.family
         suspects, heldout = (side.documents for side in self.sides)
         self.detectors = _detectors(self.options, self.model, bool(heldout))
         self.references = ReferenceModels(self.model, suspects, heldout, self.options, self.load)
@@ -162,6 +169,10 @@ class Membership(Question[MembershipRun, MembershipReport]):
     def result(self, outcome: RunResult[MembershipReport]) -> MembershipRun:
         """Return the outcome with its verdict."""
         return refined(outcome, MembershipRun)
+
+
+def _named(model: object, name: str) -> str:
+    return name or (str(model) if isinstance(model, str | Path) else "")
 
 
 def _listed(given: str | Sequence[str]) -> list[str]:
