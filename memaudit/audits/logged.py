@@ -18,7 +18,11 @@ Progress = Callable[[int, int], None]
 
 
 def measure_all(
-    measures: Sequence[AnyMeasure], subject: Subject, run: RunDirectory, progress: Progress | None = None
+    measures: Sequence[AnyMeasure],
+    subject: Subject,
+    run: RunDirectory,
+    first: int,
+    progress: Progress | None = None,
 ) -> list[Section]:
     """Take every measure and return the sections of the report, as `take_all` does.
 
@@ -26,9 +30,10 @@ def measure_all(
         measures: In the order of the report.
         subject: What they are taken of; the log holds its windows already, under the first indices.
         run: Keeps the log.
+        first: Index of the first record in the log.
         progress: Told after every block.
     """
-    taken = take_all([(measure, subject) for measure in measures], run, len(subject.windows), progress)
+    taken = take_all([(measure, subject) for measure in measures], run, first, progress)
     plan = measured_plan(run.plan, blind_of(taken))
     return [as_record(measure.section(taken[measure.name], plan), Section) for measure in measures]
 

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokeniz
 
 import memaudit
 from memaudit.errors import ModelError
-from memaudit.models.load import given_model, load_model
+from memaudit.models.load import GivenModel, load_model
 from memaudit.models.masked import new_bert
 from memaudit.models.objects import from_transformers, tensors_sha256
 from memaudit.models.transformer import new_gpt
@@ -150,7 +150,7 @@ def test_what_cannot_be_audited_is_refused_in_one_line(folders: dict[str, Path])
 
     def refused(model: object, tokenizer: object = words) -> str:
         with pytest.raises(ModelError) as caught:
-            given_model(model, tokenizer)
+            GivenModel(model, tokenizer=tokenizer).loaded()
         assert "\n" not in str(caught.value)
         return str(caught.value)
 
@@ -224,7 +224,7 @@ def test_a_learnt_prompt_is_no_change_of_weights(folders: dict[str, Path]) -> No
 
 def test_a_model_of_ours_in_memory_is_taken_as_it_is() -> None:
     model = victim()
-    assert given_model(model) is model
+    assert GivenModel(model).loaded() is model
     assert (
         from_transformers(model.module, tokenizer()).score(WINDOWS).rank.tolist() == model.score(WINDOWS).rank.tolist()
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from memaudit.audits.comparison.reference_models import ReferenceModels
 from memaudit.audits.detectors.blind_baseline import BLIND_BASELINE
 from memaudit.audits.detectors.membership import MEMBERSHIP
+from memaudit.audits.extraction.base_control import base_lines, compare_with_base, describe_base, measure_base
 from memaudit.audits.extraction.conclude import conclude
 from memaudit.audits.extraction.inputs import Pair, Sources, prepare_inputs, read_sources
 from memaudit.audits.extraction.options import AuditOptions
@@ -30,13 +30,14 @@ from memaudit.audits.measures import measures
 from memaudit.audits.result import RunResult
 from memaudit.audits.subject import AnyMeasure, OfWholeWindows
 from memaudit.models.base import LanguageModel
-from memaudit.models.load import given_model
-from memaudit.records import SHOWN, Shown, WindowRecord
+from memaudit.models.load import GivenModel
+from memaudit.records import SHOWN, Shown, Window, WindowRecord
 from memaudit.report.disclosure import disclosed
 from memaudit.report.extraction_disclosure import without_texts
 from memaudit.runs.directory import PARQUET, ReportInput, RunDirectory
 from memaudit.runs.extraction_report import ExtractionReport
 from memaudit.runs.invocation import Invocation, python_call
+from memaudit.runs.measured_lines import BaseLine
 from memaudit.runs.parquet import write_parquet
 from memaudit.runs.plans import ExtractionPlan, ExtractionSubject
 
@@ -60,7 +61,9 @@ def audit(
     formats: Sequence[str] = ("html",),
     shown: Shown = SHOWN,
     progress: Progress | None = None,
-    load: Callable[[str], LanguageModel] | None = None,
+    load: Callable[..., LanguageModel] | None = None,
+    base: str | Path = "",
+    base_control: bool = True,
     **fields: Any,
 ) -> Audit:
     """Audit a model for verbatim and fuzzy memorization of its training text.
@@ -83,6 +86,8 @@ def audit(
         shown: What of the texts may stand in these files. The log of the run keeps them: it resumes from there.
         progress: Told after every block.
         load: Loads the model from its spec, once all text is known to be readable; by default `memaudit.load_model`.
+        base: The base model of an adapter's folder; by default the one that the adapter names.
+        base_control: Whether an adapter's base model is given the same windows, as a control.
         **fields: Single options by name (``limit=200``), over those in ``options``.
 
     Returns:
@@ -94,7 +99,8 @@ def audit(
     repeated = invocation or python_call("memaudit.audit", audit, locals())
     chosen = dataclasses.replace(options or AuditOptions(), **fields)
     sources = Sources((train, heldout), (windows, heldout_windows), index)
-    question = Extraction(model, name, sources, chosen, partial(given_model, tokenizer=tokenizer, load=load), progress)
+    given = GivenModel(model, name, tokenizer, str(base), base_control, load)
+    question = Extraction(given, sources, chosen, progress)
     return carry_out(question, Delivery(repeated, out, formats, shown))
 
 
@@ -105,25 +111,23 @@ class Extraction(Question[Audit, ExtractionReport]):
 
     def __init__(
         self,
-        model: object,
-        name: str,
+        given: GivenModel,
         sources: Sources,
         options: AuditOptions,
-        load: Callable[[object], LanguageModel],
         progress: Progress | None,
     ) -> None:
         compared: list[AnyMeasure] = [BLIND_BASELINE, MEMBERSHIP] if options.membership else []
         self.measures = [*measures(list(options.measures)), *compared]
         exhaustive = options.exhaustive or any(isinstance(measure, OfWholeWindows) for measure in self.measures)
         self.options = dataclasses.replace(options, exhaustive=exhaustive)
-        self.spec, self.name, self.sources = model, name, sources
-        self.load, self.progress = load, progress
+        self.given, self.sources, self.progress = given, sources, progress
 
     def prepare(self) -> None:
         """Read the text to its end, load the model, draw the windows, and let every measure say what it lacks."""
         corpora = read_sources(self.sources, self.options)
-        self.model = self.load(self.spec)
-        self.name = self.name or (str(self.spec) if isinstance(self.spec, str | Path) else self.model.family)
+        self.model = self.given.loaded()
+        self.base = self.model.base if self.given.base_control else None
+        self.name = self.given.called(self.model)
         self.inputs, self.options = prepare_inputs(self.model, self.sources, corpora, self.options)
         self.training = self.inputs.training_index(needed=True) if self.measures else None
         self.subject = self.inputs.subject(self.model, self.training, self.options) if self.measures else None
@@ -138,7 +142,9 @@ class Extraction(Question[Audit, ExtractionReport]):
     def plan(self) -> ExtractionSubject:
         """Return model, text, windows and options, with the self-tests of the model."""
         compared = None if self.references is None else self.references.describe()
-        return plan_of(self.model, self.name, self.inputs, self.options, self.measures, membership=compared)
+        base = None if self.base is None else describe_base(self.base)
+        about = self.model, self.name, self.inputs, self.options, self.measures
+        return plan_of(*about, membership=compared, base=base)
 
     @property
     def folder_name(self) -> str:
@@ -150,6 +156,7 @@ class Extraction(Question[Audit, ExtractionReport]):
         if self.references is not None:
             self.references.prepare(run.folder)
         started, windows = perf_counter(), self.inputs.drawn.windows
+        lines = self._base_lines(windows, run)
         sample = sample_of(windows, self.options, writes=writes(self.model.capabilities, self.options.fuzzy))
         lacking = bool(run.pending(blocks_of(len(windows), sample)))
         training = self.training or self.inputs.training_index(needed=lacking)
@@ -157,11 +164,22 @@ class Extraction(Question[Audit, ExtractionReport]):
         run.times["windows"] = perf_counter() - started
         self.records = [WindowRecord(**run.records[i]) for i in range(len(windows))]
         whole = None if self.subject is None else dataclasses.replace(self.subject, records=self.records)
-        self.sections = [] if whole is None else measure_all(self.measures, whole, run, self.progress)
+        first = len(windows) + len(lines or ())
+        self.sections = [] if whole is None else measure_all(self.measures, whole, run, first, self.progress)
+        self.compared = None if lines is None else compare_with_base(self.records, lines, self.options.seed)
+
+    def _base_lines(self, windows: Sequence[Window], run: RunDirectory) -> list[BaseLine] | None:
+        """Measure the base model first, where there is one, so that its weights need not be held any longer."""
+        if self.base is None:
+            return None
+        measure_base(self.base, windows, run)
+        if isinstance(self.given.model, str | Path):  # else the caller may ask again
+            self.base = self.model.base = None
+        return base_lines(len(windows), run)
 
     def conclude(self, run: RunDirectory) -> ExtractionReport:
         """Compare the sides and decide."""
-        return conclude(run.plan_as(ExtractionPlan), self.records, self.sections)
+        return conclude(run.plan_as(ExtractionPlan), self.records, self.sections, self.compared)
 
     def derive(self, run: RunDirectory, shown: Shown) -> None:
         """Write one row a window, with no more text than may be shown."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -31,7 +30,7 @@ from memaudit.audits.self_tests import check_batches, check_precision, check_rou
 from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
-from memaudit.models.load import given_model, load_model
+from memaudit.models.load import GivenModel, load_model
 from memaudit.records import GREEDY, Document, Window
 from memaudit.runs import parts
 from memaudit.runs.directory import RunDirectory
@@ -64,7 +63,8 @@ def membership(
     name: str = "",
     formats: Sequence[str] = ("html",),
     progress: Progress | None = None,
-    load: Callable[[str], LanguageModel] = load_model,
+    load: Callable[..., LanguageModel] | None = None,
+    base: str | Path = "",
     invocation: Invocation | None = None,
     **fields: Any,
 ) -> MembershipRun:
@@ -82,7 +82,8 @@ def membership(
         name: How the report calls the model; by default the spec it was given as.
         formats: What to write beside report.json.
         progress: Told after every block.
-        load: Loads the model and its references from their specs.
+        load: Loads the model and its references from their specs; by default `memaudit.load_model`.
+        base: The base model of an adapter's folder; by default the one that the adapter names.
         invocation: What repeats the run; by default this call.
         **fields: Single options by name (``references=("train",)``), over those in ``options``.
 
@@ -92,8 +93,7 @@ def membership(
     repeated = invocation or python_call("memaudit.membership", membership, locals())
     chosen = dataclasses.replace(options or MembershipOptions(), **_as_tuples(fields))
     sides = _listed(benchmark), _listed(heldout)
-    given = partial(given_model, model, tokenizer, load=load)
-    question = Membership(given, _named(model, name), sides, chosen, load, progress)
+    question = Membership(GivenModel(model, name, tokenizer, str(base), load=load), sides, chosen, progress)
     return carry_out(question, Delivery(repeated, out, formats))
 
 
@@ -104,25 +104,22 @@ class Membership(Question[MembershipRun, MembershipReport]):
 
     def __init__(
         self,
-        model: Callable[[], LanguageModel],
-        name: str,
+        given: GivenModel,
         sides: tuple[list[str], list[str]],
         options: MembershipOptions,
-        load: Callable[[str], LanguageModel],
         progress: Progress | None,
     ) -> None:
-        self.given, self.name = model, name
-        self.specs, self.options, self.load, self.progress = sides, options, load, progress
+        self.given, self.specs, self.options, self.progress = given, sides, options, progress
 
     def prepare(self) -> None:
         """Read both sides, load the model, and let every detector say what it lacks."""
         check_reference_corpus(self.options)
         self.sides = read_sides(*self.specs, self.options)
-        self.model = self.given()
-        self.name = self.name or self.model.family
+        self.model = self.given.loaded()
+        self.name = self.given.called(self.model)
         suspects, heldout = (side.documents for side in self.sides)
         self.detectors = _detectors(self.options, self.model, bool(heldout))
-        self.references = ReferenceModels(self.model, suspects, heldout, self.options, self.load)
+        self.references = ReferenceModels(self.model, suspects, heldout, self.options, self.given.load or load_model)
         self.subjects = [
             (detector, _subject(detector, self.model, self.sides[0], self.references)) for detector in self.detectors
         ]
@@ -169,10 +166,6 @@ class Membership(Question[MembershipRun, MembershipReport]):
     def result(self, outcome: RunResult[MembershipReport]) -> MembershipRun:
         """Return the outcome with its verdict."""
         return refined(outcome, MembershipRun)
-
-
-def _named(model: object, name: str) -> str:
-    return name or (str(model) if isinstance(model, str | Path) else "")
 
 
 def _listed(given: str | Sequence[str]) -> list[str]:
