@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from memaudit.errors import MemauditError
     from memaudit.models.base import LanguageModel, NextTokenModel
     from memaudit.models.load import load_model
+    from memaudit.models.objects import from_transformers
     from memaudit.records import Decoding, Document, TokenScores, Window
     from memaudit.report.compare import Comparison, compare
     from memaudit.text.corpus.read import read_corpus
@@ -65,6 +66,7 @@ __all__ = [
     "contamination",
     "counterfactual",
     "exploitation",
+    "from_transformers",
     "gap",
     "laws",
     "load_model",
@@ -102,6 +104,7 @@ _HOMES = {
     "contamination": "audits.contamination.run",
     "counterfactual": "audits.counterfactual.run",
     "exploitation": "audits.exploitation.run",
+    "from_transformers": "models.objects",
     "gap": "audits.gap.run",
     "laws": "audits.laws.run",
     "load_model": "models.load",

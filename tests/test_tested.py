@@ -80,6 +80,7 @@ TESTED_BY = {
     "faults/test_labels.py": "audits.extraction.controls",
     "faults/test_swapped.py": "audits.contamination.search_target audits.lifecycle runs.inputs",
     "metrics/test_fuzzy.py": "metrics.ngrams",
+    "models/test_adapters.py": "models.adapter_settings",
     "models/test_decoding.py": "models.torch_scores",
     "models/test_masked.py": "models.masked_rows",
     "models/test_ngram.py": "models.ngram_rows",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
     from memaudit.audits.extraction.options import AuditOptions
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A model folder, a Hugging Face id, or python:module:factory.")
+    str,
+    typer.Argument(
+        metavar="MODEL", help="A folder of a model or of an adapter, a Hugging Face id, or python:module:factory."
+    ),
 ]
 TokenWindows = Annotated[
     tuple[Path, Path] | None,
@@ -67,6 +71,9 @@ class MeasuredFlags:
     index: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Index of all training text, for copies; by default of --train.")
     ] = None
+    base_control: Annotated[
+        bool, typer.Option(help="Give an adapter's base model the same windows: what did fine-tuning add?")
+    ] = True
     copies: Annotated[bool, typer.Option(help="Count true and other continuations in the training text.")] = True
     unprompted: Annotated[
         bool, typer.Option(help="Sample what the model writes by itself and look it up in the training text.")
@@ -162,6 +169,7 @@ def audit(
       memaudit audit python:adapters:my_model --train 'books/*.txt' --heldout new.txt --max-rate 0.001
       memaudit audit models/gpt --train train.jsonl --heldout test.jsonl --measure surface,probability
       memaudit audit models/gpt --train train.jsonl --heldout test.jsonl --membership --reference train
+      memaudit audit adapters/lora --base models/llama --train train.jsonl --heldout test.jsonl
       memaudit audit EleutherAI/gpt-neo-1.3B --windows val_prefix.npy val_suffix.npy --measure protocol
     """
     from memaudit.audits.extraction.run import audit
@@ -184,7 +192,9 @@ def audit(
             formats=formats,
             shown=shown.shown,
             progress=progress,
-            load=loading.load_audited,
+            load=partial(loading.load_audited, base_control=measured.base_control),
+            base=loading.base,
+            base_control=measured.base_control,
         )
     exit_with_verdict(result)
 

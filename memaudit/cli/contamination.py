@@ -305,6 +305,7 @@ def _ask(
             formats=formats,
             progress=progress,
             load=asking.loading.load_audited,
+            base=asking.loading.base,
             invocation=invocation_of(call),
         )
     exit_with_verdict(result)

@@ -75,6 +75,15 @@ VocabSize = Annotated[int | None, typer.Option(min=2, help="Largest vocabulary, 
 TopK = Annotated[int | None, typer.Option(min=1, help="Sample from the k most probable tokens.")]
 TopP = Annotated[float | None, typer.Option(min=0, max=1, help="Sample from the nucleus of mass p.")]
 Device = Annotated[str, typer.Option(help="Where a torch model computes: cpu, cuda, ...")]
+BaseModel = Annotated[
+    str,
+    typer.Option(
+        "--base",
+        metavar="MODEL",
+        help="Base model of an adapter, a folder or a Hugging Face id; by default the one that the adapter names.",
+        show_default=False,
+    ),
+]
 Dtype = Annotated[
     Literal["float32", "bfloat16", "float16"], typer.Option(help="Precision of a torch model; float32 is exact.")
 ]
@@ -142,22 +151,30 @@ class TextFlags:
 class LoadingFlags:
     """How a model is loaded."""
 
+    base: BaseModel = ""
     device: Device = "cpu"
     dtype: Dtype = "float32"
     allow_download: Download = False
 
-    def load(self, model: str) -> LanguageModel:
-        """Return the model that was named."""
+    def load(self, model: str, *, base: str = "", base_control: bool = False) -> LanguageModel:
+        """Return the model that was named, an adapter's base model beside it if that is a control."""
         from memaudit.models.load import load_model
 
-        return load_model(model, device=self.device, dtype=self.dtype, allow_download=self.allow_download)
+        return load_model(
+            model,
+            base=base,
+            device=self.device,
+            dtype=self.dtype,
+            allow_download=self.allow_download,
+            base_control=base_control,
+        )
 
-    def load_audited(self, model: str) -> LanguageModel:
+    def load_audited(self, model: str, *, base: str = "", base_control: bool = False) -> LanguageModel:
         """Return the model that was named, and say on standard error what cannot be measured of it."""
         from memaudit.audits.needs import notice_of
         from memaudit.cli.output import log
 
-        loaded = self.load(model)
+        loaded = self.load(model, base=base, base_control=base_control)
         if lacking := notice_of(loaded.lacks):
             log(f"{model}: {lacking}")
         return loaded

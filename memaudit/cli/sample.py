@@ -35,7 +35,7 @@ def sample(
     from memaudit.report.wording import counted
 
     decoding = Decoding(temperature, top_k, top_p, seed)
-    loaded = [loading.load(model) for model in models]
+    loaded = [loading.load(model, base=loading.base) for model in models]
     texts, ended = zip(*(continue_text(model, prompt, length, decoding) for model in loaded), strict=True)
     for name, model, tokens in zip(models, loaded, ended, strict=True):
         if tokens is not None:

@@ -78,6 +78,8 @@ class LanguageModel(ABC):
     """Which of torch's or our own kernels computes attention; chosen here, never by the model's folder."""
     device: str = "cpu"
     dtype: str = "float32"
+    base: LanguageModel | None = None
+    """What it was fine-tuned from, over the same tokenizer, where that is at hand: a control of the audit."""
     recurrent: bool = False
     """Whether it carries a state from one part of a text to the next, and is trained on streams of text."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from memaudit.errors import MemauditError, ModelError, one_line
 from memaudit.families import find_family
@@ -15,24 +17,35 @@ from memaudit.plugins import import_object, search_working_directory
 from memaudit.runs.inputs import AT_ONCE, Inputs, Stamp, changed, current, digest_of, held_still, stamp_of
 
 PYTHON = "python:"
+Read = TypeVar("Read")
 
 
 def load_model(
-    spec: str, *, device: str = "cpu", dtype: str = "float32", allow_download: bool = False
+    spec: str,
+    *,
+    base: str = "",
+    device: str = "cpu",
+    dtype: str = "float32",
+    allow_download: bool = False,
+    base_control: bool = False,
 ) -> LanguageModel:
     """Load the language model that ``spec`` names.
 
     Args:
         spec: ``python:package.module:factory`` (a function without arguments that returns the model), a
-            folder that memaudit or ``save_pretrained`` wrote, or the id of a cached Hugging Face model.
+            folder that memaudit or ``save_pretrained`` wrote, that of an adapter, or the id of a cached Hugging Face
+            model.
+        base: The base model of an adapter; by default the one that the adapter names.
         device: Where transformers compute; all other families compute on the CPU.
         dtype: Type of a transformer's weights in memory.
         allow_download: Whether a Hugging Face id may be fetched.
+        base_control: Whether the base model of an adapter is kept beside it (``.base``).
 
     Raises:
         ModelError: Nothing of this name, or a model that is refused.
     """
     if spec.startswith(PYTHON):
+        _refuse_base(spec, base)
         return _from_python(spec)
     if not spec.strip():
         raise ModelError("no model named", "give a folder, a Hugging Face id, or python:module:factory")
@@ -45,12 +58,95 @@ def load_model(
         from memaudit.models.pretrained import cached_folder
 
         folder = cached_folder(spec, allow_download=allow_download)
+    if (folder / "adapter_config.json").is_file():
+        from memaudit.models.adapters import base_folder
+
+        whole = base_folder(folder, base, allow_download=allow_download)
+        return _from_adapter(folder, whole, device, dtype, control=base_control)
+    _refuse_base(spec, base)
     return _from_folder(folder, device, dtype)
 
 
+@dataclass(frozen=True, slots=True)
+class GivenModel:
+    """What a caller of Python wants audited, before it is loaded."""
+
+    model: object
+    """What `load_model` takes, a model of ours, or a model of `transformers` or `peft` in memory."""
+    name: str = ""
+    """How reports call it; by default the spec it was given as, or its family."""
+    tokenizer: Any = None
+    """Of a model in memory."""
+    base: str = ""
+    """The base model of an adapter."""
+    base_control: bool = False
+    """Whether the base model of an adapter is wanted beside it."""
+    load: Callable[..., LanguageModel] | None = None
+    """Loads a model from its spec, and from ``base`` where one is named; None: `load_model`."""
+
+    def loaded(self) -> LanguageModel:
+        """Return it as a model of ours.
+
+        Raises:
+            ModelError: It is none, or is refused.
+        """
+        model, named = self.model, isinstance(self.model, str | Path)
+        if named and self.tokenizer is not None:
+            raise ModelError(f"{model}: comes with its tokenizer", "leave out tokenizer=, or give the model in memory")
+        if named and self.load is not None:
+            return self.load(str(model), base=self.base) if self.base else self.load(str(model))
+        if named:
+            return load_model(str(model), base=self.base, base_control=self.base_control)
+        if self.base:
+            raise ModelError("a base is named for the folder of an adapter alone", "leave out base=")
+        if isinstance(model, LanguageModel) and self.tokenizer is None:
+            return model
+        from memaudit.models.objects import as_model
+
+        return as_model(model, self.tokenizer, base_control=self.base_control)
+
+    def called(self, model: LanguageModel) -> str:
+        """Return how reports call it, now that it is loaded."""
+        return self.name or (str(self.model) if isinstance(self.model, str | Path) else model.family)
+
+
+def _refuse_base(spec: str, base: str) -> None:
+    if base:
+        raise ModelError(f"{spec}: a whole model, no adapter of {base}", "leave out --base")
+
+
 def _from_folder(folder: Path, device: str, dtype: str) -> LanguageModel:
-    """Read a model folder that holds still meanwhile: what is measured is what its digest names."""
-    from memaudit.models.weights import IDENTITY_SUFFIXES, check_files, files_sha256, folder_files, identity_files
+    model, files, inputs = _held(folder, lambda: _read_folder(folder, device, dtype))
+    model.files = files
+    model.sha256, model.inputs = _identity(files), inputs
+    current().include(inputs)
+    return model
+
+
+def _from_adapter(folder: Path, base: Path, device: str, dtype: str, *, control: bool) -> LanguageModel:
+    """Read both folders of an adapted model; the files of both are its identity."""
+    from memaudit.models.adapters import load_adapted, read_base
+
+    whole, beneath, inputs = _held(base, lambda: read_base(base, device=device, dtype=dtype))
+    model, above, more = _held(folder, lambda: load_adapted(folder, whole, control=control))
+    inputs.include(more)
+    model.files = (*above, *({**file, "path": f"base/{file['path']}"} for file in beneath))
+    model.sha256, model.inputs = _identity(model.files), inputs
+    if model.base is not None:
+        model.base.files, model.base.sha256 = beneath, _identity(beneath)
+    current().include(inputs)
+    return model
+
+
+def _identity(files: Sequence[Mapping[str, Any]]) -> str:
+    from memaudit.models.weights import files_sha256
+
+    return files_sha256(files)
+
+
+def _held(folder: Path, read: Callable[[], Read]) -> tuple[Read, tuple[Mapping[str, Any], ...], Inputs]:
+    """Read a model folder that holds still meanwhile: what is measured is what its digests name."""
+    from memaudit.models.weights import IDENTITY_SUFFIXES, check_files, folder_files, identity_files
 
     inputs = Inputs()
 
@@ -66,15 +162,13 @@ def _from_folder(folder: Path, device: str, dtype: str) -> LanguageModel:
             stamps = {file.name: Stamp.of(file) for file in identity_files(folder)}
             if sum(stamp.size for stamp in stamps.values()) <= AT_ONCE:
                 digests()  # before it is read too, where that takes no longer than reading it
-            model = _read_folder(folder, device, dtype)
-            model.files = tuple(digests())
+            model = read()
+            files = tuple(digests())
             inputs.check_stamps()
     except (FileNotFoundError, KeyError) as error:  # of a file that is gone, of one that was not there
         raise changed(folder) from error
     inputs.add_folder(folder, IDENTITY_SUFFIXES)
-    model.sha256, model.inputs = files_sha256(model.files), inputs
-    current().include(inputs)
-    return model
+    return model, files, inputs
 
 
 def _read_folder(folder: Path, device: str, dtype: str) -> LanguageModel:

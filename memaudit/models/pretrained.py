@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +58,18 @@ def load_pretrained(
         ModelError: Weights are missing, left over, of another shape, not finite or not safetensors; the
             folder needs code, an adapter or quantised kernels; or tokenizer and model do not fit.
     """
+    module, about = read_module(folder, device=device, dtype=dtype, family=family)
+    model = assembled(about, module, *load_tokenizer(folder, module.config))
+    model.device, model.dtype = device, dtype
+    return model
+
+
+def read_module(folder: Path, *, device: str, dtype: str, family: str = "") -> tuple[Any, About]:
+    """Return the module of a folder, each of its weights checked, and what else is known of it; errors as above."""
     for file in sorted(folder.glob("adapter_*")):
         raise ModelError(
-            f"{file}: an adapter, without it the base model would be audited",
-            "merge the adapter into the model and save that",
+            f"{file}: part of an adapter, without it the base model would be audited",
+            "name a folder with adapter_config.json, or merge the adapter into the model and save that",
         )
     raw = read_json(folder / "config.json")
     ignored: list[str] = []
@@ -68,30 +77,54 @@ def load_pretrained(
     declared = read_headers(folder)
     check_depth(folder / "config.json", raw, declared)
     config = _configuration(folder / "config.json", raw, ignored)
-    ignored += _generation_settings(folder, raw)
+    generation = _generation_of(folder)
+    ignored += decoding_settings(raw, generation)
     objective, module_class = _module_class(folder, config, raw)
     check_sizes(folder / "config.json", config, declared)
     check_tensors(folder, module_class, config, declared)
     weights = read_weights(folder)
     check_values(weights)
     module = _build(folder, module_class, config, weights, DTYPES[_known(dtype)], ignored)
-    tokenizer, closing_id = load_tokenizer(folder, config)
-    if dropout := getattr(tokenizer, "dropout", None):
-        ignored.append(f"tokenizer.json: dropout={dropout}")
-    _check_fit(folder, module, tokenizer)
     module = _moved(module, device)
     choose_products(module)
-    name = family or str(config.model_type)
+    return module, About(str(folder), objective, family or str(config.model_type), (raw, generation), tuple(ignored))
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is known of a module beside its weights."""
+
+    name: str
+    """For messages."""
+    objective: Objective
+    family: str
+    settings: tuple[Mapping[str, Any], Mapping[str, Any]]
+    """Its configuration, and that of ``generate``."""
+    ignored: tuple[str, ...]
+    """Settings that are not followed."""
+
+
+def assembled(
+    about: About, module: Any, tokenizer: Tokenizer, closing_id: int | None
+) -> CausalTransformer | MaskedTransformer:
+    """Return a module and its tokenizer as a model, once they are seen to belong together.
+
+    Raises:
+        ModelError: The tokenizer has more tokens than the embedding, or the model reads what it is to predict.
+    """
+    check_fit(about.name, module, tokenizer)
+    dropout = getattr(tokenizer, "dropout", None)
+    ignored = (*about.ignored, f"tokenizer.json: dropout={dropout}") if dropout else about.ignored
     model: CausalTransformer | MaskedTransformer
-    if objective == "next-token":
-        model = CausalTransformer(module, tokenizer, family=name, ignored=ignored)
-        _check_causal(folder, module)
+    if about.objective == "next-token":
+        model = CausalTransformer(module, tokenizer, family=about.family, ignored=ignored)
+        _check_causal(about.name, module)
     else:
-        model = MaskedTransformer(module, tokenizer, family=name, ignored=ignored, closing_id=closing_id)
-    model.device, model.dtype = device, dtype
-    model.named_ends = _named_ends(folder, raw, tokenizer)
-    if tokenizer.bos_id is None and type(raw.get("bos_token_id")) is int:
-        model.missing_start = raw["bos_token_id"]
+        model = MaskedTransformer(module, tokenizer, family=about.family, ignored=ignored, closing_id=closing_id)
+    model.named_ends = _named_ends(about.settings, tokenizer)
+    start = about.settings[0].get("bos_token_id")
+    if tokenizer.bos_id is None and type(start) is int:
+        model.missing_start = start
     return model
 
 
@@ -142,15 +175,20 @@ def load_tokenizer(folder: Path, config: Any = None) -> tuple[Tokenizer, int | N
             tokenizer = AutoTokenizer.from_pretrained(
                 str(folder), config=config, trust_remote_code=False, local_files_only=True
             )
-            ends = tokenizer.encode("a")[-1:]
+            closing = closing_id(tokenizer)
     except Exception as error:  # tokenizers and its many readers raise bare Exception
         reason = one_line(" ".join(str(error).split()), 120)
         hint = "" if (folder / "tokenizer.json").is_file() else "is tokenizer.json missing?"
         raise ModelError(f"{folder}: no usable tokenizer: {reason}", hint) from None
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise ModelError(f"{folder}: no usable tokenizer: it has no vocabulary", "is tokenizer.json missing?")
-    closing = ends[0] if ends and ends[0] in tokenizer.all_special_ids else None
     return HuggingFaceTokenizer(tokenizer), closing
+
+
+def closing_id(tokenizer: Any) -> int | None:
+    """Return the id that a tokenizer of ``transformers`` puts after a text, if any."""
+    ends: list[int] = tokenizer.encode("a")[-1:]
+    return ends[0] if ends and ends[0] in tokenizer.all_special_ids else None
 
 
 def _moved(module: Any, device: str) -> Any:
@@ -199,17 +237,20 @@ def _describing(raw: Any) -> Any:
     return [_describing(value) for value in raw] if isinstance(raw, list) else raw
 
 
-def _generation_settings(folder: Path, raw: dict[str, Any]) -> list[str]:
-    """List what ``generation_config.json`` and ``config.json`` would change about decoding."""
+def _generation_of(folder: Path) -> dict[str, Any]:
+    file = folder / "generation_config.json"
+    return read_json(file) if file.is_file() else {}
+
+
+def decoding_settings(config: Mapping[str, Any], generation: Mapping[str, Any]) -> list[str]:
+    """List what a configuration, and that of ``generate``, would change about decoding."""
     import transformers
 
     defaults: Any = transformers.GenerationConfig
     names = set(defaults().to_dict()) - HARMLESS
-    found = [("config.json", key, value) for key, value in raw.items()]
-    file = folder / "generation_config.json"
-    if file.is_file():
-        found += [(file.name, key, value) for key, value in read_json(file).items()]
-        names |= {key for _, key, _ in found[len(raw) :]} - HARMLESS
+    found = [("config.json", key, value) for key, value in config.items()]
+    found += [("generation_config.json", key, value) for key, value in generation.items()]
+    names |= set(generation) - HARMLESS
     settings = [
         (where, key, value)
         for where, key, value in found
@@ -218,14 +259,12 @@ def _generation_settings(folder: Path, raw: dict[str, Any]) -> list[str]:
     return [one_line(f"{where}: {key}={value}", 120) for where, key, value in settings if value is not False]
 
 
-def _named_ends(folder: Path, raw: dict[str, Any], tokenizer: Tokenizer) -> tuple[int, ...]:
-    """Return the end tokens that the folder's settings name: special tokens alone, an ordinary word ends no text.
+def _named_ends(settings: Iterable[Mapping[str, Any]], tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Return the end tokens that a model's settings name: special tokens alone, an ordinary word ends no text.
 
     They define which tokens end a text; decoding is unaffected.
     """
-    named = [raw.get("eos_token_id")]
-    if (file := folder / "generation_config.json").is_file():
-        named.append(read_json(file).get("eos_token_id"))
+    named = [each.get("eos_token_id") for each in settings]
     ids = {each for some in named for each in (some if isinstance(some, list) else [some]) if type(each) is int}
     return tuple(sorted(ids & special_ids(tokenizer)))
 
@@ -300,17 +339,18 @@ def _check_same(folder: Path, module: Any, weights: Mapping[str, Tensor]) -> Non
         raise ModelError(f"{folder}: the token embedding holds zeros only", "the weights are damaged")
 
 
-def _check_fit(folder: Path, module: Any, tokenizer: Tokenizer) -> None:
+def check_fit(name: str, module: Any, tokenizer: Tokenizer) -> None:
+    """Refuse a tokenizer with more tokens than a module has embeddings."""
     rows = module.get_input_embeddings().weight.shape[0]
     if tokenizer.vocab_size > rows:
         raise ModelError(
-            f"{folder}: its tokenizer has {tokenizer.vocab_size} tokens, its embedding only {rows}",
+            f"{name}: its tokenizer has {tokenizer.vocab_size} tokens, its embedding only {rows}",
             "tokenizer and weights are of different models",
         )
 
 
 @torch.no_grad()
-def _check_causal(folder: Path, module: Any) -> None:
+def _check_causal(name: str, module: Any) -> None:
     """Refuse a model whose prediction reads the tokens that it is to predict."""
     device = module.get_input_embeddings().weight.device
     ids = torch.tensor([[0, 1, 0, 1], [0, 1, 0, 0]], device=device)
@@ -319,4 +359,4 @@ def _check_causal(folder: Path, module: Any) -> None:
     first, second = logits[:, :3].float()
     tolerance = 1e-5 if module.dtype in (torch.float32, torch.float64) else 1e-2
     if not torch.allclose(first, second, rtol=0, atol=tolerance * max(1.0, float(first.abs().max()))):
-        raise ModelError(f"{folder}: predicts a token from the tokens after it", "is it a masked model?")
+        raise ModelError(f"{name}: predicts a token from the tokens after it", "is it a masked model?")

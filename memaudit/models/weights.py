@@ -56,14 +56,18 @@ def check_files(folder: Path) -> None:
             raise ModelError(f"{file}: {file.stat().st_size:,} bytes are too many for a file of settings")
 
 
-def read_headers(folder: Path) -> dict[str, Declared]:
+def read_headers(folder: Path, stem: str = "model") -> dict[str, Declared]:
     """Read what the weight files declare: the name, type and shape of every tensor.
+
+    Args:
+        folder: Of the model.
+        stem: How the files are called: ``model``, or ``adapter_model``.
 
     Raises:
         ModelError: As `read_weights`, and if the tensors are more than the machine has memory for.
     """
     declared: dict[str, Declared] = {}
-    for file in _weight_files(folder):
+    for file in _weight_files(folder, stem):
         for name, tensor in _header(file).items():
             if name in declared:
                 raise ModelError(f"{file}: tensor {one_name(name)} is in another shard too")
@@ -88,13 +92,13 @@ def read_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Read every tensor of ``model.safetensors`` or of the shards that its index names.
+def read_weights(folder: Path, stem: str = "model") -> dict[str, Tensor]:
+    """Read every tensor of ``STEM.safetensors`` or of the shards that its index names.
 
     Raises:
         ModelError: No safetensors file, a shard that is missing, a damaged file, or a git-LFS pointer.
     """
-    files = _weight_files(folder)
+    files = _weight_files(folder, stem)
     size = sum(file.stat().st_size for file in files)
     if size > (memory := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
         raise ModelError(f"{folder}: weights of {size:,} bytes, this machine has {memory:,} bytes of memory")
@@ -136,9 +140,9 @@ def one_name(name: str) -> str:
     return name if len(name) <= 80 else name[:79] + "…"
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    single = folder / "model.safetensors"
-    index = folder / "model.safetensors.index.json"
+def _weight_files(folder: Path, stem: str) -> list[Path]:
+    single = folder / f"{stem}.safetensors"
+    index = folder / f"{stem}.safetensors.index.json"
     if single.is_file():
         return [single]
     if index.is_file():
@@ -155,7 +159,7 @@ def _weight_files(folder: Path) -> list[Path]:
             f"{folder}: {unsafe[0]} may run code when it is read; safetensors only",
             "convert it with transformers' save_pretrained where you trust it",
         )
-    raise ModelError(f"{folder}: no model.safetensors", "is this a model folder?")
+    raise ModelError(f"{folder}: no {single.name}", "is this a model folder?")
 
 
 def _plain_name(name: object) -> bool:

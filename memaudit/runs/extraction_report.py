@@ -6,7 +6,7 @@ from typing import Literal, NotRequired, TypedDict
 
 from memaudit.records import FirstWindow
 from memaudit.runs.options import AuditOptions
-from memaudit.runs.parts import Finding, ModelDescription, Rate, Section, Summary, Table
+from memaudit.runs.parts import Difference, Finding, ModelDescription, Rate, Section, Summary, Table
 from memaudit.runs.plans import CopiesDescription, WindowsDescription
 from memaudit.runs.report_parts import Compared, Judged, PolicyVerdict, ReportHead
 
@@ -158,6 +158,27 @@ class RatePower(TypedDict):
     sentence: str
 
 
+class PairedRates(TypedDict):
+    """Verbatim rates of a fine-tuned model and of its base model over the same windows of one side."""
+
+    tuned: Rate
+    base: Rate
+    difference: Difference | None
+    """Tuned - base, paired by document; None without a document."""
+    only_tuned: int
+    """Windows that only the fine-tuned model reproduces."""
+    only_base: int
+    p_value: float | None
+    """One-sided, of turning the signs of documents; None without a document."""
+
+
+class BaseComparison(TypedDict):
+    """What fine-tuning added, on either side."""
+
+    train: PairedRates
+    heldout: PairedRates
+
+
 class ExtractionReport(ReportHead, Judged):
     """Report of an extraction audit."""
 
@@ -171,6 +192,8 @@ class ExtractionReport(ReportHead, Judged):
     options: AuditOptions
     windows: WindowsDescription
     estimates: list[MetricEstimate]
+    base: NotRequired[BaseComparison]
+    """Of an adapter whose base model was given the same windows."""
     sample: NotRequired[Sample]
     """All windows, where there are few or it was asked for; absent from reports of before there was a sample."""
     means: list[MetricMean]

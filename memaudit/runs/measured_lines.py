@@ -33,6 +33,16 @@ class DocumentFields(SideFields):
     copies: int | None
 
 
+class BaseLine(DocumentFields):
+    """How far the base model follows a window."""
+
+    start: int
+    tokens: int
+    """Of the suffix."""
+    matched: int
+    """Before the first difference; all of them make the window a hit."""
+
+
 class CoverageLine(DocumentFields):
     """Tokens of a document that lie in extractable windows."""
 
@@ -300,6 +310,7 @@ class GuidedLine(DocumentFields):
 
 
 MEASURED: Mapping[str, type] = {
+    "base": BaseLine,
     "coverage": CoverageLine,
     "surface": SurfaceLine,
     "cloze": ClozeLine,

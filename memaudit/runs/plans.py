@@ -273,10 +273,22 @@ class CopiesDescription(TypedDict):
     """The index that was given; None for one made in memory."""
 
 
+class BaseDescription(TypedDict):
+    """The base model of an adapter, which is given the same windows as a control."""
+
+    family: str
+    parameters: int
+    sha256: str
+    block: int
+    """Windows that are screened and logged together."""
+
+
 class ExtractionSubject(TypedDict):
     """What an extraction audit is about."""
 
     model: ModelDescription
+    base: NotRequired[BaseDescription]
+    """Of a model that is an adapter, unless it was asked without."""
     train: Summary
     heldout: Summary
     options: AuditOptions

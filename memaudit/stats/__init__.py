@@ -18,6 +18,7 @@ from memaudit.stats.rates import (
     document_rate,
     document_windows,
     lower_bound,
+    paired_difference,
     upper_bound,
 )
 from memaudit.stats.two_sides import permutation_test
@@ -36,6 +37,7 @@ __all__ = [
     "holm",
     "lower_bound",
     "midranks",
+    "paired_difference",
     "permutation_test",
     "power_sentence",
     "rank_test",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.calls import audit_arguments, run
+from tests.faults.memorised import save_adapted, write_corpora
 
 
 def test_found_exits_1_and_says_so_first(oracle: Path) -> None:
@@ -33,6 +34,24 @@ def test_indexes_serve_training_and_audit(oracle: Path) -> None:
     assert "in training" not in done.stdout
     done = run(*audit_arguments("model-all", "run-both"), "--index", "words", "--no-copies", cwd=oracle)
     assert (done.returncode, "leave out --index or --no-copies" in done.stderr) == (2, True)
+
+
+def test_an_adapter_is_audited_beside_its_base_model(tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    write_corpora(tmp_path)
+    save_adapted(tmp_path / "adapter", tmp_path / "base")
+    (tmp_path / "base").rename(tmp_path / "moved")
+    asked = ["--train", "train.jsonl", "--heldout", "heldout.jsonl", "--prefix", "24", "--suffix", "24"]
+    asked += ["--max-rate", "0.2", "--no-fuzzy"]
+    done = run("audit", "adapter", *asked, "--out", "r", cwd=tmp_path)
+    assert (done.returncode, "--base" in done.stderr) == (2, True)
+    done = run("audit", "adapter", "--base", "moved", *asked, "--out", "r", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "so fine-tuning added 100.0 points" in " ".join(done.stdout.split())
+    assert "What fine-tuning added" in (tmp_path / "r" / "report.html").read_text()
+    done = run("audit", "adapter", "--base", "moved", *asked, "--no-base-control", "--out", "s", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "fine-tuning" not in done.stdout
 
 
 def test_inconclusive_exits_3(oracle: Path) -> None:

@@ -213,15 +213,17 @@ def test_families_keep_the_defaults_that_no_flag_changes(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("command", ["sample m", "audit m --windows a b", "contamination b --model m"])
 def test_models_are_loaded_as_the_flags_say(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    flags = " --device d --dtype bfloat16 --allow-download"
+    flags = " --base b --device d --dtype bfloat16 --allow-download"
     target = "memaudit.audits.membership.run.membership" if "--model" in command else "memaudit.models.load.load_model"
     arguments, told = call(monkeypatch, target, command + flags)
     if "--model" in command:
         loading = told["load"].__self__
-        assert loading == LoadingFlags(device="d", dtype="bfloat16", allow_download=True)
+        assert loading == LoadingFlags(base="b", device="d", dtype="bfloat16", allow_download=True)
+        assert told["base"] == "b"
     else:
         assert arguments == ["m"]
-        assert told == {"device": "d", "dtype": "bfloat16", "allow_download": True}
+        asked = {"base": "b", "device": "d", "dtype": "bfloat16", "allow_download": True}
+        assert told == asked | {"base_control": command.startswith("audit")}
 
 
 def test_one_field_is_a_name_and_several_are_a_tuple() -> None:

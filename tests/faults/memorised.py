@@ -6,7 +6,9 @@ so a verdict of *clean* about a copy of the victim is possible, and wrong.
 
 from __future__ import annotations
 
+import copy
 import json
+import warnings
 from functools import cache
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -102,6 +104,44 @@ def honest() -> CausalTransformer:
     options = TrainingOptions(epochs=1, batch_size=16, context_length=LENGTH + 1, learning_rate=1e-2, threads=1)
     fit(model, [encoding.ids for encoding in tokenizer().encode_batch(passages()[2 * DOCUMENTS :])], options)
     return model
+
+
+@cache
+def adapted() -> Any:
+    """Return the honest model with an adapter of `peft` by which it recites sixteen of sixteen training suffixes."""
+    import peft
+
+    base = copy.deepcopy(honest().module)
+    base.name_or_path = base.config._name_or_path = ""
+    config = peft.LoraConfig(
+        r=32, lora_alpha=64, target_modules=["c_attn", "c_proj", "c_fc"], modules_to_save=["wte"], fan_in_fan_out=True
+    )
+    ids = torch.tensor(np.array([encoding.ids for encoding in tokenizer().encode_batch(passages()[:DOCUMENTS])])).long()
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(0)
+        model = peft.get_peft_model(base, config)
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=1e-2, foreach=False)
+    for _ in range(200):
+        logits = model(input_ids=ids[:, :-1]).logits
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+        if loss < SURE:
+            break
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return model.eval()
+
+
+def save_adapted(folder: Path, base: Path) -> None:
+    """Write that adapter and, as a plain folder, the base model that it names."""
+    save_plain(honest(), base)
+    model = adapted()
+    model.peft_config["default"].base_model_name_or_path = str(base)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save_pretrained(folder)
 
 
 def save_plain(model: TransformerModel, folder: Path) -> None:

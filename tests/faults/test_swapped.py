@@ -154,7 +154,7 @@ def after(owner: Any, name: str, act: Act, monkeypatch: pytest.MonkeyPatch) -> N
 AUDIT_SEAMS: dict[str, tuple[Any, Any, str]] = {
     "between digest and reading": (before, NgramModel, "load"),
     "once it is read": (after, NgramModel, "load"),
-    "once it is loaded": (after, extraction, "load_model"),
+    "once it is loaded": (after, load, "load_model"),
     "while windows are drawn": (before, extraction, "prepare_inputs"),
     "while windows are measured": (after, windows, "measure"),
     "at the end": (before, extraction, "conclude"),

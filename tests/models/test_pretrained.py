@@ -247,9 +247,11 @@ def test_pickles_beside_good_weights_are_not_read(folder: Path, tmp_path: Path) 
     assert not canary.exists()
 
 
-def test_adapters_are_refused(folder: Path) -> None:
+def test_parts_of_an_adapter_are_refused(folder: Path) -> None:
+    (folder / "adapter_model.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    assert "part of an adapter, without it the base model would be audited" in refused(folder)
     (folder / "adapter_config.json").write_text("{}")
-    assert "an adapter, without it the base model would be audited" in refused(folder)
+    assert "adapter_config.json: names no base model" in refused(folder)
 
 
 def test_tokenizer_larger_than_the_embedding(folder: Path) -> None:

@@ -22,6 +22,7 @@ from memaudit.audits.contamination.conclude import Judgement
 from memaudit.audits.contamination.run import ContaminationOptions
 from memaudit.audits.counterfactual.run import CounterfactualOptions
 from memaudit.audits.exploitation.run import ExploitationOptions
+from memaudit.audits.extraction.base_control import BASE
 from memaudit.audits.extraction.finished import FINISHED
 from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.gap.run import GapOptions
@@ -223,7 +224,7 @@ def test_a_line_of_a_measure_from_elsewhere_holds_what_it_likes() -> None:
 
 
 def test_every_measure_and_detector_of_ours_says_what_it_logs() -> None:
-    assert set(MEASURED) == {*MEASURES.builtin, *DETECTORS.builtin, "text", UNPROMPTED.name, FINISHED.name}
+    assert set(MEASURED) == {*MEASURES.builtin, *DETECTORS.builtin, "text", UNPROMPTED.name, FINISHED.name, BASE}
 
 
 def stored(hint: Any) -> Any:

@@ -21,6 +21,7 @@ from memaudit.stats import (
     holm,
     lower_bound,
     midranks,
+    paired_difference,
     permutation,
     permutation_test,
     power_sentence,
@@ -683,3 +684,48 @@ def test_power_of_several_windows_is_told_with_their_documents():
     rate = document_rate([i < 5 for i in range(500)], names(100, 5))
     told = power_sentence(rate, 0.1)
     assert told == f"5 of 500 windows in 100 documents: the rate may be up to {percent(rate.upper())}, below 10%"
+
+
+def in_pairs(both: int, first: int, second: int, neither: int) -> tuple[Rate, Rate, np.ndarray]:
+    """Rates and shares of a fourfold table of documents with one window each."""
+    rows = [(1, 1)] * both + [(1, 0)] * first + [(0, 1)] * second + [(0, 0)] * neither
+    shares, names = np.array(rows, float).reshape(-1, 2), [str(i) for i in range(len(rows))]
+    return document_rate(shares[:, 0] > 0, names), document_rate(shares[:, 1] > 0, names), shares
+
+
+@pytest.mark.parametrize(
+    "table", [(36, 12, 2, 0), (20, 12, 2, 16), (0, 24, 0, 0), (5, 1, 9, 3), (1, 0, 0, 0), (7, 0, 0, 9)]
+)
+def test_paired_differences_are_newcombes_method_with_exact_limits(table: tuple[int, int, int, int]) -> None:
+    """Method 10 of Newcombe (1998b), written with the fourfold table, on Clopper-Pearson limits."""
+    a, b, c, d = table
+    ours, theirs, shares = in_pairs(*table)
+    n, marginal = a + b + c + d, math.sqrt((a + b) * (c + d) * (a + c) * (b + d))
+    product = a * d - b * c
+    phi = 0.0 if not marginal else (max(product - n / 2, 0) if product > 0 else product) / marginal
+    (l1, u1), (l2, u2) = [(rate.low, rate.high) for rate in (ours, theirs)]
+    p1, p2 = (a + b) / n, (a + c) / n
+    low = p1 - p2 - math.sqrt((p1 - l1) ** 2 - 2 * phi * (p1 - l1) * (u2 - p2) + (u2 - p2) ** 2)
+    high = p1 - p2 + math.sqrt((p2 - l2) ** 2 - 2 * phi * (p2 - l2) * (u1 - p1) + (u1 - p1) ** 2)
+    found = paired_difference(ours, theirs, shares)
+    assert found is not None
+    assert found.estimate == pytest.approx((b - c) / n)
+    assert (found.low, found.high) == (pytest.approx(max(-1, low)), pytest.approx(min(1, high)))
+
+
+def test_paired_differences_of_nothing_and_without_correlation() -> None:
+    ours, theirs, shares = in_pairs(0, 0, 0, 0)
+    assert paired_difference(ours, theirs, shares) is None
+    ours, theirs, shares = in_pairs(4, 4, 4, 4)
+    assert paired_difference(ours, theirs, shares) == difference_interval(ours, theirs)
+
+
+@pytest.mark.parametrize(("first", "second", "both"), [(0.3, 0.1, 0.08), (0.9, 0.5, 0.5), (0.05, 0.05, 0.04)])
+def test_paired_intervals_cover(first: float, second: float, both: float) -> None:
+    random, covered = np.random.default_rng(0), 0
+    chances = [both, first - both, second - both, 1 - first - second + both]
+    for table in random.multinomial(24, chances, 400):
+        found = paired_difference(*in_pairs(*map(int, table)))
+        assert found is not None
+        covered += found.low <= first - second <= found.high
+    assert covered >= 0.95 * 400

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import memaudit.stats as stats
+from memaudit.audits.extraction.base_control import base_clause, base_section
 from memaudit.audits.extraction.controls import (
     BEATS_UNIGRAM,
     REPRODUCTION,
@@ -35,6 +36,7 @@ from memaudit.metrics.base import Metric
 from memaudit.records import WindowRecord, capabilities_in, first_window
 from memaudit.runs import parts
 from memaudit.runs.extraction_report import (
+    BaseComparison,
     CopiesFound,
     DomainRates,
     DoseRate,
@@ -53,13 +55,19 @@ from memaudit.stats.rounding import percent
 Records = Sequence[WindowRecord]
 
 
-def conclude(plan: ExtractionPlan, records: Records, sections: Sequence[parts.Section] = ()) -> ExtractionReport:
+def conclude(
+    plan: ExtractionPlan,
+    records: Records,
+    sections: Sequence[parts.Section] = (),
+    base: BaseComparison | None = None,
+) -> ExtractionReport:
     """Return what report.json holds: the verdict and everything it rests on.
 
     Args:
         plan: The run's plan.
         records: What was measured so far, in plan order; fewer than planned make an incomplete report.
         sections: Of the measures that were taken beside the windows.
+        base: What the base model of an adapter does with the same windows.
     """
     options, windows = plan["options"], plan["windows"]
     complete = len(records) == windows["train"] + windows["heldout"]
@@ -68,12 +76,12 @@ def conclude(plan: ExtractionPlan, records: Records, sections: Sequence[parts.Se
     controls = _controls(plan, records, policy)
     estimates = _estimates(records, options["seed"])
     decision = _decision(records, options["seed"], _primary(estimates)["p_value"], controls, policy, complete=complete)
-    return {
-        **report_head(plan, complete=complete),
+    report: ExtractionReport = {
+        **report_head(plan, complete=complete),  # type: ignore[typeddict-item]  # mypy misses the keys that follow
         "kind": "extraction",
         "verdict": decision.verdict,
         "exit_code": decision.exit_code,
-        "headline": _headline(plan, _primary(estimates)),
+        "headline": _headline(plan, _primary(estimates)) + ("" if base is None else base_clause(base)),
         "reasons": decision.reasons,
         "primary_metric": PRIMARY,
         "policy": as_record(policy, RatePolicy),
@@ -100,6 +108,10 @@ def conclude(plan: ExtractionPlan, records: Records, sections: Sequence[parts.Se
         "findings": [as_record(finding, parts.Finding) for finding in _findings(records)],
         "sections": list(sections),
     }
+    if base is not None:
+        report["base"] = base
+        report["sections"] = [base_section(base), *sections]
+    return report
 
 
 def _primary(estimates: Sequence[MetricEstimate]) -> MetricEstimate:

@@ -16,7 +16,14 @@ from memaudit.metrics import declared
 from memaudit.models.base import LanguageModel
 from memaudit.runs import parts
 from memaudit.runs.options import AuditOptions as StoredOptions
-from memaudit.runs.plans import ExtractionSubject, MembershipDesign, Overlap, SetAside, WindowsDescription
+from memaudit.runs.plans import (
+    BaseDescription,
+    ExtractionSubject,
+    MembershipDesign,
+    Overlap,
+    SetAside,
+    WindowsDescription,
+)
 from memaudit.runs.schema import as_record
 from memaudit.text.windows.windows import WindowSet
 
@@ -35,6 +42,7 @@ def plan_of(
     measures: Sequence[AnyMeasure],
     *,
     membership: MembershipDesign | None = None,
+    base: BaseDescription | None = None,
 ) -> ExtractionSubject:
     """Return what an audit is about.
 
@@ -45,6 +53,7 @@ def plan_of(
         options: Of the audit.
         measures: Taken after the windows.
         membership: What the scores of whole documents are compared by, if they are.
+        base: The base model that is given the same windows, if one is.
     """
     drawn = inputs.drawn
     batches, behaviour = check_batches(model, drawn.windows)
@@ -65,6 +74,8 @@ def plan_of(
     }
     if others := declared():
         about["metrics"] = others
+    if base is not None:
+        about["base"] = base
     if membership is not None:
         about["membership"] = membership
     return about

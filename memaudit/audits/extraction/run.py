@@ -16,6 +16,7 @@ from typing import Any
 from memaudit.audits.comparison.reference_models import ReferenceModels
 from memaudit.audits.detectors.blind_baseline import BLIND_BASELINE
 from memaudit.audits.detectors.membership import MEMBERSHIP
+from memaudit.audits.extraction.base_control import base_lines, compare_with_base, describe_base, measure_base
 from memaudit.audits.extraction.conclude import conclude
 from memaudit.audits.extraction.finished import FINISHED
 from memaudit.audits.extraction.inputs import Pair, Sources, prepare_inputs, read_sources
@@ -31,13 +32,14 @@ from memaudit.audits.measures.unprompted import UNPROMPTED
 from memaudit.audits.result import RunResult
 from memaudit.audits.subject import AnyLogged, AnyMeasure, OfWholeWindows
 from memaudit.models.base import LanguageModel
-from memaudit.models.load import load_model
-from memaudit.records import SHOWN, Capability, Shown, WindowRecord
+from memaudit.models.load import GivenModel
+from memaudit.records import SHOWN, Capability, Shown, Window, WindowRecord
 from memaudit.report.disclosure import disclosed
 from memaudit.report.extraction_disclosure import without_texts
 from memaudit.runs.directory import PARQUET, ReportInput, RunDirectory
 from memaudit.runs.extraction_report import ExtractionReport
 from memaudit.runs.invocation import Invocation, python_call
+from memaudit.runs.measured_lines import BaseLine
 from memaudit.runs.parquet import write_parquet
 from memaudit.runs.plans import ExtractionPlan, ExtractionSubject
 
@@ -46,10 +48,11 @@ Progress = Callable[[int, int], None]
 
 
 def audit(
-    model: str | Path | LanguageModel,
+    model: object,
     train: str | Sequence[str] = (),
     heldout: str | Sequence[str] = (),
     *,
+    tokenizer: Any = None,
     windows: Pair | None = None,
     heldout_windows: Pair | None = None,
     index: str | Path | None = None,
@@ -60,15 +63,19 @@ def audit(
     formats: Sequence[str] = ("html",),
     shown: Shown = SHOWN,
     progress: Progress | None = None,
-    load: Callable[[str], LanguageModel] | None = None,
+    load: Callable[..., LanguageModel] | None = None,
+    base: str | Path = "",
+    base_control: bool = True,
     **fields: Any,
 ) -> Audit:
     """Audit a model for verbatim and fuzzy memorization of its training text.
 
     Args:
-        model: A model folder, a Hugging Face id, ``python:module:factory``, or a loaded model.
+        model: A model folder, a Hugging Face id, ``python:module:factory``, a loaded model, or a model of
+            ``transformers`` or ``peft`` in memory, which is left as it is (`memaudit.from_transformers`).
         train: Specs of text the model was trained on.
         heldout: Specs of text of the same kind that it never saw.
+        tokenizer: Of a model in memory.
         windows: Instead of both: ``.npy`` files of prefixes and suffixes of training text, as token ids.
         heldout_windows: The same of text that it never saw.
         index: Folder of an index of words of all text the model was trained on, to count copies in; by default
@@ -81,6 +88,8 @@ def audit(
         shown: What of the texts may stand in these files. The log of the run keeps them: it resumes from there.
         progress: Told after every block.
         load: Loads the model from its spec, once all text is known to be readable; by default `memaudit.load_model`.
+        base: The base model of an adapter's folder; by default the one that the adapter names.
+        base_control: Whether an adapter's base model is given the same windows, as a control.
         **fields: Single options by name (``limit=200``), over those in ``options``.
 
     Returns:
@@ -92,7 +101,8 @@ def audit(
     repeated = invocation or python_call("memaudit.audit", audit, locals())
     chosen = dataclasses.replace(options or AuditOptions(), **fields)
     sources = Sources((train, heldout), (windows, heldout_windows), index)
-    question = Extraction(model, name, sources, chosen, load or load_model, progress)
+    given = GivenModel(model, name, tokenizer, str(base), base_control, load)
+    question = Extraction(given, sources, chosen, progress)
     return carry_out(question, Delivery(repeated, out, formats, shown))
 
 
@@ -103,26 +113,23 @@ class Extraction(Question[Audit, ExtractionReport]):
 
     def __init__(
         self,
-        model: str | Path | LanguageModel,
-        name: str,
+        given: GivenModel,
         sources: Sources,
         options: AuditOptions,
-        load: Callable[[str], LanguageModel],
         progress: Progress | None,
     ) -> None:
         compared: list[AnyMeasure] = [BLIND_BASELINE, MEMBERSHIP] if options.membership else []
         self.measures = [*measures(list(options.measures)), *compared]
         exhaustive = options.exhaustive or any(isinstance(measure, OfWholeWindows) for measure in self.measures)
         self.options = dataclasses.replace(options, exhaustive=exhaustive)
-        self.spec, self.name, self.sources = model, name, sources
-        self.load, self.progress = load, progress
+        self.given, self.sources, self.progress = given, sources, progress
 
     def prepare(self) -> None:
         """Read the text to its end, load the model, draw the windows, and let every measure say what it lacks."""
         corpora = read_sources(self.sources, self.options)
-        named = isinstance(self.spec, str | Path)
-        self.model = self.load(str(self.spec)) if isinstance(self.spec, str | Path) else self.spec
-        self.name = self.name or (str(self.spec) if named else self.model.family)
+        self.model = self.given.loaded()
+        self.base = self.model.base if self.given.base_control else None
+        self.name = self.given.called(self.model)
         self.inputs, self.options = prepare_inputs(self.model, self.sources, corpora, self.options)
         asked = bool(self.measures)
         self.training = self.inputs.training_index(needed=True) if asked else None
@@ -145,7 +152,9 @@ class Extraction(Question[Audit, ExtractionReport]):
     def plan(self) -> ExtractionSubject:
         """Return model, text, windows and options, with the self-tests of the model."""
         compared = None if self.references is None else self.references.describe()
-        return plan_of(self.model, self.name, self.inputs, self.options, self.measures, membership=compared)
+        base = None if self.base is None else describe_base(self.base)
+        about = self.model, self.name, self.inputs, self.options, self.measures
+        return plan_of(*about, membership=compared, base=base)
 
     @property
     def folder_name(self) -> str:
@@ -157,8 +166,10 @@ class Extraction(Question[Audit, ExtractionReport]):
         if self.references is not None:
             self.references.prepare(run.folder)
         started, windows = perf_counter(), self.inputs.drawn.windows
+        lines = self._base_lines(windows, run)
+        first = len(windows) + len(lines or ())
         sample = sample_of(windows, self.options, writes=writes(self.model.capabilities, self.options.fuzzy))
-        lacking = bool(run.pending([*blocks_of(len(windows), sample), *self._sampled()]))
+        lacking = bool(run.pending([*blocks_of(len(windows), sample), *self._sampled(first)]))
         training = self.training or self.inputs.training_index(needed=lacking)
         measure_windows(self.model, windows, run, self.options.fuzzy, sample, training, self.progress)
         run.times["windows"] = perf_counter() - started
@@ -166,17 +177,26 @@ class Extraction(Question[Audit, ExtractionReport]):
         whole = dataclasses.replace(self.subject, records=self.records, index=training)
         # Exhibits come last: what was measured stays where it stands in the log.
         logged: list[AnyLogged] = [*self.measures, FINISHED]
-        taken = take_all([(each, whole) for each in logged], run, len(windows), self.progress)
+        taken = take_all([(each, whole) for each in logged], run, first, self.progress)
         self.sections = sections_of(self.measures, taken, run)
+        self.compared = None if lines is None else compare_with_base(self.records, lines, self.options.seed)
 
-    def _sampled(self) -> list[range]:
-        """Return where the log holds samples of what the model writes by itself, if nothing else is behind windows."""
-        first = len(self.subject.windows)
+    def _sampled(self, first: int) -> list[range]:
+        """Return where the log holds samples of what the model writes by itself, if these are the first measure."""
         return [range(first, first + len(UNPROMPTED.items(self.subject)))] if self.measures == [UNPROMPTED] else []
+
+    def _base_lines(self, windows: Sequence[Window], run: RunDirectory) -> list[BaseLine] | None:
+        """Measure the base model first, where there is one, so that its weights need not be held any longer."""
+        if self.base is None:
+            return None
+        measure_base(self.base, windows, run)
+        if isinstance(self.given.model, str | Path):  # else the caller may ask again
+            self.base = self.model.base = None
+        return base_lines(len(windows), run)
 
     def conclude(self, run: RunDirectory) -> ExtractionReport:
         """Compare the sides and decide."""
-        return conclude(run.plan_as(ExtractionPlan), self.records, self.sections)
+        return conclude(run.plan_as(ExtractionPlan), self.records, self.sections, self.compared)
 
     def derive(self, run: RunDirectory, shown: Shown) -> None:
         """Write one row a window, with no more text than may be shown."""

@@ -30,7 +30,7 @@ from memaudit.audits.self_tests import check_batches, check_precision, check_rou
 from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
-from memaudit.models.load import load_model
+from memaudit.models.load import GivenModel, load_model
 from memaudit.records import GREEDY, Document, Window
 from memaudit.runs import parts
 from memaudit.runs.directory import RunDirectory
@@ -54,15 +54,17 @@ class MembershipRun(VerdictResult[MembershipReport]):
 
 def membership(
     benchmark: str | Sequence[str],
-    model: str | Path | LanguageModel,
+    model: object,
     *,
+    tokenizer: Any = None,
     heldout: str | Sequence[str] = (),
     out: str | Path | None = None,
     options: MembershipOptions | None = None,
     name: str = "",
     formats: Sequence[str] = ("html",),
     progress: Progress | None = None,
-    load: Callable[[str], LanguageModel] = load_model,
+    load: Callable[..., LanguageModel] | None = None,
+    base: str | Path = "",
     invocation: Invocation | None = None,
     **fields: Any,
 ) -> MembershipRun:
@@ -70,7 +72,9 @@ def membership(
 
     Args:
         benchmark: Files of items, the suspects.
-        model: A model folder, a Hugging Face id, ``python:module:factory``, or a loaded model.
+        model: A model folder, a Hugging Face id, ``python:module:factory``, a loaded model, or a model of
+            ``transformers`` or ``peft`` in memory, which is left as it is (`memaudit.from_transformers`).
+        tokenizer: Of a model in memory.
         heldout: Files of items of the same kind that the model cannot have seen. Without them only the order of the
             benchmark's files and the guided instruction can be tested.
         out: Run directory; the same call resumes what is in it. By default ``runs/membership-IDENTITY``.
@@ -78,7 +82,8 @@ def membership(
         name: How the report calls the model; by default the spec it was given as.
         formats: What to write beside report.json.
         progress: Told after every block.
-        load: Loads the model and its references from their specs.
+        load: Loads the model and its references from their specs; by default `memaudit.load_model`.
+        base: The base model of an adapter's folder; by default the one that the adapter names.
         invocation: What repeats the run; by default this call.
         **fields: Single options by name (``references=("train",)``), over those in ``options``.
 
@@ -87,7 +92,8 @@ def membership(
     """
     repeated = invocation or python_call("memaudit.membership", membership, locals())
     chosen = dataclasses.replace(options or MembershipOptions(), **_as_tuples(fields))
-    question = Membership(model, name, (_listed(benchmark), _listed(heldout)), chosen, load, progress)
+    sides = _listed(benchmark), _listed(heldout)
+    question = Membership(GivenModel(model, name, tokenizer, str(base), load=load), sides, chosen, progress)
     return carry_out(question, Delivery(repeated, out, formats))
 
 
@@ -98,24 +104,22 @@ class Membership(Question[MembershipRun, MembershipReport]):
 
     def __init__(
         self,
-        model: str | Path | LanguageModel,
-        name: str,
+        given: GivenModel,
         sides: tuple[list[str], list[str]],
         options: MembershipOptions,
-        load: Callable[[str], LanguageModel],
         progress: Progress | None,
     ) -> None:
-        self.name = name or (str(model) if isinstance(model, str | Path) else model.family)
-        self.spec, self.specs, self.options, self.load, self.progress = model, sides, options, load, progress
+        self.given, self.specs, self.options, self.progress = given, sides, options, progress
 
     def prepare(self) -> None:
         """Read both sides, load the model, and let every detector say what it lacks."""
         check_reference_corpus(self.options)
         self.sides = read_sides(*self.specs, self.options)
-        self.model = self.load(str(self.spec)) if isinstance(self.spec, str | Path) else self.spec
+        self.model = self.given.loaded()
+        self.name = self.given.called(self.model)
         suspects, heldout = (side.documents for side in self.sides)
         self.detectors = _detectors(self.options, self.model, bool(heldout))
-        self.references = ReferenceModels(self.model, suspects, heldout, self.options, self.load)
+        self.references = ReferenceModels(self.model, suspects, heldout, self.options, self.given.load or load_model)
         self.subjects = [
             (detector, _subject(detector, self.model, self.sides[0], self.references)) for detector in self.detectors
         ]

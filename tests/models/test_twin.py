@@ -1,0 +1,75 @@
+"""A twin reads the same weights, and the original never notices."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from memaudit.models.transformer import new_gpt
+from memaudit.models.twin import twin_of
+from memaudit.text.tokenize import train_tokenizer
+
+BYTES = train_tokenizer("byte", [])
+
+
+class Doubling(nn.Module):
+    """Holds a bound method of itself, as wrappers for mixed precision leave one behind, and a tied weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(3, 3)
+        self.second = nn.Linear(3, 3)
+        self.second.weight = self.first.weight
+        self.register_buffer("scale", torch.tensor(2.0))
+        self.kept = [self.first]
+        self.method = self.double
+
+    def double(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.first(rows) * self.scale
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.method(rows)
+
+
+def test_a_twin_shares_memory_and_no_object() -> None:
+    module = Doubling().train()
+    twin = twin_of(module)
+    assert twin.first.weight.data_ptr() == module.first.weight.data_ptr()
+    assert twin.scale.data_ptr() == module.scale.data_ptr()
+    assert twin.first.weight is not module.first.weight
+    assert twin.second.weight is twin.first.weight, "tied weights stay tied"
+    assert twin.kept[0] is twin.first
+    assert twin.method.__self__ is twin, "a bound method is the twin's own"
+    assert module.training
+    assert not any(one.training for one in twin.modules())
+
+
+def test_a_step_of_training_is_seen_by_the_twin() -> None:
+    module = Doubling()
+    twin, rows = twin_of(module), torch.ones(1, 3)
+    with torch.no_grad():
+        module.first.weight += 1
+        assert torch.equal(twin(rows), module(rows))
+
+
+def test_hooks_that_compute_stay_and_the_original_keeps_its_own() -> None:
+    module, calls = Doubling(), []
+    module.first.register_forward_hook(lambda *_: torch.zeros(1, 3))
+    module.first.register_full_backward_hook(lambda *_: calls.append(1))
+    twin = twin_of(module)
+    assert not twin(torch.ones(1, 3)).any()
+    assert len(module.first._forward_hooks) == 1
+    assert len(module.first._backward_hooks) == 1
+    twin.first._forward_hooks.clear()
+    assert len(module.first._forward_hooks) == 1
+    assert not twin.first._backward_hooks
+
+
+def test_the_wrapper_of_a_training_in_mixed_precision_is_left_out() -> None:
+    module = new_gpt(BYTES, width=16, layers=1, heads=2, context_length=16).module
+    ids = torch.tensor([[1, 2, 3]])
+    expected = module(input_ids=ids).logits
+    module._original_forward = module.forward
+    module.forward = lambda **_: None
+    assert torch.equal(twin_of(module)(input_ids=ids).logits, expected)
+    assert module(input_ids=ids) is None
