@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from memaudit.models.load import load_model
     from memaudit.records import Decoding, Document, TokenScores, Window
     from memaudit.report.compare import Comparison, compare
+    from memaudit.text.corpus.objects import Texts
     from memaudit.text.corpus.read import read_corpus
     from memaudit.text.index.corpus_index import CorpusIndex, build_index
     from memaudit.text.index.trace import trace
@@ -55,6 +56,7 @@ __all__ = [
     "MembershipRun",
     "NextTokenModel",
     "RunResult",
+    "Texts",
     "TokenScores",
     "VerdictResult",
     "Window",
@@ -92,6 +94,7 @@ _HOMES = {
     "MembershipRun": "audits.membership.run",
     "NextTokenModel": "models.base",
     "RunResult": "audits.result",
+    "Texts": "text.corpus.objects",
     "TokenScores": "records",
     "VerdictResult": "audits.result",
     "Window": "records",

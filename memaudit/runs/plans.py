@@ -322,6 +322,8 @@ class SearchedCorpus(TypedDict):
     """Name of a unit, its bytes where it is a file, and the spec that stands for it."""
     indices: list[SearchedIndex]
     read_as: NotRequired[dict[str, Format]]
+    objects: NotRequired[dict[str, str]]
+    """Name of an object -> SHA-256 of its rows."""
 
 
 class ContaminationSubject(TypedDict):

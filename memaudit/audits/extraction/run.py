@@ -38,6 +38,7 @@ from memaudit.runs.extraction_report import ExtractionReport
 from memaudit.runs.invocation import Invocation, python_call
 from memaudit.runs.parquet import write_parquet
 from memaudit.runs.plans import ExtractionPlan, ExtractionSubject
+from memaudit.text.corpus.objects import TextSource
 
 Progress = Callable[[int, int], None]
 """Called with (windows done, windows in all)."""
@@ -45,8 +46,8 @@ Progress = Callable[[int, int], None]
 
 def audit(
     model: str | Path | LanguageModel,
-    train: str | Sequence[str] = (),
-    heldout: str | Sequence[str] = (),
+    train: TextSource = (),
+    heldout: TextSource = (),
     *,
     windows: Pair | None = None,
     heldout_windows: Pair | None = None,
@@ -65,8 +66,8 @@ def audit(
 
     Args:
         model: A model folder, a Hugging Face id, ``python:module:factory``, or a loaded model.
-        train: Specs of text the model was trained on.
-        heldout: Specs of text of the same kind that it never saw.
+        train: Text the model was trained on: specs, or objects that hold it (`memaudit.read_corpus`).
+        heldout: Text of the same kind that it never saw.
         windows: Instead of both: ``.npy`` files of prefixes and suffixes of training text, as token ids.
         heldout_windows: The same of text that it never saw.
         index: Folder of an index of words of all text the model was trained on, to count copies in; by default

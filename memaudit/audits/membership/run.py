@@ -38,6 +38,7 @@ from memaudit.runs.invocation import Invocation, python_call
 from memaudit.runs.plans import MembershipPlan, MembershipSubject
 from memaudit.runs.reports import MembershipReport
 from memaudit.runs.schema import as_record
+from memaudit.text.corpus.objects import Listed, listed
 from memaudit.text.windows.windows import WindowOptions
 
 TESTED_TOKENS = 64
@@ -87,7 +88,9 @@ def membership(
     """
     repeated = invocation or python_call("memaudit.membership", membership, locals())
     chosen = dataclasses.replace(options or MembershipOptions(), **_as_tuples(fields))
-    question = Membership(model, name, (_listed(benchmark), _listed(heldout)), chosen, load, progress)
+    question = Membership(
+        model, name, (listed(benchmark, "benchmark"), listed(heldout, "heldout")), chosen, load, progress
+    )
     return carry_out(question, Delivery(repeated, out, formats))
 
 
@@ -100,7 +103,7 @@ class Membership(Question[MembershipRun, MembershipReport]):
         self,
         model: str | Path | LanguageModel,
         name: str,
-        sides: tuple[list[str], list[str]],
+        sides: tuple[Listed, Listed],
         options: MembershipOptions,
         load: Callable[[str], LanguageModel],
         progress: Progress | None,
@@ -162,10 +165,6 @@ class Membership(Question[MembershipRun, MembershipReport]):
     def result(self, outcome: RunResult[MembershipReport]) -> MembershipRun:
         """Return the outcome with its verdict."""
         return refined(outcome, MembershipRun)
-
-
-def _listed(given: str | Sequence[str]) -> list[str]:
-    return [given] if isinstance(given, str) else list(given)
 
 
 def _as_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
