@@ -19,6 +19,7 @@ TYPE_CHECKING = False  # as type checkers know it: nothing is imported before th
 if TYPE_CHECKING:
     from typing import Any
 
+    from memaudit.audits.answers.run import audit_answers
     from memaudit.audits.contamination.run import Contamination, contamination, merge
     from memaudit.audits.counterfactual.run import counterfactual
     from memaudit.audits.exploitation.run import exploitation
@@ -61,6 +62,7 @@ __all__ = [
     "VerdictResult",
     "Window",
     "audit",
+    "audit_answers",
     "build_index",
     "character_tokenizer",
     "compare",
@@ -99,6 +101,7 @@ _HOMES = {
     "VerdictResult": "audits.result",
     "Window": "records",
     "audit": "audits.extraction.run",
+    "audit_answers": "audits.answers.run",
     "build_index": "text.index.corpus_index",
     "character_tokenizer": "text.tokenize",
     "compare": "report.compare",

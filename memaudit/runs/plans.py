@@ -273,6 +273,21 @@ class CopiesDescription(TypedDict):
     """The index that was given; None for one made in memory."""
 
 
+class AnswersDescription(TypedDict):
+    """Answers that somebody else produced, in place of a model."""
+
+    fields: dict[str, str]
+    """Part of a record -> the field that it was read from."""
+    attempts: int
+    """That count of every prompt, on either side."""
+    most: int
+    """Attempts that one prompt has at most."""
+    tokens: str
+    """What is compared, in words."""
+    searched: NotRequired[Summary]
+    """Training text in which copies are counted."""
+
+
 class ExtractionSubject(TypedDict):
     """What an extraction audit is about."""
 
@@ -286,6 +301,8 @@ class ExtractionSubject(TypedDict):
     metrics: NotRequired[list[str]]
     """Names of metrics that other packages declare; they are computed of every window too."""
     membership: NotRequired[MembershipDesign]
+    answers: NotRequired[AnswersDescription]
+    """Where there is no model, but what one answered."""
     block_size: int
     """Windows that are scored and logged together."""
     sample_size: NotRequired[int]

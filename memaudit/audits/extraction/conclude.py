@@ -69,7 +69,7 @@ def conclude(plan: ExtractionPlan, records: Records, sections: Sequence[parts.Se
     estimates = _estimates(records, options["seed"])
     decision = _decision(records, options["seed"], _primary(estimates)["p_value"], controls, policy, complete=complete)
     return {
-        **report_head(plan, complete=complete),
+        **report_head(plan, complete=complete),  # type: ignore[typeddict-item]  # mypy misses the keys that follow
         "kind": "extraction",
         "verdict": decision.verdict,
         "exit_code": decision.exit_code,
