@@ -19,6 +19,7 @@ TYPE_CHECKING = False  # as type checkers know it: nothing is imported before th
 if TYPE_CHECKING:
     from typing import Any
 
+    from memaudit.audits.answers.run import audit_answers
     from memaudit.audits.contamination.run import Contamination, contamination, merge
     from memaudit.audits.counterfactual.run import counterfactual
     from memaudit.audits.exploitation.run import exploitation
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from memaudit.models.objects import from_transformers
     from memaudit.records import Decoding, Document, TokenScores, Window
     from memaudit.report.compare import Comparison, compare
+    from memaudit.text.corpus.objects import Texts
     from memaudit.text.corpus.read import read_corpus
     from memaudit.text.index.corpus_index import CorpusIndex, build_index
     from memaudit.text.index.trace import trace
@@ -56,10 +58,12 @@ __all__ = [
     "MembershipRun",
     "NextTokenModel",
     "RunResult",
+    "Texts",
     "TokenScores",
     "VerdictResult",
     "Window",
     "audit",
+    "audit_answers",
     "build_index",
     "character_tokenizer",
     "compare",
@@ -94,10 +98,12 @@ _HOMES = {
     "MembershipRun": "audits.membership.run",
     "NextTokenModel": "models.base",
     "RunResult": "audits.result",
+    "Texts": "text.corpus.objects",
     "TokenScores": "records",
     "VerdictResult": "audits.result",
     "Window": "records",
     "audit": "audits.extraction.run",
+    "audit_answers": "audits.answers.run",
     "build_index": "text.index.corpus_index",
     "character_tokenizer": "text.tokenize",
     "compare": "report.compare",

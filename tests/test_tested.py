@@ -65,6 +65,7 @@ TESTED_BY = {
     "audits/test_structured.py": "audits.benchmark.structured",
     "audits/test_use.py": "audits.measures.prompts",
     "audits/test_workers.py": "engines.processes",
+    "cli/test_answers.py": "cli.answers",
     "cli/test_audit.py": "cli.audit",
     "cli/test_contamination.py": "__main__ cli.baseline cli.contamination cli.merge",
     "cli/test_index.py": "cli.index",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from memaudit.audits.small_models import MODELS, train_small
 from memaudit.models.base import LanguageModel
 from memaudit.runs.directory import RunDirectory
 from memaudit.stats.rounding import seconds
+from memaudit.text.corpus.objects import Listed
 from memaudit.training.train import SmallTraining
 
 Log = Callable[[str], None]
@@ -45,7 +46,7 @@ class Training:
 class Suite(Question[RunResult[Report], Report]):
     """A suite of trainings; a subclass says which they are and what each model is asked."""
 
-    def __init__(self, corpus: Sequence[str], options: SuiteOptions, threads: int | None, log: Log) -> None:
+    def __init__(self, corpus: Listed, options: SuiteOptions, threads: int | None, log: Log) -> None:
         self.corpus, self.threads, self.log = corpus, threads, log
         self.family, self.epochs = options.family, options.epochs
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from memaudit.cli.answers import AuditCommand
 from memaudit.cli.audit import audit
 from memaudit.cli.baseline import baseline
 from memaudit.cli.command import CONFIG, App
@@ -43,7 +44,7 @@ COMMANDS: list[Callable[..., None]] = [
     *(plant, laws, counterfactual, exploitation, gap, report, schema),
 ]
 for command in COMMANDS:
-    app.command(cls=GateCommand if command is contamination else None)(command)
+    app.command(cls={contamination: GateCommand, audit: AuditCommand}.get(command))(command)
 
 
 def _print_version(wanted: bool) -> None:

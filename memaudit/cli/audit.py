@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memaudit.cli.answers import AnswersFlags, audit_given, refuse_mixture
 from memaudit.cli.command import invocation_of
 from memaudit.cli.groups import Panel
 from memaudit.cli.options import (
@@ -144,9 +145,10 @@ class SetAsideFlags:
 
 def audit(
     call: typer.Context,
-    model: Model,
+    model: Model = "",
     *,
     sides: SideFlags,
+    answered: Annotated[AnswersFlags, Panel("Answers in place of a model")],
     out: Out = None,
     measured: MeasuredFlags,
     membership: MembershipFlags,
@@ -171,12 +173,17 @@ def audit(
       memaudit audit models/gpt --train train.jsonl --heldout test.jsonl --membership --reference train
       memaudit audit adapters/lora --base models/llama --train train.jsonl --heldout test.jsonl
       memaudit audit EleutherAI/gpt-neo-1.3B --windows val_prefix.npy val_suffix.npy --measure protocol
+      memaudit audit --answers api_train.jsonl --heldout-answers api_new.jsonl --train train.jsonl
     """
     from memaudit.audits.extraction.run import audit
     from memaudit.report.terminal import announce_compilation, progress_bar
 
-    announce_compilation()
+    refuse_mixture(call)
     options = _options(measured, membership, sampling, set_aside, text, seed)
+    if answered.answers:
+        where = sides.train, measured.index
+        audit_given(call, answered, *where, out=out, options=options, formats=formats, shown=shown.shown)
+    announce_compilation()
     with progress_bar("windows") as progress:
         result = audit(
             model,

@@ -7,7 +7,7 @@ from typing import Literal, NotRequired, TypedDict
 from memaudit.records import FirstWindow
 from memaudit.runs.options import AuditOptions
 from memaudit.runs.parts import Difference, Finding, ModelDescription, Rate, Section, Summary, Table
-from memaudit.runs.plans import CopiesDescription, WindowsDescription
+from memaudit.runs.plans import AnswersDescription, CopiesDescription, WindowsDescription
 from memaudit.runs.report_parts import Compared, Judged, PolicyVerdict, ReportHead
 
 
@@ -210,6 +210,8 @@ class ExtractionReport(ReportHead, Judged):
     power: RatePower
     first_window: NotRequired[FirstWindow | None]
     """None where nothing was measured."""
+    answers: NotRequired[AnswersDescription]
+    """Where there was no model, but what one answered."""
     findings: list[Finding]
     sections: NotRequired[list[Section]]
     """Of the measures that were taken beside the windows."""

@@ -135,11 +135,21 @@ def _shown(value: Any, name: str) -> str:
         fields = ", ".join(f"{field}={_shown(held, field)}" for field, held in _changed(value))
         return f"{kind.__module__}.{kind.__qualname__}({fields})"
     if isinstance(value, list | tuple):
-        inner = ", ".join(_shown(one, name) for one in value)
+        if value and not any(map(_can_be_written, value)):
+            return name
+        inner = ", ".join(_shown(one, f"{name}[{place}]") for place, one in enumerate(value))
         return f"[{inner}]" if isinstance(value, list) else f"({inner}{',' * (len(value) == 1)})"
     if isinstance(value, float) and not math.isfinite(value):
         return f"float({str(value)!r})"
     return repr(value) if value is None or isinstance(value, str | bool | int | float) else name
+
+
+def _can_be_written(value: Any) -> bool:
+    """Whether a value is written out, and not called by the name of its parameter."""
+    if isinstance(value, list | tuple):
+        return all(map(_can_be_written, value))
+    held = dataclasses.is_dataclass(value) and not isinstance(value, type)
+    return value is None or held or isinstance(value, str | bool | int | float | Path)
 
 
 def _changed(options: Any) -> Iterator[tuple[str, Any]]:

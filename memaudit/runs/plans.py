@@ -283,6 +283,21 @@ class BaseDescription(TypedDict):
     """Windows that are screened and logged together."""
 
 
+class AnswersDescription(TypedDict):
+    """Answers that somebody else produced, in place of a model."""
+
+    fields: dict[str, str]
+    """Part of a record -> the field that it was read from."""
+    attempts: int
+    """That count of every prompt, on either side."""
+    most: int
+    """Attempts that one prompt has at most."""
+    tokens: str
+    """What is compared, in words."""
+    searched: NotRequired[Summary]
+    """Training text in which copies are counted."""
+
+
 class ExtractionSubject(TypedDict):
     """What an extraction audit is about."""
 
@@ -298,6 +313,8 @@ class ExtractionSubject(TypedDict):
     metrics: NotRequired[list[str]]
     """Names of metrics that other packages declare; they are computed of every window too."""
     membership: NotRequired[MembershipDesign]
+    answers: NotRequired[AnswersDescription]
+    """Where there is no model, but what one answered."""
     block_size: int
     """Windows that are scored and logged together."""
     sample_size: NotRequired[int]
@@ -334,6 +351,8 @@ class SearchedCorpus(TypedDict):
     """Name of a unit, its bytes where it is a file, and the spec that stands for it."""
     indices: list[SearchedIndex]
     read_as: NotRequired[dict[str, Format]]
+    objects: NotRequired[dict[str, str]]
+    """Name of an object -> SHA-256 of its rows."""
 
 
 class ContaminationSubject(TypedDict):

@@ -18,6 +18,7 @@ from memaudit.models.ngram import NgramModel, Order, Smoothing
 from memaudit.records import TokenIds
 from memaudit.runs.files import read_json
 from memaudit.text.corpus.fields import TextField
+from memaudit.text.corpus.objects import Listed, TextSource, listed
 from memaudit.text.corpus.read import Corpus, Split, read_corpus
 from memaudit.text.index.corpus_index import CorpusIndex
 from memaudit.text.index.manifest import TOKENIZER
@@ -36,8 +37,8 @@ BATCH = 1000
 class CorpusOptions:
     """Text to train on and what a token of it is."""
 
-    corpus: Sequence[str]
-    """Specs, as `memaudit.read_corpus` takes them."""
+    corpus: TextSource
+    """Specs or objects, as `memaudit.read_corpus` takes them."""
     unit: Unit = "bpe"
     vocab_size: int | None = None
     text_field: TextField = "text"
@@ -46,10 +47,13 @@ class CorpusOptions:
     max_expand: int | None = None
     """Bytes that a compressed file may expand to; by default at most 200 times its size."""
 
-    def read(self, specs: Sequence[str] = ()) -> Corpus:
+    def read(self, other: Listed = ()) -> Corpus:
         """Return the corpus, or another one read in the same way."""
         return read_corpus(
-            list(specs or self.corpus), text_field=self.text_field, split=self.split, max_expand=self.max_expand
+            other or listed(self.corpus, "corpus"),
+            text_field=self.text_field,
+            split=self.split,
+            max_expand=self.max_expand,
         )
 
 
@@ -101,7 +105,7 @@ def train_neural(
     out: Path,
     *,
     architecture: Mapping[str, Any] | None = None,
-    heldout: Sequence[str] = (),
+    heldout: TextSource = (),
     context: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -114,7 +118,7 @@ def train_neural(
         source: What to train on.
         out: Folder of the model and its checkpoints.
         architecture: What the family's ``new`` (`new_rnn`, `new_gpt`, `new_bert`) takes besides the tokenizer.
-        heldout: Specs of text for the validation loss.
+        heldout: Specs or objects with text for the validation loss.
         context: Longest sequence of a transformer; steps of backpropagation through time of an RNN. By default
             what the family was measured with.
         seed: Fixes the initial weights, the order of the data, and all noise.
@@ -128,7 +132,8 @@ def train_neural(
     known = family_named(family)
     known.part("new")
     _claim(out, family)
-    unseen = source.read(heldout) if heldout else None
+    given = listed(heldout, "heldout")
+    unseen = source.read(given) if given else None
     if unseen is not None:
         unseen.check()  # it is readable before a vocabulary is learned from the other text
     tokenizer, documents = _tokenized(source)

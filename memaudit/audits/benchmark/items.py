@@ -16,7 +16,8 @@ from memaudit.runs.parts import FileDigest
 from memaudit.text.corpus.containers import ByteStream
 from memaudit.text.corpus.formats import read_rows
 from memaudit.text.corpus.hub import HubStream
-from memaudit.text.corpus.rows import RecordError, Row
+from memaudit.text.corpus.objects import HeldRows, RowStream, TextSource, listed
+from memaudit.text.corpus.rows import RecordError, Row, located
 from memaudit.text.corpus.specs import HubDataset, Source, parse_spec, real_path
 from memaudit.text.corpus.tally import SHOWN_REJECTS
 from memaudit.text.scan.patterns import SEED
@@ -74,7 +75,7 @@ class Benchmark:
 
 
 def read_benchmark(
-    paths: Sequence[str],
+    paths: TextSource,
     fields: Sequence[str] | None = None,
     *,
     id_field: str | None = None,
@@ -84,8 +85,9 @@ def read_benchmark(
     """Read the items of a benchmark.
 
     Args:
-        paths: Files, globs, ``-``, ``json:PATH``, ``text:PATH`` or ``hf:NAME:CONFIG:SPLIT``. What a file holds
-            decides how it is read, as for a corpus; text has one item a line.
+        paths: Files, globs, ``-``, ``json:PATH``, ``text:PATH`` or ``hf:NAME:CONFIG:SPLIT``; or objects whose
+            rows are items (`memaudit.text.corpus.objects.listed`). What a file holds decides how it is read, as for a
+            corpus; text has one item a line.
         fields: Fields to check, each a part of its own; a dot reaches into an object. Lists of texts, and of
             objects with a ``text``, are joined by line ends. None or empty: detected by the columns, a file at
             a time, with the parts ``question``, ``answer`` (the text of the right choice where there are choices)
@@ -105,14 +107,14 @@ def read_benchmark(
     return reading.finished()
 
 
-def benchmark_sources(paths: Sequence[str]) -> list[Source]:
+def benchmark_sources(paths: TextSource) -> list[Source]:
     """Return the files and data sets that a benchmark is made of.
 
     Raises:
         InputError: One is missing, of a kind that is not read, in a notation that is not, or named twice.
     """
-    found: dict[Path, Source] = {}
-    for path in paths:
+    found: dict[Path | int, Source] = {}
+    for path in listed(paths, "benchmark"):
         part = parse_spec(path)
         if part.domain is not None:
             raise InputError(f"{path}: no such file", "a benchmark has no domains: name the file alone")
@@ -126,8 +128,11 @@ def benchmark_sources(paths: Sequence[str]) -> list[Source]:
     return list(found.values())
 
 
-def open_records(source: Source, max_expand: int | None) -> tuple[ByteStream | HubStream, Iterator[Row]]:
+def open_records(source: Source, max_expand: int | None) -> tuple[ByteStream | HubStream | RowStream, Iterator[Row]]:
     """Return a file of items and its records with all their fields; a blank line gives None."""
+    if isinstance(source, HeldRows):
+        held = source.open()
+        return held, held.rows(None)
     if isinstance(source, HubDataset):
         hub = HubStream(source.name, source.config, source.split)
         return hub, hub.rows(())
@@ -180,13 +185,13 @@ class _Reading:
                     fields = _detected(row, stream.name)
                 parts = parts_of(row, fields)
                 ids = named_by(row, self._id_field) if self._id_field and parts else item_names(row)
-                self._drafts.append(Draft(self._records, stream.name, f"{stream.name}:{place}", parts, ids))
+                self._drafts.append(Draft(self._records, stream.name, located(stream.name, place), parts, ids))
                 if fields.offers_choice:
                     self._choices.add(self._records)
                 if self._named is None and self._records <= LOOKED_AT:
                     self._note_unsearched(row, fields)
             except RecordError as problem:
-                self._reject(f"{stream.name}:{place}", problem)
+                self._reject(located(stream.name, place), problem)
         if fields is not None and fields not in self._found:
             self._found.append(fields)
         self._files.append(FileDigest(path=stream.name, sha256=stream.sha256, bytes=stream.bytes))

@@ -18,6 +18,7 @@ from memaudit.runs.files import SPLIT, strict_json, write_atomic
 from memaudit.runs.parts import FileDigest
 from memaudit.text.corpus.containers import COMPRESSED, split_lines
 from memaudit.text.corpus.json_format import json_elements
+from memaudit.text.corpus.objects import Listed
 from memaudit.text.corpus.specs import CorpusFile
 
 _Record = TypeVar("_Record", str, bytes)
@@ -46,7 +47,7 @@ class CleanSplit:
 
 
 def write_clean_split(
-    paths: Sequence[str],
+    paths: Listed,
     contaminated: Collection[int],
     folder: Path,
     *,
@@ -107,9 +108,7 @@ def _kind(number: int, contaminated: Collection[int], clean: Collection[int] | N
     return "clean" if clean is None or number in clean else "undecided"
 
 
-def split_targets(
-    paths: Sequence[str], folder: Path, kept: Sequence[str] = ()
-) -> list[tuple[CorpusFile, Path, Path, Path]]:
+def split_targets(paths: Listed, folder: Path, kept: Sequence[str] = ()) -> list[tuple[CorpusFile, Path, Path, Path]]:
     """Return every file of a benchmark with the files of its records of each kind, in the order of `KINDS`.
 
     Call it before a long search, to learn early what `write_clean_split` would refuse.

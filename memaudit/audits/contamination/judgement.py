@@ -16,6 +16,7 @@ from memaudit.audits.benchmark.items import Benchmark, Item
 from memaudit.audits.benchmark.layouts import ANSWER, CONTEXT, OFFERED, QUESTION
 from memaudit.findings import Control
 from memaudit.report.wording import counted
+from memaudit.text.corpus.rows import split_place
 from memaudit.text.scan.matching import Match, Matcher
 from memaudit.text.scan.patterns import SEED, Needle, Patterns, tells_little
 from memaudit.text.scan.result import Scan, natural_key
@@ -129,7 +130,7 @@ def needles_of(benchmark: Benchmark) -> list[Needle]:
     files = {file["path"]: number for number, file in enumerate(benchmark.files)}
     needles = []
     for number, item in enumerate(benchmark.items):
-        file = files.get(item.source.rpartition(":")[0], 0)
+        file = files.get(split_place(item.source)[0], 0)
         last = list(item.parts)[-1]
         for part, text in item.parts.items():
             offered = part == OFFERED and item.offers_choice

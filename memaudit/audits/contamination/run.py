@@ -46,6 +46,7 @@ from memaudit.runs.options import ContaminationOptions as StoredOptions
 from memaudit.runs.options import Judgement as StoredJudgement
 from memaudit.runs.plans import ContaminationPlan, ContaminationSubject
 from memaudit.runs.schema import as_record
+from memaudit.text.corpus.objects import Listed, TextSource, listed, specs_of
 from memaudit.text.index.units import unit_of
 from memaudit.text.scan.patterns import Needle, Patterns, build_patterns
 from memaudit.text.scan.result import Scan
@@ -73,8 +74,8 @@ class Contamination(VerdictResult[ContaminationReport]):
 
 
 def contamination(
-    benchmark: str | Sequence[str],
-    corpus: str | Sequence[str] = (),
+    benchmark: TextSource,
+    corpus: TextSource = (),
     *,
     index: str | Path | Sequence[str | Path] | None = None,
     out: str | Path | None = None,
@@ -92,8 +93,8 @@ def contamination(
     """Search a corpus for the items of a benchmark.
 
     Args:
-        benchmark: Files of items.
-        corpus: Specs of the corpus to stream; or else
+        benchmark: Files of items, or objects whose rows are items.
+        corpus: Specs of the corpus to stream, or objects that hold it; or else
         index: Folder of an index of it, or of several, which add up.
         out: Run directory; the same call resumes what is in it. By default ``runs/contamination-IDENTITY``.
         options: What to search for.
@@ -113,12 +114,14 @@ def contamination(
     Raises:
         MemauditError: Bad input, or a run directory that cannot be used.
     """
-    corpus = sorted(_listed(corpus))  # the same command, in whatever order it was typed
+    corpus = sorted(listed(corpus, "corpus"), key=str)  # the same command, in whatever order it was typed
     repeated = invocation or python_call("memaudit.contamination", contamination, locals())
     judged = judgement or Judgement()
     question = Search(
         Searched(
-            _listed(benchmark), corpus, tuple(map(str, [index] if isinstance(index, str | Path) else index or ()))
+            listed(benchmark, "benchmark"),
+            corpus,
+            tuple(map(str, [index] if isinstance(index, str | Path) else index or ())),
         ),
         dataclasses.replace(options or ContaminationOptions(), **fields),
         judged,
@@ -150,10 +153,10 @@ def merge(runs: Sequence[Path], out: Path, formats: Sequence[str] = ("html",)) -
 class Searched:
     """What is searched for, and where."""
 
-    benchmark: list[str]
-    """Files of items."""
-    corpus: list[str]
-    """Specs of the corpus to stream; or else"""
+    benchmark: Listed
+    """Files of items, or objects that hold them."""
+    corpus: Listed
+    """What to stream; or else"""
     index: Sequence[str]
     """folders of indexes of it."""
 
@@ -245,7 +248,7 @@ class Search(_Judged):
         items = self.items
         return {
             "benchmark": {
-                "specs": self.searched.benchmark,
+                "specs": specs_of(self.searched.benchmark),
                 "files": items.files,
                 "fields": items.fields,
                 "items": len(items.items),
@@ -348,11 +351,7 @@ def _read_beside(target: SearchTarget, judgement: Judgement) -> list[str]:
     return [*target.files(), *judgement.scores, *([judgement.baseline] if judgement.baseline else [])]
 
 
-def _listed(given: str | Sequence[str]) -> list[str]:
-    return [given] if isinstance(given, str) else list(given)
-
-
-def _read_items(specs: Sequence[str], options: ContaminationOptions) -> Benchmark:
+def _read_items(specs: Listed, options: ContaminationOptions) -> Benchmark:
     return read_benchmark(
         specs,
         options.fields or None,

@@ -14,7 +14,8 @@ from memaudit.runs.inputs import Stamp, changed, current, digest_of, stamp_of
 from memaudit.runs.parts import FileDigest, Summary
 from memaudit.runs.plans import SearchedCorpus, SearchedIndex
 from memaudit.text.corpus.fields import TextField
-from memaudit.text.corpus.read import EMPTY_FILE, Corpus, Split, read_corpus
+from memaudit.text.corpus.objects import HeldRows, Listed, specs_of
+from memaudit.text.corpus.read import EMPTY_FILE, Corpus, Split, open_rows, read_corpus
 from memaudit.text.corpus.specs import CorpusFile, Source
 from memaudit.text.corpus.split import Cut
 from memaudit.text.index.corpus_index import CorpusIndex
@@ -60,7 +61,7 @@ class SearchTarget(Protocol):
         ...
 
 
-def open_target(corpus: Sequence[str], indices: Sequence[str | Path], options: CorpusOptions) -> SearchTarget:
+def open_target(corpus: Listed, indices: Sequence[str | Path], options: CorpusOptions) -> SearchTarget:
     """Look every name up; nothing is read yet.
 
     Args:
@@ -101,11 +102,12 @@ def _plain(value: Any) -> Any:
 class FileTarget:
     """The files of a corpus, in the order of their names whatever order they were given in."""
 
-    def __init__(self, specs: Sequence[str], options: CorpusOptions) -> None:
-        self._specs = sorted(specs)
+    def __init__(self, given: Listed, options: CorpusOptions) -> None:
+        given = sorted(given, key=str)
+        self._specs = specs_of(given)
         self._options = options
         corpus = read_corpus(
-            self._specs,
+            given,
             text_field=options.text_field,
             # A block of a text file may cut an item in two: what is searched is whole unless asked otherwise.
             split="file" if options.split == "auto" else options.split,
@@ -115,6 +117,8 @@ class FileTarget:
         self._files = sorted(_files(corpus), key=lambda file: str(file.source))
         self.units = [str(file.source) for file in self._files]
         self._read_as = corpus.read_as()
+        self._digests = {str(f.source): self._digest(f) for f in self._files if isinstance(f.source, HeldRows)}
+        """Of objects, which have no size that tells them apart."""
 
     def describe(self) -> SearchedCorpus:
         """Return the specs, and of every file its name, its size and the spec that stands for it.
@@ -127,6 +131,8 @@ class FileTarget:
         about: SearchedCorpus = {"specs": self._specs, "units": units, "indices": []}
         if self._read_as:
             about["read_as"] = self._read_as
+        if self._digests:
+            about["objects"] = self._digests
         return about
 
     def files(self) -> list[str]:
@@ -150,13 +156,28 @@ class FileTarget:
         return scan
 
     def sha256(self, unit: int) -> str | None:
-        """Return the digest of a file."""
+        """Return the digest of a file, or of the rows of an object."""
         file = self._files[unit]
+        if isinstance(file.source, HeldRows):
+            return self._digest(file)
         return digest_of(_path(file.source)) if file.stamp and file.stamp.regular else None
+
+    def _digest(self, file: _File) -> str:
+        options = self._options
+        stream, rows = open_rows(file.source, file.cut, text_field=options.text_field, max_expand=options.max_expand)
+        for _ in rows:
+            pass
+        return stream.sha256
+
+    def held(self) -> set[int]:
+        """Return the identities of the objects that are searched."""
+        return {id(file.source.held) for file in self._files if isinstance(file.source, HeldRows)}
 
     def note(self, unit: int, read: Sequence[FileDigest]) -> None:
         """Hold a file to the size that the plan says and to the digest of what was read, until the run ends."""
         file = self._files[unit]
+        if read and self._digests.get(self.units[unit], read[0]["sha256"]) != read[0]["sha256"]:
+            raise changed(self.units[unit])
         if file.stamp and file.stamp.regular:
             if read[0]["bytes"] != file.stamp.size:
                 raise changed(self.units[unit])
@@ -236,13 +257,20 @@ def refuse_itself(target: SearchTarget, benchmark: Sequence[Source]) -> None:
     Raises:
         InputError: One of them is searched too, under whatever name.
     """
-    ours = {_identity(str(source)): str(source) for source in benchmark}
+    ours = {_identity(str(source)): str(source) for source in benchmark if not isinstance(source, HeldRows)}
+    held = target.held() if isinstance(target, FileTarget) else set()
+    if same := next((s for s in benchmark if isinstance(s, HeldRows) and id(s.held) in held), None):
+        raise _itself(same.name)
     for name in [*target.files(), *target.units]:
         if _identity(name) in ours:
-            raise InputError(
-                f"{name}: is the benchmark itself, every item of which would be found there",
-                "leave it out of what is searched; if a model was trained on it, no search is needed",
-            )
+            raise _itself(name)
+
+
+def _itself(name: str) -> InputError:
+    return InputError(
+        f"{name}: is the benchmark itself, every item of which would be found there",
+        "leave it out of what is searched; if a model was trained on it, no search is needed",
+    )
 
 
 def _identity(name: str) -> tuple[int, int] | str:
@@ -291,7 +319,12 @@ class _File:
 
 def _files(corpus: Corpus) -> list[_File]:
     return [
-        _File(source, corpus.splits[part.domain], part.spec, stamp_of(_path(source)))
+        _File(
+            source,
+            corpus.splits[part.domain],
+            part.spec,
+            stamp_of(source.path) if isinstance(source, CorpusFile) else None,
+        )
         for part in corpus.parts
         for source in part.sources
     ]

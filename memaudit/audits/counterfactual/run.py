@@ -38,6 +38,7 @@ from memaudit.runs.plans import CounterfactualPlan, CounterfactualSubject
 from memaudit.runs.reports import CounterfactualReport, DescribedDocument
 from memaudit.runs.schema import as_record
 from memaudit.text.corpus.fields import TextField
+from memaudit.text.corpus.objects import Listed, TextSource, listed
 from memaudit.text.corpus.read import Split, read_corpus
 from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
 from memaudit.training.train import SmallTraining
@@ -107,7 +108,7 @@ class _Text:
 
 
 def counterfactual(
-    corpus: Sequence[str],
+    corpus: TextSource,
     out: str | Path | None = None,
     *,
     options: CounterfactualOptions | None = None,
@@ -134,7 +135,7 @@ def counterfactual(
     """
     repeated = invocation or python_call("memaudit.counterfactual", counterfactual, locals())
     chosen = dataclasses.replace(options or CounterfactualOptions(), **fields)
-    return carry_out(Counterfactual(corpus, chosen, threads, log), Delivery(repeated, out, formats))
+    return carry_out(Counterfactual(listed(corpus, "corpus"), chosen, threads, log), Delivery(repeated, out, formats))
 
 
 class Counterfactual(Suite[CounterfactualReport]):
@@ -142,7 +143,7 @@ class Counterfactual(Suite[CounterfactualReport]):
 
     kind = "counterfactual"
 
-    def __init__(self, corpus: Sequence[str], options: CounterfactualOptions, threads: int | None, log: Log) -> None:
+    def __init__(self, corpus: Listed, options: CounterfactualOptions, threads: int | None, log: Log) -> None:
         super().__init__(corpus, options, threads, log)
         self.options = options
 
@@ -188,8 +189,8 @@ class Counterfactual(Suite[CounterfactualReport]):
         return conclude(run.plan_as(CounterfactualPlan), _described(self.text, self.options), self.member, records)
 
 
-def _read(specs: Sequence[str], options: CounterfactualOptions) -> _Text:
-    corpus = read_corpus(list(specs), text_field=options.text_field, split=options.split)
+def _read(specs: Listed, options: CounterfactualOptions) -> _Text:
+    corpus = read_corpus(specs, text_field=options.text_field, split=options.split)
     documents = list(corpus)
     # Once each: copies of a document must not shape the vocabulary in their own favour.
     tokenizer = train_tokenizer("bpe", list(dict.fromkeys(d.text for d in documents)), options.vocab_size)

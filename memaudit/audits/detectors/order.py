@@ -33,6 +33,7 @@ from memaudit.runs.measured_lines import OrderLine
 from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Section, Table, Value
 from memaudit.stats.rounding import p_equals, significant
+from memaudit.text.corpus.rows import split_place
 
 FEWEST = 5
 """Documents below which nothing is concluded: four have 24 orders."""
@@ -169,7 +170,7 @@ def _runs(documents: Sequence[Document]) -> list[list[Document]]:
     """Return the documents file by file, in the order of their lines, empty ones left out."""
     files: dict[str, list[tuple[int, Document]]] = {}
     for document in documents:
-        file, _, line = document.source.rpartition(":")
+        file, line = split_place(document.source)
         numbered = bool(file) and line.isdecimal()
         if document.text.strip():
             files.setdefault(file if numbered else "", []).append((int(line) if numbered else 0, document))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -17,6 +16,7 @@ from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
 from memaudit.runs.parts import Summary
 from memaudit.runs.plans import CopiesDescription
+from memaudit.text.corpus.objects import Listed, TextSource, listed
 from memaudit.text.corpus.read import Corpus, Split, read_corpus
 from memaudit.text.index.corpus_index import CorpusIndex
 from memaudit.text.windows.token_windows import NO_SIDE, read_token_arrays, token_windows
@@ -30,8 +30,8 @@ Pair = tuple[str | Path, str | Path]
 class Sources:
     """Where the text of both sides comes from."""
 
-    texts: tuple[str | Sequence[str], str | Sequence[str]]
-    """Specs of training and of held-out text."""
+    texts: tuple[TextSource, TextSource]
+    """Training and held-out text: specs, or objects that hold it."""
     windows: tuple[Pair | None, Pair | None]
     """Files of training and of held-out windows, instead of text."""
     index: str | Path | None
@@ -99,13 +99,14 @@ def read_sources(sources: Sources, options: AuditOptions) -> tuple[Corpus, Corpu
         InputError: Both are given, or windows of one side only where text is of the other; text cannot be read.
     """
     ours, theirs = sources.windows
+    texts = listed(sources.texts[0], "train"), listed(sources.texts[1], "heldout")
     if ours is None and theirs is not None:
         raise InputError("held-out windows without windows of training text", "give --windows, or --heldout SPEC")
-    if ours is not None and any(sources.texts):
+    if ours is not None and any(texts):
         raise InputError("windows are given as token ids and as text", "leave out --train and --heldout, or --windows")
     if ours is not None:
         return None
-    corpora = _corpora(*sources.texts, options)
+    corpora = _corpora(*texts, options)
     for corpus in corpora:
         corpus.check()
     if options.membership is not None:
@@ -163,15 +164,14 @@ def inputs_of_tokens(
     return AuditInputs(drawn, sides, None, copies, index), options
 
 
-def _corpora(train: str | Sequence[str], heldout: str | Sequence[str], options: AuditOptions) -> tuple[Corpus, Corpus]:
+def _corpora(train: Listed, heldout: Listed, options: AuditOptions) -> tuple[Corpus, Corpus]:
     """Read both sides by the same rule: if one must be cut into blocks, whole files could not match them."""
 
-    def read(name: str, specs: str | Sequence[str], split: Split) -> Corpus:
-        listed = [specs] if isinstance(specs, str) else list(specs)
-        if not listed:
+    def read(name: str, given: Listed, split: Split) -> Corpus:
+        if not given:
             raise InputError(f"no {name} text", f"give --{name} SPEC, or windows of token ids as --windows")
         return read_corpus(
-            listed,
+            given,
             text_field=options.text_field,
             split=split,
             max_expand=options.max_expand,

@@ -19,7 +19,7 @@ def limits_of(plan: ExtractionPlan, records: Records, decision: Decision) -> lis
     return [
         *_of_attack(plan, decision),
         *_of_sample(records),
-        *_of_end(records),
+        *_of_end(plan, records),
         *_of_windows(plan["windows"]),
         *_of_copies(plan, records),
         *_of_model(plan["model"]),
@@ -28,10 +28,16 @@ def limits_of(plan: ExtractionPlan, records: Records, decision: Decision) -> lis
 
 def _of_attack(plan: ExtractionPlan, decision: Decision) -> Iterator[str]:
     options = plan["options"]
-    yield (
-        f"Only greedy decoding of {options['suffix']} tokens after a prefix of {options['prefix']} tokens was"
-        " measured; text that sampling, a longer prefix or another prompt would elicit is not counted."
-    )
+    if "answers" in plan:
+        yield (
+            "Only the outputs that were given were compared, each as far as its true text is long. Which model wrote"
+            " them, how they were decoded, and that they are answers to these prompts, is what the files say."
+        )
+    else:
+        yield (
+            f"Only greedy decoding of {options['suffix']} tokens after a prefix of {options['prefix']} tokens was"
+            " measured; text that sampling, a longer prefix or another prompt would elicit is not counted."
+        )
     yield "A document that is not reproduced may still have been in the training data."
     yield ABOUT_DOCUMENTS.format(units="documents")
     asked = {measure["name"] for measure in plan.get("measures", ())}
@@ -53,12 +59,15 @@ def _of_sample(records: Records) -> Iterator[str]:
         )
 
 
-def _of_end(records: Records) -> Iterator[str]:
+def _of_end(plan: ExtractionPlan, records: Records) -> Iterator[str]:
     asked = [record for record in records if record.sampled]
     sides = {"training": True, "held-out": False}
     ended = {name: sum(bool(r.ended) for r in asked if r.member == member) for name, member in sides.items()}
     if any(ended.values()):
         counts = " and ".join(f"{count:,} {name}" for name, count in ended.items())
+        if "answers" in plan:
+            yield f"The outputs of {counts} prompts end before the true text does: how they would go on is not known."
+            return
         among = "" if len(asked) == len(records) else " of the sample"
         yield (
             f"The model ended the text in {counts} windows{among}: what it was made to write after an end token is not"

@@ -42,6 +42,7 @@ from memaudit.runs.invocation import Invocation, python_call
 from memaudit.runs.measured_lines import BaseLine
 from memaudit.runs.parquet import write_parquet
 from memaudit.runs.plans import ExtractionPlan, ExtractionSubject
+from memaudit.text.corpus.objects import TextSource
 
 Progress = Callable[[int, int], None]
 """Called with (windows done, windows in all)."""
@@ -49,8 +50,8 @@ Progress = Callable[[int, int], None]
 
 def audit(
     model: object,
-    train: str | Sequence[str] = (),
-    heldout: str | Sequence[str] = (),
+    train: TextSource = (),
+    heldout: TextSource = (),
     *,
     tokenizer: Any = None,
     windows: Pair | None = None,
@@ -73,8 +74,8 @@ def audit(
     Args:
         model: A model folder, a Hugging Face id, ``python:module:factory``, a loaded model, or a model of
             ``transformers`` or ``peft`` in memory, which is left as it is (`memaudit.from_transformers`).
-        train: Specs of text the model was trained on.
-        heldout: Specs of text of the same kind that it never saw.
+        train: Text the model was trained on: specs, or objects that hold it (`memaudit.read_corpus`).
+        heldout: Text of the same kind that it never saw.
         tokenizer: Of a model in memory.
         windows: Instead of both: ``.npy`` files of prefixes and suffixes of training text, as token ids.
         heldout_windows: The same of text that it never saw.

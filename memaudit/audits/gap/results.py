@@ -18,8 +18,9 @@ from memaudit.runs.parts import FileDigest
 from memaudit.text.corpus.containers import ByteStream
 from memaudit.text.corpus.dates import Period, parse_date
 from memaudit.text.corpus.formats import read_rows
-from memaudit.text.corpus.rows import RecordError
-from memaudit.text.corpus.specs import CorpusFile
+from memaudit.text.corpus.objects import HeldRows, Listed, RowStream, specs_of
+from memaudit.text.corpus.rows import RecordError, Row, located
+from memaudit.text.corpus.specs import CorpusFile, Source
 
 DATE_FIELDS = ("date", "release_date", "contest_date", "publication_date", "published", "created_at", "created", "year")
 """Fields that may say when an item appeared; the first that a record has is taken."""
@@ -44,7 +45,7 @@ class Results:
     files: list[FileDigest]
 
 
-def read_results(paths: Sequence[str], models: Sequence[str], date_field: str | None = None) -> Results:
+def read_results(paths: Listed, models: Sequence[str], date_field: str | None = None) -> Results:
     """Read what models scored on dated items.
 
     Args:
@@ -62,26 +63,35 @@ def read_results(paths: Sequence[str], models: Sequence[str], date_field: str | 
     files: list[FileDigest] = []
     columns: dict[str, None] = {}
     for source in benchmark_sources(paths):
-        if not isinstance(source, CorpusFile) or source.format == "text":
-            raise InputError(f"{source}: no file of results", "results are read from .jsonl, .json, .csv and .parquet")
-        stream = source.open()
-        for place, row in _rows(stream, source):
+        stream, rows = _opened(source)
+        for place, row in rows:
             columns |= dict.fromkeys(row)
             _add(items, row, place, models, date_field)
         files.append(FileDigest(path=stream.name, sha256=stream.sha256, bytes=stream.bytes))
     if not items:
-        raise InputError(f"no results in {', '.join(paths)}")
+        raise InputError(f"no results in {', '.join(specs_of(paths))}")
     for name in models:
         if name not in columns:
             known = [column for column in columns if column not in (*ID_FIELDS, *DATE_FIELDS, date_field)]
             hint = did_you_mean(name, known) or f"columns: {', '.join(c[:30] for c in known[:12])}"
-            raise InputError(f"no column {name!r} in {', '.join(paths)}", hint)
+            raise InputError(f"no column {name!r} in {', '.join(specs_of(paths))}", hint)
     return Results(items, files)
 
 
-def _rows(stream: ByteStream, source: CorpusFile) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    for at, row in read_rows(stream, source.format, "line", "", None):
-        place = f"{source.name}:{at}"
+def _opened(source: Source) -> tuple[ByteStream | RowStream, Iterator[tuple[str, Mapping[str, Any]]]]:
+    """Return a file or an object, and its records with their places."""
+    if isinstance(source, HeldRows):
+        held = source.open()
+        return held, _records(held.name, held.rows(None))
+    if not isinstance(source, CorpusFile) or source.format == "text":
+        raise InputError(f"{source}: no file of results", "results are read from .jsonl, .json, .csv and .parquet")
+    stream = source.open()
+    return stream, _records(stream.name, read_rows(stream, source.format, "line", "", None))
+
+
+def _records(name: str, rows: Iterator[Row]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for at, row in rows:
+        place = located(name, at)
         if isinstance(row, RecordError):
             raise InputError(f"{place}: {row.message}", row.hint)
         if row is not None:

@@ -23,6 +23,7 @@ from memaudit.runs.options import GapOptions as StoredOptions
 from memaudit.runs.plans import GapPlan, GapSubject
 from memaudit.runs.reports import GapReport
 from memaudit.runs.schema import as_record
+from memaudit.text.corpus.objects import Listed, TextSource, listed, specs_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class GapRun(VerdictResult[GapReport]):
 
 
 def gap(
-    results: str | Sequence[str],
+    results: TextSource,
     *,
     model: str,
     controls: Sequence[str],
@@ -94,8 +95,7 @@ def gap(
         MemauditError: Bad input, or a run directory that cannot be used.
     """
     repeated = invocation or python_call("memaudit.gap", gap, locals())
-    specs = [results] if isinstance(results, str) else list(results)
-    question = Gap(specs, GapOptions(model, tuple(controls), cutoff, **fields))
+    question = Gap(listed(results, "results"), GapOptions(model, tuple(controls), cutoff, **fields))
     return carry_out(question, Delivery(repeated, out, formats))
 
 
@@ -104,7 +104,7 @@ class Gap(Question[GapRun, GapReport]):
 
     kind = "gap"
 
-    def __init__(self, specs: Sequence[str], options: GapOptions) -> None:
+    def __init__(self, specs: Listed, options: GapOptions) -> None:
         self.specs, self.options = specs, options
 
     def prepare(self) -> None:
@@ -114,7 +114,7 @@ class Gap(Question[GapRun, GapReport]):
     def plan(self) -> GapSubject:
         """Return the options, and what was read."""
         options = as_record(self.options, StoredOptions)
-        return {"options": options, "results": {"specs": list(self.specs), "files": self.read.files}}
+        return {"options": options, "results": {"specs": specs_of(self.specs), "files": self.read.files}}
 
     def measure(self, run: RunDirectory) -> None:
         """Do nothing: the results are all there is."""

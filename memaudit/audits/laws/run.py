@@ -32,6 +32,7 @@ from memaudit.runs.options import LawsOptions as StoredOptions
 from memaudit.runs.plans import LawsPlan, LawsSubject, PassageCorpus
 from memaudit.runs.reports import LawsReport
 from memaudit.runs.schema import as_record
+from memaudit.text.corpus.objects import Listed, TextSource, listed
 from memaudit.text.corpus.read import read_corpus
 from memaudit.text.planting.canaries import Planting, plant
 from memaudit.text.planting.passages import corpus_passages, library_passages
@@ -116,7 +117,7 @@ class _Answer(_Matched):
 
 def laws(
     out: str | Path | None = None,
-    corpus: Sequence[str] = (),
+    corpus: TextSource = (),
     *,
     options: LawsOptions | None = None,
     threads: int | None = None,
@@ -142,7 +143,7 @@ def laws(
     """
     repeated = invocation or python_call("memaudit.laws", laws, locals())
     chosen = dataclasses.replace(options or LawsOptions(), **fields)
-    return carry_out(Laws(corpus, chosen, threads, log), Delivery(repeated, out, formats))
+    return carry_out(Laws(listed(corpus, "corpus"), chosen, threads, log), Delivery(repeated, out, formats))
 
 
 class Laws(Suite[LawsReport]):
@@ -150,7 +151,7 @@ class Laws(Suite[LawsReport]):
 
     kind = "laws"
 
-    def __init__(self, corpus: Sequence[str], options: LawsOptions, threads: int | None, log: Log) -> None:
+    def __init__(self, corpus: Listed, options: LawsOptions, threads: int | None, log: Log) -> None:
         super().__init__(corpus, options, threads, log)
         self.options, self.grid = options, _grid(options)
 
@@ -194,8 +195,8 @@ def _grid(options: LawsOptions) -> list[tuple[int, int]]:
     return [(size, options.seed + i) for i in range(options.seeds) for size in options.sizes]
 
 
-def _text(specs: Sequence[str], options: LawsOptions) -> Text:
-    length, corpus = options.passage_tokens, read_corpus(list(specs)) if specs else None
+def _text(specs: Listed, options: LawsOptions) -> Text:
+    length, corpus = options.passage_tokens, read_corpus(specs) if specs else None
     passages = corpus_passages(corpus, length, VOCABULARY) if corpus else library_passages(length, VOCABULARY)
     # Every passage counts once, planted or not: the tokens of twins are no coarser than those of copies.
     tokenizer = train_tokenizer("bpe", [passage.text for passage in passages], VOCABULARY)

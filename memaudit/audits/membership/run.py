@@ -38,6 +38,7 @@ from memaudit.runs.invocation import Invocation, python_call
 from memaudit.runs.plans import MembershipPlan, MembershipSubject
 from memaudit.runs.reports import MembershipReport
 from memaudit.runs.schema import as_record
+from memaudit.text.corpus.objects import Listed, listed
 from memaudit.text.windows.windows import WindowOptions
 
 TESTED_TOKENS = 64
@@ -92,7 +93,7 @@ def membership(
     """
     repeated = invocation or python_call("memaudit.membership", membership, locals())
     chosen = dataclasses.replace(options or MembershipOptions(), **_as_tuples(fields))
-    sides = _listed(benchmark), _listed(heldout)
+    sides = listed(benchmark, "benchmark"), listed(heldout, "heldout")
     question = Membership(GivenModel(model, name, tokenizer, str(base), load=load), sides, chosen, progress)
     return carry_out(question, Delivery(repeated, out, formats))
 
@@ -105,7 +106,7 @@ class Membership(Question[MembershipRun, MembershipReport]):
     def __init__(
         self,
         given: GivenModel,
-        sides: tuple[list[str], list[str]],
+        sides: tuple[Listed, Listed],
         options: MembershipOptions,
         progress: Progress | None,
     ) -> None:
@@ -166,10 +167,6 @@ class Membership(Question[MembershipRun, MembershipReport]):
     def result(self, outcome: RunResult[MembershipReport]) -> MembershipRun:
         """Return the outcome with its verdict."""
         return refined(outcome, MembershipRun)
-
-
-def _listed(given: str | Sequence[str]) -> list[str]:
-    return [given] if isinstance(given, str) else list(given)
 
 
 def _as_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:

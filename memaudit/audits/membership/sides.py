@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ from memaudit.audits.comparison.suspects import Suspects, same_words
 from memaudit.errors import InputError
 from memaudit.records import Document
 from memaudit.runs.plans import BenchmarkSide
+from memaudit.text.corpus.objects import Listed, specs_of
 
 SHOWN = 20
 """Sources of documents that were set aside which a plan names."""
@@ -45,7 +45,7 @@ class Side:
     """Which ids repeat and were qualified."""
 
 
-def read_sides(benchmark: Sequence[str], heldout: Sequence[str], options: MembershipOptions) -> tuple[Side, Side]:
+def read_sides(benchmark: Listed, heldout: Listed, options: MembershipOptions) -> tuple[Side, Side]:
     """Read both sides by the same rules.
 
     A held-out text that occurs in a suspect, or contains one, is no held-out text: it is set aside and counted.
@@ -58,10 +58,10 @@ def read_sides(benchmark: Sequence[str], heldout: Sequence[str], options: Member
     Raises:
         InputError: Nothing can be read, or all of the held-out text is the benchmark's own.
     """
-    suspects, specs = _read(benchmark, options), list(heldout)
-    if not specs:
+    suspects = _read(benchmark, options)
+    if not heldout:
         return suspects, Side([], [], NO_SIDE)
-    unseen = _read(specs, options)
+    unseen = _read(heldout, options)
     theirs, ours = ([document.text for document in side.documents] for side in (unseen, suspects))
     holding, within = Suspects(ours).stand_in(theirs), Suspects(theirs).standing_in(ours)
     aside = [d for d, *hits in zip(unseen.documents, holding, within, strict=True) if any(hits)]
@@ -81,7 +81,7 @@ def read_sides(benchmark: Sequence[str], heldout: Sequence[str], options: Member
     return suspects, Side(kept, unseen.everything, summary, unseen.notice)
 
 
-def _read(specs: Sequence[str], options: MembershipOptions) -> Side:
+def _read(specs: Listed, options: MembershipOptions) -> Side:
     told: dict[str, Any] = {
         "id_field": options.id_field,
         "skip_bad": options.skip_bad,
@@ -93,7 +93,7 @@ def _read(specs: Sequence[str], options: MembershipOptions) -> Side:
     first = {group: number for number, group in reversed(list(enumerate(groups)))}
     documents = [d for number, d in enumerate(everything) if first[groups[number]] == number]
     summary: BenchmarkSide = {
-        "specs": list(specs),
+        "specs": specs_of(specs),
         "files": read.files,
         "layout": read.layout,
         "fields": read.fields,

@@ -134,7 +134,7 @@ class _Record(Mapping[str, Any]):
         array = self._columns.wrong.get(name) or self._arrays[name]
         if isinstance(array, RecordError):
             raise array
-        value = _value(array[self._index])
+        value = value_of(array[self._index])
         if isinstance(value, str):
             self._columns.give(len(value))
         return value
@@ -149,7 +149,7 @@ class _Record(Mapping[str, Any]):
         return name in self._columns.names
 
 
-def _value(scalar: Any) -> Any:
+def value_of(scalar: Any) -> Any:
     """Return a cell as Python has it, or as text where Python has none: a date of the year 33658."""
     import pyarrow
 

@@ -22,7 +22,8 @@ from memaudit.text.corpus.fields import TextField, columns_of, names_of, text_of
 from memaudit.text.corpus.formats import Format, read_rows
 from memaudit.text.corpus.hub import HubStream
 from memaudit.text.corpus.json_format import json_type, parse_line
-from memaudit.text.corpus.rows import RecordError, Row
+from memaudit.text.corpus.objects import HeldRows, RowStream, TextSource, listed
+from memaudit.text.corpus.rows import RecordError, Row, located
 from memaudit.text.corpus.specs import CorpusFile, HubDataset, Part, Source, contradicted, parse_spec, real_path
 from memaudit.text.corpus.split import Cut
 from memaudit.text.corpus.tally import Tally
@@ -139,6 +140,13 @@ class Corpus:
                 pass
         return self._summary
 
+    def digest(self, source: Source) -> str:
+        """Return the digest of one of its sources as it is now."""
+        stream, rows = open_rows(source, "file", text_field=self.text_field, max_expand=self.max_expand)
+        for _ in rows:
+            pass
+        return stream.sha256
+
     def _read_source(self, source: Source, part: Part, tally: Tally) -> Iterator[Document]:
         before = tally.counts.copy()
         stream, rows = self._open(source, part)
@@ -154,7 +162,7 @@ class Corpus:
         found = tally.counts - before
         _refuse_empty(source, part, found)
         tally.files.append(FileDigest(path=stream.name, sha256=stream.sha256, bytes=stream.bytes))
-        unit = "row" if isinstance(source, HubDataset) else "record"
+        unit = "record" if isinstance(source, CorpusFile) else "row"
         if _is_text(source):
             unit = self.splits[part.domain]
         tally.units[unit] += Counter(files=1, documents=found["documents"])
@@ -172,7 +180,7 @@ class Corpus:
             tally.counts["empty"] += 1
         return document
 
-    def _open(self, source: Source, part: Part) -> tuple[ByteStream | HubStream, Iterator[Row]]:
+    def _open(self, source: Source, part: Part) -> tuple[ByteStream | HubStream | RowStream, Iterator[Row]]:
         cut = self.splits[part.domain]
         return open_rows(source, cut, text_field=self.text_field, max_expand=self.max_expand)
 
@@ -225,7 +233,7 @@ class Corpus:
 
 
 def read_corpus(
-    specs: Sequence[str],
+    specs: TextSource,
     *,
     text_field: TextField = "text",
     split: Split = "auto",
@@ -237,7 +245,8 @@ def read_corpus(
     Args:
         specs: ``PATH``, ``GLOB``, ``-``, ``json:PATH``, ``text:PATH``, ``hf:NAME:CONFIG:SPLIT`` or ``DOMAIN=SPEC``;
             several add up. What a file holds decides how it is read: JSON lines and documents, Parquet, Arrow and
-            WET whatever it is called, CSV and TSV by their names, else text; gzip and zstd are unpacked.
+            WET whatever it is called, CSV and TSV by their names, else text; gzip and zstd are unpacked. Objects that
+            hold text are taken too, alone or among specs: see `memaudit.text.corpus.objects.listed`.
         text_field: Field or column that holds the text of a record, or several, whose texts are one document with
             line ends between them; a dot reaches into an object. A record must have one of them. ``id``,
             ``domain``, ``date`` and ``copies`` are read too where there are any.
@@ -254,7 +263,7 @@ def read_corpus(
         InputError: A file is missing, of a kind that is not read, or named by two specs. Two names of one
             file in the same spec, as a glob finds them, are read once.
     """
-    found = [_each_once(parse_spec(spec)) for spec in ([specs] if isinstance(specs, str) else specs)]
+    found = [_each_once(parse_spec(spec)) for spec in listed(specs)]
     parts = [part for part, _ in found]
     if not parts:
         raise InputError("no corpus given", "name a file, a glob or hf:NAME:CONFIG:SPLIT")
@@ -274,11 +283,11 @@ def read_corpus(
 
 def open_rows(
     source: Source, cut: Cut, *, text_field: TextField, max_expand: int | None
-) -> tuple[ByteStream | HubStream, Iterator[Row]]:
+) -> tuple[ByteStream | HubStream | RowStream, Iterator[Row]]:
     """Open one source; return the stream, which knows the digest when all is read, and its rows.
 
     Args:
-        source: A file or a data set of the hub.
+        source: A file, a data set of the hub or an object.
         cut: How a text file is cut into documents.
         text_field: Field that holds the text; those of the labels (id, domain, date, copies) are read too.
         max_expand: Bytes that a compressed file may give; None: 64 MiB, beyond that 200 times its size.
@@ -287,6 +296,9 @@ def open_rows(
     if isinstance(source, HubDataset):
         hub = HubStream(source.name, source.config, source.split)
         return hub, hub.rows(columns)
+    if isinstance(source, HeldRows):
+        held = source.open()
+        return held, held.rows(columns, names_of(text_field)[0])
     stream = source.open(max_expand)
     return stream, read_rows(stream, source.format, cut, names_of(text_field)[0], columns)
 
@@ -299,11 +311,6 @@ def _refuse_empty(source: Source, part: Part, found: Counter[str]) -> None:
 
 def _is_text(source: Source) -> bool:
     return isinstance(source, CorpusFile) and source.format == "text"
-
-
-def located(name: str, place: str) -> str:
-    """Return ``file:place``, or the file alone where it is one document."""
-    return f"{name}:{place}" if place else name
 
 
 def _label(value: Any, field: str) -> str | None:
@@ -327,7 +334,7 @@ def _copies(label: str | None) -> int | None:
 
 def _each_once(part: Part) -> tuple[Part, int]:
     """Return a part without the links to files that it holds under another name, and how many there were."""
-    chosen: dict[Path, Source] = {}
+    chosen: dict[Path | int, Source] = {}
     for source in part.sources:
         real = real_path(source)
         if real not in chosen or Path(str(source)).absolute() == real:
@@ -337,7 +344,7 @@ def _each_once(part: Part) -> tuple[Part, int]:
 
 
 def _refuse_twice(parts: Sequence[Part]) -> None:
-    seen: dict[Path, Source] = {}
+    seen: dict[Path | int, Source] = {}
     for part in parts:
         for source in part.sources:
             first = seen.setdefault(real_path(source), source)

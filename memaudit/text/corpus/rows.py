@@ -19,6 +19,20 @@ Row = tuple[str, Mapping[str, Any] | RecordError | None]
 """Place in the file (line, ``line:column``, row; empty for the whole file) and fields; None: blank line."""
 
 
+def located(name: str, place: str) -> str:
+    """Return ``file:place``, or the file alone where it is one document; of an object ``name[17]``."""
+    return f"{name}{'' if place.startswith('[') else ':'}{place}" if place else name
+
+
+def split_place(source: str) -> tuple[str, str]:
+    """Return the file or the object that a record stands in, and its place there: what `located` joined."""
+    name, _, row = source.removesuffix("]").rpartition("[")
+    if source.endswith("]") and row.isdecimal():
+        return name, row
+    name, _, line = source.rpartition(":")
+    return name, line
+
+
 def not_utf8(error: UnicodeDecodeError) -> RecordError:
     """Return the error of bytes that are no UTF-8, by their place in their line."""
     byte = error.start - error.object.rfind(b"\n", 0, error.start)

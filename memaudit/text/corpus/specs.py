@@ -16,6 +16,7 @@ from memaudit.config import did_you_mean
 from memaudit.errors import InputError, one_line_of_both_ends
 from memaudit.text.corpus.containers import ARCHIVES, COMPRESSED, ByteStream
 from memaudit.text.corpus.formats import Format
+from memaudit.text.corpus.objects import HeldRows
 from memaudit.text.corpus.sniff import sniff
 from memaudit.text.corpus.streams import is_stream, keep_stream
 
@@ -83,7 +84,7 @@ class HubDataset:
         return f"hf:{self.name}:{self.config}:{self.split}"
 
 
-Source = CorpusFile | HubDataset
+Source = CorpusFile | HubDataset | HeldRows
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +96,19 @@ class Part:
     sources: tuple[Source, ...]
 
 
-def parse_spec(spec: str) -> Part:
+def parse_spec(spec: str | HeldRows) -> Part:
     """Find what a spec stands for; what exists as a file under the whole spec wins over its other meanings.
 
     Args:
         spec: ``PATH``, ``GLOB``, ``-`` (standard input), ``json:PATH``, ``text:PATH`` (as it is written, whatever it
             holds), ``hf:NAME:CONFIG:SPLIT`` (CONFIG may be empty), or any of these as a part of a mixture,
-            ``DOMAIN=SPEC``.
+            ``DOMAIN=SPEC``. An object stands for itself.
 
     Raises:
         InputError: Nothing is there, or it is a folder, an archive, no regular file, or neither records nor text.
     """
+    if isinstance(spec, HeldRows):
+        return Part(spec.spec, None, (spec,))
     named = re.match(r"([\w.-]+)=(.+)", spec)
     domain, spec_of = (named[1], named[2]) if named and not _find(spec) else (None, spec)
     sources = _sources(spec_of)
@@ -118,8 +121,10 @@ def contradicted(sources: Iterable[Source]) -> dict[str, Format]:
     return {s.name: s.format for s in sources if isinstance(s, CorpusFile) and s.by_content}
 
 
-def real_path(source: Source) -> Path:
-    """Return the one path of a file that may have several names."""
+def real_path(source: Source) -> Path | int:
+    """Return the one path of a file that may have several names, or the identity of an object."""
+    if isinstance(source, HeldRows):
+        return id(source.held)
     return Path(source.path if isinstance(source, CorpusFile) else str(source)).resolve()
 
 
@@ -159,7 +164,7 @@ def _find(pattern: str) -> list[str]:
         matches = glob.glob(pattern, recursive=True)  # noqa: PTH207 (Path.glob takes no absolute pattern)
         return sorted(name for name in matches if not ("**" in pattern and Path(name).is_dir()))
     except OSError as error:
-        raise InputError(f"{pattern}: {error.strerror}") from error
+        raise InputError(f"{pattern}: {error.strerror}", _text_itself(pattern)) from error
 
 
 def _existing(pattern: str) -> list[str]:
@@ -171,12 +176,17 @@ def _existing(pattern: str) -> list[str]:
     if found:
         return found
     if glob.has_magic(pattern):
-        raise InputError(f"{pattern}: no file matches")
+        raise InputError(f"{pattern}: no file matches", _text_itself(pattern))
     if Path(pattern).is_symlink():
         return [pattern]
     folder = Path(pattern).parent
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    raise InputError(f"{pattern}: no such file", did_you_mean(Path(pattern).name, names))
+    raise InputError(f"{pattern}: no such file", did_you_mean(Path(pattern).name, names) or _text_itself(pattern))
+
+
+def _text_itself(pattern: str) -> str:
+    """Say what to do with a text where names of files are expected; empty for what looks like a name."""
+    return "a text itself is given from Python, as memaudit.Texts([...])" if len(pattern.split()) > 1 else ""
 
 
 def _ending(path: Path) -> str:

@@ -10,6 +10,7 @@ from memaudit.errors import InputError
 from memaudit.records import Document
 from memaudit.runs.provenance import version
 from memaudit.text.corpus.containers import ByteStream
+from memaudit.text.corpus.objects import HeldRows
 from memaudit.text.corpus.read import Corpus
 from memaudit.text.corpus.specs import CorpusFile
 from memaudit.text.index import manifest as manifests
@@ -134,6 +135,10 @@ def _refuse_other_plan(out: Path, plan: dict[str, Any], corpus: Corpus) -> None:
     if differing:
         names = ", ".join(f"{name} differs" for name in differing)
         raise InputError(f"{out}: holds another index: {names}", "choose another --out or delete it")
+    told = {file["path"]: file["sha256"] for file in stored["corpus"]["files"]}
+    for source in (source for part in corpus.parts for source in part.sources):
+        if isinstance(source, HeldRows) and corpus.digest(source) != told.get(source.name):
+            raise InputError(f"{out}: was built of another {source.name}", "choose another --out or delete it")
     kept = {str(source): source.path for part in corpus.parts for source in part.sources
             if isinstance(source, CorpusFile)}  # fmt: skip
     for file in stored["corpus"]["files"]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from memaudit.errors import InputError
 from memaudit.records import Document
 from memaudit.text.corpus.fields import TextField, names_of
+from memaudit.text.corpus.objects import TextSource, listed
 from memaudit.text.corpus.read import Split, read_corpus
 from memaudit.text.index import manifest as manifests
 from memaudit.text.index.build import write_index
@@ -360,7 +361,7 @@ def _range(shard: Shard, symbols: Int32Array) -> Int64Array:
 
 
 def build_index(
-    specs: Sequence[str],
+    specs: TextSource,
     out: str | Path,
     *,
     unit: str = "word",
@@ -393,7 +394,9 @@ def build_index(
             process builds there; a document is longer than a shard.
     """
     told = text_field if isinstance(text_field, str) else list(names_of(text_field))
-    corpus = read_corpus(specs, text_field=text_field, split=split, max_expand=max_expand, skip_bad=skip_bad)
+    corpus = read_corpus(
+        listed(specs, "corpus"), text_field=text_field, split=split, max_expand=max_expand, skip_bad=skip_bad
+    )
     options = {"text_field": told, "split": split, "skip_bad": skip_bad}
     write_index(corpus, Path(out), unit_of(unit, tokenizer), options, shard_symbols, log)
     return CorpusIndex.open(out)

@@ -15,6 +15,7 @@ from memaudit.records import Document
 from memaudit.runs.files import strict_json, write_atomic
 from memaudit.runs.provenance import versions
 from memaudit.text.corpus.fields import TextField
+from memaudit.text.corpus.objects import TextSource, listed
 from memaudit.text.corpus.read import Corpus, Split, read_corpus
 from memaudit.text.planting.canaries import CANARY
 from memaudit.text.planting.planting import DoseKit, PlantOptions, about_planted, plant_doses
@@ -34,10 +35,10 @@ class PlantedCorpus:
 
 
 def plant_corpus(
-    background: Sequence[str],
+    background: TextSource,
     out: str | Path,
     *,
-    passages: Sequence[str] = (),
+    passages: TextSource = (),
     options: PlantOptions | None = None,
     text_field: TextField = "text",
     split: Split = "auto",
@@ -64,8 +65,8 @@ def plant_corpus(
     chosen, folder = options or PlantOptions(), Path(out)
     corpora = {
         name: read_corpus(specs, text_field=text_field, split=split, max_expand=max_expand)
-        for name, specs in (("background", background), ("passages", passages))
-        if specs
+        for name, given in (("background", background), ("passages", passages))
+        if (specs := listed(given, name))
     }
     if "background" not in corpora:
         raise InputError("no background", "name the corpus to plant in")

@@ -14,8 +14,8 @@ from memaudit.text.corpus.containers import ByteStream
 from memaudit.text.corpus.fields import TextField, text_of
 from memaudit.text.corpus.json_format import parse_object
 from memaudit.text.corpus.jsonl import parse_json_lines
-from memaudit.text.corpus.read import located, open_rows
-from memaudit.text.corpus.rows import RecordError
+from memaudit.text.corpus.read import open_rows
+from memaudit.text.corpus.rows import RecordError, located
 from memaudit.text.corpus.specs import CorpusFile, Source
 from memaudit.text.corpus.split import Cut
 from memaudit.text.corpus.tally import note_rejected

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.text.corpus.fields import TextField
-from memaudit.text.corpus.read import located
+from memaudit.text.corpus.rows import located
 from memaudit.text.corpus.specs import Source
 from memaudit.text.corpus.split import Cut
 from memaudit.text.scan.batch import BATCH, BatchReader
@@ -290,4 +290,4 @@ def _files(documents: int, source_of: TextOf) -> Iterator[tuple[int, int]]:
 
 
 def _file_of(source: str) -> str:
-    return re.sub(r"(:[0-9]+)*$", "", source)
+    return re.sub(r"(:[0-9]+)*$|\[[0-9]+\]$", "", source)
