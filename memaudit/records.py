@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,14 @@ def not_given(needs: Capabilities, gives: Capabilities) -> str:
     return f"the model gives {listed}" if listed else ""
 
 
+class Turn(NamedTuple):
+    """What one side of a conversation says at a time."""
+
+    role: str
+    """As chat templates name it: ``system``, ``developer``, ``user`` or ``assistant``."""
+    content: str
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """One text of a corpus and where it came from."""
@@ -80,6 +88,13 @@ class Document:
     date: str | None = None
     copies: int | None = None
     """How often the text occurs in the training data, where that is known (planted passages)."""
+    turns: tuple[Turn, ...] | None = None
+    """Who says what, of a conversation; its ``text`` is what the turns say, without roles."""
+    layout: str | None = None
+    """Of a conversation: which fields of its record hold it."""
+    joined: bool = False
+    """Of a conversation: whether it was given as two texts, which follow each other where no chat template says
+    otherwise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

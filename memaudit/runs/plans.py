@@ -66,6 +66,7 @@ class PassageCorpus(TypedDict):
     rejected: NotRequired[int]
     first_rejected: NotRequired[list[str]]
     domains: NotRequired[dict[str, int]]
+    conversations: NotRequired[dict[str, int]]
     read_as: NotRequired[dict[str, Format]]
     passages: int
     sha256: str
