@@ -7,7 +7,7 @@ from typing import Literal, NotRequired, TypedDict
 from memaudit.records import FirstWindow
 from memaudit.runs.options import AuditOptions
 from memaudit.runs.parts import Finding, ModelDescription, Rate, Section, Summary, Table
-from memaudit.runs.plans import CopiesDescription, WindowsDescription
+from memaudit.runs.plans import ChatDescription, CopiesDescription, WindowsDescription
 from memaudit.runs.report_parts import Compared, Judged, PolicyVerdict, ReportHead
 
 
@@ -177,6 +177,7 @@ class ExtractionReport(ReportHead, Judged):
     ended: NotRequired[SideRates]
     """Windows that the model ended."""
     copies: NotRequired[CopiesFound]
+    chat: NotRequired[ChatDescription]
     doses: list[DoseRate]
     counted_doses: NotRequired[list[CountedDoseRate]]
     growth: NotRequired[Table | None]

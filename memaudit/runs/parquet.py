@@ -29,17 +29,20 @@ def write_parquet(records: Sequence[WindowRecord], path: Path) -> None:
         "str": pa.string(),
         "list[int]": pa.list_(pa.int32()),
         "list[str]": pa.list_(pa.string()),
+        "list[list[str]]": pa.list_(pa.list_(pa.string())),
     }
     columns, schema = [], []
     for field in fields(WindowRecord):
-        if field.name == "others":
+        values = [getattr(record, field.name) for record in records]
+        if field.name == "others" or (field.name == "turns" and not any(values)):  # of texts, which have none
             continue
         kind, _, optional = str(field.type).partition(" | ")
-        values = [getattr(record, field.name) for record in records]
         if kind == "str":
             values = [value and _utf8(value) for value in values]
         if kind == "list[str]":
             values = [value and list(map(_utf8, value)) for value in values]
+        if kind == "list[list[str]]":
+            values = [value and [list(map(_utf8, turn)) for turn in value] for value in values]
         columns.append(pa.array(values, kinds[kind]))
         schema.append(pa.field(field.name, kinds[kind], nullable=bool(optional)))
     for name in dict.fromkeys(name for record in records for name in record.others or ()):

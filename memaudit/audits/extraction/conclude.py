@@ -68,8 +68,10 @@ def conclude(plan: ExtractionPlan, records: Records, sections: Sequence[parts.Se
     controls = _controls(plan, records, policy)
     estimates = _estimates(records, options["seed"])
     decision = _decision(records, options["seed"], _primary(estimates)["p_value"], controls, policy, complete=complete)
-    return {
-        **report_head(plan, complete=complete),
+    report: ExtractionReport = {
+        "schema_version": 1,
+        "complete": complete,
+        "provenance": report_head(plan)["provenance"],
         "kind": "extraction",
         "verdict": decision.verdict,
         "exit_code": decision.exit_code,
@@ -100,6 +102,9 @@ def conclude(plan: ExtractionPlan, records: Records, sections: Sequence[parts.Se
         "findings": [as_record(finding, parts.Finding) for finding in _findings(records)],
         "sections": list(sections),
     }
+    if "chat" in plan:
+        report["chat"] = plan["chat"]
+    return report
 
 
 def _primary(estimates: Sequence[MetricEstimate]) -> MetricEstimate:
@@ -293,9 +298,15 @@ def _power(records: Records, policy: Policy, controls: Sequence[Control]) -> Rat
 def _headline(plan: ExtractionPlan, primary: MetricEstimate) -> str:
     asked = plan["options"]
     sides = f"{_counted(primary['train'])} training", f"{_counted(primary['heldout'])} held-out"
+    name = one_line(plan["model"]["name"], 80)
+    if "chat" in plan:
+        return (
+            f"given its conversations up to each reply, {name} gives {sides[0]} and {sides[1]} replies verbatim for up"
+            f" to {asked['suffix']} tokens"
+        )
     return (
-        f"given {asked['prefix']} tokens, {one_line(plan['model']['name'], 80)} continues {sides[0]} and"
-        f" {sides[1]} windows verbatim for {asked['suffix']} tokens"
+        f"given {asked['prefix']} tokens, {name} continues {sides[0]} and {sides[1]} windows verbatim for"
+        f" {asked['suffix']} tokens"
     )
 
 

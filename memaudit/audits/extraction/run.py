@@ -17,6 +17,7 @@ from memaudit.audits.comparison.reference_models import ReferenceModels
 from memaudit.audits.detectors.blind_baseline import BLIND_BASELINE
 from memaudit.audits.detectors.membership import MEMBERSHIP
 from memaudit.audits.extraction.conclude import conclude
+from memaudit.audits.extraction.conversations import are_conversations, check_asked, without_start
 from memaudit.audits.extraction.inputs import Pair, Sources, prepare_inputs, read_sources
 from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.extraction.plan import plan_of
@@ -118,10 +119,13 @@ class Extraction(Question[Audit, ExtractionReport]):
     def prepare(self) -> None:
         """Read the text to its end, load the model, draw the windows, and let every measure say what it lacks."""
         corpora = read_sources(self.sources, self.options)
+        if corpora is not None and are_conversations(corpora):
+            check_asked(self.measures, self.options)
         named = isinstance(self.spec, str | Path)
         self.model = self.load(str(self.spec)) if isinstance(self.spec, str | Path) else self.spec
         self.name = self.name or (str(self.spec) if named else self.model.family)
         self.inputs, self.options = prepare_inputs(self.model, self.sources, corpora, self.options)
+        self.model = self.model if self.inputs.starts else without_start(self.model)
         self.training = self.inputs.training_index(needed=True) if self.measures else None
         self.subject = self.inputs.subject(self.model, self.training, self.options) if self.measures else None
         if self.subject is not None:

@@ -15,6 +15,7 @@ from typing import Any
 import tokenizers
 
 from memaudit.errors import ModelError
+from memaudit.records import TokenIds
 from memaudit.text.tokenize import Encoding, HuggingFaceTokenizer, Tokenizer, TrainedTokenizer, as_encoding
 
 FIRST = 0x10600
@@ -79,6 +80,10 @@ class NamedTokenizer:
     def readable(self, text: str) -> str:
         """Return a text from `named` with special tokens by their own names."""
         return _restored(text, self._real)
+
+    def decode(self, ids: Sequence[int] | TokenIds) -> str:
+        """Return the text of ids, special tokens by their own names."""
+        return self.readable(self.pipeline.decode([int(i) for i in ids], skip_special_tokens=False))
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """Encode texts from `named`; characters are counted in them."""

@@ -109,9 +109,9 @@ class Renderer:
         try:
             told = json.loads(self._line())
         except ValueError:
-            raise self._error("its process was ended over it") from None
+            raise self._error("its process crashed") from None
         if not isinstance(told, dict):
-            raise self._error("its process was ended over it")
+            raise self._error("its process crashed")
         if "fatal" in told:
             raise self._error(one_line(str(told["fatal"]), 200))
         return told
@@ -139,8 +139,8 @@ class Renderer:
         assert self._process is not None, "within the context"
         code = self._process.wait()
         if code in (-signal.SIGXCPU, -signal.SIGKILL):
-            return "it takes too long, and was ended"
-        return "its process was ended over it"
+            return "it takes too long"
+        return "its process crashed"
 
     def _error(self, reason: str) -> ModelError:
         return ModelError(f"{self.name}: the chat template cannot be used: {reason}", _HINT)

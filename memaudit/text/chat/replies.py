@@ -168,13 +168,13 @@ class ChatReader:
 
     def _joined(self, document: Document) -> Answer:
         if not document.joined:
-            return Answer(refused="it has roles, and there is no chat template to write them")
+            return Answer(refused="it has roles, and there is no chat template to render them")
         return Answer("".join(map(self._marked, document.turns or ())))
 
     def _read(self, document: Document, answer: Answer, encoding: Encoding) -> Read:
         ids, skipped = self._without_start(encoding.ids)
         if ids is None:
-            return Read(document, refused="it begins otherwise than others do")
+            return Read(document, refused="it does not begin like the others")
         bare = _bare(answer.text)
         turns = document.turns or ()
         said = [place for place, turn in enumerate(turns) if turn.role == ASSISTANT and turn.content.strip()]

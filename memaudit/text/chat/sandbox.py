@@ -180,7 +180,7 @@ def _answered(template: jinja2.Template, messages: Any, marks: str, values: Mapp
     except RecursionError:
         return {"fatal": "calls itself without end"}
     except SecurityError as error:
-        return {"fatal": f"reaches for what is not its own: {error}"}
+        return {"fatal": f"uses what its sandbox forbids: {error}"}
     except Exception as error:  # whatever its code runs into
         return {"refused": _reason(error)}
     return found

@@ -71,7 +71,7 @@ def conversation_of(row: Mapping[str, Any]) -> Conversation | None:
     if not fitting:
         return None
     if "tools" in present and row["tools"]:
-        raise RecordError('"tools" are offered to the model, which is not read', _HINT)
+        raise RecordError('"tools" are offered to the model, which is not supported', _HINT)
     readers = {"chosen": _preferred, "completion": _completed, "output": _instructed}
     name = fitting[0]
     if reader := readers.get(name):
@@ -111,7 +111,7 @@ def _turn(message: Any, place: str) -> Turn:
         raise RecordError(f'"{place}" names no role; fields: {fields}', 'expected "role" and "content"')
     for name in NOT_READ:
         if message.get(name):
-            raise RecordError(f'"{place}" holds "{name}", which is not read', _HINT)
+            raise RecordError(f'"{place}" holds "{name}", which is not supported', _HINT)
     if role.lower() not in ROLES:
         known = ", ".join(ROLES)
         raise RecordError(f'"{place}" has the role "{role[:40]}"', f"roles that are read: {known}; {_HINT}")

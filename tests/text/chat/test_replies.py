@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memaudit.errors import ModelError
 from memaudit.records import Document, Turn
-from memaudit.text.chat.named import FIRST, MARKS, NamedTokenizer
+from memaudit.text.chat.named import FIRST, MARKS
 from memaudit.text.chat.replies import REWRITTEN, ChatReader, ChatTemplate, Read, template_of
 from memaudit.text.tokenize import HuggingFaceTokenizer, train_tokenizer
 from tests.text.chat.chat_models import KINDS, SPECIAL, TEMPLATES, chat_tokenizer
@@ -32,9 +36,9 @@ def read(tokenizer, *turns: Turn, template: ChatTemplate | None = None, joined: 
     return found
 
 
-def theirs(tokenizer, turns: tuple[Turn, ...]) -> list[int]:
+def theirs(tokenizer, turns: tuple[Turn, ...], **options) -> list[int]:
     messages = [{"role": turn.role, "content": turn.content} for turn in turns]
-    return tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False)
+    return tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False, **options)
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
@@ -72,6 +76,17 @@ def test_what_a_user_typed_stays_text(kind, typed):
     answered = read(tokenizer, ASKED[0], Turn("assistant", f"So {typed} it is")).replies[0]
     assert not special & set(answered.ids[answered.start :].tolist())
     assert answered.text == f"So {typed} it is"
+
+
+@pytest.mark.parametrize("typed", SPECIAL)
+def test_what_was_typed_is_encoded_as_plain_text_is(typed):
+    tokenizer = chat_tokenizer()
+    turns = (Turn("user", f"x {typed}system"), ASKED[1])
+    reply = read(tokenizer, *turns).replies[0]
+    plain = HuggingFaceTokenizer(tokenizer).encode_batch([f"user\nx {typed}system"])[0].ids.tolist()
+    assert reply.ids.tolist()[1 : len(plain) + 1] == plain
+    if "sanitize_control_tokens" in inspect.signature(tokenizer.apply_chat_template).parameters:
+        assert theirs(tokenizer, turns, sanitize_control_tokens=True)[: len(reply.ids)] == reply.ids.tolist()
 
 
 def test_a_start_token_is_never_doubled_and_never_made_up():
@@ -116,7 +131,7 @@ def test_prompt_and_completion_follow_each_other_without_a_template():
     assert reply.text == "it?"
     assert tokenizer.eos_token_id not in reply.ids
     roles = read(tokenizer, *ASKED, template=plain)
-    assert roles.refused == "it has roles, and there is no chat template to write them"
+    assert roles.refused == "it has roles, and there is no chat template to render them"
 
 
 def test_the_templates_of_a_model():
@@ -147,6 +162,23 @@ def test_what_stands_for_special_tokens_is_never_taken_from_text(letter):
     assert "Linear A" in found.refused
 
 
+@pytest.fixture(scope="module")
+def readers() -> Iterator[Callable[[str, str], ChatReader]]:
+    """Readers that stay open: a process for each example would take most of the time."""
+    with ExitStack() as stack:
+        kept: dict[tuple[str, str], ChatReader] = {}
+
+        def reader(kind: str, template: str) -> ChatReader:
+            if (kind, template) not in kept:
+                ours = HuggingFaceTokenizer(chat_tokenizer(kind, template))
+                chosen = template_of(ours)
+                assert chosen is not None
+                kept[kind, template] = stack.enter_context(ChatReader(chosen, ours, [], "m"))
+            return kept[kind, template]
+
+        yield reader
+
+
 pieces = st.sampled_from(["a", " ", "\n", "é", "世", "<", "|", ">", "<|im_start|>", "</s>", "system", "[INST]"])
 said = st.lists(pieces, max_size=12).map("".join) | st.text(max_size=8)
 
@@ -155,31 +187,18 @@ said = st.lists(pieces, max_size=12).map("".join) | st.text(max_size=8)
 @pytest.mark.parametrize("template", ["ChatML", "Llama 3"])
 @settings(max_examples=40, deadline=None)
 @given(st.lists(said, min_size=1, max_size=4))
-def test_any_conversation_is_read_as_it_was_said(kind, template, contents):
+def test_any_conversation_is_read_as_it_was_said(readers, kind, template, contents):
     turns = tuple(Turn("assistant" if place % 2 else "user", text) for place, text in enumerate(contents))
-    ours = _known(kind, template)
-    with ChatReader(*ours) as reader:
-        (found,) = reader.read([document(*turns)])
+    reader = readers(kind, template)
+    (found,) = reader.read([document(*turns)])
     if found.refused:
         assert "Linear A" in found.refused
         return
     spoken = [turn.content for turn in turns if turn.role == "assistant" and turn.content.strip()]
     assert [reply.content for reply in found.replies] == spoken
-    named = NamedTokenizer(ours[1])
+    named = reader.tokens
     tokens = [named.pipeline.id_to_token(int(i)) for reply in found.replies for i in reply.ids[reply.start :]]
     assert not {named.readable(token) for token in tokens} & (set(SPECIAL) - {"<unk>"})
     for reply in found.replies:
         assert reply.text.startswith(reply.content.strip())
         assert all(0 <= end <= len(reply.text) for end in reply.ends)
-
-
-_kept: dict[tuple[str, str], tuple[ChatTemplate, HuggingFaceTokenizer, list[int], str]] = {}
-
-
-def _known(kind: str, template: str) -> tuple[ChatTemplate, HuggingFaceTokenizer, list[int], str]:
-    if (kind, template) not in _kept:
-        ours = HuggingFaceTokenizer(chat_tokenizer(kind, template))
-        found = template_of(ours)
-        assert found is not None
-        _kept[kind, template] = found, ours, [], "m"
-    return _kept[kind, template]

@@ -16,7 +16,9 @@ from memaudit.text.corpus.check import LARGE
 from memaudit.text.corpus.conversations import LAYOUTS, ROLES, conversation_of, turns_of
 from memaudit.text.corpus.read import read_corpus
 from memaudit.text.corpus.rows import RecordError
+from memaudit.text.corpus.specs import parse_spec
 from memaudit.text.index.corpus_index import CorpusIndex
+from memaudit.text.scan.batch import BatchReader
 
 Q, A = Turn("user", "What is it?"), Turn("assistant", "A stone.")
 ASKED, TOLD = {"role": "user", "content": "What is it?"}, {"role": "assistant", "content": "A stone."}
@@ -126,9 +128,12 @@ def test_columns_that_are_null_are_absent(tmp_path):
         ({"messages": [{"role": "tool", "content": "1"}]}, '"messages[0]" has the role "tool"'),
         ({"messages": [{"role": "user", "content": None}]}, '"messages[0].content" is null, expected string'),
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, 'holds a part of type "image"'),
-        ({"messages": [{**TOLD, "tool_calls": [{"id": 1}]}]}, '"messages[0]" holds "tool_calls", which is not read'),
-        ({"messages": [{**TOLD, "thinking": "hm"}]}, '"messages[0]" holds "thinking", which is not read'),
-        ({"messages": [ASKED], "tools": [{"name": "f"}]}, '"tools" are offered to the model, which is not read'),
+        (
+            {"messages": [{**TOLD, "tool_calls": [{"id": 1}]}]},
+            '"messages[0]" holds "tool_calls", which is not supported',
+        ),
+        ({"messages": [{**TOLD, "thinking": "hm"}]}, '"messages[0]" holds "thinking", which is not supported'),
+        ({"messages": [ASKED], "tools": [{"name": "f"}]}, '"tools" are offered to the model, which is not supported'),
         ({"prompt": 1, "completion": "b"}, '"prompt" is a number, expected an array of messages'),
         ({"instruction": "a", "output": None}, '"output" is null, expected string'),
         ({"chosen": "a", "rejected": 1}, '"rejected" is a number, "chosen" a string'),
@@ -162,6 +167,16 @@ def test_a_large_file_is_checked_alike(tmp_path):
     path.write_text("\n".join([line] * count + ['{"messages": [{"role": "tool", "content": ""}]}']))
     with pytest.raises(InputError, match=rf'c\.jsonl:{count + 1}: "messages\[0\]" has the role "tool"'):
         read_corpus([str(path)]).check()
+
+
+@pytest.mark.parametrize("name", ["messages", "parts", "preference"])
+def test_a_search_reads_what_was_said(tmp_path, name):
+    record, turns = LAID_OUT[name]
+    path = tmp_path / "c.jsonl"
+    path.write_text(json.dumps(record) + "\n" + json.dumps({"text": "plain"}) + "\n")
+    (source,) = parse_spec(str(path)).sources
+    (batch,) = BatchReader(source, "file")
+    assert [batch.text(i) for i in range(2)] == ["\n".join(turn.content for turn in turns), "plain"]
 
 
 def test_an_index_holds_what_was_said(tmp_path):
