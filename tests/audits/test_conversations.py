@@ -22,9 +22,9 @@ from memaudit.errors import InputError, ModelError
 from memaudit.records import Shown
 from memaudit.text.tokenize import HuggingFaceTokenizer
 from tests.cli.calls import run
+from tests.faults.templates import RUNAWAY
 from tests.text.chat.chat_data import COUNT, SYSTEM, conversation, new_tokenizer, train_chat_model, write_lines
 from tests.text.chat.chat_models import TEMPLATES
-from tests.text.chat.test_rendering import RUNAWAY
 
 TRAIN = [conversation(number) for number in range(COUNT)]
 HELDOUT = [conversation(number) for number in range(100, 100 + COUNT)]

@@ -94,9 +94,9 @@ def turns_of(value: Any, name: str) -> tuple[Turn, ...]:
     return tuple(_turn(message, f"{name}[{place}]") for place, message in enumerate(value))
 
 
-def is_messages(value: Any) -> bool:
-    """Whether a value looks like a list of messages, so that a field that holds it was named for them."""
-    if not isinstance(value, list | tuple):
+def is_messages(value: Any, name: str) -> bool:
+    """Whether the value of a field looks like a list of messages; one without any does where the field is called so."""
+    if not isinstance(value, list | tuple) or not (value or name.rpartition(".")[2] in LAYOUTS):
         return False
     return all(isinstance(each, Mapping) and ({"role", "from"} & set(each)) for each in value)
 

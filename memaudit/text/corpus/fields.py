@@ -89,7 +89,7 @@ def read_row(row: Mapping[str, Any] | RecordError | None, field: TextField) -> F
 def _conversation(row: Mapping[str, Any], field: TextField, texts: Mapping[str, Any]) -> Conversation | None:
     if len(texts) == 1:
         name, value = next(iter(texts.items()))
-        if is_messages(value):
+        if is_messages(value, name):
             return Conversation("messages", turns_of(value, name))
         if value is not None or field != USUAL:
             return None
