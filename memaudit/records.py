@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,14 @@ def not_given(needs: Capabilities, gives: Capabilities) -> str:
     return f"the model gives {listed}" if listed else ""
 
 
+class Turn(NamedTuple):
+    """What one side of a conversation says at a time."""
+
+    role: str
+    """As chat templates name it: ``system``, ``developer``, ``user`` or ``assistant``."""
+    content: str
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """One text of a corpus and where it came from."""
@@ -80,6 +88,13 @@ class Document:
     date: str | None = None
     copies: int | None = None
     """How often the text occurs in the training data, where that is known (planted passages)."""
+    turns: tuple[Turn, ...] | None = None
+    """Who says what, of a conversation; its ``text`` is what the turns say, without roles."""
+    layout: str | None = None
+    """Of a conversation: which fields of its record hold it."""
+    joined: bool = False
+    """Of a conversation: whether it was given as two texts, which follow each other where no chat template says
+    otherwise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,13 +106,19 @@ class Window:
     document: str = ""
     source: str = ""
     start: int = 0
-    """Index of the first prefix token in the document."""
+    """Index of the first prefix token in the document; of a reply, that of its first token in the conversation."""
     member: bool = True
     """True for training text, False for held-out text."""
     domain: str | None = None
     copies: int | None = None
     prefix_text: str = ""
     suffix_text: str = ""
+    turns: tuple[Turn, ...] | None = None
+    """Of a reply: what was said before it."""
+    more: bool = False
+    """Of a reply: whether it is longer than the suffix."""
+    cut: bool = False
+    """Of a reply: whether what was said before it is cut from the left, for the model reads no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +256,8 @@ class WindowRecord:
     and none is a hit."""
     others: dict[str, float | None] | None = None
     """Values of metrics that other packages declare, by name; None where there are none."""
+    turns: list[list[str]] | None = None
+    """Role and content of every turn before a reply; None where the window is not of a conversation."""
 
     def value(self, name: str) -> float | None:
         """Return the value of a metric by its name: a field of this record, or one of the others."""
@@ -245,6 +268,8 @@ class WindowRecord:
         """Return the record as one flat row: a column for each of the others too."""
         row = asdict(self)
         others = row.pop("others") or {}
+        if row["turns"] is None:  # of a text, which has none
+            del row["turns"]
         return {**row, **others}
 
     @classmethod
@@ -261,7 +286,7 @@ class WindowRecord:
         return {name: value for name, value in asdict(self).items() if _AS_A_RULE.get(name, ...) is not value}
 
 
-_AS_A_RULE = {"others": None, "sampled": True, "given_up": False}
+_AS_A_RULE = {"others": None, "sampled": True, "given_up": False, "turns": None}
 """What the log leaves out."""
 _IDS = ("prefix_ids", "suffix_ids", "continuation_ids")
 _ID: dict[int, int] = {}

@@ -302,6 +302,7 @@ def test_rounding_is_recognised() -> None:
 FAMILY_FILES = {
     "families.py",
     "cli/train.py",
+    "text/corpus/conversations.py",  # ShareGPT calls the assistant "gpt"
     *(f"models/{name}.py" for name in ("ngram", "infinity", "rnn", "transformer", "masked", "masked_rows")),
 }
 """Where names of families may stand: the table, the families' own files, and the commands with options of their own."""

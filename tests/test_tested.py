@@ -113,6 +113,8 @@ TESTED_BY = {
     "test_config.py": "errors",
     "test_demo.py": "cli.demo text.planting.passages",
     "test_families.py": "audits.comparison.references audits.small_models",
+    "text/chat/test_rendering.py": "text.chat.sandbox",
+    "text/chat/test_replies.py": "text.chat.named",
     "text/corpus/test_formats.py": "text.corpus.csv_format text.corpus.formats text.corpus.hub text.corpus.json_format",
     "text/corpus/test_columns.py": "text.corpus.columns",
     "text/corpus/test_read.py": "text.corpus.tally",

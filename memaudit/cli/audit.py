@@ -24,7 +24,9 @@ from memaudit.cli.options import (
     TextFlags,
     TopK,
     TopP,
+    distinct,
     listed,
+    text_field_of,
 )
 from memaudit.cli.output import exit_with_verdict
 
@@ -42,6 +44,10 @@ TokenWindows = Annotated[
     tuple[Path, Path] | None,
     typer.Option(metavar="PREFIX.npy SUFFIX.npy", help="Windows as token ids of this model, instead of text."),
 ]
+SideField = Annotated[
+    tuple[str, ...],
+    typer.Option(metavar="NAME", help="As --text-field, of this side alone.", show_default=False, callback=distinct),
+]
 Out = Annotated[Path | None, typer.Option(metavar="RUN", help="Run directory; by default runs/FAMILY-IDENTITY.")]
 
 
@@ -53,6 +59,8 @@ class SideFlags:
     heldout: Corpus = ()
     windows: TokenWindows = None
     heldout_windows: TokenWindows = None
+    train_field: SideField = ()
+    heldout_field: SideField = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +70,13 @@ class MeasuredFlags:
     prefix: Annotated[int, typer.Option(min=0, help="Tokens of a document that the model is given.")] = 50
     suffix: Annotated[int, typer.Option(min=1, help="Tokens that it must then reproduce.")] = 50
     limit: Annotated[int, typer.Option(min=1, help="Most windows a side.")] = 1000
+    chat_template: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Chat template of conversations, instead of the model's; 'none' joins prompt and answer.",
+        ),
+    ] = None
     max_rate: Annotated[
         float, typer.Option(min=0, max=1, help="Policy: share of training documents that may be extractable.")
     ] = 0.01
@@ -169,6 +184,7 @@ def audit(
       memaudit audit models/gpt --train train.jsonl --heldout test.jsonl
       memaudit audit gpt2 --train hf:wikitext:wikitext-2-raw-v1:train[:1%] --heldout essays.txt --limit 300
       memaudit audit python:adapters:my_model --train 'books/*.txt' --heldout new.txt --max-rate 0.001
+      memaudit audit models/chat --train conversations.jsonl --heldout others.jsonl
       memaudit audit models/gpt --train train.jsonl --heldout test.jsonl --measure surface,probability
       memaudit audit models/gpt --train train.jsonl --heldout test.jsonl --membership --reference train
       memaudit audit adapters/lora --base models/llama --train train.jsonl --heldout test.jsonl
@@ -179,7 +195,7 @@ def audit(
     from memaudit.report.terminal import announce_compilation, progress_bar
 
     refuse_mixture(call)
-    options = _options(measured, membership, sampling, set_aside, text, seed)
+    options = _options(sides, measured, membership, sampling, set_aside, text, seed)
     if answered.answers:
         where = sides.train, measured.index
         audit_given(call, answered, *where, out=out, options=options, formats=formats, shown=shown.shown)
@@ -207,6 +223,7 @@ def audit(
 
 
 def _options(
+    sides: SideFlags,
     measured: MeasuredFlags,
     membership: MembershipFlags,
     sampling: SamplingFlags,
@@ -233,6 +250,9 @@ def _options(
         top_k=sampling.top_k,
         top_p=sampling.top_p,
         text_field=text.field,
+        train_field=text_field_of(sides.train_field) or None,
+        heldout_field=text_field_of(sides.heldout_field) or None,
+        chat_template=measured.chat_template,
         split=text.split,
         skip_bad=set_aside.skip_bad,
         max_expand=text.max_expand,

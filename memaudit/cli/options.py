@@ -44,7 +44,8 @@ def listed(values: list[str] | None) -> list[str]:
     return list(dict.fromkeys(name.strip() for value in values or () for name in value.split(",")))
 
 
-def _distinct(values: list[str] | None) -> list[str]:
+def distinct(values: list[str] | None) -> list[str]:
+    """Return values, each once."""
     return list(dict.fromkeys(values or ()))
 
 
@@ -60,7 +61,7 @@ TextFields = Annotated[
         metavar="NAME",
         help="Field that holds the text of a record, a.b inside an object; repeat: the texts of all are one.",
         show_default="text",
-        callback=_distinct,
+        callback=distinct,
     ),
 ]
 Split = Annotated[

@@ -20,10 +20,19 @@ EXHIBITS = {"worst": 120, "sample": 50, "heldout": 30}
 MIN_NEAR = 5
 """Documents that are shown although none of them was reproduced: the nearest to a copy."""
 LONGEST_PROMPT = 800
+MOST_TURNS = 6
+"""Turns before a reply that are shown beside the first."""
 LONGEST_TEXT = 2400
 """Characters of a prompt and of a continuation that are shown."""
 MAX_SAMPLES = 10**9
 """Samples above which their number adds nothing to the probability."""
+
+
+class Said(NamedTuple):
+    """A turn of a conversation as the page shows it."""
+
+    role: str
+    pieces: list[Piece]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,8 @@ class Exhibit:
     """Windows of its side."""
     log_p: float | None = None
     """Natural log of the probability that one sample is the true text, where a measure logged it."""
+    said_before: list[Said] | None = None
+    """Of a reply: what was said before it, by whom."""
 
     @property
     def copies(self) -> str | None:
@@ -189,7 +200,21 @@ def exhibit(
         rank,
         asked,
         log_p,
+        _said_before(record, shown),
     )
+
+
+def _said_before(record: WindowRecord, shown: Shown) -> list[Said] | None:
+    """Return the last turns before a reply, and the first, which may be instructions; each as it may be shown."""
+    if record.turns is None:
+        return None
+    first, last = record.turns[:1], record.turns[1:]
+    hidden = len(last) - MOST_TURNS
+    turns = [Said(role, discreet([Piece(content)], shown, LONGEST_PROMPT)) for role, content in first]
+    if hidden > 0:
+        turns.append(Said("", [Piece(f"{wording.counted(hidden, 'turn')} left out", "left out")]))
+        last = last[hidden:]
+    return turns + [Said(role, discreet([Piece(content)], shown, LONGEST_PROMPT)) for role, content in last]
 
 
 def continuation(record: WindowRecord) -> str | None:

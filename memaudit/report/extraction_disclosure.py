@@ -53,6 +53,7 @@ def without_texts(records: Sequence[WindowRecord]) -> list[WindowRecord]:
             prefix_text="",
             suffix_text="",
             continuation_text=None,
+            turns=None,
         )
         for record in records
     ]

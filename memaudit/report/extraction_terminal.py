@@ -29,6 +29,8 @@ def print_extraction(report: ExtractionReport, console: Console) -> None:
     console.print(_estimates(report["estimates"], console.encoding))
     line((ABOUT_DOCUMENTS.format(units="documents"), "dim"))
     line((controls_line(report["controls"]), ""))
+    if chat := report.get("chat"):
+        line((wording.chat(chat), ""))
     if unmeasured := [mean for mean in report.get("means", ()) if "reason" in mean]:
         line(("; ".join(f"{mean['label']}: {mean['reason']}" for mean in unmeasured), ""))
     if power := report.get("power", {}).get("verdict_sentence"):

@@ -12,6 +12,7 @@ from memaudit.records import MAX_COMPARED
 from memaudit.runs.contamination_report import RuleEstimate
 from memaudit.runs.extraction_report import ExtractionReport
 from memaudit.runs.parts import Difference
+from memaudit.runs.plans import ChatDescription
 from memaudit.stats import rounding
 from memaudit.stats.rounding import NONE, percent
 
@@ -25,6 +26,8 @@ _HIDDEN = re.compile(
     "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
 )
 
+OWN_TEMPLATE = "the model's own"
+"""Where a chat template is from that comes with the model."""
 BEYOND_LIMIT = "not drawn: beyond --limit"
 """Why a document gave no window that says nothing of it: more were there than were to be asked."""
 SYMBOLS = {"found": "●", "clean": "○", "no-evidence": "◌", "inconclusive": "◐", "confounded": "⊘"}
@@ -116,6 +119,17 @@ def copies(exact: int | None, normalised: int | None) -> str | None:
 def counted(count: int, one: str, many: str = "") -> str:
     """Return ``1 entry`` or ``2 entries``; the plural is formed with an s where none is given."""
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
+def chat(described: ChatDescription) -> str:
+    """Say how conversations were written for the model, and which replies were not asked for."""
+    if described["sha256"] is None:
+        written = "prompt and answer joined, without a chat template"
+    else:
+        whose = described["template"] if described["template"] == OWN_TEMPLATE else f"that of {described['template']}"
+        written = f"rendered by a chat template, {whose}, sha256 {described['sha256'][:12]}"
+    left = sum(entry["count"] for entry in described["left_out"])
+    return f"conversations: {written}" + (f"; {counted(left, 'reply', 'replies')} not tested" if left else "")
 
 
 def family(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Literal, NotRequired, TypedDict
 from memaudit.records import FirstWindow
 from memaudit.runs.options import AuditOptions
 from memaudit.runs.parts import Difference, Finding, ModelDescription, Rate, Section, Summary, Table
-from memaudit.runs.plans import AnswersDescription, CopiesDescription, WindowsDescription
+from memaudit.runs.plans import AnswersDescription, ChatDescription, CopiesDescription, WindowsDescription
 from memaudit.runs.report_parts import Compared, Judged, PolicyVerdict, ReportHead
 
 
@@ -200,6 +200,7 @@ class ExtractionReport(ReportHead, Judged):
     ended: NotRequired[SideRates]
     """Windows that the model ended."""
     copies: NotRequired[CopiesFound]
+    chat: NotRequired[ChatDescription]
     doses: list[DoseRate]
     counted_doses: NotRequired[list[CountedDoseRate]]
     growth: NotRequired[Table | None]

@@ -172,6 +172,12 @@ class AuditOptions(TypedDict):
     top_p: float | None
     """In (0, 1]."""
     text_field: str | list[str]
+    train_field: NotRequired[str | list[str] | None]
+    """Of the training text alone."""
+    heldout_field: NotRequired[str | list[str] | None]
+    """Of the held-out text alone."""
+    chat_template: NotRequired[str | None]
+    """File of the template that writes conversations, or ``none``; None: the model's own."""
     split: Split
     skip_bad: bool
     max_expand: int | None

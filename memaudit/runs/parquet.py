@@ -50,11 +50,13 @@ def _schema(records: Sequence[WindowRecord]) -> pa.Schema:
         "str": pa.string(),
         "list[int]": pa.list_(pa.int32()),
         "list[str]": pa.list_(pa.string()),
+        "list[list[str]]": pa.list_(pa.list_(pa.string())),
     }
     columns = []
     for field in fields(WindowRecord):
         kind, _, optional = str(field.type).partition(" | ")
-        if field.name != "others":
+        # Texts have no turns.
+        if field.name != "others" and (field.name != "turns" or any(record.turns for record in records)):
             columns.append(pa.field(field.name, kinds[kind], nullable=bool(optional)))
     others = dict.fromkeys(name for record in records for name in record.others or ())
     return pa.schema([*columns, *(pa.field(name, pa.float64()) for name in others)])
@@ -62,13 +64,11 @@ def _schema(records: Sequence[WindowRecord]) -> pa.Schema:
 
 def _values(records: Sequence[WindowRecord], column: pa.Field) -> list[Any]:
     own = hasattr(WindowRecord, column.name)
-    values: list[Any] = [getattr(r, column.name) if own else r.value(column.name) for r in records]
-    if str(column.type) == "string":
-        return [value and _utf8(value) for value in values]
-    if str(column.type).startswith("list") and "string" in str(column.type):
-        return [value and list(map(_utf8, value)) for value in values]
-    return values
+    return [_utf8(getattr(r, column.name) if own else r.value(column.name)) for r in records]
 
 
-def _utf8(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+def _utf8(value: Any) -> Any:
+    """Return a value whose texts, also in lists, Parquet can hold."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return list(map(_utf8, value)) if isinstance(value, list) and value and not isinstance(value[0], int) else value

@@ -42,6 +42,8 @@ class Summary(TypedDict):
     """One sentence that says what one document is."""
     domains: dict[str, int]
     """Documents per named domain."""
+    conversations: NotRequired[dict[str, int]]
+    """Documents that are conversations, by the layout of their records; absent where none is."""
     read_as: NotRequired[dict[str, Format]]
     """Files that are not read as what their names stand for, and as what they are; absent where there is none."""
 

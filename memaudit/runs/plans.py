@@ -66,6 +66,7 @@ class PassageCorpus(TypedDict):
     rejected: NotRequired[int]
     first_rejected: NotRequired[list[str]]
     domains: NotRequired[dict[str, int]]
+    conversations: NotRequired[dict[str, int]]
     read_as: NotRequired[dict[str, Format]]
     passages: int
     sha256: str
@@ -298,6 +299,25 @@ class AnswersDescription(TypedDict):
     """Training text in which copies are counted."""
 
 
+class ChatDescription(TypedDict):
+    """How conversations were written for the model, and which replies were asked for."""
+
+    template: str
+    """Where the chat template is from, in words."""
+    sha256: str | None
+    """Of the template; None where there is none."""
+    least: int
+    """Tokens that a reply must have."""
+    longest_prompt: int
+    """Tokens."""
+    cut: int
+    """Windows whose prompt was cut from the left, for it is longer than the model reads."""
+    left_out: list[SetAside]
+    """Replies that gave no window."""
+    dated: bool
+    """Whether the template writes a date, which is 26 July 2024 here."""
+
+
 class ExtractionSubject(TypedDict):
     """What an extraction audit is about."""
 
@@ -309,6 +329,8 @@ class ExtractionSubject(TypedDict):
     options: AuditOptions
     windows: WindowsDescription
     copies: CopiesDescription
+    chat: NotRequired[ChatDescription]
+    """Of an audit of conversations."""
     measures: NotRequired[list[MeasureDescription]]
     metrics: NotRequired[list[str]]
     """Names of metrics that other packages declare; they are computed of every window too."""

@@ -93,7 +93,7 @@ def test_lines_are_what_brute_force_finds(model: Looping, corpora: tuple[str, st
     for line in lines(result):
         if line["way"] == NULL:
             record = next(r for r in result.records if not r.member and r.document == line["document"])
-            words = record.prefix_text.lower().split()[: line["words"] - 1]
+            words = model.tokenizer.decode([*record.prefix_ids, *record.suffix_ids][-LENGTH:]).lower().split()
         elif line["way"] == NOTHING:
             words = model.tokenizer.decode(model.licence[:LENGTH]).lower().split()
         else:

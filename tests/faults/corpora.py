@@ -97,7 +97,43 @@ _refused = st.one_of(
         ]
     ),
 )  # fmt: skip
-_lines = st.lists(st.one_of(_good, _good, _empty, _refused), min_size=1, max_size=12)
+_said = st.one_of(words, words.map(lambda text: [{"type": "text", "text": text}]))
+_turns = st.one_of(
+    st.builds(
+        lambda role, text: {"role": role, "content": text}, st.sampled_from(["user", "assistant", "system"]), _said
+    ),
+    st.builds(lambda role, text: {"from": role, "value": text}, st.sampled_from(["human", "gpt"]), _said),
+)
+_no_turn = st.one_of(
+    _values.filter(lambda value: not isinstance(value, dict)),
+    st.builds(lambda role: {"role": role, "content": "a"}, st.sampled_from(["tool", "", "\x1b[31m", "ipython"])),
+    st.builds(lambda value: {"role": "user", "content": value}, _not_text.filter(lambda v: not isinstance(v, list))),
+    st.sampled_from(
+        [
+            {"role": "user"}, {"content": "a"}, {"role": ["user"], "content": "a"}, {"from": "human", "content": "a"},
+            {"role": "assistant", "content": "a", "tool_calls": [{"name": "f"}]},
+            {"role": "user", "content": [{"type": "image", "image": "a.png"}]},
+        ]
+    ),
+)  # fmt: skip
+_conversations = st.one_of(
+    st.builds(lambda turns: (_json({"messages": turns}), "read"), st.lists(_turns, min_size=1, max_size=4)),
+    st.builds(lambda a, b: (_json({"prompt": a, "completion": b}), "read"), words, words),
+    st.builds(lambda a, b: (_json({"instruction": a, "output": b, "input": ""}), "read"), words, words),
+    st.builds(lambda a, b: (_json({"chosen": a, "rejected": b, "prompt": a}), "read"), words, texts),
+    st.sampled_from(
+        [
+            (b'{"messages": []}', "empty"), (b'{"prompt": "", "completion": " "}', "empty"),
+            (b'{"conversations": [{"from": "human", "value": "\\n"}]}', "empty"),
+            (b'{"messages": [], "prompt": "a", "completion": "b"}', "refused"),
+            (b'{"chosen": "a", "rejected": 1}', "refused"), (b'{"instruction": 1, "output": "b"}', "refused"),
+            (b'{"messages": "a"}', "refused"), (b'{"messages": {"role": "user", "content": "a"}}', "refused"),
+            (b'{"messages": ' + b"[" * 100_000, "refused"),
+        ]
+    ),
+    st.builds(lambda some, bad: (_json({"messages": [*some, bad]}), "refused"), st.lists(_turns, max_size=2), _no_turn),
+)  # fmt: skip
+_lines = st.lists(st.one_of(_good, _good, _empty, _refused, _conversations), min_size=1, max_size=12)
 
 
 def _jsonl(records: list[Record], end: bytes, last: bool) -> tuple[bytes, tuple[Fate, ...], tuple[int, ...]]:

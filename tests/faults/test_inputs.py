@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import resource
 import tempfile
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -17,13 +18,16 @@ from hypothesis import HealthCheck, given, settings
 from rich.console import Console
 
 from memaudit.audits.contamination.run import contamination
+from memaudit.errors import ModelError
 from memaudit.report.contamination_terminal import print_contamination
+from memaudit.text.chat.rendering import Renderer
 from tests.faults.bombs import BOMBS, read_all
 from tests.faults.corpora import FuzzedCorpus, corpora
 from tests.faults.disguises import ALPHABETS, ANY_SCRIPT, EVERY, TWELVE, clean_texts, found_items, hidden_in, passages
 from tests.faults.isolation import isolated
 from tests.faults.payloads import payloads
 from tests.faults.tampering import MEBIBYTES, SECONDS
+from tests.faults.templates import RUNAWAY
 from tests.report.rendered import step_summary, workflow_commands
 
 
@@ -68,6 +72,21 @@ def test_bombs_are_refused_by_name_and_soon(name: str, tmp_path: Path) -> None:
     assert outcome.message.startswith(f"{tmp_path / file}:")
     assert outcome.seconds < SECONDS
     assert outcome.mebibytes < MEBIBYTES
+
+
+@pytest.mark.parametrize("source", RUNAWAY.values(), ids=RUNAWAY)
+def test_a_hostile_chat_template_is_refused_soon_and_in_one_line(source: str) -> None:
+    said_by = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "[b]"}]
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    try:
+        with Renderer("models/chat", source, {}, "[]") as renderer:
+            said = renderer.render([said_by])[0].refused
+    except ModelError as error:
+        said = str(error)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert "\n" not in said
+    assert after.ru_utime - children.ru_utime < SECONDS
+    assert after.ru_maxrss / 1024 < max(MEBIBYTES, children.ru_maxrss / 1024 + 1)
 
 
 def test_payloads_are_inert_wherever_they_are_shown(tmp_path: Path) -> None:

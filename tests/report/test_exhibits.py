@@ -11,7 +11,7 @@ import pytest
 
 from memaudit.records import Shown
 from memaudit.report.alignment import Piece
-from memaudit.report.exhibits import LONGEST_TEXT, choose, exhibit, galleries
+from memaudit.report.exhibits import LONGEST_TEXT, MOST_TURNS, choose, exhibit, galleries
 
 Factory = Callable[..., tuple[dict[str, Any], list[Any]]]
 
@@ -150,3 +150,29 @@ def test_what_lies_across_the_seam_is_masked(factory: Factory) -> None:
     assert "".join(piece.text for piece in split.prompt) == "mail •••.•••••@••••"
     assert "".join(piece.text for piece in split.truth) == "•••.••• today"
     assert "hunter" in "".join(piece.text for piece in exhibit(secret, shown=Shown(personal=True)).truth)
+
+
+def test_a_reply_is_shown_with_who_said_what_before_it(factory: Factory) -> None:
+    _, records = factory()
+    turns = [["system", "Be brief."], ["user", "Write to a.b@example.org. " + "x" * 2000]]
+    shown = exhibit(replace(records[0], turns=turns)).said_before or []
+    assert [turn.role for turn in shown] == ["system", "user"]
+    texts = ["".join(piece.text for piece in turn.pieces) for turn in shown]
+    assert texts[0] == "Be brief."
+    assert texts[1].startswith("Write to •.•@•••")
+    assert len(texts[1]) < 900
+    assert exhibit(records[0]).said_before is None
+    withheld = exhibit(replace(records[0], turns=turns), shown=Shown(text=False)).said_before or []
+    assert not any("brief" in piece.text for turn in withheld for piece in turn.pieces)
+
+
+def test_of_a_long_conversation_the_first_turn_and_the_last_ones_are_shown(factory: Factory) -> None:
+    _, records = factory()
+    turns = [["system", "start"], *(["user", f"turn {number}"] for number in range(20))]
+    shown = exhibit(replace(records[0], turns=turns)).said_before or []
+    assert [(turn.role, turn.pieces[0].text) for turn in shown[:3]] == [
+        ("system", "start"),
+        ("", "14 turns left out"),
+        ("user", "turn 14"),
+    ]
+    assert len(shown) == 2 + MOST_TURNS

@@ -20,6 +20,7 @@ from memaudit.report.kinds.extraction import KIND
 from memaudit.report.page import framed
 from memaudit.runs.directory import ReportInput, RunDirectory
 from memaudit.stats.rounding import NONE
+from tests.faults.payloads import payloads
 from tests.report.pages import OURS, Page
 from tests.report.rendered import extraction_pages as render
 
@@ -357,3 +358,25 @@ def test_reports_of_earlier_versions_have_fewer_pictures(factory: Factory) -> No
     page = Page(render(views((report, records))))
     assert not page.open
     assert page.tags["figure"] == 2
+
+
+def test_a_page_of_conversations_says_so_and_shows_roles(factory: Factory) -> None:
+    report, records = factory()
+    hostile = payloads(60)
+    asked = [
+        replace(r, turns=[["system", bad], ["<script>", "What?"]]) for r, bad in zip(records, hostile * 9, strict=False)
+    ]
+    report["chat"] = {
+        "template": "the model's own", "sha256": "ab" * 32, "least": 5, "longest_prompt": 300, "cut": 0,
+        "left_out": [], "dated": False,
+    }  # fmt: skip
+    page = render([ReportInput(report, asked)])
+    assert "Given a conversation up to a reply" in page
+    assert "Rendered by the model&#39;s own chat template; prompts of up to 300 tokens" in page
+    assert "abababababab" in page
+    assert "<dt>&lt;script&gt;</dt>" in page
+    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", page)
+    assert not re.search(r"<(script>alert|img|svg onload)", page)
+    assert "Given a conversation" not in render([ReportInput(factory()[0], records)])
+    report["chat"] |= {"template": "none: prompt and completion follow each other", "sha256": None}
+    assert "joined as they are, without a chat template" in render([ReportInput(report, asked)])

@@ -248,7 +248,13 @@ def test_options_are_stored_as_their_dataclass_has_them(ours: type, written: typ
     fields = {field.name: stored(hints[field.name]) for field in dataclasses.fields(ours)}
     assert fields == {name: field.type for name, field in fields_of(written).items()}
     # What is newer than the first runs may be absent from them.
-    assert {name for name, field in fields_of(written).items() if not field.required} <= {"exhaustive", "unprompted"}
+    assert {name for name, field in fields_of(written).items() if not field.required} <= {
+        "exhaustive",
+        "unprompted",
+        "train_field",
+        "heldout_field",
+        "chat_template",
+    }
 
 
 def test_a_dataclass_with_other_keys_is_no_record() -> None:

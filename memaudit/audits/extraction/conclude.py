@@ -111,6 +111,8 @@ def conclude(
     if base is not None:
         report["base"] = base
         report["sections"] = [base_section(base), *sections]
+    if "chat" in plan:
+        report["chat"] = plan["chat"]
     return report
 
 
@@ -305,9 +307,15 @@ def _power(records: Records, policy: Policy, controls: Sequence[Control]) -> Rat
 def _headline(plan: ExtractionPlan, primary: MetricEstimate) -> str:
     asked = plan["options"]
     sides = f"{_counted(primary['train'])} training", f"{_counted(primary['heldout'])} held-out"
+    name = one_line(plan["model"]["name"], 80)
+    if "chat" in plan:
+        return (
+            f"given its conversations up to each reply, {name} gives {sides[0]} and {sides[1]} replies verbatim for up"
+            f" to {asked['suffix']} tokens"
+        )
     return (
-        f"given {asked['prefix']} tokens, {one_line(plan['model']['name'], 80)} continues {sides[0]} and"
-        f" {sides[1]} windows verbatim for {asked['suffix']} tokens"
+        f"given {asked['prefix']} tokens, {name} continues {sides[0]} and {sides[1]} windows verbatim for"
+        f" {asked['suffix']} tokens"
     )
 
 

@@ -167,7 +167,7 @@ def check_ended(records: Sequence[WindowRecord]) -> Control:
             ENDED, True, "not checked: a masked model ends no text, and neither does one without an end token"
         )
     ended = sum(bool(record.ended) for record in asked)
-    tokens = len(asked[0].suffix_ids)
+    tokens = max(len(record.suffix_ids) for record in asked)
     detail = f"the model ends the text within {tokens} tokens in {ended} of {len(asked)} training windows"
     failed = 2 * ended > len(asked)
     return Control(ENDED, not failed, detail + (": nothing shows how it would continue" if failed else ""))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from memaudit.audits.comparison.reference_models import ReferenceModels, check_reference_corpus
+from memaudit.audits.extraction.conversations import are_conversations, draw_conversations, texts_only
 from memaudit.audits.extraction.copies import Measured, plan_copies
 from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.logged import asked_documents
@@ -15,7 +16,7 @@ from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
 from memaudit.runs.parts import Summary
-from memaudit.runs.plans import CopiesDescription
+from memaudit.runs.plans import ChatDescription, CopiesDescription
 from memaudit.text.corpus.objects import Listed, TextSource, listed
 from memaudit.text.corpus.read import Corpus, Split, read_corpus
 from memaudit.text.index.corpus_index import CorpusIndex
@@ -62,6 +63,10 @@ class AuditInputs:
     """Where copies are counted, or why they are not."""
     index: CorpusIndex | None
     """The index that was given."""
+    chat: ChatDescription | None = None
+    """Of conversations: how they were written."""
+    starts: bool = True
+    """Whether the model puts a start token before its texts as it does always: a chat template may not want it."""
 
     def training_index(self, needed: bool) -> CorpusIndex | None:
         """Return the index of the training text, made in memory where none was given and it is needed."""
@@ -137,10 +142,15 @@ def inputs_of_text(
 ) -> AuditInputs:
     """Draw windows from documents of both sides."""
     training = Measured(corpora[0])
-    drawn = draw_windows(training, corpora[1], model.tokenizer, options)
+    chat, starts = None, True
+    if are_conversations(corpora):
+        replies, chat, starts = draw_conversations(model, (training, corpora[1]), options)
+        drawn = replies.drawn
+    else:
+        drawn = draw_windows(texts_only(training), texts_only(corpora[1]), model.tokenizer, options)
     sides = corpora[0].summary(), corpora[1].summary()
     copies = plan_copies(options.copies, index, training.characters, sides[0]["specs"])
-    return AuditInputs(drawn, sides, corpora, copies, index)
+    return AuditInputs(drawn, sides, corpora, copies, index, chat, starts)
 
 
 def inputs_of_tokens(
@@ -172,7 +182,7 @@ def _corpora(train: Listed, heldout: Listed, options: AuditOptions) -> tuple[Cor
             raise InputError(f"no {name} text", f"give --{name} SPEC, or windows of token ids as --windows")
         return read_corpus(
             given,
-            text_field=options.text_field,
+            text_field=options.field_of(name == "train"),
             split=split,
             max_expand=options.max_expand,
             skip_bad=options.skip_bad,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from memaudit.audits.needs import notice_of
 from memaudit.findings import Decision
 from memaudit.records import Capability, WindowRecord, capabilities_in
-from memaudit.runs.parts import ModelDescription
+from memaudit.runs.parts import ModelDescription, Summary
 from memaudit.runs.plans import ExtractionPlan, WindowsDescription
 from memaudit.sections import ABOUT_DOCUMENTS
+from memaudit.text.windows.windows import WindowOptions
 
 Records = Sequence[WindowRecord]
+USUAL_PREFIX = WindowOptions().prefix
 
 
 def limits_of(plan: ExtractionPlan, records: Records, decision: Decision) -> list[str]:
@@ -21,6 +23,7 @@ def limits_of(plan: ExtractionPlan, records: Records, decision: Decision) -> lis
         *_of_sample(records),
         *_of_end(plan, records),
         *_of_windows(plan["windows"]),
+        *_of_chat(plan),
         *_of_copies(plan, records),
         *_of_model(plan["model"]),
     ]
@@ -32,6 +35,11 @@ def _of_attack(plan: ExtractionPlan, decision: Decision) -> Iterator[str]:
         yield (
             "Only the outputs that were given were compared, each as far as its true text is long. Which model wrote"
             " them, how they were decoded, and that they are answers to these prompts, is what the files say."
+        )
+    elif "chat" in plan:
+        yield (
+            f"Only greedy decoding of the first {options['suffix']} tokens of a reply, given everything before it in"
+            " its conversation, was measured; text that sampling or another prompt would elicit is not counted."
         )
     else:
         yield (
@@ -73,6 +81,32 @@ def _of_end(plan: ExtractionPlan, records: Records) -> Iterator[str]:
             f"The model ended the text in {counts} windows{among}: what it was made to write after an end token is not"
             " counted, and how it would have continued is not known."
         )
+
+
+def _of_chat(plan: ExtractionPlan) -> Iterator[str]:
+    """Yield what is not asked of conversations, and what may differ from their training."""
+    chat = plan.get("chat")
+    if chat is None:
+        return
+    for aside in chat["left_out"]:
+        replies = "reply" if aside["count"] == 1 else "replies"
+        yield f"{aside['side']}: {aside['count']:,} {replies} not tested: {aside['reason']}."
+    if chat["cut"]:
+        yield f"The prompts of {chat['cut']:,} replies are longer than the model's context and were cut from the left."
+    if chat["dated"]:
+        yield "The chat template inserts the current date, which was set to 26 July 2024: training had another."
+    pairs = {"prompt and completion", "preference pair"} & {*_layouts(plan["train"]), *_layouts(plan["heldout"])}
+    if pairs and chat["sha256"] is not None:
+        yield (
+            "Prompts and answers that are plain texts were rendered by the chat template; some trainers (TRL's)"
+            " join them as they are. If this model was trained so, audit it with '--chat-template none'."
+        )
+    if (prefix := plan["options"]["prefix"]) != USUAL_PREFIX:
+        yield f"--prefix {prefix} did not apply: the prefix of a reply is everything before it."
+
+
+def _layouts(side: Summary) -> Iterable[str]:
+    return side.get("conversations", {})
 
 
 def _of_windows(windows: WindowsDescription) -> Iterator[str]:

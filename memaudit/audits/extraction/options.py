@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from memaudit.audits.comparison.options import MembershipOptions
 from memaudit.errors import InputError
 from memaudit.records import Decoding
-from memaudit.text.corpus.fields import TextField
+from memaudit.text.corpus.fields import USUAL, TextField
 from memaudit.text.corpus.read import Split
 from memaudit.text.windows.windows import WindowOptions
 
@@ -36,6 +36,12 @@ class AuditOptions(WindowOptions):
     top_k: int | None = None
     top_p: float | None = None
     text_field: TextField = "text"
+    train_field: TextField | None = None
+    """Field of the training text, where it is another than that of the held-out text."""
+    heldout_field: TextField | None = None
+    chat_template: str | None = None
+    """File of the chat template that writes conversations; ``none``: prompt and completion follow each other; None: the
+    model's own."""
     split: Split = "auto"
     skip_bad: bool = False
     max_expand: int | None = None
@@ -46,8 +52,17 @@ class AuditOptions(WindowOptions):
         for name in ("max_rate", "alpha"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
+        if self.text_field != USUAL and (self.train_field or self.heldout_field):
+            raise InputError(
+                "the field of the text is named for both sides and for one",
+                "give --train-field and --heldout-field alone",
+            )
         if self.decoding.greedy:
             raise InputError("a temperature of 0 samples nothing", "the greedy verdict is always given beside")
+
+    def field_of(self, member: bool) -> TextField:
+        """Return the field of the text of one side."""
+        return (self.train_field if member else self.heldout_field) or self.text_field
 
     @property
     def decoding(self) -> Decoding:

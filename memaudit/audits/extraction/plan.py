@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import cast
 
 from memaudit.audits.extraction.controls import check_dates, check_matching
 from memaudit.audits.extraction.inputs import AuditInputs
@@ -64,7 +65,7 @@ def plan_of(
         "model": {**describe_model(model, name), "self_test": behaviour},
         "train": inputs.sides[0],
         "heldout": inputs.sides[1],
-        "options": as_record(options, StoredOptions),
+        "options": _options(options),
         "windows": _describe_windows(drawn),
         "copies": inputs.copies,
         "measures": describe_measures(measures),
@@ -72,6 +73,8 @@ def plan_of(
         "sample_size": SAMPLE,
         "controls": [as_record(control, parts.Control) for control in controls],
     }
+    if inputs.chat is not None:
+        about["chat"] = inputs.chat
     if others := declared():
         about["metrics"] = others
     if base is not None:
@@ -79,6 +82,13 @@ def plan_of(
     if membership is not None:
         about["membership"] = membership
     return about
+
+
+def _options(options: AuditOptions) -> StoredOptions:
+    """Return the options as a plan holds them; what only some audits have is left out of the others."""
+    stored = as_record(options, StoredOptions)
+    absent = {name for name in ("train_field", "heldout_field", "chat_template") if stored.get(name) is None}
+    return cast("StoredOptions", {name: value for name, value in stored.items() if name not in absent})
 
 
 def _describe_windows(drawn: WindowSet) -> WindowsDescription:

@@ -18,6 +18,7 @@ from memaudit.audits.detectors.blind_baseline import BLIND_BASELINE
 from memaudit.audits.detectors.membership import MEMBERSHIP
 from memaudit.audits.extraction.base_control import base_lines, compare_with_base, describe_base, measure_base
 from memaudit.audits.extraction.conclude import conclude
+from memaudit.audits.extraction.conversations import are_conversations, check_asked, without_start
 from memaudit.audits.extraction.finished import FINISHED
 from memaudit.audits.extraction.inputs import Pair, Sources, prepare_inputs, read_sources
 from memaudit.audits.extraction.options import AuditOptions
@@ -128,10 +129,15 @@ class Extraction(Question[Audit, ExtractionReport]):
     def prepare(self) -> None:
         """Read the text to its end, load the model, draw the windows, and let every measure say what it lacks."""
         corpora = read_sources(self.sources, self.options)
+        conversations = corpora is not None and are_conversations(corpora)
+        if conversations:
+            check_asked(self.measures, self.options)
         self.model = self.given.loaded()
         self.base = self.model.base if self.given.base_control else None
         self.name = self.given.called(self.model)
         self.inputs, self.options = prepare_inputs(self.model, self.sources, corpora, self.options)
+        if not self.inputs.starts:
+            self.model, self.base = without_start(self.model), self.base and without_start(self.base)
         asked = bool(self.measures)
         self.training = self.inputs.training_index(needed=True) if asked else None
         if self._samples:

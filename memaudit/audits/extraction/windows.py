@@ -81,7 +81,7 @@ def measure(
 
     Args:
         model: Any model.
-        windows: Windows whose suffixes are equally long.
+        windows: Their prefixes and suffixes may be of any lengths.
         fuzzy: Whether windows that are not verbatim are continued too.
         whole: Whether every token is scored and continuations are as long as the suffix. Otherwise nothing is measured
             but what makes a window a hit.
@@ -161,6 +161,7 @@ def _record(model: LanguageModel, index: int, window: Window, found: _Found, sam
         suffix_text=window.suffix_text,
         log_prob=log_prob if log_prob is not None and np.isfinite(log_prob) else None,
         sampled=sampled,
+        turns=None if window.turns is None else [list(turn) for turn in window.turns],
         **_fields({"extraction_strength": None} | {m.name: m.compute(outcome) for m in told} | written),
     )
 

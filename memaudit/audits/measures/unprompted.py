@@ -84,7 +84,7 @@ class Unprompted:
         ways = [(NOTHING, nothing)] * (count - count // 2) + [(SHORT, BEGUN)] * (count // 2)
         asked = [(way, window.prefix[:size], window) for (way, size), window in zip(ways, begun, strict=True)]
         length = _length(subject)
-        asked += [(NULL, _ids(window)[:length], window) for window in _one_a_document(heldout)[:count]]
+        asked += [(NULL, _ids(window)[-length:], window) for window in _one_a_document(heldout)[:count]]
         return [Asked(number, way, ids, window.document) for number, (way, ids, window) in enumerate(asked)]
 
     def measure(self, subject: Subject, items: Sequence[Asked]) -> list[UnpromptedLine]:

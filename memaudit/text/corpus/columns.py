@@ -23,6 +23,8 @@ ROWS = 1024
 ROOM = 128 << 20
 """Bytes that they may take where one value stands for many rows; but never fewer than `FEWEST` rows."""
 FEWEST = 4
+LABELS = frozenset({"id", "domain", "date", "copies"})
+"""Columns that are never objects."""
 
 
 def read_parquet(stream: ByteStream, wanted: Collection[str] | None) -> Iterator[Row]:
@@ -40,7 +42,10 @@ def read_parquet(stream: ByteStream, wanted: Collection[str] | None) -> Iterator
 
     try:
         with held_still(stream.path):
-            yield from _parquet_rows(stream, parquet.ParquetFile(stream.path), wanted)
+            plain = parquet.ParquetFile(stream.path)
+            inside = _texts_inside(plain, wanted)
+            file = parquet.ParquetFile(stream.path, read_dictionary=inside) if inside else plain
+            yield from _parquet_rows(stream, file, wanted)
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise _unreadable(stream, "Parquet", error) from error
     except OSError as error:
@@ -56,7 +61,8 @@ def _parquet_rows(stream: ByteStream, file: Any, wanted: Collection[str] | None)
     groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
     chunks = [list(_chunks(group, columns.read)) for group in groups]
     sizes = [chunk.total_uncompressed_size for group in chunks for chunk in group]
-    stream.refuse_expansion(max(sum(sizes), file.metadata.num_rows))
+    listed = [chunk.num_values for group in chunks for chunk in group if "." in chunk.path_in_schema]
+    stream.refuse_expansion(max(sum(sizes), file.metadata.num_rows, sum(listed)))
     with Path(stream.path).open("rb") as raw:
         repeated = [sum(_repeatable(chunk, raw) for chunk in group) for group in chunks]
     step = max(FEWEST, min(ROWS, ROOM // max([1, *repeated])))
@@ -98,7 +104,7 @@ class _Columns:
         self.wrong: dict[str, RecordError] = {}
         """Columns that should be text and hold lists or objects: they are not even unpacked."""
         if wanted is not None:
-            nested = [field for field in schema if field.name in wanted and _is_nested(field.type)]
+            nested = [field for field in schema if field.name in wanted and not _can_hold_text(field)]
             self.wrong = {field.name: RecordError(f'"{field.name}" is a {field.type}, expected string')
                           for field in nested}  # fmt: skip
         self.read = [name for name in self.names if (wanted is None or name in wanted) and name not in self.wrong]
@@ -112,6 +118,7 @@ class _Columns:
             self.give(batch.num_rows)
             found = batch.columns if checked else map(_validated, batch.columns)
             arrays = dict(zip(self.read, found, strict=True))
+            self.give(sum(_size(array) for array in arrays.values() if _is_messages(array)))
             for index in range(batch.num_rows):
                 number += 1
                 yield str(number), _Record(self, arrays, index)
@@ -136,6 +143,8 @@ class _Record(Mapping[str, Any]):
             raise array
         value = value_of(array[self._index])
         if isinstance(value, str):
+            if _is_messages(array):  # it holds what Python has not, and stands as it would be printed
+                raise RecordError(f'"{name}" is a {array.type}, expected string')
             self._columns.give(len(value))
         return value
 
@@ -168,6 +177,62 @@ def _is_nested(kind: Any) -> bool:
     from pyarrow import types
 
     return bool(types.is_nested(kind) and not types.is_run_end_encoded(kind))
+
+
+def _is_messages(array: Any) -> bool:
+    return not isinstance(array, RecordError) and _is_nested(array.type) and _is_plain_inside(array.type)
+
+
+def _can_hold_text(field: Any) -> bool:
+    """Whether a column is plain, or of objects or lists of them that are made of plain values: messages."""
+    plain = not _is_nested(field.type)
+    return plain or (field.name not in LABELS and "struct<" in str(field.type) and _is_plain_inside(field.type))
+
+
+def _is_plain_inside(kind: Any) -> bool:
+    from pyarrow import types
+
+    if types.is_struct(kind):
+        return all(_is_plain_inside(field.type) for field in kind)
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return _is_plain_inside(kind.value_type)
+    if types.is_dictionary(kind):
+        return bool(types.is_string(kind.value_type) or types.is_large_string(kind.value_type))
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_primitive(kind) or types.is_null(kind))
+
+
+def _size(array: Any) -> int:
+    """Return the bytes of the texts in a column of objects or lists, each as often as it stands there."""
+    import pyarrow.compute as pc
+    from pyarrow import types
+
+    kind = array.type
+    if types.is_struct(kind):
+        return sum(map(_size, array.flatten()))
+    if _is_nested(kind):
+        return _size(array.flatten())
+    if types.is_dictionary(kind):
+        lengths = pc.take(pc.binary_length(array.dictionary), array.indices)
+    elif types.is_string(kind) or types.is_large_string(kind):
+        lengths = pc.binary_length(array)
+    else:
+        return 8 * len(array)
+    return (pc.sum(lengths).as_py() or 0) + 8 * len(array)
+
+
+def _texts_inside(file: Any, wanted: Collection[str] | None) -> list[str]:
+    """Return the texts within lists and objects, which are kept as a dictionary holds them: once.
+
+    Raises:
+        InputError: Values are written as what they share with the one before, which cannot be kept so.
+    """
+    columns = [f.name for f in file.schema_arrow if _is_nested(f.type) and _is_plain_inside(f.type)]
+    groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+    names = [name for name in columns if wanted is not None and name in wanted]
+    chunks = [chunk for group in groups for chunk in _chunks(group, names) if chunk.physical_type == "BYTE_ARRAY"]
+    if any("DELTA_BYTE_ARRAY" in chunk.encodings for chunk in chunks):
+        raise InputError("texts in lists are written as differences (DELTA_BYTE_ARRAY)", "save the file without that")
+    return list(dict.fromkeys(chunk.path_in_schema for chunk in chunks))
 
 
 def _chunks(group: Any, names: Sequence[str]) -> Iterator[Any]:

@@ -17,8 +17,9 @@ from memaudit.records import Document
 from memaudit.runs.files import made_by_us
 from memaudit.runs.parts import FileDigest, Summary
 from memaudit.text.corpus.check import check_json_lines, is_fast, is_plain_text
+from memaudit.text.corpus.columns import LABELS
 from memaudit.text.corpus.containers import ByteStream
-from memaudit.text.corpus.fields import TextField, columns_of, names_of, text_of
+from memaudit.text.corpus.fields import TextField, columns_of, names_of, read_row
 from memaudit.text.corpus.formats import Format, read_rows
 from memaudit.text.corpus.hub import HubStream
 from memaudit.text.corpus.json_format import json_type, parse_line
@@ -32,8 +33,6 @@ Split = Literal["auto", "file", "paragraph", "block", "line"]
 FILES_ARE_DOCUMENTS = 20
 """From this many text files on, ``auto`` takes each file as one document."""
 EMPTY_FILE = "leave it out, or see whether it is whole: a download that failed looks like that"
-
-_LABELS = {"id", "domain", "date", "copies"}
 
 
 class Corpus:
@@ -66,7 +65,7 @@ class Corpus:
         """Further names of the same files, which were not read again."""
         self._summary: Summary | None = None
         self._checked = False
-        self._labels = _LABELS - set(names_of(text_field))
+        self._labels = LABELS - set(names_of(text_field))
         self._one_source = sum(len(part.sources) for part in parts) == 1
 
     def __iter__(self) -> Iterator[Document]:
@@ -188,21 +187,24 @@ class Corpus:
         self, row: Mapping[str, Any] | RecordError | None, name: str, place: str, domain: str | None
     ) -> Document | None:
         """Return the document of a row, None for one without text; raise RecordError if it cannot be used."""
-        text = text_of(row, self.text_field)
-        if row is None or isinstance(row, RecordError) or text is None:
+        found = read_row(row, self.text_field)
+        if row is None or isinstance(row, RecordError) or found is None:
             return None
-        source = located(name, place)
+        source, said = located(name, place), found.conversation
         labels = {field: _label(row[field], field) for field in self._labels if field in row}
         label = labels.get("id")
         if label is not None and not self._one_source:
             label = f"{name}#{label}"
         return Document(
             id=label or source,
-            text=text,
+            text=found.text,
             source=source,
             domain=domain or labels.get("domain"),
             date=labels.get("date"),
             copies=_copies(labels.get("copies")),
+            turns=said and said.turns,
+            layout=said and said.layout,
+            joined=said is not None and said.joined,
         )
 
     def _refuse_nothing(self, part: Part, tally: Tally, before: Counter[str]) -> None:
@@ -248,8 +250,9 @@ def read_corpus(
             WET whatever it is called, CSV and TSV by their names, else text; gzip and zstd are unpacked. Objects that
             hold text are taken too, alone or among specs: see `memaudit.text.corpus.objects.listed`.
         text_field: Field or column that holds the text of a record, or several, whose texts are one document with
-            line ends between them; a dot reaches into an object. A record must have one of them. ``id``,
-            ``domain``, ``date`` and ``copies`` are read too where there are any.
+            line ends between them; a dot reaches into an object. A record must have one of them, or be a
+            conversation: see `memaudit.text.corpus.fields.read_row`. ``id``, ``domain``, ``date`` and ``copies`` are
+            read too where there are any.
         split: How a text file is cut: ``file``, ``paragraph``, ``block`` or ``line``; ``auto`` takes
             whole files where a domain has at least 20 of them, and blocks where it has fewer.
         max_expand: Bytes that one compressed file may give; None: 64 MiB, beyond that 200 times its size.
@@ -292,7 +295,7 @@ def open_rows(
         text_field: Field that holds the text; those of the labels (id, domain, date, copies) are read too.
         max_expand: Bytes that a compressed file may give; None: 64 MiB, beyond that 200 times its size.
     """
-    columns = columns_of(text_field) | _LABELS
+    columns = columns_of(text_field) | LABELS
     if isinstance(source, HubDataset):
         hub = HubStream(source.name, source.config, source.split)
         return hub, hub.rows(columns)

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from memaudit.errors import InputError
 from memaudit.records import Document
 from memaudit.runs.parts import FileDigest, Summary
+from memaudit.text.corpus.conversations import said_of
 from memaudit.text.corpus.rows import RecordError
 from memaudit.text.corpus.split import BLOCK
 
@@ -22,12 +23,16 @@ class Tally:
         self.domains: Counter[str] = Counter()
         self.units: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.first_rejected: list[str] = []
+        self.layouts: Counter[str] = Counter()
+        """Conversations, by the layout of their records."""
 
     def count(self, document: Document) -> None:
         """Count a document and its domain."""
         self.counts["documents"] += 1
         if document.domain is not None:
             self.domains[document.domain] += 1
+        if document.layout is not None:
+            self.layouts[document.layout] += 1
 
     def reject(self, place: str, problem: RecordError, skip: bool) -> None:
         """Count a record that cannot be used, or raise InputError if it may not be skipped."""
@@ -37,6 +42,7 @@ class Tally:
     def summary(self, specs: list[str], skip_bad: bool, links: int) -> Summary:
         """Return what was found, with ``links``, the further names of files that were not read again."""
         units = [_unit_sentence(unit, found) for unit, found in self.units.items()]
+        units += said_of(self.layouts)
         if links:
             units.append(
                 "1 link to one of them is not read again"
@@ -51,6 +57,8 @@ class Tally:
             units="; ".join(units),
             domains=dict(self.domains),
         )
+        if self.layouts:
+            summary["conversations"] = dict(self.layouts)
         if skip_bad:
             summary["rejected"] = self.counts["rejected"]
             summary["first_rejected"] = self.first_rejected

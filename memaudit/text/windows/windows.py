@@ -11,8 +11,9 @@ import hashlib
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,24 +89,39 @@ class WindowSet:
     """What the documents that were drawn of each side, ``train`` and ``heldout``, say of their dates, where they do."""
 
 
+class HasDocument(Protocol):
+    """What gives the windows of a document."""
+
+    @property
+    def document(self) -> Document:
+        """The document."""
+
+
 @dataclass(slots=True)
-class _Candidate:
+class Candidate:
+    """A document that may give windows."""
+
     document: Document
     encoding: Encoding
 
 
+Drawable = TypeVar("Drawable", bound=HasDocument)
+Cut = Callable[[Drawable, int, bool], list[Window]]
+"""(what was drawn, most windows, whether it is training text) -> its windows."""
+
+
 @dataclass(slots=True)
-class _Side:
+class Side(Generic[Drawable]):
     """What one pass over a side keeps: counts per stratum and the ``limit`` lowest draws of each."""
 
     name: str
     eligible: Counter[Stratum] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
-    kept: dict[Stratum, list[tuple[int, str, _Candidate]]] = field(default_factory=dict)
+    kept: dict[Stratum, list[tuple[int, str, Drawable]]] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
     """What the vocabulary lacks: in how many of the documents that give no window for it."""
 
-    def keep(self, stratum: Stratum, draw: int, candidate: _Candidate, limit: int) -> None:
+    def keep(self, stratum: Stratum, draw: int, candidate: Drawable, limit: int) -> None:
         """Count a document, and keep it if its draw is among the ``limit`` lowest of its stratum."""
         self.eligible[stratum] += 1
         heap = self.kept.setdefault(stratum, [])
@@ -115,12 +131,12 @@ class _Side:
         elif entry[:2] > heap[0][:2]:
             heapq.heapreplace(heap, entry)
 
-    def lowest(self, stratum: Stratum, count: int) -> list[_Candidate]:
+    def lowest(self, stratum: Stratum, count: int) -> list[Drawable]:
         """Return the ``count`` documents of a stratum that the seed draws first."""
         entries = sorted(self.kept.get(stratum, []), key=lambda entry: (-entry[0], entry[1]))
         return [candidate for _, _, candidate in entries[:count]]
 
-    def draw(self, quotas: Mapping[Stratum, int], limit: int) -> list[_Candidate]:
+    def draw(self, quotas: Mapping[Stratum, int], limit: int) -> list[Drawable]:
         """Return the documents drawn of every stratum and count those that were not, by what kept them out."""
         drawn = [candidate for stratum, count in quotas.items() for candidate in self.lowest(stratum, count)]
         unmatched = min(limit, self.eligible.total())
@@ -146,21 +162,21 @@ class _Side:
         more = len(self.unknown) - len(shown)
         return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
-    def without_domains(self) -> _Side:
+    def without_domains(self) -> Side[Drawable]:
         """Return the side with strata of length alone."""
-        merged = _Side(self.name, reasons=self.reasons, unknown=self.unknown)
+        merged: Side[Drawable] = Side(self.name, reasons=self.reasons, unknown=self.unknown)
         for (domain, octave), entries in self.kept.items():
             merged.eligible[None, octave] += self.eligible[domain, octave]
             merged.kept.setdefault((None, octave), []).extend(entries)
         return merged
 
-    def remove(self, documents: Mapping[str, Overlap]) -> None:
-        """Set documents aside that turned out to overlap with the training text."""
+    def remove(self, documents: Container[str], reason: str) -> None:
+        """Set documents aside that turned out to be of no use."""
         for stratum, entries in self.kept.items():
             stay = [entry for entry in entries if entry[2].document.id not in documents]
             if len(stay) < len(entries):  # what was not kept cannot take their place
                 self.eligible[stratum] = len(stay)
-            self.reasons[OVERLAPPING] += len(entries) - len(stay)
+            self.reasons[reason] += len(entries) - len(stay)
             self.kept[stratum] = stay
 
 
@@ -183,15 +199,21 @@ def draw_windows(
     overlaps = sorted(guard.overlaps.values(), key=lambda o: (o.heldout, o.train))
     if overlaps and not options.allow_overlap:
         raise overlap_error(overlaps, f"{len(candidates)} held-out documents", options.length)
-    heldout_side.remove(guard.overlaps)
+    heldout_side.remove(guard.overlaps, OVERLAPPING)
     for side in (train_side, heldout_side):
-        _require_documents(side, options)
-    return _match(train_side, heldout_side, overlaps, options, unknown)
+        asked = f"a window of {options.prefix}+{options.suffix} tokens"
+        require_documents(side, asked, "use a shorter --prefix and --suffix, or longer documents")
+
+    def cut(candidate: Candidate, most: int, member: bool) -> list[Window]:
+        return cut_document(candidate.document, candidate.encoding, options, most, member, unknown)
+
+    return match_sides(train_side, heldout_side, overlaps, options, cut)
 
 
-def _match(
-    train: _Side, heldout: _Side, overlaps: list[Overlap], options: WindowOptions, unknown: int | None
+def match_sides(
+    train: Side[Drawable], heldout: Side[Drawable], overlaps: list[Overlap], options: WindowOptions, cut: Cut[Drawable]
 ) -> WindowSet:
+    """Draw the same shares of every stratum from both sides and cut the windows of what was drawn."""
     train, heldout, matching = _comparable(train, heldout)
     common = {s: min(n, heldout.eligible[s]) for s, n in train.eligible.items() if heldout.eligible[s]}
     fewest = min(train.eligible.total(), heldout.eligible.total())
@@ -210,17 +232,15 @@ def _match(
     windows = [
         window
         for side in (train, heldout)
-        for candidate in sorted(drawn[side.name], key=lambda c: _draw(options.seed, "order", c.document.id))
-        for window in cut_document(
-            candidate.document, candidate.encoding, options, per_document, side.name == "train", unknown
-        )
+        for candidate in sorted(drawn[side.name], key=lambda c: draw_number(options.seed, "order", c.document.id))
+        for window in cut(candidate, per_document, side.name == "train")
     ]
     set_aside = [SetAside(side.name, *entry) for side in (train, heldout) for entry in side.account()]
     dates = {name: [c.document.date for c in some if c.document.date] for name, some in drawn.items()}
     return WindowSet(windows, set_aside, overlaps, matched, matching, dates)
 
 
-def _comparable(train: _Side, heldout: _Side) -> tuple[_Side, _Side, str]:
+def _comparable(train: Side[Drawable], heldout: Side[Drawable]) -> tuple[Side[Drawable], Side[Drawable], str]:
     """Leave domains out of the strata where only one side names them, and say how the sides are matched."""
     named = [any(domain is not None for domain, _ in side.eligible) for side in (train, heldout)]
     if all(named):
@@ -250,7 +270,7 @@ def cut_document(
     that hold an unknown token are not asked: the model could not give back the text behind it.
     """
     tiles = _readable_tiles(encoding, options.length, unknown)
-    generator = np.random.default_rng(_draw(options.seed, "place", document.id))
+    generator = np.random.default_rng(draw_number(options.seed, "place", document.id))
     chosen = np.sort(generator.permutation(tiles)[:most])
     return [_window(document, encoding, int(tile) * options.length, options, member) for tile in chosen]
 
@@ -281,23 +301,25 @@ def _window(document: Document, encoding: Encoding, start: int, options: WindowO
     )
 
 
-def _encoded(documents: Iterable[Document], tokenizer: Tokenizer) -> Iterator[_Candidate]:
+def _encoded(documents: Iterable[Document], tokenizer: Tokenizer) -> Iterator[Candidate]:
     stream = iter(documents)
     while batch := list(itertools.islice(stream, BATCH)):
         encodings = tokenizer.encode_batch([document.text for document in batch])
-        yield from map(_Candidate, batch, encodings)
+        yield from map(Candidate, batch, encodings)
 
 
-def _guarded(documents: Iterable[Document], tokenizer: Tokenizer, guard: OverlapGuard) -> Iterator[_Candidate]:
+def _guarded(documents: Iterable[Document], tokenizer: Tokenizer, guard: OverlapGuard) -> Iterator[Candidate]:
     stream = _encoded(documents, tokenizer)
     while batch := list(itertools.islice(stream, BATCH)):
         guard.check([c.document for c in batch], [c.encoding.ids for c in batch])
         yield from batch
 
 
-def _collect(candidates: Iterable[_Candidate], name: str, options: WindowOptions, unknown: int | None) -> _Side:
+def _collect(
+    candidates: Iterable[Candidate], name: str, options: WindowOptions, unknown: int | None
+) -> Side[Candidate]:
     """Count the eligible documents of each stratum and keep those with the lowest draws (a bottom-k sample)."""
-    side = _Side(name)
+    side: Side[Candidate] = Side(name)
     seen: set[bytes] = set()
     for candidate in candidates:
         document, windows = candidate.document, len(candidate.encoding) // options.length
@@ -313,26 +335,27 @@ def _collect(candidates: Iterable[_Candidate], name: str, options: WindowOptions
             seen.add(digest)
             stratum = (document.domain, windows.bit_length() - 1)
             most = options.limit * (RESERVE if options.allow_overlap and name == "heldout" else 1)
-            side.keep(stratum, _draw(options.seed, "draw", document.id), candidate, most)
+            side.keep(stratum, draw_number(options.seed, "draw", document.id), candidate, most)
     return side
 
 
-def _draw(seed: int, purpose: str, document: str) -> int:
+def draw_number(seed: int, purpose: str, document: str) -> int:
+    """Return the number that a seed draws for a document: small ones are taken first."""
     digest = hashlib.sha256(f"{seed}\0{purpose}\0{document}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big")
 
 
-def _require_documents(side: _Side, options: WindowOptions) -> None:
+def require_documents(side: Side[Drawable], asked: str, hint: str) -> None:
+    """Raise InputError if a side gives no window: what was ``asked`` in words, with what may help."""
     if side.eligible.total():
         return
     account = side.account()
     counted = ", ".join(f"{count} {reason}" for reason, count in account) or "no documents"
     hints = []
     if side.reasons.total() > side.reasons[UNKNOWN] or not account:
-        hints.append("use a shorter --prefix and --suffix, or longer documents")
+        hints.append(hint)
     if side.reasons[UNKNOWN]:
         hints.append("the model's vocabulary lacks these characters: take them out of the text")
-    asked = f"a window of {options.prefix}+{options.suffix} tokens"
     raise InputError(f"no {side.name} document gives {asked}: {counted}", "; ".join(hints))
 
 

@@ -6,6 +6,7 @@ import decimal
 import resource
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -158,9 +159,33 @@ def nothing(path: Path) -> None:
     write(path, pa.table({"text": pa.Array.from_buffers(pa.null(), 2**31 - 1, [None])}))
 
 
+def messages(rows: int, turns: int) -> pa.Table:
+    contents = pa.DictionaryArray.from_arrays(pa.array([0] * rows * turns, pa.int32()), [BIG])
+    roles = pa.array(["user"] * rows * turns)
+    struct = pa.StructArray.from_arrays([roles, contents], ["role", "content"])
+    return pa.table({"messages": pa.ListArray.from_arrays(range(0, rows * turns + 1, turns), struct)})
+
+
+def one_conversation(path: Path) -> None:
+    """5 GB of text in one row of a few thousand bytes."""
+    parquet.write_table(messages(1, 5000), path, compression="zstd", store_schema=False)
+
+
+def conversations(path: Path) -> None:
+    write(path, messages(1000, 5))
+
+
+def empty_turns(path: Path) -> None:
+    count = 80_000_000
+    struct = pa.StructArray.from_arrays([pa.array(np.zeros(count, np.int8))], ["role"])
+    offsets = pa.array([0, count], pa.int32())
+    parquet.write_table(pa.table({"messages": pa.ListArray.from_arrays(offsets, struct)}), path)
+
+
 @pytest.mark.parametrize(
     ("name", "make"),
-    [("b.parquet", dictionary), ("b.parquet", categories), ("b.parquet", prefixes), ("b.parquet", plain),
+    [("b.parquet", one_conversation), ("b", conversations), ("b.parquet", empty_turns), ("b.parquet", dictionary),
+     ("b.parquet", categories), ("b.parquet", prefixes), ("b.parquet", plain),
      ("b.parquet", empty_rows), ("b.arrow", packed), ("b", stream_of_categories), ("b", run_ends), ("b", nothing)],
 )  # fmt: skip
 def test_what_expands_is_refused_before_it_is_held(tmp_path, name, make):
