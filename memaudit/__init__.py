@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from memaudit.audits.contamination.run import Contamination, contamination, merge
     from memaudit.audits.counterfactual.run import counterfactual
+    from memaudit.audits.during_training.callback import MemorizationCallback
     from memaudit.audits.exploitation.run import exploitation
     from memaudit.audits.extraction.options import AuditOptions
     from memaudit.audits.extraction.result import Audit
@@ -54,6 +55,7 @@ __all__ = [
     "LanguageModel",
     "MemauditError",
     "MembershipRun",
+    "MemorizationCallback",
     "NextTokenModel",
     "RunResult",
     "TokenScores",
@@ -92,6 +94,7 @@ _HOMES = {
     "LanguageModel": "models.base",
     "MemauditError": "errors",
     "MembershipRun": "audits.membership.run",
+    "MemorizationCallback": "audits.during_training.callback",
     "NextTokenModel": "models.base",
     "RunResult": "audits.result",
     "TokenScores": "records",
