@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from memaudit.audits.answers.run import audit_answers
     from memaudit.audits.contamination.run import Contamination, contamination, merge
     from memaudit.audits.counterfactual.run import counterfactual
+    from memaudit.audits.during_training.callback import MemorizationCallback
     from memaudit.audits.exploitation.run import exploitation
     from memaudit.audits.extraction.options import AuditOptions
     from memaudit.audits.extraction.result import Audit
@@ -56,6 +57,7 @@ __all__ = [
     "LanguageModel",
     "MemauditError",
     "MembershipRun",
+    "MemorizationCallback",
     "NextTokenModel",
     "RunResult",
     "Texts",
@@ -96,6 +98,7 @@ _HOMES = {
     "LanguageModel": "models.base",
     "MemauditError": "errors",
     "MembershipRun": "audits.membership.run",
+    "MemorizationCallback": "audits.during_training.callback",
     "NextTokenModel": "models.base",
     "RunResult": "audits.result",
     "Texts": "text.corpus.objects",

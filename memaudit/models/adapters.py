@@ -195,7 +195,7 @@ def _merged(folder: Path, module: Any, settings: AdapterSettings, weights: dict[
         _check_names(folder, peft.get_peft_model_state_dict(adapted, save_embedding_layers=False), settings, weights)
         peft.set_peft_model_state_dict(adapted, dict(weights))
         _check_loaded(folder, adapted, settings, weights, peft)
-        return adapted.merge_and_unload(safe_merge=True)
+        return adapted.merge_and_unload(safe_merge=True).requires_grad_(True)  # as a model that is loaded has them
 
 
 def _config(settings: AdapterSettings, weights: Mapping[str, Tensor], peft: Any) -> Any:

@@ -63,9 +63,10 @@ def from_transformers(
     twin = twin_of(found)
     about = _about(inner, objective)
     read = _read(_inner(twin), about, ours, closing)
+    read.notes = _quantisation_note(inner)
     if adapted:
         _check_whole(twin)
-        read.notes = (_adapter_note(found),)
+        read.notes += (_adapter_note(found),)
         if base_control:
             _with_base(read, found, about, closing)
     return read
@@ -235,6 +236,16 @@ def _adapter_note(model: Any) -> str:
     kinds = [str(model.peft_config[name].peft_type.value) for name in model.active_adapters]
     named = ", ".join(f"{name} ({kind})" for name, kind in zip(model.active_adapters, kinds, strict=True))
     return f"adapter of the model in memory, not merged: {named}"
+
+
+def _quantisation_note(module: Any) -> tuple[str, ...]:
+    settings = getattr(module.config, "quantization_config", None)
+    method = settings.get("quant_method") if isinstance(settings, dict) else getattr(settings, "quant_method", None)
+    return (
+        ()
+        if settings is None
+        else (f"weights are quantised ({getattr(method, 'value', method)}), and read as they are",)
+    )
 
 
 def _with_base(read: LanguageModel, model: Any, about: About, closing: int | None) -> None:

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 def twin_of(module: Any) -> Any:
     """Return a copy of a module in evaluation mode whose parameters and buffers are the memory of the original's.
 
-    Hooks stay, as they may be part of what it computes; those of the backward pass are left out, and so are wrappers
-    that `accelerate` puts around ``forward`` for a training in mixed precision.
+    Hooks stay, as they may be part of what it computes; those of the backward pass are left out. So is whatever a
+    trainer put in the place of ``forward`` (mixed precision, a fused loss): it may hold on to the original module, and
+    a model that is saved and loaded has it no longer.
     """
     memo: dict[int, Any] = {}
     for one in module.modules():
@@ -29,7 +30,7 @@ def twin_of(module: Any) -> Any:
         memo[id(tensor)] = _shared(tensor)
     twin = copy.deepcopy(module, memo)
     for one in twin.modules():
-        if "_original_forward" in vars(one):
+        if "_hf_hook" not in vars(one):  # of `accelerate`, which moves inputs to the weights
             vars(one).pop("forward", None)
     return twin.eval()
 

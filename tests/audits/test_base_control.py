@@ -39,9 +39,9 @@ def test_what_fine_tuning_added_is_in_the_sentence_and_in_a_section(place: Path,
     assert result.report["base"]["train"]["only_tuned"] == 16
     assert result.report["base"]["heldout"]["tuned"]["hits"] == 0
     assert [section["title"] for section in result.report["sections"]] == ["What fine-tuning added"]
-    for name in ("report.html", "summary.md"):
-        text = (tmp_path / "run" / name).read_text() if (tmp_path / "run" / name).exists() else ""
-        assert not text or "fine-tuning added 100.0 points" in text
+    for name in ("report.html", "report.md"):
+        assert "fine-tuning added 100.0 points" in (tmp_path / "run" / name).read_text()
+    assert "What fine-tuning added" in (tmp_path / "run" / "report.html").read_text()
     plan = json.loads((tmp_path / "run" / "plan.json").read_text())
     assert plan["base"]["block"] == 64
     assert {file["path"] for file in plan["model"]["files"]} > {"adapter_config.json", "base/model.safetensors"}

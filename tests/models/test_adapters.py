@@ -118,6 +118,8 @@ def test_a_merge_is_the_one_that_peft_saves(models: Path, tmp_path: Path, style:
     assert not np.allclose(logs(ours), logs(base), rtol=0, atol=1e-4)
     assert ours.base.sha256 == base.sha256
     assert ours.objective == base.objective
+    module: Any = ours.module  # type: ignore[attr-defined]
+    assert all(parameter.requires_grad for parameter in module.parameters()), "classifiers are trained from it"
 
 
 def test_both_folders_are_the_identity(models: Path, adapter: Path) -> None:

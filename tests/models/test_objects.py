@@ -145,6 +145,34 @@ def test_wrappers_are_taken_off(folders: dict[str, Path]) -> None:
         assert np.array_equal(ours.score(WINDOWS).log_prob, expected.score(WINDOWS).log_prob)
 
 
+def test_several_processes_and_quantised_weights(folders: dict[str, Path], tmp_path: Path) -> None:
+    module, words = loaded(folders["gpt"])
+    expected = from_transformers(module, words)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        wrapped = from_transformers(nn.parallel.DistributedDataParallel(module), words)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert wrapped.sha256 == expected.sha256
+    assert wrapped.notes == ()
+    module.config.quantization_config = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    assert from_transformers(module, words).notes == ("weights are quantised (bitsandbytes), and read as they are",)
+
+
+def test_membership_takes_a_model_in_memory(folders: dict[str, Path], tmp_path: Path) -> None:
+    write_corpora(tmp_path)
+    module, words = loaded(folders["gpt"])
+    module.train()
+    before, texts = state(module), (str(tmp_path / "train.jsonl"), str(tmp_path / "heldout.jsonl"))
+    ours = memaudit.membership(texts[0], module, heldout=texts[1], tokenizer=words, out=tmp_path / "a", formats=())
+    assert state(module) == before
+    theirs = memaudit.membership(texts[0], str(folders["gpt"]), heldout=texts[1], out=tmp_path / "b", formats=())
+    assert ours.verdict == theirs.verdict
+    assert [found["p_value"] for found in ours.report["detections"]] == [
+        found["p_value"] for found in theirs.report["detections"]
+    ]
+
+
 def test_what_cannot_be_audited_is_refused_in_one_line(folders: dict[str, Path]) -> None:
     module, words = loaded(folders["gpt"])
 
