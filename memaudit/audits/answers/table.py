@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from memaudit.audits.answers.read import Answered, Side
+from memaudit.audits.answers.words import WordTokens
 from memaudit.errors import ModelError
 from memaudit.metrics.fuzzy import edit_similarity
 from memaudit.models.base import LanguageModel
@@ -24,7 +25,7 @@ from memaudit.records import (
     TokenScores,
     Window,
 )
-from memaudit.text.tokenize import Tokenizer, train_tokenizer
+from memaudit.text.tokenize import Tokenizer
 
 FAMILY = "answers"
 LEAST_READ, TIMES = 2_000, 50
@@ -98,21 +99,17 @@ def _refuse() -> NoReturn:
 
 
 def words_of_answers(sides: Sequence[Side], attempts: int) -> Tokenizer:
-    """Return a tokenizer into words, runs of white space and marks, which has all that is compared."""
-
-    def texts() -> list[str]:
-        return [
-            text
-            for side in sides
-            for each in side.prompts
-            for text in (
-                each.prompt,
-                each.target.lstrip(),
-                *(compared(o, each.target) for o in each.outputs[:attempts]),
-            )
-        ]
-
-    return train_tokenizer("word", texts(), vocab_size=1 << 30)
+    """Return a tokenizer into words that has all that is compared."""
+    return WordTokens(
+        text
+        for side in sides
+        for each in side.prompts
+        for text in (
+            each.prompt,
+            each.target.lstrip(),
+            *(compared(output, each.target) for output in each.outputs[:attempts]),
+        )
+    )
 
 
 def attempts_of(answered: Answered, tokenizer: Tokenizer, attempts: int) -> Attempts:
