@@ -32,6 +32,7 @@ from memaudit.metrics import METRICS
 from memaudit.metrics.base import Outcome
 from memaudit.metrics.fuzzy import edit_similarity
 from memaudit.records import Capability
+from memaudit.report.compare import render_comparison
 from memaudit.runs.directory import read_run
 from memaudit.text.corpus.objects import listed
 from memaudit.text.corpus.rows import RecordError
@@ -371,6 +372,17 @@ def test_heldout_text_that_is_training_text_is_refused(tmp_path: Path) -> None:
     shots = " ".join(map(str, range(200)))
     sides = ([row | {"prompt": f"{shots} {row['prompt']}"} for row in side] for side in (TRAIN, HELDOUT))
     assert audit_answers(*sides, out=tmp_path / "shots").verdict == "found"
+
+
+def test_answers_of_several_to_the_same_prompts_are_compared(tmp_path: Path) -> None:
+    others = [row | {"output": "something else entirely"} for row in TRAIN]
+    runs = [
+        audit_answers(rows, HELDOUT, name=name, out=tmp_path / name).folder
+        for name, rows in (("one", TRAIN), ("other", others))
+    ]
+    compared_runs = memaudit.compare(runs)
+    assert [contender.name for contender in compared_runs.contenders] == ["one", "other"]
+    assert "2 models answered the same 60 training and 60 held-out prompts" in render_comparison(compared_runs)
 
 
 def test_a_limit_draws_prompts_by_the_seed(tmp_path: Path) -> None:

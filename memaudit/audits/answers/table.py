@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NoReturn
 
 import numpy as np
@@ -99,17 +100,14 @@ def _refuse() -> NoReturn:
 
 
 def words_of_answers(sides: Sequence[Side], attempts: int) -> Tokenizer:
-    """Return a tokenizer into words that has all that is compared."""
-    return WordTokens(
-        text
-        for side in sides
-        for each in side.prompts
-        for text in (
-            each.prompt,
-            each.target.lstrip(),
-            *(compared(output, each.target) for output in each.outputs[:attempts]),
-        )
-    )
+    """Return a tokenizer into words that has all that is compared.
+
+    Prompts and true texts come first, so that their ids are the same whoever answers: runs of several can be compared.
+    """
+    prompts = [each for side in sides for each in side.prompts]
+    asked = (text for each in prompts for text in (each.prompt, each.target.lstrip()))
+    said = (compared(output, each.target) for each in prompts for output in each.outputs[:attempts])
+    return WordTokens(chain(asked, said))
 
 
 def attempts_of(answered: Answered, tokenizer: Tokenizer, attempts: int) -> Attempts:
