@@ -6,15 +6,22 @@ import re
 import shlex
 from pathlib import Path
 
+import datasets
+import peft
 import pytest
+import transformers
+import trl
 import typer
+from typer.testing import CliRunner
 
 from memaudit.cli.app import app
+from tests.text.chat.chat_data import conversation, new_tokenizer, train_chat_model, write_lines
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES = sorted(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 
 
 def commands(text: str) -> list[list[str]]:
@@ -49,6 +56,44 @@ def test_ci_does_what_the_second_command_does() -> None:
     for step in ("python3 -m venv", "-e '.[dev]'", "-m pytest", "-n auto"):
         assert step in BLOCKS[1]
         assert step in script
+
+
+@pytest.mark.filterwarnings("ignore")  # of trl and transformers, about each other
+def test_a_fine_tuned_model_is_audited_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example runs as it stands there, on a chat model that learns the replies of eight conversations."""
+    section = README.partition("does it recite my data?\n")[2].partition("\n## ")[0]
+    [example] = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    [command] = commands(section)
+    monkeypatch.chdir(tmp_path)
+    sides = {"chats": range(8), "unseen": range(100, 108)}
+    rows = {name: [conversation(number) for number in numbers] for name, numbers in sides.items()}
+    for name, records in rows.items():
+        write_lines(tmp_path / f"{name}.jsonl", records)
+    tokenizer = new_tokenizer()
+    train_chat_model(tokenizer, [conversation(number) for number in range(500, 508)], tmp_path / "base")
+    args = trl.SFTConfig(
+        output_dir="out", per_device_train_batch_size=8, max_steps=100, learning_rate=1e-2, use_cpu=True, seed=1,
+        lr_scheduler_type="constant", save_strategy="no", report_to=[], disable_tqdm=True,
+    )  # fmt: skip
+    given = {
+        **{name: datasets.Dataset.from_list(records) for name, records in rows.items()},
+        "model": transformers.AutoModelForCausalLM.from_pretrained("base"),
+        "tokenizer": tokenizer,
+        "args": args,
+        "lora": peft.LoraConfig(r=32, lora_alpha=64, target_modules="all-linear", task_type="CAUSAL_LM"),
+    }
+    exec(compile(example, "README.md", "exec"), given)
+    logged = [
+        entry["memorization_train"] for entry in given["trainer"].state.log_history if "memorization_train" in entry
+    ]
+    assert len(logged) == 6
+    assert logged[0] == 0 < logged[-1]
+    result = given["result"]
+    assert result.verdict == "found"
+    assert "its base model reproduces 0 of 8, so fine-tuning added" in result.report["headline"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1, done.output
+    assert "so fine-tuning added" in " ".join(done.output.split())
 
 
 def test_pages_hold_commands() -> None:

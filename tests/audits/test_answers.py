@@ -26,11 +26,13 @@ from memaudit.audits.answers.run import ALL, audit_answers
 from memaudit.audits.answers.table import AnswerTable, attempts_of, compared, words_of_answers
 from memaudit.audits.answers.whole import best, whole_answers
 from memaudit.audits.answers.windows import chosen_windows
+from memaudit.audits.answers.words import WordTokens
 from memaudit.errors import InputError, MemauditError, ModelError
 from memaudit.metrics import METRICS
 from memaudit.metrics.base import Outcome
 from memaudit.metrics.fuzzy import edit_similarity
 from memaudit.records import Capability
+from memaudit.report.compare import render_comparison
 from memaudit.runs.directory import read_run
 from memaudit.text.corpus.objects import listed
 from memaudit.text.corpus.rows import RecordError
@@ -173,7 +175,7 @@ def test_tokens_of_a_model_instead_of_words(tmp_path: Path) -> None:
     result = audit_answers(TRAIN, HELDOUT, tokenizer=tmp_path / "model", out=tmp_path / "run")
     assert result.report["estimates"][0]["train"]["hits"] == 20
     assert result.report["answers"]["tokens"].startswith("tokens of ")
-    assert result.report["options"]["suffix"] > 23, "of words and spaces there are fewer"
+    assert result.report["options"]["suffix"] > 12, "there are fewer words"
 
 
 # --- attempts --------------------------------------------------------------------------------------------------------
@@ -194,6 +196,8 @@ def test_attempts_in_a_list_or_in_records_of_one_id_are_the_same(tmp_path: Path)
     assert result.records[0].others == {"attempts": 3, "attempts_verbatim": 1}
     assert result.records[0].continuation_text == TRAIN[0]["target"]
     assert result.report["headline"].endswith("word for word, in one of 3 attempts at least")
+    counted = result.report["sections"][0]["tables"][1]["rows"]
+    assert counted == [["0 of 3", 40, 60], ["1 of 3", 20, 0], ["2 of 3", 0, 0], ["3 of 3", 0, 0]]
     assert "of up to 4 attempts a prompt, the first 3 count" in result.notice
     assert any("has 3 attempts" in limit for limit in result.report["limits"])
 
@@ -258,7 +262,7 @@ def test_an_echo_of_the_prompt_is_counted_and_not_cut_off(tmp_path: Path) -> Non
 def test_values_are_those_of_the_metrics(tmp_path: Path) -> None:
     rows = [{"prompt": "p", "target": "one two three four", "output": "one two 3 four five"}]
     (record,) = audit_answers(rows, out=tmp_path / "run").records
-    assert (record.matched, record.extractable, record.ended) == (4, False, False)
+    assert (record.matched, record.extractable, record.ended) == (2, False, False)
     assert record.continuation_text == "one two 3 four"
     ids = np.array(record.suffix_ids), np.array(record.continuation_ids)
     for name in ("edit_similarity", "rouge_l", "bleu", "longest_common"):
@@ -276,9 +280,9 @@ def test_an_output_that_ends_early_or_never(tmp_path: Path) -> None:
     ]
     records = audit_answers(rows, out=tmp_path / "run").records
     assert [record.ended for record in records] == [True, True, False, True]
-    assert [record.matched for record in records] == [3, 0, 5, 0]
+    assert [record.matched for record in records] == [2, 0, 3, 0]
     assert [record.extractable for record in records] == [False, False, True, False]
-    assert len(records[2].continuation_ids or ()) == 5
+    assert len(records[2].continuation_ids or ()) == 3
     assert len(records[3].continuation_text or "") <= 2_000
 
 
@@ -292,9 +296,35 @@ def test_words_for_tokens_lose_nothing(texts: list[str]) -> None:
     tokenizer = words_of_answers(read([{"prompt": said, "target": target, "output": said}])[:2], 1)
     assert tokenizer.decode(each.window.suffix) == target.lstrip()
     assert tokenizer.decode(each.window.prefix) == said
-    # As many tokens as the true text has: word for word if and only if the output goes on with it to a border of words.
+    again = tokenizer.encode_batch([said])[0]
+    assert [said[start:end] for start, end in zip(again.starts, again.ends, strict=True)] == [
+        tokenizer.decode([index]) for index in again.ids
+    ]
     assert (each.verbatim == 1) == (tokenizer.decode(each.written[0]) == target.lstrip())
     assert compared(said, target) == said.lstrip()
+
+
+def test_words_carry_the_white_space_before_them() -> None:
+    words = WordTokens(["one two,\n three  ", "naïve <eos> \ufffd"])
+    (ids,) = (encoding.ids.tolist() for encoding in words.encode_batch(["one two,\n three  "]))
+    assert [words.decode([index]) for index in ids] == ["one", " two", ",", "\n three", "  "]
+    assert words.decode(words.encode_batch(["naïve <eos>"])[0].ids) == "naïve <eos>"
+    assert words.encode_batch(["one four"])[0].ids.tolist() == [ids[0], words.unknown_id]
+    assert words.encode_batch([""])[0].ids.tolist() == []
+    assert WordTokens(["a b"]).sha256 != WordTokens(["a c"]).sha256
+    with pytest.raises(InputError, match="not saved"):
+        words.save(Path("model"))
+
+
+def test_texts_of_the_same_kind_are_not_alike_by_their_spaces(tmp_path: Path) -> None:
+    records = audit_answers(HELDOUT, out=tmp_path / "run").records
+    assert max(record.edit_similarity or 0.0 for record in records) == 0.0
+
+
+def test_a_short_prompt_does_not_fail_the_round_trip(tmp_path: Path) -> None:
+    rows = [{"prompt": "it was", "target": " the worst", "output": f"{i}"} for i in range(1)]
+    controls = {c["name"]: c for c in audit_answers(rows, out=tmp_path / "run").report["controls"]}
+    assert controls["tokenizer round trip"]["passed"]
 
 
 def test_hostile_outputs_are_escaped_everywhere(tmp_path: Path) -> None:
@@ -334,14 +364,25 @@ def test_heldout_text_that_is_training_text_is_refused(tmp_path: Path) -> None:
         audit_answers(TRAIN, [*HELDOUT[:-1], TRAIN[0]], out=tmp_path / "run")
     result = audit_answers(TRAIN, [*HELDOUT[:-1], TRAIN[0]], out=tmp_path / "aside", allow_overlap=True)
     assert result.report["windows"]["heldout"] == 59
-    long = {"prompt": "x", "target": " ".join(map(str, range(60))), "output": "no"}
-    part = {"prompt": "y", "target": " ".join(map(str, range(20, 80))), "output": "no"}
+    long = {"prompt": "x", "target": " ".join(map(str, range(90))), "output": "no"}
+    part = {"prompt": "y", "target": " ".join(map(str, range(20, 110))), "output": "no"}
     with pytest.raises(InputError, match="overlap"):
         audit_answers([*TRAIN, long], [*HELDOUT, part], out=tmp_path / "part")
     # Instructions and examples that all prompts share are no overlap.
     shots = " ".join(map(str, range(200)))
     sides = ([row | {"prompt": f"{shots} {row['prompt']}"} for row in side] for side in (TRAIN, HELDOUT))
     assert audit_answers(*sides, out=tmp_path / "shots").verdict == "found"
+
+
+def test_answers_of_several_to_the_same_prompts_are_compared(tmp_path: Path) -> None:
+    others = [row | {"output": "something else entirely"} for row in TRAIN]
+    runs = [
+        audit_answers(rows, HELDOUT, name=name, out=tmp_path / name).folder
+        for name, rows in (("one", TRAIN), ("other", others))
+    ]
+    compared_runs = memaudit.compare(runs)
+    assert [contender.name for contender in compared_runs.contenders] == ["one", "other"]
+    assert "2 models answered the same 60 training and 60 held-out prompts" in render_comparison(compared_runs)
 
 
 def test_a_limit_draws_prompts_by_the_seed(tmp_path: Path) -> None:

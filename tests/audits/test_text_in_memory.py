@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 import memaudit
+from memaudit.audits.comparison.options import MembershipOptions
 from memaudit.audits.exploitation.labelled import read_halves
 from memaudit.errors import InputError, MemauditError
 from memaudit.text.corpus.objects import Texts, listed
@@ -154,6 +155,29 @@ def test_members_are_asked_from_objects(tmp_path: Path) -> None:
     run = memaudit.membership(sides[0], model, heldout=sides[1], out=tmp_path / "run", detectors=("membership",))
     assert run.report["benchmark"]["specs"] == ["benchmark (list)"]
     assert run.report["heldout"]["items"] == 60
+
+
+def test_suites_of_trainings_read_objects(tmp_path: Path) -> None:
+    documents = Texts(list(topics.values())[:24])
+    seen = memaudit.counterfactual(documents, tmp_path / "cf", family="ngram", models=4)
+    assert seen.report["corpus"]["specs"] == ["corpus (Texts)"]
+    assert seen.report["provenance"]["command"] == "memaudit.counterfactual(corpus, family='ngram', models=4)"
+    few = {"sizes": (2,), "seeds": 1, "family": "ngram", "background": 20, "per_dose": 2, "doses": (1, 2)}
+    grid = memaudit.laws(tmp_path / "laws", [{"text": text} for text in documents], **few)
+    assert grid.report["corpus"]["specs"] == ["corpus (list)"]
+
+
+def test_references_are_trained_on_objects(tmp_path: Path) -> None:
+    model, text = oracle(unique_text(60, 1), order=6), Texts(unique_text(30, 7))
+    asked = {"references": ("train",), "reference_corpus": text, "detectors": ("membership",)}
+    sides = (pd.DataFrame([{"question": row["text"]} for row in side]) for side in (TRAIN, HELDOUT))
+    run = memaudit.membership(next(sides), model, heldout=next(sides), out=tmp_path / "run", **asked)
+    plan = json.loads((run.folder / "plan.json").read_bytes())["membership"]
+    assert plan["reference_corpus"] == ["reference_corpus (Texts)"]
+    assert plan["references"][0]["documents"] == 30
+    chosen = MembershipOptions(references=("train",), reference_corpus=pd.DataFrame({"text": list(text)}))
+    found = memaudit.audit(model, TRAIN, HELDOUT, out=tmp_path / "audit", prefix=10, suffix=10, membership=chosen)
+    assert found.report["options"]["membership"]["reference_corpus"] == ["reference_corpus (DataFrame)"]
 
 
 def test_results_labels_and_passages_come_from_objects(tmp_path: Path) -> None:

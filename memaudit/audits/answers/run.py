@@ -17,12 +17,14 @@ from memaudit.audits.answers.read import Side, read_answers
 from memaudit.audits.answers.table import AnswerTable, attempts_of, digest_of, words_of_answers
 from memaudit.audits.answers.whole import whole_answers
 from memaudit.audits.answers.windows import chosen_windows
+from memaudit.audits.answers.words import WORDS
 from memaudit.audits.extraction.copies import Measured, plan_copies
 from memaudit.audits.extraction.inputs import AuditInputs, Sources
 from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.extraction.result import Audit
 from memaudit.audits.extraction.run import Extraction, Progress
 from memaudit.audits.lifecycle import Delivery, carry_out
+from memaudit.audits.self_tests import check_round_trip
 from memaudit.errors import InputError, one_line
 from memaudit.models.load import GivenModel
 from memaudit.records import SHOWN, Shown
@@ -40,7 +42,6 @@ from memaudit.text.index.manifest import load_tokenizer
 
 ALL = 10**9
 """Prompts a side, where nobody asked for fewer: comparing them costs next to nothing."""
-WORDS = "words, runs of white space and single marks, each a token"
 _FIELDS = {f"{field.name}_field": field.name for field in dataclasses.fields(AnswerFields)}
 
 
@@ -172,8 +173,11 @@ class AnswerAudit(Extraction):
         return plan_copies(options.copies, None, documents.characters, about["searched"]["specs"]), index
 
     def plan(self) -> ExtractionSubject:
-        """Return the plan of any audit, with what was given in place of a model."""
-        return {**super().plan(), "answers": self.about}
+        """Return the plan of any audit, with what was given in place of a model, which is text and not token ids."""
+        about = super().plan()
+        tested = as_record(check_round_trip(self.model, self.inputs.drawn.windows), parts.Control)
+        controls = [tested if control["name"] == tested["name"] else control for control in about["controls"]]
+        return {**about, "controls": controls, "answers": self.about}
 
     def measure(self, run: RunDirectory) -> None:
         """Compare the windows that the log lacks, then whole answers; say of each how many attempts gave it."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NoReturn
 
 import numpy as np
 
 from memaudit.audits.answers.read import Answered, Side
+from memaudit.audits.answers.words import WordTokens
 from memaudit.errors import ModelError
 from memaudit.metrics.fuzzy import edit_similarity
 from memaudit.models.base import LanguageModel
@@ -24,7 +26,7 @@ from memaudit.records import (
     TokenScores,
     Window,
 )
-from memaudit.text.tokenize import Tokenizer, train_tokenizer
+from memaudit.text.tokenize import Tokenizer
 
 FAMILY = "answers"
 LEAST_READ, TIMES = 2_000, 50
@@ -98,21 +100,14 @@ def _refuse() -> NoReturn:
 
 
 def words_of_answers(sides: Sequence[Side], attempts: int) -> Tokenizer:
-    """Return a tokenizer into words, runs of white space and marks, which has all that is compared."""
+    """Return a tokenizer into words that has all that is compared.
 
-    def texts() -> list[str]:
-        return [
-            text
-            for side in sides
-            for each in side.prompts
-            for text in (
-                each.prompt,
-                each.target.lstrip(),
-                *(compared(o, each.target) for o in each.outputs[:attempts]),
-            )
-        ]
-
-    return train_tokenizer("word", texts(), vocab_size=1 << 30)
+    Prompts and true texts come first, so that their ids are the same whoever answers: runs of several can be compared.
+    """
+    prompts = [each for side in sides for each in side.prompts]
+    asked = (text for each in prompts for text in (each.prompt, each.target.lstrip()))
+    said = (compared(output, each.target) for each in prompts for output in each.outputs[:attempts])
+    return WordTokens(chain(asked, said))
 
 
 def attempts_of(answered: Answered, tokenizer: Tokenizer, attempts: int) -> Attempts:

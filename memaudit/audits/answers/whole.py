@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -37,6 +38,8 @@ def whole_answers(kept: Sequence[Attempts], seed: int) -> Section:
     }
     sides = {name: side for name, side in sides.items() if side}
     tables = [_by_side(sides)]
+    if any(len(each.texts) > 1 for each in kept):
+        tables.append(_by_attempts(sides))
     if any(each.window.domain is not None for each in kept):
         tables.append(_by_domain(kept))
     told = [
@@ -93,6 +96,15 @@ def _by_side(sides: Mapping[str, Sequence[Attempts]]) -> Table:
         similar = [_mean(side, edit_similarity), _mean(side, lambda said, true: rouge_l_text(true, said))]
         rows.append([name, len(side), equal.hits, equal.rate, interval, same.rate, *similar])
     return Table("Outputs and true texts as wholes; shares are means over documents", columns, rows)
+
+
+def _by_attempts(sides: Mapping[str, Sequence[Attempts]]) -> Table:
+    """Return at how many of its attempts a prompt gave its true text, word for word."""
+    most = max(len(each.texts) for side in sides.values() for each in side)
+    counts = [Counter(each.verbatim for each in side) for side in sides.values()]
+    columns = [Column("Attempts that are verbatim"), *(Column(f"{name}, prompts", "number") for name in sides)]
+    rows: list[list[Value]] = [[f"{k} of {most}", *(count[k] for count in counts)] for k in range(most + 1)]
+    return Table("Prompts by how many of their attempts are the true text, word for word", columns, rows)
 
 
 def _by_domain(kept: Sequence[Attempts]) -> Table:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memaudit.errors import InputError
 from memaudit.text.corpus.fields import TextField
+from memaudit.text.corpus.objects import TextSource, listed, specs_of
 from memaudit.text.corpus.read import Split
 
 MIN_MASKS = 10
@@ -36,8 +37,8 @@ class MembershipOptions:
     """Whether a benchmark item and the held-out one of the same id are a pair, as a text and its twin."""
     references: tuple[str, ...] = ()
     """Models that never saw the suspects: specs, or `TRAIN` (once for each that is to be trained)."""
-    reference_corpus: tuple[str, ...] = ()
-    """Specs of text that references are trained on; empty: half of the held-out documents."""
+    reference_corpus: TextSource = ()
+    """Specs of text, or objects that hold it, that references are trained on; empty: half of the held-out documents."""
     order_permutations: int = 999
     """Random orders of the whole benchmark, where the model has a closed form for them."""
     order_tokens: int = 64
@@ -61,6 +62,7 @@ class MembershipOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "reference_corpus", tuple(listed(self.reference_corpus, "reference_corpus")))
         if not 0 < self.alpha < 1:
             raise InputError(f"alpha must lie in (0, 1), not {self.alpha}")
         if not 0.5 < self.detectable < 1:
@@ -75,3 +77,7 @@ class MembershipOptions:
                 "a single random mask is uninformative (AUC .50)" if self.masks == 1 else "too few to be informative"
             )
             raise InputError(f"masks {self.masks}: {single}", f"give at least {MIN_MASKS}, or leave it out: exact")
+
+    def told(self) -> MembershipOptions:
+        """Return the same options as a plan holds them: by the names of the text that was given."""
+        return replace(self, reference_corpus=tuple(specs_of(self.reference_corpus)))

@@ -116,7 +116,7 @@ class ReferenceModels:
             {"name": r.name, "family": r.model.family, "trained": False, "documents": None, "sha256": r.model.sha256}
             for r in self._loaded
         ]
-        options: DetectorOptions = as_record(self.options, StoredOptions)
+        options: DetectorOptions = as_record(self.options.told(), StoredOptions)
         return {
             **options,
             "asked_references": list(self.options.references),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from typing import cast
@@ -61,11 +62,13 @@ def plan_of(
     round_trip = check_ids if inputs.corpora is None else check_round_trip
     controls = [round_trip(model, drawn.windows), batches, check_matching(drawn)]
     controls += [*check_dates(drawn), *check_precision(model, drawn.windows)]
+    compared = options.membership
+    told = options if compared is None else dataclasses.replace(options, membership=compared.told())
     about: ExtractionSubject = {
         "model": {**describe_model(model, name), "self_test": behaviour},
         "train": inputs.sides[0],
         "heldout": inputs.sides[1],
-        "options": _options(options),
+        "options": _options(told),
         "windows": _describe_windows(drawn),
         "copies": inputs.copies,
         "measures": describe_measures(measures),

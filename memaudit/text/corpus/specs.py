@@ -186,7 +186,8 @@ def _existing(pattern: str) -> list[str]:
 
 def _text_itself(pattern: str) -> str:
     """Say what to do with a text where names of files are expected; empty for what looks like a name."""
-    return "a text itself is given from Python, as memaudit.Texts([...])" if len(pattern.split()) > 1 else ""
+    named = len(pattern.split()) < 2 or re.search(r"\.\w{1,8}\Z", pattern)
+    return "" if named else "a text itself is given from Python, as memaudit.Texts([...])"
 
 
 def _ending(path: Path) -> str:

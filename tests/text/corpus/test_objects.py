@@ -131,6 +131,7 @@ def test_texts_are_wrapped_and_strings_name_files(tmp_path: Path) -> None:
     assert "memaudit.Texts([...])" in refusal("what [happened] next?")
     assert "memaudit.Texts([...])" in refusal("word " * 2000)
     assert "memaudit.Texts" not in refusal("train.jsonl")
+    assert "memaudit.Texts" not in refusal("My Documents/train 2.jsonl")
     with pytest.raises(InputError, match=r"Texts\(\[text\]\)"):
         Texts("one text")
     assert refusal(Texts(["a", 3]), "train").startswith("train[1]: a number, expected a text")  # type: ignore[list-item]
