@@ -41,6 +41,7 @@ from memaudit.runs.plans import PLANS
 from memaudit.runs.reports import REPORTS
 from memaudit.runs.schema import Tagged, as_record, fields_of, json_schema, misfit
 from memaudit.runs.schemas import all_schemas, schema_of, schema_text
+from memaudit.text.corpus.objects import HeldRows
 from tests.golden.cases import FROZEN
 
 WRITTEN = Path(__file__).parents[2] / "docs" / "schema"
@@ -234,6 +235,8 @@ def stored(hint: Any) -> Any:
         return list[stored(inner[0])]  # type: ignore[misc]
     if hint is MembershipOptions:
         return options.MembershipOptions
+    if hint is HeldRows:  # by its name
+        return str
     if len(inner) > 1 and origin is not Literal:
         first, *others = map(stored, inner)
         for other in others:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from memaudit.errors import InputError
 from memaudit.text.corpus.fields import TextField
-from memaudit.text.corpus.objects import TextSource, listed, specs_of
+from memaudit.text.corpus.objects import HeldRows, listed, specs_of
 from memaudit.text.corpus.read import Split
 
 MIN_MASKS = 10
@@ -37,7 +37,7 @@ class MembershipOptions:
     """Whether a benchmark item and the held-out one of the same id are a pair, as a text and its twin."""
     references: tuple[str, ...] = ()
     """Models that never saw the suspects: specs, or `TRAIN` (once for each that is to be trained)."""
-    reference_corpus: TextSource = ()
+    reference_corpus: tuple[str | HeldRows, ...] = ()
     """Specs of text, or objects that hold it, that references are trained on; empty: half of the held-out documents."""
     order_permutations: int = 999
     """Random orders of the whole benchmark, where the model has a closed form for them."""
