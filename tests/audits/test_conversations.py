@@ -15,6 +15,7 @@ import pytest
 from pyarrow import parquet
 
 import memaudit
+from memaudit.audits.extraction.controls import check_ended
 from memaudit.audits.extraction.conversations import OF_REPLIES, without_start
 from memaudit.audits.extraction.result import Audit
 from memaudit.audits.measures.names import MEASURES
@@ -23,6 +24,7 @@ from memaudit.records import Shown
 from memaudit.text.tokenize import HuggingFaceTokenizer
 from tests.cli.calls import run
 from tests.faults.templates import RUNAWAY
+from tests.runs.test_directory import record
 from tests.text.chat.chat_data import COUNT, SYSTEM, conversation, new_tokenizer, train_chat_model, write_lines
 from tests.text.chat.chat_models import TEMPLATES
 
@@ -234,12 +236,12 @@ def test_a_prefix_does_not_apply_and_that_is_said(chat: Path) -> None:
 
 def test_sides_must_be_of_one_kind(chat: Path, tmp_path: Path) -> None:
     texts = [{"text": "word " * 300}] * 3
-    with pytest.raises(InputError, match=r"train\.jsonl:1 is a conversation, .*heldout\.jsonl:1 is none"):
+    with pytest.raises(InputError, match=r"train\.jsonl holds conversations, .*heldout\.jsonl none"):
         audited(chat, tmp_path / "a", TRAIN, texts)
     with pytest.raises(InputError, match=r"train\.jsonl:25: a text among conversations"):
         audited(chat, tmp_path / "b", [*TRAIN, *texts[:1]])
-    with pytest.raises(InputError, match=r"train\.jsonl:4: a conversation among texts"):
-        audited(chat, tmp_path / "c", [*texts, *TRAIN], texts)
+    with pytest.raises(InputError, match=r"heldout\.jsonl:1: a text among conversations"):
+        audited(chat, tmp_path / "c", TRAIN, [*texts, *HELDOUT])
 
 
 def test_each_side_has_its_field(chat: Path, tmp_path: Path) -> None:
@@ -327,3 +329,16 @@ def test_a_model_may_read_without_its_start_token() -> None:
     always: Any = Always(tokenizer)
     with pytest.raises(ModelError, match="begins every text with a token"):
         without_start(always)
+
+
+def test_an_answer_that_ends_after_it_differed_is_an_answer() -> None:
+    def ended(matched: int, written: list[int] | None, turns: list[list[str]] | None) -> bool | None:
+        changes = {"ended": True, "matched": matched, "continuation_ids": written, "turns": turns, "member": True}
+        return check_ended([record(number, **changes) for number in range(4)]).passed
+
+    asked = [["user", "What?"]]
+    assert ended(1, [7, 8, 9], None) is False
+    assert ended(1, [7, 8, 9], asked) is True
+    assert ended(0, [], asked) is False
+    assert ended(2, [7, 8], asked) is False
+    assert ended(2, None, asked) is False
