@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import transformers
 from pyarrow import parquet
 
 import memaudit
@@ -26,7 +27,7 @@ from tests.cli.calls import run
 from tests.faults.templates import RUNAWAY
 from tests.runs.test_directory import record
 from tests.text.chat.chat_data import COUNT, SYSTEM, conversation, new_tokenizer, train_chat_model, write_lines
-from tests.text.chat.chat_models import TEMPLATES
+from tests.text.chat.chat_models import TEMPLATES, chat_tokenizer
 
 TRAIN = [conversation(number) for number in range(COUNT)]
 HELDOUT = [conversation(number) for number in range(100, 100 + COUNT)]
@@ -249,6 +250,18 @@ def test_each_side_has_its_field(chat: Path, tmp_path: Path) -> None:
     found = audited(chat, tmp_path / "a", TRAIN, renamed, heldout_field="meta.chat")
     assert found.report["verdict"] == "found"
     assert found.report["options"]["heldout_field"] == "meta.chat"
+    done = run(
+        "audit",
+        "model",
+        "--train",
+        "train.jsonl",
+        "--heldout",
+        "heldout.jsonl",
+        "--heldout-field",
+        "meta.none",
+        cwd=chat,
+    )
+    assert (done.returncode, "heldout.jsonl:1: no field 'meta.none'; fields: messages." in done.stderr) == (2, True)
     with pytest.raises(InputError, match="named for both sides and for one"):
         audited(chat, tmp_path / "b", text_field="messages", train_field="messages")
 
@@ -270,6 +283,8 @@ def test_a_model_without_a_template_says_how_to_go_on(chat: Path, tmp_path: Path
     assert all(tokenizer(text)["input_ids"] == ids for text, *ids in asked)
     assert {text for text, *_ in asked} == {"".join(pair.values()) for side in pairs for pair in side}
     assert found.report["chat"]["sha256"] is None
+    rendered = audited(chat, tmp_path / "r", *pairs)
+    assert any("--chat-template none" in limit for limit in rendered.report["limits"])
     with pytest.raises(InputError, match="it has roles, and there is no chat template to render them"):
         audited(folder, tmp_path / "c", chat_template="none")
     template = tmp_path / "chat.jinja"
@@ -304,6 +319,29 @@ def test_a_hostile_template_of_a_model_is_one_line_and_leaves_nothing(chat: Path
     assert "the chat template cannot be used" in line
     left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "chat/sandbox.py" not in left
+
+
+@pytest.mark.parametrize(("template", "starts"), [("ChatML", False), ("Llama 2", True), ("Llama 3", True)])
+def test_a_window_is_what_the_model_reads_in_chat(tmp_path: Path, template: str, starts: bool) -> None:
+    tokenizer = chat_tokenizer(template=template, starts=True)
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=512, bos_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    model = memaudit.load_model(str(tmp_path / "model"))
+    specs = [write_lines(tmp_path / f"{name}.jsonl", side) for name, side in (("t", TRAIN), ("h", HELDOUT))]
+    found = memaudit.audit(model, *specs, out=tmp_path / "run", formats=())
+    before = found.report["model"]["frame"][0]
+    assert before == ([tokenizer.bos_token_id] if starts else [])
+    assert model.frame[0] == [tokenizer.bos_token_id], "it is left as it was"
+    asked = {record.source: record for record in found.records}
+    for place, conversed in enumerate(TRAIN, 1):
+        each = asked[f"{specs[0]}:{place}"]
+        read = [*before, *each.prefix_ids, *each.suffix_ids]
+        assert read == tokenizer.apply_chat_template(conversed["messages"], return_dict=False)[: len(read)]
+    assert {c["name"]: c["passed"] for c in found.report["controls"]}["tokenizer round trip"]
 
 
 def test_a_model_may_read_without_its_start_token() -> None:
