@@ -64,7 +64,7 @@ def test_a_model_that_recites_replies_is_found_by_all_of_them(chat: Path) -> Non
     assert len(report["findings"]) == COUNT
     assert report["chat"]["template"] == "the model's own"
     assert json.loads((chat / "run" / "plan.json").read_bytes())["chat"]["sha256"] == report["chat"]["sha256"]
-    assert report["train"]["units"].endswith("24 conversations (messages)")
+    assert report["train"]["units"].endswith("24 records of 1 file, each one conversation (messages)")
 
 
 def test_the_page_shows_who_was_asked_what(chat: Path, tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def audit(
 
     Args:
         model: A model folder, a Hugging Face id, ``python:module:factory``, or a loaded model.
-        train: Specs of text the model was trained on.
+        train: Specs of text the model was trained on. Of conversations, every reply is tested after all that stands
+            before it, rendered by the model's chat template.
         heldout: Specs of text of the same kind that it never saw.
         windows: Instead of both: ``.npy`` files of prefixes and suffixes of training text, as token ids.
         heldout_windows: The same of text that it never saw.
