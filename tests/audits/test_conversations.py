@@ -12,9 +12,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import transformers
 from pyarrow import parquet
 
 import memaudit
+from memaudit.audits.extraction.controls import check_ended
 from memaudit.audits.extraction.conversations import OF_REPLIES, without_start
 from memaudit.audits.extraction.result import Audit
 from memaudit.audits.measures.names import MEASURES
@@ -23,8 +25,9 @@ from memaudit.records import Shown
 from memaudit.text.tokenize import HuggingFaceTokenizer
 from tests.cli.calls import run
 from tests.faults.templates import RUNAWAY
+from tests.runs.test_directory import record
 from tests.text.chat.chat_data import COUNT, SYSTEM, conversation, new_tokenizer, train_chat_model, write_lines
-from tests.text.chat.chat_models import TEMPLATES
+from tests.text.chat.chat_models import TEMPLATES, chat_tokenizer
 
 TRAIN = [conversation(number) for number in range(COUNT)]
 HELDOUT = [conversation(number) for number in range(100, 100 + COUNT)]
@@ -61,7 +64,7 @@ def test_a_model_that_recites_replies_is_found_by_all_of_them(chat: Path) -> Non
     assert len(report["findings"]) == COUNT
     assert report["chat"]["template"] == "the model's own"
     assert json.loads((chat / "run" / "plan.json").read_bytes())["chat"]["sha256"] == report["chat"]["sha256"]
-    assert report["train"]["units"].endswith("24 conversations (messages)")
+    assert report["train"]["units"].endswith("24 records of 1 file, each one conversation (messages)")
 
 
 def test_the_page_shows_who_was_asked_what(chat: Path, tmp_path: Path) -> None:
@@ -234,12 +237,12 @@ def test_a_prefix_does_not_apply_and_that_is_said(chat: Path) -> None:
 
 def test_sides_must_be_of_one_kind(chat: Path, tmp_path: Path) -> None:
     texts = [{"text": "word " * 300}] * 3
-    with pytest.raises(InputError, match=r"train\.jsonl:1 is a conversation, .*heldout\.jsonl:1 is none"):
+    with pytest.raises(InputError, match=r"train\.jsonl holds conversations, .*heldout\.jsonl none"):
         audited(chat, tmp_path / "a", TRAIN, texts)
     with pytest.raises(InputError, match=r"train\.jsonl:25: a text among conversations"):
         audited(chat, tmp_path / "b", [*TRAIN, *texts[:1]])
-    with pytest.raises(InputError, match=r"train\.jsonl:4: a conversation among texts"):
-        audited(chat, tmp_path / "c", [*texts, *TRAIN], texts)
+    with pytest.raises(InputError, match=r"heldout\.jsonl:1: a text among conversations"):
+        audited(chat, tmp_path / "c", TRAIN, [*texts, *HELDOUT])
 
 
 def test_each_side_has_its_field(chat: Path, tmp_path: Path) -> None:
@@ -247,6 +250,18 @@ def test_each_side_has_its_field(chat: Path, tmp_path: Path) -> None:
     found = audited(chat, tmp_path / "a", TRAIN, renamed, heldout_field="meta.chat")
     assert found.report["verdict"] == "found"
     assert found.report["options"]["heldout_field"] == "meta.chat"
+    done = run(
+        "audit",
+        "model",
+        "--train",
+        "train.jsonl",
+        "--heldout",
+        "heldout.jsonl",
+        "--heldout-field",
+        "meta.none",
+        cwd=chat,
+    )
+    assert (done.returncode, "heldout.jsonl:1: no field 'meta.none'; fields: messages." in done.stderr) == (2, True)
     with pytest.raises(InputError, match="named for both sides and for one"):
         audited(chat, tmp_path / "b", text_field="messages", train_field="messages")
 
@@ -268,6 +283,8 @@ def test_a_model_without_a_template_says_how_to_go_on(chat: Path, tmp_path: Path
     assert all(tokenizer(text)["input_ids"] == ids for text, *ids in asked)
     assert {text for text, *_ in asked} == {"".join(pair.values()) for side in pairs for pair in side}
     assert found.report["chat"]["sha256"] is None
+    rendered = audited(chat, tmp_path / "r", *pairs)
+    assert any("--chat-template none" in limit for limit in rendered.report["limits"])
     with pytest.raises(InputError, match="it has roles, and there is no chat template to render them"):
         audited(folder, tmp_path / "c", chat_template="none")
     template = tmp_path / "chat.jinja"
@@ -304,6 +321,29 @@ def test_a_hostile_template_of_a_model_is_one_line_and_leaves_nothing(chat: Path
     assert "chat/sandbox.py" not in left
 
 
+@pytest.mark.parametrize(("template", "starts"), [("ChatML", False), ("Llama 2", True), ("Llama 3", True)])
+def test_a_window_is_what_the_model_reads_in_chat(tmp_path: Path, template: str, starts: bool) -> None:
+    tokenizer = chat_tokenizer(template=template, starts=True)
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=2, max_position_embeddings=512, bos_token_id=0, eos_token_id=1,
+    )  # fmt: skip
+    transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    model = memaudit.load_model(str(tmp_path / "model"))
+    specs = [write_lines(tmp_path / f"{name}.jsonl", side) for name, side in (("t", TRAIN), ("h", HELDOUT))]
+    found = memaudit.audit(model, *specs, out=tmp_path / "run", formats=())
+    before = found.report["model"]["frame"][0]
+    assert before == ([tokenizer.bos_token_id] if starts else [])
+    assert model.frame[0] == [tokenizer.bos_token_id], "it is left as it was"
+    asked = {record.source: record for record in found.records}
+    for place, conversed in enumerate(TRAIN, 1):
+        each = asked[f"{specs[0]}:{place}"]
+        read = [*before, *each.prefix_ids, *each.suffix_ids]
+        assert read == tokenizer.apply_chat_template(conversed["messages"], return_dict=False)[: len(read)]
+    assert {c["name"]: c["passed"] for c in found.report["controls"]}["tokenizer round trip"]
+
+
 def test_a_model_may_read_without_its_start_token() -> None:
     class Starting:
         def __init__(self, tokenizer: Any) -> None:
@@ -327,3 +367,16 @@ def test_a_model_may_read_without_its_start_token() -> None:
     always: Any = Always(tokenizer)
     with pytest.raises(ModelError, match="begins every text with a token"):
         without_start(always)
+
+
+def test_an_answer_that_ends_after_it_differed_is_an_answer() -> None:
+    def ended(matched: int, written: list[int] | None, turns: list[list[str]] | None) -> bool | None:
+        changes = {"ended": True, "matched": matched, "continuation_ids": written, "turns": turns, "member": True}
+        return check_ended([record(number, **changes) for number in range(4)]).passed
+
+    asked = [["user", "What?"]]
+    assert ended(1, [7, 8, 9], None) is False
+    assert ended(1, [7, 8, 9], asked) is True
+    assert ended(0, [], asked) is False
+    assert ended(2, [7, 8], asked) is False
+    assert ended(2, None, asked) is False

@@ -155,18 +155,26 @@ def reproduced_unseen(rate: Rate, max_rate: float) -> bool:
     return (rate.lower() or 0.0) > max_rate
 
 
+def _says_nothing(record: WindowRecord) -> bool:
+    """Whether the model ended a text, or a reply before anything in it differed from the true one."""
+    if record.turns is None or record.continuation_ids is None:
+        return bool(record.ended)
+    return bool(record.ended) and record.matched >= len(record.continuation_ids)
+
+
 def check_ended(records: Sequence[WindowRecord]) -> Control:
     """Check that the model continues most training windows: one that ends the text shows nothing of what it knows.
 
     Counted are the windows that were asked, ended at any token: more than half of them, and there is no *clean*. Those
-    outside the random sample are not: they are asked no further than their hits take.
+    outside the random sample are not: they are asked no further than their hits take. A reply is an answer of its own
+    length: one that the model ended after it had differed shows what the model says, and is not counted.
     """
     asked = [record for record in records if record.member and record.sampled and record.ended is not None]
     if not asked:
         return Control(
             ENDED, True, "not checked: a masked model ends no text, and neither does one without an end token"
         )
-    ended = sum(bool(record.ended) for record in asked)
+    ended = sum(map(_says_nothing, asked))
     tokens = max(len(record.suffix_ids) for record in asked)
     detail = f"the model ends the text within {tokens} tokens in {ended} of {len(asked)} training windows"
     failed = 2 * ended > len(asked)

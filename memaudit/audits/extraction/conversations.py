@@ -28,25 +28,16 @@ OF_REPLIES = ("probability", "near-verbatim", "taxonomy")
 
 
 def are_conversations(corpora: Sequence[Corpus]) -> bool:
-    """Whether the text of an audit is of conversations, by the first document of each side.
+    """Whether the text of an audit is of conversations, which were checked before.
 
     Raises:
         InputError: One side is, and the other is not.
     """
-    first = [next(iter(corpus)) for corpus in corpora]
-    kinds = [document.turns is not None for document in first]
+    kinds = [corpus.conversations for corpus in corpora]
     if len(set(kinds)) > 1:
-        chat, text = (first[kinds.index(kind)].source for kind in (True, False))
-        raise InputError(f"{chat} is a conversation, {text} is none", "both sides must be of one kind")
+        chat, text = (" ".join(part.spec for part in corpora[kinds.index(kind)].parts) for kind in (True, False))
+        raise InputError(f"{chat} holds conversations, {text} none", "both sides must be of one kind")
     return kinds[0]
-
-
-def texts_only(documents: Iterable[Document]) -> Iterable[Document]:
-    """Yield documents; InputError at the first that is a conversation."""
-    for document in documents:
-        if document.turns is not None:
-            raise InputError(f"{document.source}: a conversation among texts", "audit them apart, each with its own")
-        yield document
 
 
 def check_asked(measures: Sequence[AnyMeasure], options: AuditOptions) -> None:

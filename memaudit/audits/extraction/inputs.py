@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from memaudit.audits.comparison.reference_models import ReferenceModels, check_reference_corpus
-from memaudit.audits.extraction.conversations import are_conversations, draw_conversations, texts_only
+from memaudit.audits.extraction.conversations import are_conversations, draw_conversations
 from memaudit.audits.extraction.copies import Measured, plan_copies
 from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.logged import asked_documents
@@ -147,7 +147,7 @@ def inputs_of_text(
         replies, chat, starts = draw_conversations(model, (training, corpora[1]), options)
         drawn = replies.drawn
     else:
-        drawn = draw_windows(texts_only(training), texts_only(corpora[1]), model.tokenizer, options)
+        drawn = draw_windows(training, corpora[1], model.tokenizer, options)
     sides = corpora[0].summary(), corpora[1].summary()
     copies = plan_copies(options.copies, index, training.characters, sides[0]["specs"])
     return AuditInputs(drawn, sides, corpora, copies, index, chat, starts)

@@ -75,7 +75,8 @@ def audit(
     Args:
         model: A model folder, a Hugging Face id, ``python:module:factory``, a loaded model, or a model of
             ``transformers`` or ``peft`` in memory, which is left as it is (`memaudit.from_transformers`).
-        train: Text the model was trained on: specs, or objects that hold it (`memaudit.read_corpus`).
+        train: Text the model was trained on: specs, or objects that hold it (`memaudit.read_corpus`). Of conversations,
+            every reply is tested after all that stands before it, rendered by the model's chat template.
         heldout: Text of the same kind that it never saw.
         tokenizer: Of a model in memory.
         windows: Instead of both: ``.npy`` files of prefixes and suffixes of training text, as token ids.

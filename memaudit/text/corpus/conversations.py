@@ -24,7 +24,7 @@ LAYOUTS: Mapping[str, frozenset[str]] = {
     "output": frozenset({"instruction", "output"}),
 }
 """The field that names a layout -> the fields that a record of it has."""
-FIELDS = frozenset().union(*LAYOUTS.values(), {"input", "system", "tools"})
+FIELDS = frozenset().union(*LAYOUTS.values(), {"input", "system", "tools", "label"})
 """All fields that are looked at."""
 ROLES: Mapping[str, str] = {
     "system": "system",
@@ -144,6 +144,9 @@ def _with_system(row: Mapping[str, Any], turns: tuple[Turn, ...]) -> tuple[Turn,
 
 
 def _completed(row: Mapping[str, Any]) -> Conversation:
+    """Return a prompt and its completion; one that is labelled as unwanted (KTO) was trained away from."""
+    if row.get("label") is False:
+        raise RecordError('"label" is false: an unwanted answer', _HINT)
     return _answered(row["prompt"], row["completion"], "completion", "prompt and completion")
 
 
@@ -194,10 +197,20 @@ def _text(value: Any, name: str) -> str:
     return value
 
 
-def said_of(counts: Mapping[str, int]) -> Sequence[str]:
-    """Return what a corpus says of its conversations: ``24 conversations (messages)``, a layout an entry."""
-    said = []
-    for layout, count in sorted(counts.items()):
-        what = layout + (": the chosen answer is read, the rejected one is not" if layout == "preference pair" else "")
-        said.append(f"{count:,} {'conversation' if count == 1 else 'conversations'} ({what})")
-    return said
+def said_of(units: Sequence[str], documents: int, counts: Mapping[str, int]) -> list[str]:
+    """Return the sentences about the units of a corpus, with those about its conversations.
+
+    Args:
+        units: What is said of documents: ``24 records of 1 file, each one document``.
+        documents: Their number.
+        counts: Conversations among them by the layout of their records.
+    """
+    named = {layout: f"({layout}{_UNREAD if layout == 'preference pair' else ''})" for layout in sorted(counts)}
+    if len(counts) == 1 and sum(counts.values()) == documents:
+        (layout,) = named.values()
+        return [unit.replace("each one document", f"each one conversation {layout}") for unit in units]
+    several = (f"{counts[name]:,} conversation{'s' * (counts[name] != 1)} {layout}" for name, layout in named.items())
+    return [*units, *several]
+
+
+_UNREAD = ": the chosen answer is read, the rejected one is not"

@@ -63,6 +63,8 @@ class Corpus:
         self.skip_bad = skip_bad
         self.links = links
         """Further names of the same files, which were not read again."""
+        self.conversations = False
+        """Whether a conversation was among what was read so far; after `check`, of all."""
         self._summary: Summary | None = None
         self._checked = False
         self._labels = LABELS - set(names_of(text_field))
@@ -177,6 +179,8 @@ class Corpus:
             return None
         if document is None:
             tally.counts["empty"] += 1
+        elif document.turns is not None:
+            self.conversations = True
         return document
 
     def _open(self, source: Source, part: Part) -> tuple[ByteStream | HubStream | RowStream, Iterator[Row]]:

@@ -42,7 +42,7 @@ class Tally:
     def summary(self, specs: list[str], skip_bad: bool, links: int) -> Summary:
         """Return what was found, with ``links``, the further names of files that were not read again."""
         units = [_unit_sentence(unit, found) for unit, found in self.units.items()]
-        units += said_of(self.layouts)
+        units = said_of(units, self.counts["documents"], self.layouts)
         if links:
             units.append(
                 "1 link to one of them is not read again"

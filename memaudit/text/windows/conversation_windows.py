@@ -11,6 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from memaudit.text.chat.replies import ChatReader, Read, Reply
 from memaudit.text.tokenize import Tokenizer
 from memaudit.text.windows.overlap import OVERLAP_SPAN, OverlapGuard
 from memaudit.text.windows.windows import (
+    BATCH,
     OVERLAPPING,
     RESERVE,
     SetAside,
@@ -122,8 +124,7 @@ def draw_replies(
     kept = [candidate for heap in theirs.side.kept.values() for _, _, candidate in heap]
     guard = OverlapGuard(_as_documents(kept), tokenizer, OVERLAP_SPAN)
     ours = _Collected("train", options)
-    for candidate in cutter.candidates(train, ours):
-        _check(guard, candidate, tokenizer)
+    for candidate in _guarded(cutter.candidates(train, ours), guard, tokenizer):
         ours.short |= candidate.short() & theirs.short
         ours.keep(candidate.without(theirs.short), before=candidate)
     overlaps = sorted(guard.overlaps.values(), key=lambda o: (o.heldout, o.train))
@@ -274,10 +275,13 @@ def _only_conversations(documents: Iterable[Document]) -> Iterator[Document]:
         yield document
 
 
-def _check(guard: OverlapGuard, candidate: ReplyWindows, tokenizer: Tokenizer) -> None:
-    """Compare the replies of a training conversation with those of held-out ones."""
-    replies = _as_documents([candidate])
-    guard.check(replies, [encoding.ids for encoding in tokenizer.encode_batch([reply.text for reply in replies])])
+def _guarded(candidates: Iterable[ReplyWindows], guard: OverlapGuard, tokenizer: Tokenizer) -> Iterator[ReplyWindows]:
+    """Yield training conversations, once their replies are compared with those of held-out ones."""
+    stream = iter(candidates)
+    while batch := list(islice(stream, BATCH)):
+        replies = _as_documents(batch)
+        guard.check(replies, [encoding.ids for encoding in tokenizer.encode_batch([reply.text for reply in replies])])
+        yield from batch
 
 
 def _as_documents(candidates: Sequence[ReplyWindows]) -> list[Document]:

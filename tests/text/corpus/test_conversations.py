@@ -92,6 +92,8 @@ def test_what_was_read_is_said(tmp_path):
         " chosen answer is read, the rejected one is not)"
     )
     assert summary["conversations"] == {"messages": 2, "preference pair": 1}
+    path.write_text("\n".join(map(json.dumps, records[:2])))
+    assert read_corpus([str(path)]).summary()["units"] == "2 records of 1 file, each one conversation (messages)"
 
 
 def test_the_usual_field_wins_and_a_named_one_does(tmp_path):
@@ -137,6 +139,7 @@ def test_columns_that_are_null_are_absent(tmp_path):
         ({"prompt": 1, "completion": "b"}, '"prompt" is a number, expected an array of messages'),
         ({"instruction": "a", "output": None}, '"output" is null, expected string'),
         ({"chosen": "a", "rejected": 1}, '"rejected" is a number, "chosen" a string'),
+        ({"prompt": "a", "completion": "b", "label": False}, '"label" is false: an unwanted answer'),
         ({"question": "a"}, "no field 'text'; fields: question."),
     ],
 )
