@@ -228,7 +228,8 @@ def _check_adapter(model: Any) -> None:
 def _check_whole(model: Any) -> None:
     """Refuse an adapter that does more than the module within it does."""
     ids = torch.tensor([[0, 1, 0, 1]], device=next(model.parameters()).device)
-    if not torch.equal(model(input_ids=ids).logits, model.get_base_model()(input_ids=ids).logits):
+    whole, inner = (one(input_ids=ids).logits.float() for one in (model, model.get_base_model()))
+    if not torch.allclose(whole, inner, rtol=0, atol=1e-3 * max(1.0, float(whole.abs().max()))):
         raise ModelError(f"{_kind(model)} computes more than its module", "merge the adapter: model.merge_and_unload()")
 
 

@@ -44,9 +44,14 @@ def code() -> str:
     return digest.hexdigest()[:12]
 
 
+@cache
+def packages() -> tuple[str, ...]:
+    """Return every distribution that is installed, as ``name==version``; reading them all takes a quarter second."""
+    return tuple(sorted({f"{found.name}=={found.version}" for found in metadata.distributions()}))
+
+
 def machine() -> dict[str, Any]:
     """Return on what a session ran; nothing of this changes a result, so that no report holds it."""
-    installed = sorted({f"{found.name}=={found.version}" for found in metadata.distributions()})
     torch = sys.modules.get("torch")
     return {
         "code": code(),
@@ -54,8 +59,8 @@ def machine() -> dict[str, Any]:
         "processor": platform.machine(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads() if torch else None,
-        "packages": len(installed),
-        "packages_sha256": hashlib.sha256("\n".join(installed).encode()).hexdigest(),
+        "packages": len(packages()),
+        "packages_sha256": hashlib.sha256("\n".join(packages()).encode()).hexdigest(),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,6 +51,7 @@ class MemorizationCallback(Watcher):
         out: str | Path | None = None,
         options: AuditOptions | None = None,
         name: str = "",
+        formats: Sequence[str] = ("html",),
         **fields: Any,
     ) -> None:
         """Say what is audited.
@@ -66,6 +67,7 @@ class MemorizationCallback(Watcher):
                 training's run is left alone, and one with a number behind its name is taken.
             options: What to measure; by default 100 windows a side, verbatim alone.
             name: How reports call the model; by default its family.
+            formats: What the last audit writes beside report.json: ``html``, ``junit``, ``md``.
             **fields: Single options by name (``limit=200``, ``fuzzy=True``), over those in ``options``.
 
         Raises:
@@ -76,6 +78,7 @@ class MemorizationCallback(Watcher):
         self._invocation = python_call("memaudit.MemorizationCallback", MemorizationCallback, values)
         self.train, self.heldout, self.tokenizer, self.name = train, heldout, tokenizer, name
         self.canaries = None if canaries is None else Path(canaries)
+        self.formats = tuple(formats)
         self.options = dataclasses.replace(options or OPTIONS, **fields)
         self.out = None if out is None else Path(out)
         self.folder: Path | None = None
@@ -126,7 +129,7 @@ class MemorizationCallback(Watcher):
                 moment.model, train, heldout, tokenizer=tokenizer, out=folder, options=self.options,
                 name=f"{self.name or moment.model.config.model_type} at step {moment.step}",
                 invocation=Invocation(self._invocation.command), base_control=moment.last,
-                formats=("html",) if moment.last else (),
+                formats=self.formats if moment.last else (),
             )  # fmt: skip
 
         try:
