@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from memaudit.audits.gap.power import GAPS, POWER, _Side, power_of
 from memaudit.metrics.gap import gap_test, item_differences, log_odds_gap
@@ -80,3 +83,15 @@ def test_models_that_answer_alike_tell_nothing_of_power() -> None:
     same = np.ones((2, 30))
     assert power_of(same, same, 0.05, 0.0, judge) == power_of(same, same, 0.05, 0.0, judge)
     assert power_of(same, same, 0.05, 0.0, judge).verdicts == []
+
+
+@given(st.integers(2, 12), st.integers(2, 12), st.integers(2, 3), st.data())
+def test_any_answers_have_a_power_or_none(old: int, new: int, models: int, data: st.DataObject) -> None:
+    """Also where one side, or a side that is moved, does not vary at all."""
+    sides = [
+        data.draw(arrays(np.float64, (models, items), elements=st.sampled_from([0.0, 0.5, 1.0])))
+        for items in (old, new)
+    ]
+    stated = power_of(sides[0], sides[1], 0.05, 0.0, judge)
+    assert all(0 <= chance <= 1 for point in stated.verdicts for chance in (point.found, point.no_evidence))
+    assert stated.minimum_detectable_gap is None or 0 <= stated.minimum_detectable_gap <= 2

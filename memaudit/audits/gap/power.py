@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtr
 
+from memaudit.metrics.gap import UNSEEN
 from memaudit.records import FloatArray
 
 POWER = 0.8
@@ -135,7 +136,9 @@ def _tested(
     """Return whether the test rejects and whether the gap in log odds lies above 0, replicate by replicate."""
     weights = _contrast(len(sides[0].means))
     means = [s.means + z @ _root(s.covariance / s.items).T for s, z in zip(sides, normal, strict=True)]
-    parts = [float(weights @ side.covariance @ weights) / side.items for side in sides]
+    # As `gap_test` guards its p: without spread on either side there would be nothing to divide by.
+    spreads = [float(weights @ s.covariance @ weights) + UNSEEN / (s.items - 1) for s in sides]
+    parts = [spread / s.items for spread, s in zip(spreads, sides, strict=True)]
     freedom = sum(parts) ** 2 / sum(p**2 / (s.items - 1) for p, s in zip(parts, sides, strict=True))
     t = (means[0] - means[1]) @ weights / math.sqrt(sum(parts))
     rejects = 1 - stdtr(freedom, t) <= alpha
