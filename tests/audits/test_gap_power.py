@@ -88,10 +88,8 @@ def test_models_that_answer_alike_tell_nothing_of_power() -> None:
 @given(st.integers(2, 12), st.integers(2, 12), st.integers(2, 3), st.data())
 def test_any_answers_have_a_power_or_none(old: int, new: int, models: int, data: st.DataObject) -> None:
     """Also where one side, or a side that is moved, does not vary at all."""
-    sides = [
-        data.draw(arrays(np.float64, (models, items), elements=st.sampled_from([0.0, 0.5, 1.0])))
-        for items in (old, new)
-    ]
+    scores = st.sampled_from([0.0, 0.5, 1.0])
+    sides = [data.draw(arrays(np.float64, (models, items), elements=scores)) for items in (old, new)]
     stated = power_of(sides[0], sides[1], 0.05, 0.0, judge)
     assert all(0 <= chance <= 1 for point in stated.verdicts for chance in (point.found, point.no_evidence))
     assert stated.minimum_detectable_gap is None or 0 <= stated.minimum_detectable_gap <= 2

@@ -155,6 +155,8 @@ def test_last_line_needs_no_line_end_and_torn_one_is_refused(tmp_path):
 def test_bad_line_far_down_is_named_with_flat_memory(tmp_path):
     path = tmp_path / "train.jsonl"
     line = b'{"text": "' + b"the quick brown fox " * 8 + b'"}\n'
+    path.write_bytes(line * 9 + b"{not json}\n")
+    refusal(str(path))  # what reading imports is not part of it
     path.write_bytes(line * 249_999 + b"{not json}\n" + line * 50_000)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert refusal(str(path)).startswith(f"{path}:250000: not valid JSON")
