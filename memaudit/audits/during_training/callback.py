@@ -144,10 +144,11 @@ class MemorizationCallback(Watcher):
         assert self.folder is not None, "training has begun"
         found = [point_of(result, moment.step, moment.epoch, text) for text, result in audits.items()]
         self.points = [point for point in self.points if point["step"] < moment.step or moment.last] + found
-        specs = [spec for side in (self.train, self.heldout) for spec in ([side] if isinstance(side, str) else [])]
+        train, heldout = audits["text"].report["train"], audits["text"].report["heldout"]
         told = {
             "command": self._invocation.command,
-            "specs": specs,
+            "specs": [*train["specs"], *heldout["specs"]],
+            "units": train["units"],
             "options": {"every": self.every, "limit": self.options.limit, "prefix": self.options.prefix,
                         "suffix": self.options.suffix, "seed": self.options.seed},
         }  # fmt: skip

@@ -65,7 +65,7 @@ def write_curve(
         folder: Of the run.
         points: In the order of their steps.
         check: Whether audited text gets loss; None where that could not be seen.
-        told: ``command``, ``specs`` and ``options`` of the run.
+        told: ``command``, ``specs``, ``units`` and ``options`` of the run.
         notes: What went wrong on the way.
     """
     body = {"kind": KIND, "points": list(points), "check": check, "notes": list(notes), "versions": versions(), **told}
@@ -83,10 +83,10 @@ def write_curve(
             "versions": versions(),
         },
         "options": dict(told["options"]),
-        "corpus": {"specs": list(told["specs"]), "units": "text"},
+        "corpus": {"specs": list(told["specs"]), "units": told["units"]},
         "sections": [as_record(section, parts.Section) for section in _sections(points, check, notes)],
     }
-    write_atomic(folder / PAGE, render_run(ReportInput(report, ()), "What does the model recite as it is trained?"))
+    write_atomic(folder / PAGE, render_run(ReportInput(report, ()), "What does the model reproduce as it is trained?"))
 
 
 def headline(points: Sequence[Point]) -> str:
