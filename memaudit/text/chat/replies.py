@@ -28,6 +28,8 @@ ASSISTANT = "assistant"
 JOIN = "none"
 """Name of no template: prompt and completion follow each other."""
 REWRITTEN = "the chat template rewrites the reply"
+EMPTY = "an empty reply"
+DROPPED = "the tokenizer drops all its characters"
 
 
 class Reply(NamedTuple):
@@ -180,13 +182,16 @@ class ChatReader:
         said = [place for place, turn in enumerate(turns) if turn.role == ASSISTANT and turn.content.strip()]
         spans = _spans(answer, [self._inside(turns[place]) for place in said])
         blank = sum(turn.role == ASSISTANT for turn in turns) - len(said)
-        left_out, replies = ["an empty reply"] * blank, []
+        left_out, replies = [EMPTY] * blank, []
         for place, span in zip(said, spans, strict=True):
             if span is None:
                 left_out.append(REWRITTEN)
                 continue
             first, last = span
             inside = np.flatnonzero((encoding.ends > first) & (encoding.starts < last))
+            if not len(inside):
+                left_out.append(DROPPED)
+                continue
             begin, end = int(inside[0]), int(inside[-1]) + 1
             readable = self.tokens.readable
             replies.append(
