@@ -108,7 +108,7 @@ class ChatReader:
         self.tokens = NamedTokenizer(tokenizer)
         self.before = list(before)
         self.begins: bool | None = None
-        """Whether the template itself begins with what the model puts before; None before anything was read."""
+        """Whether the template itself begins with what the model puts before; None where none has written anything."""
         self._values = special_names(tokenizer)
         self._renderer: Renderer | None = None
         self._stack = ExitStack()
@@ -213,8 +213,11 @@ class ChatReader:
     def _without_start(self, ids: TokenIds) -> tuple[TokenIds | None, int]:
         """Return the ids without those that the model puts before by itself, and their number; None if unlike others.
 
-        What the first conversation begins with decides for all: see `begins`.
+        What the first conversation begins with decides for all: see `begins`. Texts that are joined without a template
+        begin as every other text does.
         """
+        if self.template.source is None:
+            return ids, 0
         begins = bool(self.before) and ids[: len(self.before)].tolist() == self.before
         if self.begins is None:
             self.begins = begins

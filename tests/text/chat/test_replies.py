@@ -144,6 +144,11 @@ def test_prompt_and_completion_follow_each_other_without_a_template():
     assert tokenizer.decode(reply.ids) == "What is</s> it?"
     assert reply.text == "it?"
     assert tokenizer.eos_token_id not in reply.ids
+    with ChatReader(plain, HuggingFaceTokenizer(tokenizer), [tokenizer.bos_token_id], "m") as reader:
+        (found,) = reader.read([document(Turn("user", "<s>What is"), Turn("assistant", " it?"), joined=True)])
+    assert reader.begins is None  # the model puts its start token before, as before every text
+    assert tokenizer.decode(found.replies[0].ids) == "<s>What is it?"
+    assert tokenizer.bos_token_id not in found.replies[0].ids
     roles = read(tokenizer, *ASKED, template=plain)
     assert roles.refused == "it has roles, and there is no chat template to render them"
 
