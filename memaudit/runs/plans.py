@@ -402,6 +402,8 @@ class MeasuredPlan(TypedDict):
     """Of an audit."""
     copies: NotRequired[CopiesDescription]
     """Of an audit."""
+    chat: NotRequired[ChatDescription]
+    """Of an audit of conversations."""
     membership: NotRequired[MembershipDesign]
     """Of a membership run, and of an audit that compares whole documents."""
     blind: NotRequired[BlindBaseline | None]
