@@ -2,7 +2,8 @@
 
 What is compared between the sides are replies. A system prompt that all conversations share, or a question that many
 people ask, makes no overlap; a reply that both sides give, or begin alike as far as it is asked for (thanks, an
-apology), tells neither of them from the other and is asked of neither.
+apology), tells neither of them from the other and is asked of neither. Nor is one that its own prompt holds: a
+quotation, a choice.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ LEAST = 5
 """Tokens that a reply must have: fewer are given by chance."""
 SHORT = f"shorter than {LEAST} tokens"
 SHARED = "given on the other side too"
+GIVEN = "given in the prompt already"
 TOO_LONG = "longer than the model's context"
 UNASKED = "nothing precedes it"
 UNREAD = "holds text that the tokenizer does not know"
@@ -253,6 +255,9 @@ class _Cutter:
         if room < len(prefix):
             prefix = prefix[len(prefix) - room :]
             text = self.reader.tokens.decode(prefix)
+        asked = reply.text[: int(reply.ends[length - 1])]
+        if length >= LEAST and asked in text:  # who copies it from there need not know it
+            return GIVEN
         return Window(
             prefix=prefix,
             suffix=suffix,
@@ -262,7 +267,7 @@ class _Cutter:
             domain=document.domain,
             copies=document.copies,
             prefix_text=text,
-            suffix_text=reply.text[: int(reply.ends[length - 1])],
+            suffix_text=asked,
             turns=reply.turns,
             more=whole > length,
             cut=room < reply.start,

@@ -14,6 +14,7 @@ from memaudit.records import Document, Turn
 from memaudit.text.chat.replies import ChatReader, template_of
 from memaudit.text.tokenize import HuggingFaceTokenizer
 from memaudit.text.windows.conversation_windows import (
+    GIVEN,
     LEAST,
     NONE_LEFT,
     SHARED,
@@ -149,6 +150,24 @@ def test_replies_that_begin_alike_are_asked_of_neither_as_far_as_they_do() -> No
         record["messages"][2]["content"] = f"{opening} {record['messages'][2]['content']}"
     assert left_out(drawn(ours, theirs, suffix=8)) == {("train", SHARED): 3, ("heldout", SHARED): 3}
     assert left_out(drawn(ours, theirs, suffix=50)) == {}
+
+
+def test_replies_that_their_prompt_holds_are_not_asked_for() -> None:
+    def quoted(records: list[dict[str, Any]], cut: int) -> list[dict[str, Any]]:
+        for record in records:
+            _, question, reply = record["messages"]
+            question["content"] = f'Say: "{reply["content"][:cut]}" {question["content"]}'
+        return records
+
+    whole = drawn(side(0) + quoted(side(50, 5), 999), side(100))
+    assert left_out(whole) == {("train", GIVEN): 5}
+    assert not any(window.suffix_text in window.prefix_text for window in whole.drawn.windows)
+    assert left_out(drawn(side(0) + quoted(side(50, 5), -3), side(100))) == {}
+    assert left_out(drawn(side(0) + quoted(side(50, 5), -3), side(100), suffix=8)) == {("train", GIVEN): 5}
+    again = side(0)
+    for record in again:
+        record["messages"] += record["messages"][1:]
+    assert left_out(drawn(again, side(100))) == {("train", GIVEN): 24}
 
 
 def test_short_replies_are_counted_by_themselves() -> None:
