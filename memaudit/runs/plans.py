@@ -399,9 +399,9 @@ class MeasuredPlan(TypedDict):
 
     model: ModelDescription
     options: NotRequired[AuditOptions]
-    """Of an audit."""
     copies: NotRequired[CopiesDescription]
-    """Of an audit."""
+    chat: NotRequired[ChatDescription]
+    """Of an audit, as options and copies are: of one of conversations."""
     membership: NotRequired[MembershipDesign]
     """Of a membership run, and of an audit that compares whole documents."""
     blind: NotRequired[BlindBaseline | None]

@@ -67,6 +67,19 @@ def test_a_model_that_recites_replies_is_found_by_all_of_them(chat: Path) -> Non
     assert report["train"]["units"].endswith("24 records of 1 file, each one conversation (messages)")
 
 
+def test_what_a_chat_model_writes_by_itself_is_compared_with_beginnings_of_conversations(
+    chat: Path, tmp_path: Path
+) -> None:
+    report = audited(chat, tmp_path / "a", [conversation(n, turns=3) for n in range(COUNT)], HELDOUT).report
+    [section] = report["sections"]
+    null = section["tables"][0]["rows"][-1]
+    assert null[0] == "Held-out text itself"
+    # All of them begin with the system prompt that all share, as samples of the model may.
+    assert null[1] == null[2] > 0
+    assert null[-1] >= len(SYSTEM.split())
+    assert "the beginnings of held-out conversations" in section["method"]
+
+
 def test_the_page_shows_who_was_asked_what(chat: Path, tmp_path: Path) -> None:
     hostile = "<script>x()</script>\x1b[31m"
     train = [conversation(number) for number in range(COUNT)]

@@ -84,7 +84,7 @@ class Unprompted:
         ways = [(NOTHING, nothing)] * (count - count // 2) + [(SHORT, BEGUN)] * (count // 2)
         asked = [(way, window.prefix[:size], window) for (way, size), window in zip(ways, begun, strict=True)]
         length = _length(subject)
-        asked += [(NULL, _ids(window)[-length:], window) for window in _one_a_document(heldout)[:count]]
+        asked += [(NULL, _compared(window, length), window) for window in _one_a_document(heldout)[:count]]
         return [Asked(number, way, ids, window.document) for number, (way, ids, window) in enumerate(asked)]
 
     def measure(self, subject: Subject, items: Sequence[Asked]) -> list[UnpromptedLine]:
@@ -110,6 +110,7 @@ class Unprompted:
         decoding = f"temperature {options['temperature']:g}"
         decoding += "".join(f", {k} {options[k]:g}" for k in ("top_k", "top_p") if options[k] is not None)
         samples = [r for r in records if r["way"] != NULL]
+        compared = "the beginnings of held-out conversations" if "chat" in plan else "held-out windows"
         return Section(
             self.name,
             "What the model writes by itself",
@@ -117,7 +118,7 @@ class Unprompted:
             f"Samples of at most {LENGTH} tokens ({decoding}), until the model ends the text: half of them unprompted,"
             f" half after the first {BEGUN} tokens of held-out windows, which give nothing of the training text away."
             f" Every run of {RUN} words or more that occurs in the training text, word for word after normalisation,"
-            " is looked up in all of it, as are held-out windows of the same length: such runs are what any text of"
+            f" is looked up in all of it, as are {compared} of the same length: such runs are what any text of"
             " this kind shares with the training text. Intervals are exact, over samples.",
             [_rates(ways), *_sources(samples)] if samples else [],
             notes=_notes(samples),
@@ -133,8 +134,14 @@ def _one_a_document(windows: Sequence[Window]) -> list[Window]:
     return list({window.document: window for window in reversed(windows)}.values())[::-1]
 
 
-def _ids(window: Window) -> TokenIds:
-    return np.concatenate([window.prefix, window.suffix])
+def _compared(window: Window, length: int) -> TokenIds:
+    """Return the tokens of a window that samples are compared with.
+
+    A conversation begins as samples of it do, with a system prompt that all may share. Anywhere else in it that prompt
+    would be missed in one, or counted in the other.
+    """
+    ids = np.concatenate([window.prefix, window.suffix])
+    return ids[-length:] if window.turns is None else ids[:length]
 
 
 def _length(subject: Subject) -> int:

@@ -28,6 +28,8 @@ ASSISTANT = "assistant"
 JOIN = "none"
 """Name of no template: prompt and completion follow each other."""
 REWRITTEN = "the chat template rewrites the reply"
+EMPTY = "an empty reply"
+DROPPED = "the tokenizer drops all its characters"
 
 
 class Reply(NamedTuple):
@@ -106,7 +108,7 @@ class ChatReader:
         self.tokens = NamedTokenizer(tokenizer)
         self.before = list(before)
         self.begins: bool | None = None
-        """Whether the template itself begins with what the model puts before; None before anything was read."""
+        """Whether the template itself begins with what the model puts before; None where none has written anything."""
         self._values = special_names(tokenizer)
         self._renderer: Renderer | None = None
         self._stack = ExitStack()
@@ -180,13 +182,16 @@ class ChatReader:
         said = [place for place, turn in enumerate(turns) if turn.role == ASSISTANT and turn.content.strip()]
         spans = _spans(answer, [self._inside(turns[place]) for place in said])
         blank = sum(turn.role == ASSISTANT for turn in turns) - len(said)
-        left_out, replies = ["an empty reply"] * blank, []
+        left_out, replies = [EMPTY] * blank, []
         for place, span in zip(said, spans, strict=True):
             if span is None:
                 left_out.append(REWRITTEN)
                 continue
             first, last = span
             inside = np.flatnonzero((encoding.ends > first) & (encoding.starts < last))
+            if not len(inside):
+                left_out.append(DROPPED)
+                continue
             begin, end = int(inside[0]), int(inside[-1]) + 1
             readable = self.tokens.readable
             replies.append(
@@ -208,8 +213,11 @@ class ChatReader:
     def _without_start(self, ids: TokenIds) -> tuple[TokenIds | None, int]:
         """Return the ids without those that the model puts before by itself, and their number; None if unlike others.
 
-        What the first conversation begins with decides for all: see `begins`.
+        What the first conversation begins with decides for all: see `begins`. Texts that are joined without a template
+        begin as every other text does.
         """
+        if self.template.source is None:
+            return ids, 0
         begins = bool(self.before) and ids[: len(self.before)].tolist() == self.before
         if self.begins is None:
             self.begins = begins

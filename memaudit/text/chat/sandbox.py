@@ -76,21 +76,24 @@ class _Dict:
 
 
 class _Variables(jinja2.utils.Namespace):
-    """Variables that a template may change; none that Python keeps things in."""
+    """Variables that a template may change; none that Python keeps things in.
+
+    What is looked up in one is looked up among its variables: a method of its own would not be found.
+    """
 
     def __init__(self, /, *values: Any, **named: Any) -> None:
         for name in dict(*values, **named):
-            self._check(name)
+            _check_variable(name)
         super().__init__(*values, **named)
 
     def __setitem__(self, name: str, value: Any) -> None:
-        self._check(name)
+        _check_variable(name)
         super().__setitem__(name, value)
 
-    @staticmethod
-    def _check(name: object) -> None:
-        if str(name).startswith("_"):
-            raise SecurityError(f"the variable {name}")
+
+def _check_variable(name: object) -> None:
+    if str(name).startswith("_"):
+        raise SecurityError(f"the variable {name}")
 
 
 def compiled(source: str, clock: Dated) -> jinja2.Template:

@@ -145,7 +145,8 @@ def _with_system(row: Mapping[str, Any], turns: tuple[Turn, ...]) -> tuple[Turn,
 
 def _completed(row: Mapping[str, Any]) -> Conversation:
     """Return a prompt and its completion; one that is labelled as unwanted (KTO) was trained away from."""
-    if row.get("label") is False:
+    label = row.get("label")
+    if label is not None and str(label).lower() in ("false", "0", "0.0"):  # a column of numbers or of words says it too
         raise RecordError('"label" is false: an unwanted answer', _HINT)
     return _answered(row["prompt"], row["completion"], "completion", "prompt and completion")
 

@@ -1,8 +1,9 @@
 """Conversations to windows: every reply is asked for with all that stands before it; the conversation is the document.
 
 What is compared between the sides are replies. A system prompt that all conversations share, or a question that many
-people ask, makes no overlap; a short reply that both sides give (thanks, an apology) tells neither of them from the
-other and is asked of neither.
+people ask, makes no overlap; a reply that both sides give, or begin alike as far as it is asked for (thanks, an
+apology), tells neither of them from the other and is asked of neither. Nor is one that its own prompt holds: a
+quotation, a choice.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from memaudit.text.words.normalize import normalize
 LEAST = 5
 """Tokens that a reply must have: fewer are given by chance."""
 SHORT = f"shorter than {LEAST} tokens"
-SHARED = "short, and given on the other side too"
+SHARED = "given on the other side too"
+GIVEN = "given in the prompt already"
 TOO_LONG = "longer than the model's context"
 UNASKED = "nothing precedes it"
 UNREAD = "holds text that the tokenizer does not know"
@@ -67,16 +69,19 @@ class ReplyWindows:
     """What is said in each, as it stands in the data."""
 
     def without(self, digests: set[bytes]) -> ReplyWindows:
-        """Return it without the short replies of these digests."""
-        kept = [i for i, said in enumerate(self.replies) if _digest(said) not in digests or not self._is_short(i)]
+        """Return it without the windows that have one of these digests."""
+        kept = [i for i in range(len(self.windows)) if digests.isdisjoint(self._digests(i))]
         return replace(self, windows=[self.windows[i] for i in kept], replies=[self.replies[i] for i in kept])
 
-    def short(self) -> set[bytes]:
-        """Return the digests of its short replies."""
-        return {_digest(said) for i, said in enumerate(self.replies) if self._is_short(i)}
+    def digests(self) -> set[bytes]:
+        """Return the digests of what is asked for and of the replies that it stands in."""
+        return {digest for place in range(len(self.windows)) for digest in self._digests(place)}
 
-    def _is_short(self, place: int) -> bool:
-        return len(self.windows[place].suffix) < OVERLAP_SPAN and not self.windows[place].more
+    def _digests(self, place: int) -> set[bytes]:
+        said = {self.replies[place]}
+        if self.windows[place].more:
+            said.add(self.windows[place].suffix_text)
+        return set(map(_digest, said))
 
 
 @dataclass(slots=True)
@@ -119,19 +124,19 @@ def draw_replies(
     cutter = _Cutter(reader, options, context, tokenizer.unknown_id, skip_bad)
     theirs = _Collected("heldout", options)
     for candidate in cutter.candidates(heldout, theirs):
-        theirs.short |= candidate.short()
+        theirs.digests |= candidate.digests()
         theirs.keep(candidate)
     kept = [candidate for heap in theirs.side.kept.values() for _, _, candidate in heap]
     guard = OverlapGuard(_as_documents(kept), tokenizer, OVERLAP_SPAN)
     ours = _Collected("train", options)
     for candidate in _guarded(cutter.candidates(train, ours), guard, tokenizer):
-        ours.short |= candidate.short() & theirs.short
-        ours.keep(candidate.without(theirs.short), before=candidate)
+        ours.digests |= candidate.digests() & theirs.digests
+        ours.keep(candidate.without(theirs.digests), before=candidate)
     overlaps = sorted(guard.overlaps.values(), key=lambda o: (o.heldout, o.train))
     if overlaps and not options.allow_overlap:
         raise overlap_error(overlaps, f"the replies of {len(kept)} held-out conversations", OVERLAP_SPAN)
     theirs.side.remove(guard.overlaps, OVERLAPPING)
-    theirs.leave_out(ours.short)
+    theirs.leave_out(ours.digests)
     for side in (ours, theirs):
         require_documents(side.side, f"a reply of at least {LEAST} tokens", side.said())
     drawn = match_sides(ours.side, theirs.side, overlaps, options, _drawn_of)
@@ -153,8 +158,8 @@ class _Collected:
         self.name, self.options = name, options
         self.side: Side[ReplyWindows] = Side(name)
         self.left_out: Counter[str] = Counter()
-        self.short: set[bytes] = set()
-        """Digests of short replies."""
+        self.digests: set[bytes] = set()
+        """Digests of what is asked for and of whole replies; of training text, of those that held-out text has too."""
         self._seen: set[bytes] = set()
 
     def keep(self, candidate: ReplyWindows, before: ReplyWindows | None = None) -> None:
@@ -174,7 +179,7 @@ class _Collected:
             self.side.keep(stratum, number, candidate, self.options.limit * RESERVE)
 
     def leave_out(self, digests: set[bytes]) -> None:
-        """Leave short replies out that the other side gives too, and conversations that have no other."""
+        """Leave replies out that the other side gives too, and conversations that have no other."""
         empty = set()
         for heap in self.side.kept.values():
             for place, (draw, source, candidate) in enumerate(heap):
@@ -190,7 +195,8 @@ class _Collected:
 
     def said(self) -> str:
         """Return the account in words."""
-        return "; ".join(f"{entry.count:,} replies {entry.reason}" for entry in self.account()) or "no reply at all"
+        told = [f"{e.count:,} {'reply' if e.count == 1 else 'replies'} not tested: {e.reason}" for e in self.account()]
+        return "; ".join(told) or "no reply at all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +255,9 @@ class _Cutter:
         if room < len(prefix):
             prefix = prefix[len(prefix) - room :]
             text = self.reader.tokens.decode(prefix)
+        asked = reply.text[: int(reply.ends[length - 1])]
+        if length >= LEAST and asked in text:  # who copies it from there need not know it
+            return GIVEN
         return Window(
             prefix=prefix,
             suffix=suffix,
@@ -258,7 +267,7 @@ class _Cutter:
             domain=document.domain,
             copies=document.copies,
             prefix_text=text,
-            suffix_text=reply.text[: int(reply.ends[length - 1])],
+            suffix_text=asked,
             turns=reply.turns,
             more=whole > length,
             cut=room < reply.start,
@@ -290,5 +299,5 @@ def _as_documents(candidates: Sequence[ReplyWindows]) -> list[Document]:
 
 
 def _digest(said: str) -> bytes:
-    """Return what short replies are the same by: their normalised words."""
+    """Return what replies are the same by: their normalised words."""
     return hashlib.blake2b(normalize(said).encode("utf-8", "surrogatepass"), digest_size=12).digest()

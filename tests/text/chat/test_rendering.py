@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from jinja2.exceptions import SecurityError
 
 from memaudit.errors import ModelError
 from memaudit.text.chat import rendering, sandbox
@@ -44,6 +45,22 @@ def test_a_hostile_template_is_one_line(monkeypatch, source):
         assert len(str(error)) < 400
     assert started[0].poll() is not None
     assert not Path(f"/proc/{started[0].pid}").exists()
+
+
+def test_a_template_may_keep_variables_and_none_of_pythons():
+    kept = (
+        "{% set ns = namespace(n=1, items={}) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}"
+    )
+    with Renderer("m", kept, {}, "[]") as renderer:
+        (answer,) = renderer.render([SAID])
+    assert (answer.text, answer.refused) == ("3", "")
+    for name in ("namespace(_x=1)", "namespace({'__class__': 1})"):
+        template = sandbox.compiled(f"{{% set ns = {name} %}}", sandbox.Dated())
+        with pytest.raises(SecurityError, match="the variable _"):
+            sandbox.rendered(template, SAID, {}, ask=False)
+    template = sandbox.compiled("{% set ns = namespace() %}{% set ns.__class__ = 1 %}", sandbox.Dated())
+    with pytest.raises(SecurityError, match="the variable __class__"):
+        sandbox.rendered(template, SAID, {}, ask=False)
 
 
 def test_what_a_template_says_of_a_conversation_is_told():

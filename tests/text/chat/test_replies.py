@@ -9,11 +9,12 @@ from contextlib import ExitStack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import normalizers
 
 from memaudit.errors import ModelError
 from memaudit.records import Document, Turn
 from memaudit.text.chat.named import FIRST, MARKS
-from memaudit.text.chat.replies import REWRITTEN, ChatReader, ChatTemplate, Read, template_of
+from memaudit.text.chat.replies import DROPPED, EMPTY, REWRITTEN, ChatReader, ChatTemplate, Read, template_of
 from memaudit.text.tokenize import HuggingFaceTokenizer, train_tokenizer
 from tests.text.chat.chat_models import KINDS, SPECIAL, TEMPLATES, chat_tokenizer
 
@@ -119,7 +120,20 @@ def test_a_template_that_takes_replies_apart_is_asked_for_their_prompts():
 
 def test_replies_without_text_are_said():
     found = read(chat_tokenizer(), ASKED[0], Turn("assistant", " \n"))
-    assert (found.replies, found.left_out) == ((), ("an empty reply",))
+    assert (found.replies, found.left_out) == ((), (EMPTY,))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dropped", ["\u0301", "\u0301 \u0302", "\u200b"])
+def test_replies_of_which_the_tokenizer_leaves_nothing_are_said(kind, dropped):
+    tokenizer = chat_tokenizer(kind)
+    ignored = [normalizers.NFD(), normalizers.StripAccents(), normalizers.Replace("\u200b", "")]
+    own = tokenizer.backend_tokenizer.normalizer
+    tokenizer.backend_tokenizer.normalizer = normalizers.Sequence([*ignored, *([own] if own else [])])
+    found = read(tokenizer, ASKED[0], Turn("assistant", dropped), *ASKED)
+    assert [reply.content for reply in found.replies if reply.content != dropped] == [ASKED[1].content]
+    assert len(found.replies) + len(found.left_out) == 2
+    assert set(found.left_out) <= {DROPPED}
 
 
 def test_prompt_and_completion_follow_each_other_without_a_template():
@@ -130,6 +144,11 @@ def test_prompt_and_completion_follow_each_other_without_a_template():
     assert tokenizer.decode(reply.ids) == "What is</s> it?"
     assert reply.text == "it?"
     assert tokenizer.eos_token_id not in reply.ids
+    with ChatReader(plain, HuggingFaceTokenizer(tokenizer), [tokenizer.bos_token_id], "m") as reader:
+        (found,) = reader.read([document(Turn("user", "<s>What is"), Turn("assistant", " it?"), joined=True)])
+    assert reader.begins is None  # the model puts its start token before, as before every text
+    assert tokenizer.decode(found.replies[0].ids) == "<s>What is it?"
+    assert tokenizer.bos_token_id not in found.replies[0].ids
     roles = read(tokenizer, *ASKED, template=plain)
     assert roles.refused == "it has roles, and there is no chat template to render them"
 

@@ -140,6 +140,9 @@ def test_columns_that_are_null_are_absent(tmp_path):
         ({"instruction": "a", "output": None}, '"output" is null, expected string'),
         ({"chosen": "a", "rejected": 1}, '"rejected" is a number, "chosen" a string'),
         ({"prompt": "a", "completion": "b", "label": False}, '"label" is false: an unwanted answer'),
+        ({"prompt": "a", "completion": "b", "label": 0}, '"label" is false: an unwanted answer'),
+        ({"prompt": "a", "completion": "b", "label": 0.0}, '"label" is false: an unwanted answer'),
+        ({"prompt": "a", "completion": "b", "label": "False"}, '"label" is false: an unwanted answer'),
         ({"question": "a"}, "no field 'text'; fields: question."),
     ],
 )

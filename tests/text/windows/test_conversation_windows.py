@@ -14,6 +14,7 @@ from memaudit.records import Document, Turn
 from memaudit.text.chat.replies import ChatReader, template_of
 from memaudit.text.tokenize import HuggingFaceTokenizer
 from memaudit.text.windows.conversation_windows import (
+    GIVEN,
     LEAST,
     NONE_LEFT,
     SHARED,
@@ -91,7 +92,7 @@ def test_prompts_fit_into_what_the_model_reads() -> None:
         assert window.prefix[-len(other.prefix) :].tolist() == other.prefix.tolist()
         assert window.suffix.tolist() == other.suffix.tolist()
         assert window.prefix_text.endswith(other.prefix_text)
-    with pytest.raises(InputError, match=f"24 replies {TOO_LONG}"):
+    with pytest.raises(InputError, match=f"24 replies not tested: {TOO_LONG}"):
         drawn(side(0), side(100), context=Context(20, 0))
 
 
@@ -121,6 +122,54 @@ def test_short_replies_of_both_sides_are_asked_of_neither() -> None:
     assert {(entry.side, entry.reason, entry.count) for entry in found.drawn.set_aside} == {("heldout", NONE_LEFT, 1)}
 
 
+STEMS = ["anchor", "basket", "bridge", "candle", "cloud", "copper", "dragon", "engine"]
+replies = st.lists(st.sampled_from(STEMS[:2]), min_size=1, max_size=3).flatmap(
+    lambda head: st.lists(st.sampled_from(STEMS), max_size=6).map(lambda tail: " ".join([*head, *tail]))
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(replies, min_size=3, max_size=8), st.lists(replies, min_size=3, max_size=8), st.integers(5, 60))
+def test_nothing_that_is_asked_of_one_side_is_asked_of_the_other(ours: list[str], theirs: list[str], n: int) -> None:
+    def talked(replies: list[str], styled: Any) -> list[dict[str, Any]]:
+        own = side(0 if styled is str.capitalize else 100, len(replies), words=30)
+        for record, said in zip(own, replies, strict=True):
+            record["messages"] += [record["messages"][1], {"role": "assistant", "content": styled(said)}]
+        return own
+
+    found = drawn(talked(ours, str.capitalize), talked(theirs, str), suffix=n, allow_overlap=True).drawn
+    asked = [{w.suffix_text.lower() for w in found.windows if w.member is member} for member in (True, False)]
+    assert all(asked)
+    assert not asked[0] & asked[1]
+
+
+def test_replies_that_begin_alike_are_asked_of_neither_as_far_as_they_do() -> None:
+    opening = "Window winter yellow zebra, stone summer temple thunder."
+    ours, theirs = side(0), side(100)
+    for record in (*ours[:3], *theirs[:3]):
+        record["messages"][2]["content"] = f"{opening} {record['messages'][2]['content']}"
+    assert left_out(drawn(ours, theirs, suffix=8)) == {("train", SHARED): 3, ("heldout", SHARED): 3}
+    assert left_out(drawn(ours, theirs, suffix=50)) == {}
+
+
+def test_replies_that_their_prompt_holds_are_not_asked_for() -> None:
+    def quoted(records: list[dict[str, Any]], cut: int) -> list[dict[str, Any]]:
+        for record in records:
+            _, question, reply = record["messages"]
+            question["content"] = f'Say: "{reply["content"][:cut]}" {question["content"]}'
+        return records
+
+    whole = drawn(side(0) + quoted(side(50, 5), 999), side(100))
+    assert left_out(whole) == {("train", GIVEN): 5}
+    assert not any(window.suffix_text in window.prefix_text for window in whole.drawn.windows)
+    assert left_out(drawn(side(0) + quoted(side(50, 5), -3), side(100))) == {}
+    assert left_out(drawn(side(0) + quoted(side(50, 5), -3), side(100), suffix=8)) == {("train", GIVEN): 5}
+    again = side(0)
+    for record in again:
+        record["messages"] += record["messages"][1:]
+    assert left_out(drawn(again, side(100))) == {("train", GIVEN): 24}
+
+
 def test_short_replies_are_counted_by_themselves() -> None:
     ours = side(0)
     ours[0]["messages"] += [ours[0]["messages"][1], {"role": "assistant", "content": "Yes."}]
@@ -128,7 +177,7 @@ def test_short_replies_are_counted_by_themselves() -> None:
     assert left_out(found) == {("train", SHORT): 1}
     assert [(entry.reason, entry.count) for entry in found.drawn.set_aside] == [(NONE_LEFT, 1)]
     assert {len(window.suffix) for window in drawn(side(0), side(100), suffix=3).drawn.windows} == {3}
-    with pytest.raises(InputError, match=rf"gives a reply of at least {LEAST} tokens.*24 replies {SHORT}"):
+    with pytest.raises(InputError, match=rf"gives a reply of at least {LEAST} tokens.*24 replies not tested: {SHORT}"):
         drawn(side(0, words=0), side(100))
 
 
