@@ -105,7 +105,7 @@ def words_of_answers(sides: Sequence[Side], attempts: int) -> Tokenizer:
     Prompts and true texts come first, so that their ids are the same whoever answers: runs of several can be compared.
     """
     prompts = [each for side in sides for each in side.prompts]
-    asked = (text for each in prompts for text in (each.prompt, each.target.lstrip()))
+    asked = (text for each in prompts for text in (each.prompt, each.target.strip()))
     said = (compared(output, each.target) for each in prompts for output in each.outputs[:attempts])
     return WordTokens(chain(asked, said))
 
@@ -120,7 +120,7 @@ def attempts_of(answered: Answered, tokenizer: Tokenizer, attempts: int) -> Atte
     """
     texts = answered.outputs[:attempts]
     parts = [compared(text, answered.target) for text in texts]
-    true = answered.target.lstrip()
+    true = answered.target.strip()  # behind it too: an output that goes on has its white space in the next token
     prefix, suffix, *given = (e.ids for e in tokenizer.encode_batch([answered.prompt, true, *parts]))
     written = [ids[: len(suffix)] for ids in given]
     window = Window(
