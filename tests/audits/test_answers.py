@@ -333,6 +333,12 @@ def test_white_space_behind_a_true_text_takes_no_hit_away(said: list[str], behin
         assert each.verbatim == 1
 
 
+def test_line_ends_of_another_system_take_no_hit_away() -> None:
+    for target, output in (("one,\ntwo", "one,\r\ntwo\r\nthree"), ("one\r\ntwo\r\n", "\r\none\ntwo")):
+        (each,) = attempts([{"prompt": "p", "target": target, "output": output}])
+        assert each.verbatim == 1
+
+
 def test_true_texts_that_were_cut_within_a_word_are_told(tmp_path: Path) -> None:
     rows = [{**row, "target": row["target"][:-2]} for row in TRAIN]
     result = audit_answers(rows, HELDOUT, out=tmp_path / "run")

@@ -232,8 +232,9 @@ def _notes(about: AnswersDescription) -> list[str]:
     """Return what a reader should know of how answers were compared."""
     notes = [
         f"What is compared are {about['tokens']}; of an output as many as the true text has, what follows is not read",
-        "White space before an output and around its true text was left out; quotation marks, code fences, repeated"
-        " prompts and introductions were not, so that an output which begins with one is no hit",
+        "White space before an output and around its true text was left out, and CR LF is one line end; quotation"
+        " marks, code fences, repeated prompts and introductions were not, so that an output which begins with one is no"
+        " hit",
     ]
     if about["attempts"] > 1:
         notes.append(
