@@ -233,8 +233,8 @@ def _notes(about: AnswersDescription) -> list[str]:
     notes = [
         f"What is compared are {about['tokens']}; of an output as many as the true text has, what follows is not read",
         "White space before an output and around its true text was left out, and CR LF is one line end; quotation"
-        " marks, code fences, repeated prompts and introductions were not, so that an output which begins with one is no"
-        " hit",
+        " marks, code fences, repeated prompts and introductions were not, so that an output which begins with one is"
+        " no hit",
     ]
     if about["attempts"] > 1:
         notes.append(
