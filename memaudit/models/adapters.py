@@ -8,14 +8,15 @@ adapter changes: what it reproduces by itself is no work of the fine-tuning.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from memaudit.errors import ModelError, one_line
 from memaudit.models.adapter_settings import ROOT, STEM, AdapterSettings, named_base, read_settings, without_echoes
@@ -118,11 +119,27 @@ def _placed(model: CausalTransformer | MaskedTransformer, base: Base) -> CausalT
 
 
 def _notes(base: Base, settings: AdapterSettings) -> tuple[str, ...]:
-    told = f"an adapter ({settings.describe()}), merged in memory into {base.folder.name}"
-    other = settings.base and Path(settings.base).name != base.folder.name and "snapshots" not in base.folder.parts
-    return (
-        (told, f"its adapter_config.json names another base model: {one_line(settings.base, 80)}") if other else (told,)
-    )
+    called, named = hub_id(base.folder) or base.folder.name, settings.base
+    told = f"an adapter ({settings.describe()}), merged in memory into {called}"
+    if not named or _is_named(base.folder, named):
+        return (told,)
+    elsewhere = Path(named).is_absolute() and Path(named).name == base.folder.name
+    other = "its base model in another place, whose weights may be others" if elsewhere else "another base model"
+    return told, f"its adapter_config.json names {other}: {one_line(named, 80)}"
+
+
+def _is_named(folder: Path, named: str) -> bool:
+    """Return whether a folder is what an adapter names: an id of a cache by the whole id, a place by the place."""
+    path = Path(named).expanduser()
+    if path.is_absolute():
+        return path.resolve() == folder.resolve()
+    return named == found if (found := hub_id(folder)) else path.name == folder.name
+
+
+def hub_id(folder: Path) -> str:
+    """Return the Hugging Face id that a folder of a cache belongs to, ``org/name``; empty of any other folder."""
+    kept = folder.parent.parent.name if folder.parent.name == "snapshots" else ""
+    return kept.removeprefix("models--").replace("--", "/") if kept.startswith("models--") else ""
 
 
 def _peft(folder: Path) -> Any:
@@ -195,7 +212,21 @@ def _merged(folder: Path, module: Any, settings: AdapterSettings, weights: dict[
         _check_names(folder, peft.get_peft_model_state_dict(adapted, save_embedding_layers=False), settings, weights)
         peft.set_peft_model_state_dict(adapted, dict(weights))
         _check_loaded(folder, adapted, settings, weights, peft)
+        _untie(adapted.get_base_model(), settings.layers)
         return adapted.merge_and_unload(safe_merge=True).requires_grad_(True)  # as a model that is loaded has them
+
+
+def _untie(module: Any, layers: Collection[str]) -> None:
+    """Give layers that an adapter changes a parameter of their own, over the same memory, where it is tied to others.
+
+    An adapter of the embedding adds to what the embedding gives, and not to what a head of the same weight does.
+    """
+    owners = Counter(id(one) for _, one in module.named_parameters(remove_duplicate=False))
+    for name in layers:
+        layer = module.get_submodule(name).get_base_layer()
+        if owners[id(layer.weight)] > 1:
+            owners[id(layer.weight)] -= 1
+            layer.weight = nn.Parameter(layer.weight.detach())
 
 
 def _config(settings: AdapterSettings, weights: Mapping[str, Tensor], peft: Any) -> Any:

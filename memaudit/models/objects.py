@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import re
+import secrets
 import sys
 from typing import Any
 
@@ -16,11 +17,12 @@ import orjson
 import torch
 from torch import Tensor
 
-from memaudit.errors import ModelError
+from memaudit.errors import ModelError, one_line
+from memaudit.models.adapter_layers import adapter_note, adapter_state, switch_off, why_no_base
 from memaudit.models.base import LanguageModel
 from memaudit.models.pretrained import About, assembled, closing_id, decoding_settings
 from memaudit.models.transformer import CausalTransformer, MaskedTransformer
-from memaudit.models.twin import twin_of
+from memaudit.models.twin import runs_original, strange_hooks, twin_of
 from memaudit.models.weights import check_values
 from memaudit.records import Objective
 from memaudit.text.tokenize import HuggingFaceTokenizer, Tokenizer, TrainedTokenizer
@@ -31,7 +33,6 @@ NOT_IDENTITY = {"transformers_version", "use_cache", "architectures"}
 """Keys of a configuration that may differ where the model is the same; those that begin with ``_`` too."""
 NEED_MORE = {"XLORA", "POLY"}
 """Adapters that choose by the text, outside of the module."""
-_NO_BASE = "no control by the base model: {}"
 
 
 def from_transformers(
@@ -60,15 +61,18 @@ def from_transformers(
     objective = _objective(inner)
     _check_memory(inner)
     ours, closing = _tokenizer(tokenizer)
-    twin = twin_of(found)
+    twin = _twin(found)
     about = _about(inner, objective)
     read = _read(_inner(twin), about, ours, closing)
     read.notes = _quantisation_note(inner)
     if adapted:
         _check_whole(twin)
-        read.notes += (_adapter_note(found),)
+    if hooks := strange_hooks(inner):
+        read.notes += (f"hooks in the model in memory are part of it: {one_line(', '.join(hooks), 100)}",)
+    if note := adapter_note(inner):
+        read.notes += (note,)
         if base_control:
-            _with_base(read, found, about, closing)
+            _with_base(read, inner, about, closing)
     return read
 
 
@@ -94,7 +98,11 @@ def is_peft(model: object) -> bool:
 
 
 def tensors_sha256(module: Any) -> str:
-    """Return the identity of a module: names, types, shapes and bytes of its tensors, and its configuration."""
+    """Return the identity of a module: names, types, shapes and bytes of its tensors, and its configuration.
+
+    Of adapters in it, also which of them act and how strongly: their tensors do not tell. What hooks of somebody's own
+    compute nothing tells: a model with these is like no other.
+    """
     digest = hashlib.sha256()
     seen: dict[tuple[Any, ...], str] = {}
     for name, tensor in sorted(module.state_dict().items()):
@@ -104,6 +112,10 @@ def tensors_sha256(module: Any) -> str:
         if first == name:
             digest.update(_bytes(tensor))
     config = {key: value for key, value in module.config.to_dict().items() if _tells(key)}
+    if state := adapter_state(module):
+        digest.update(orjson.dumps(state, option=orjson.OPT_SORT_KEYS))
+    if strange_hooks(module):
+        digest.update(secrets.token_bytes(32))
     digest.update(orjson.dumps(config, default=str, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS))
     return digest.hexdigest()
 
@@ -145,6 +157,15 @@ def _inner(model: Any) -> Any:
         hint = "gather its weights first" if sharded else f"taken are {TAKEN}"
         raise ModelError(f"{kind} {'holds parts of a model' if sharded else 'is no model of transformers'}", hint)
     return inner
+
+
+def _twin(model: Any) -> Any:
+    """Return the twin of a model, once it is seen to run by itself."""
+    twin = twin_of(model)
+    ids = torch.tensor([[0, 1, 0, 1]], device=next(model.parameters()).device)
+    if name := runs_original(model, twin, ids):
+        raise ModelError(f"a hook in {_kind(model)} runs a {name} that it holds on to", "remove the hook")
+    return twin
 
 
 def _objective(module: Any) -> Objective:
@@ -233,12 +254,6 @@ def _check_whole(model: Any) -> None:
         raise ModelError(f"{_kind(model)} computes more than its module", "merge the adapter: model.merge_and_unload()")
 
 
-def _adapter_note(model: Any) -> str:
-    kinds = [str(model.peft_config[name].peft_type.value) for name in model.active_adapters]
-    named = ", ".join(f"{name} ({kind})" for name, kind in zip(model.active_adapters, kinds, strict=True))
-    return f"adapter of the model in memory, not merged: {named}"
-
-
 def _quantisation_note(module: Any) -> tuple[str, ...]:
     settings = getattr(module.config, "quantization_config", None)
     method = settings.get("quant_method") if isinstance(settings, dict) else getattr(settings, "quant_method", None)
@@ -249,17 +264,14 @@ def _quantisation_note(module: Any) -> tuple[str, ...]:
     )
 
 
-def _with_base(read: LanguageModel, model: Any, about: About, closing: int | None) -> None:
+def _with_base(read: LanguageModel, inner: Any, about: About, closing: int | None) -> None:
     """Give a model its base model, which is the same weights with the adapters switched off, as a control."""
-    if any(getattr(module, "merged", False) is True for module in model.modules()):
-        read.notes += (_NO_BASE.format("its adapter is merged into the weights"),)
+    if reason := why_no_base(inner):
+        read.notes += (f"no control by the base model: {reason}",)
         return
-    if any(getattr(config, "bias", "none") != "none" for config in model.peft_config.values()):
-        read.notes += (_NO_BASE.format("its adapter trains biases of the base model itself"),)
-        return
-    base = twin_of(model)
-    base.base_model.disable_adapter_layers()
-    read.base = _read(base.get_base_model(), about, read.tokenizer, closing)
+    base = twin_of(inner)
+    switch_off(base)
+    read.base = _read(base, about, read.tokenizer, closing)
 
 
 def _kind(model: object) -> str:

@@ -6,6 +6,7 @@ of the trainer and to whoever listens to its log. It knows nothing of audits.
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import random
 from abc import ABC, abstractmethod
@@ -17,10 +18,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.utils.data import IterableDataset
 from transformers import TrainerCallback
 
 from memaudit.errors import InputError
 from memaudit.records import TokenIds
+from memaudit.training.untouched import untouched
 
 IGNORED = -100
 """Label of a token that the loss does not count."""
@@ -40,6 +43,8 @@ class Moment:
     """The loader of training batches, at the beginning alone."""
     folder: str = ""
     """Where the trainer writes."""
+    loaded: int | None = None
+    """Step of the best checkpoint, where that was loaded when training ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class Watcher(TrainerCallback, ABC):
             raise InputError(f'every must be a number of steps or "epoch", not {every!r}')
         self.every = every
         self._seen: int | None = None
+        self._ended = False
 
     @abstractmethod
     def begin(self, moment: Moment) -> Mapping[str, float]:
@@ -77,7 +83,7 @@ class Watcher(TrainerCallback, ABC):
     def on_train_begin(self, args: Any, state: Any, control: Any, **about: Any) -> None:
         """Look for the first time."""
         if state.is_world_process_zero:
-            self._seen = state.global_step
+            self._seen, self._ended = state.global_step, False
             with undisturbed():
                 seen = self.begin(_moment(args, state, about, data=about.get("train_dataloader")))
             _log(seen, args, state, control)
@@ -95,16 +101,22 @@ class Watcher(TrainerCallback, ABC):
             self._look(args, state, control, about, last=False)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **about: Any) -> None:
-        """Look at the end, unless that was done; a best checkpoint may have been loaded since."""
-        if args.load_best_model_at_end:
-            self._seen = None
-        self._look(args, state, control, about, last=True)
+        """Look at the end, unless that was done; a best checkpoint may have been loaded since.
 
-    def _look(self, args: Any, state: Any, control: Any, about: Mapping[str, Any], *, last: bool) -> None:
+        A training that was stopped early did not know at its last step that it was the last.
+        """
+        if args.load_best_model_at_end or not self._ended:
+            self._seen = None
+        loaded = getattr(state, "best_global_step", None) if args.load_best_model_at_end else None
+        self._look(args, state, control, about, last=True, loaded=loaded)
+
+    def _look(
+        self, args: Any, state: Any, control: Any, about: Mapping[str, Any], *, last: bool, loaded: int | None = None
+    ) -> None:
         if state.is_world_process_zero and self._seen != state.global_step:
-            self._seen = state.global_step
+            self._seen, self._ended = state.global_step, last
             with undisturbed():
-                seen = self.look(_moment(args, state, about, last=last))
+                seen = self.look(dataclasses.replace(_moment(args, state, about, last=last), loaded=loaded))
             _log(seen, args, state, control)
 
 
@@ -124,9 +136,10 @@ def undisturbed() -> Iterator[None]:
 
 
 def rows_of(loader: Any, most: int) -> Iterator[Row] | None:
-    """Return the first rows of a training set as its loader would collate them, each by itself; None if that cannot be.
+    """Return the first rows of a training set as its loader would collate them, each by itself; None of a stream.
 
-    The loader is not asked for a batch: its rows stay in its order for the training.
+    The loader is not asked for a batch: its rows stay in its order for the training. Random generators and counters of
+    the data set and of what collates it are as before, once the rows were read.
 
     Args:
         loader: A `torch.utils.data.DataLoader`.
@@ -134,12 +147,20 @@ def rows_of(loader: Any, most: int) -> Iterator[Row] | None:
     """
     data: Any = getattr(loader, "dataset", None)
     collate: Any = getattr(loader, "collate_fn", None)
-    if collate is None or not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
+    stream = isinstance(data, IterableDataset)  # which may have a length
+    if stream or collate is None or not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
         return None
-    return (row for place in range(min(most, len(data))) for row in _rows(collate([data[place]])))
+    return _first_rows(data, collate, most)
+
+
+def _first_rows(data: Any, collate: Any, most: int) -> Iterator[Row]:
+    with untouched(data, collate):
+        for place in range(min(most, len(data))):
+            yield from _rows(collate([data[place]]))
 
 
 def _rows(batch: Any) -> Iterator[Row]:
+    """Yield the rows of a batch: a token that was replaced to be predicted (masked models) is the one in the labels."""
     ids = batch.get("input_ids") if hasattr(batch, "get") else None
     if ids is None:
         return
@@ -148,8 +169,11 @@ def _rows(batch: Any) -> Iterator[Row]:
         kept = torch.ones_like(ids[row], dtype=torch.bool)
         if mask is not None and mask.shape == ids.shape:
             kept = mask[row].bool()
-        counted = None if labels is None or labels.shape != ids.shape else (labels[row] != IGNORED)[kept]
-        yield Row(ids[row][kept].cpu().numpy().astype(np.int32), None if counted is None else counted.cpu().numpy())
+        read, counted = ids[row], None
+        if labels is not None and labels.shape == ids.shape:
+            known = labels[row] != IGNORED
+            read, counted = torch.where(known, labels[row], read), known[kept].cpu().numpy()
+        yield Row(read[kept].cpu().numpy().astype(np.int32), counted)
 
 
 def _moment(args: Any, state: Any, about: Mapping[str, Any], *, last: bool = False, data: Any = None) -> Moment:

@@ -24,20 +24,20 @@ from memaudit.audits.answers.harness import as_answer
 from memaudit.audits.answers.read import read_answers
 from memaudit.audits.answers.run import ALL, audit_answers
 from memaudit.audits.answers.table import AnswerTable, attempts_of, compared, words_of_answers
-from memaudit.audits.answers.whole import best, whole_answers
+from memaudit.audits.answers.whole import best, cut_within, whole_answers
 from memaudit.audits.answers.windows import chosen_windows
 from memaudit.audits.answers.words import WordTokens
 from memaudit.errors import InputError, MemauditError, ModelError
 from memaudit.metrics import METRICS
 from memaudit.metrics.base import Outcome
-from memaudit.metrics.fuzzy import edit_similarity
+from memaudit.metrics.fuzzy import edit_similarity, words
 from memaudit.records import Capability
 from memaudit.report.compare import render_comparison
 from memaudit.runs.directory import read_run
 from memaudit.text.corpus.objects import listed
 from memaudit.text.corpus.rows import RecordError
 from tests.audits.test_extraction import unique_text
-from tests.strategies import ALPHABETS
+from tests.strategies import ALPHABETS, texts
 
 Row = dict[str, Any]
 
@@ -294,14 +294,59 @@ def test_words_for_tokens_lose_nothing(texts: list[str]) -> None:
         return
     (each,) = attempts([{"prompt": said, "target": target, "output": said}])
     tokenizer = words_of_answers(read([{"prompt": said, "target": target, "output": said}])[:2], 1)
-    assert tokenizer.decode(each.window.suffix) == target.lstrip()
+    assert tokenizer.decode(each.window.suffix) == target.strip()
     assert tokenizer.decode(each.window.prefix) == said
     again = tokenizer.encode_batch([said])[0]
     assert [said[start:end] for start, end in zip(again.starts, again.ends, strict=True)] == [
         tokenizer.decode([index]) for index in again.ids
     ]
-    assert (each.verbatim == 1) == (tokenizer.decode(each.written[0]) == target.lstrip())
+    assert (each.verbatim == 1) == (tokenizer.decode(each.written[0]) == target.strip())
     assert compared(said, target) == said.lstrip()
+
+
+@settings(deadline=None)
+@given(texts("cjk"), texts("cjk"), texts("thai"), st.sampled_from(["", " ", "\n", "\u3000", "。"]), st.booleans())
+def test_an_output_that_goes_on_without_a_space_is_a_hit(
+    one: str, two: str, three: str, between: str, thai: bool
+) -> None:
+    target, rest = (three, "กคง" + one) if thai else (one + between, two + "人")
+    if target.strip():
+        (each,) = attempts([{"prompt": "p", "target": target, "output": target.rstrip() + rest}])
+        assert each.verbatim == 1
+
+
+def test_scripts_without_spaces_are_those_of_the_words_of_metrics() -> None:
+    letters = [letter for code in range(0x110000) if re.match(r"\w", letter := chr(code))]
+    alone = [letter for letter in letters if len(words(f"a{letter}a")) == 3]
+    assert len(alone) > 90_000
+    assert all(len(WordTokens([f"a{letter}a"]).encode_batch([f"a{letter}a"])[0].ids) == 3 for letter in alone[::7])
+    for text in ("naïve", "word", "привет", "한국어", "مرحبا"):
+        assert len(WordTokens([text]).encode_batch([text])[0].ids) == 1
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from(["one", "two", "three,"]), min_size=1, max_size=5), st.text(" \n\t", max_size=3))
+def test_white_space_behind_a_true_text_takes_no_hit_away(said: list[str], behind: str) -> None:
+    target = " ".join(said)
+    for output in (target, f"{target} more", f"{target}\nmore"):
+        (each,) = attempts([{"prompt": "p", "target": target + behind, "output": output}])
+        assert each.verbatim == 1
+
+
+def test_line_ends_of_another_system_take_no_hit_away() -> None:
+    for target, output in (("one,\ntwo", "one,\r\ntwo\r\nthree"), ("one\r\ntwo\r\n", "\r\none\ntwo")):
+        (each,) = attempts([{"prompt": "p", "target": target, "output": output}])
+        assert each.verbatim == 1
+
+
+def test_true_texts_that_were_cut_within_a_word_are_told(tmp_path: Path) -> None:
+    rows = [{**row, "target": row["target"][:-2]} for row in TRAIN]
+    result = audit_answers(rows, HELDOUT, out=tmp_path / "run")
+    assert not any(record.extractable for record in result.records)
+    told = cut_within(attempts(rows))
+    assert told.startswith("20 prompts have an output that begins with the true text and goes on within its last word")
+    assert any(told[1:] in note for section in result.report["sections"] for note in section["notes"])
+    assert not cut_within(attempts(TRAIN))
 
 
 def test_words_carry_the_white_space_before_them() -> None:

@@ -81,7 +81,7 @@ def model_of(place: Path, *, lora: bool) -> tuple[Any, Any]:
 
 
 def trainer_of(kind: str, place: Path, out: Path, callbacks: list[Any], *, lora: bool = False, **more: Any) -> Any:
-    rows = more.pop("rows", None)
+    rows, evaluated = more.pop("rows", None), more.pop("eval_dataset", None)
     model, words = model_of(place, lora=lora)
     common: dict[str, Any] = {
         "output_dir": str(out), "max_steps": 4, "per_device_train_batch_size": 4, "learning_rate": 4e-3,
@@ -96,7 +96,7 @@ def trainer_of(kind: str, place: Path, out: Path, callbacks: list[Any], *, lora:
     collator = DataCollatorForLanguageModeling(words, mlm=False)
     return Trainer(
         model, TrainingArguments(**common), train_dataset=data, data_collator=collator, processing_class=words,
-        callbacks=callbacks,
+        callbacks=callbacks, eval_dataset=evaluated,
     )  # fmt: skip
 
 
@@ -189,6 +189,57 @@ def test_a_training_that_is_resumed_goes_on_with_its_curve(place: Path, tmp_path
     trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
     assert watch.folder == tmp_path / "memaudit"
     assert [point["step"] for point in watch.points] == [0, 2, 4, 6]
+
+
+class Stops(TrainerCallback):
+    """Ends a training after a step, as early stopping does: whoever was called before did not know."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        control.should_training_stop = state.global_step == 2
+
+
+def test_a_training_that_is_stopped_early_ends_with_the_base_and_the_page(place: Path, tmp_path: Path) -> None:
+    watch = callback_of(place, formats=("html",), limit=4)
+    trainer_of("transformers", place, tmp_path, [watch, Stops()], lora=True).train()
+    assert [point["step"] for point in watch.points] == [0, 2]
+    assert watch.folder is not None
+    last = watch.folder / watch.points[-1]["run"]
+    assert (last / "report.html").is_file()
+    assert "base" in [section["name"] for section in json.loads((last / "report.json").read_bytes())["sections"]]
+    assert not (watch.folder / watch.points[0]["run"] / "report.html").exists()
+
+
+def test_the_best_checkpoint_is_not_called_the_last_step(place: Path, tmp_path: Path) -> None:
+    watch = callback_of(place, limit=4)
+    rows = Dataset.from_list([{"input_ids": [5, 6, 7]}])
+    steps = {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 2, "save_steps": 2}
+    settings: dict[str, Any] = {"load_best_model_at_end": True, "eval_dataset": rows, **steps}
+    trainer = trainer_of("transformers", place, tmp_path, [watch], **settings)
+    trainer.train()
+    best = trainer.state.best_global_step
+    assert [(point["step"], point["loaded"]) for point in watch.points] == [(0, None), (2, None), (4, None), (4, best)]
+    assert headline(watch.points).startswith(f"the best checkpoint, of step {best}, loaded at the end, reproduces")
+    assert watch.folder is not None
+    assert f"the checkpoint of step {best} that was loaded" in (watch.folder / "report.html").read_text()
+
+
+def test_rows_that_cannot_be_had_one_by_one_do_not_end_a_training(
+    place: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = callback_of(place, limit=4)
+    trainer = trainer_of("transformers", place, tmp_path, [watch], max_steps=1, per_device_train_batch_size=2)
+    collate = trainer.data_collator
+
+    def pairs(rows: Any) -> Any:
+        if len(rows) != 2:
+            raise ValueError("two\nplease")
+        return collate(rows)
+
+    trainer.data_collator = pairs
+    trainer.train()
+    assert watch.check is None
+    assert "cannot be seen: a row of the training data by itself fails: ValueError: two" in caplog.text
+    assert [point["step"] for point in watch.points] == [0, 1]
 
 
 def test_canaries_are_audited_beside_their_twins(place: Path, tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokeniz
 
 from memaudit.errors import ModelError
 from memaudit.models.adapter_settings import KINDS, read_settings
-from memaudit.models.adapters import base_folder
+from memaudit.models.adapters import base_folder, hub_id
 from memaudit.models.load import load_model
 from memaudit.models.masked import new_bert
+from memaudit.models.objects import from_transformers
 from memaudit.models.transformer import new_gpt
 from memaudit.models.weights import read_headers
 from memaudit.records import Window
@@ -122,6 +123,50 @@ def test_a_merge_is_the_one_that_peft_saves(models: Path, tmp_path: Path, style:
     assert all(parameter.requires_grad for parameter in module.parameters()), "classifiers are trained from it"
 
 
+EMBEDDINGS = {"llama": ["embed_tokens", "lm_head"], "gpt2": ["wte", "lm_head"]}
+
+
+@pytest.mark.parametrize("style", EMBEDDINGS)
+@pytest.mark.parametrize("layers", [[0], [1], [0, 1]])
+@pytest.mark.parametrize("more", [{}, {"use_dora": True}, {"ensure_weight_tying": True}], ids=str)
+@pytest.mark.filterwarnings("ignore")
+def test_a_merge_into_tied_weights_computes_what_was_trained(
+    models: Path, tmp_path: Path, style: str, layers: list[int], more: dict[str, Any]
+) -> None:
+    targets = [EMBEDDINGS[style][layer] for layer in layers]
+    config = peft.LoraConfig(r=4, target_modules=[*targets, *LAYERS[style]], init_lora_weights=False, **more)
+    model = peft.get_peft_model(base_of(models, style), config)
+    model.save_pretrained(tmp_path / "adapter")
+    ours = load_model(str(tmp_path / "adapter"), base_control=True)
+    whole = from_transformers(model, AutoTokenizer.from_pretrained(models / style))
+    assert np.allclose(logs(ours), logs(whole), rtol=1e-5, atol=1e-3)
+    assert np.array_equal(logs(ours.base), logs(load_model(str(models / style))))
+
+
+def test_a_base_that_may_be_another_is_told(models: Path, adapter: Path, tmp_path: Path) -> None:
+    """Checkpoints of one architecture fit any adapter of it: what is named must be what is used, or a note says so."""
+    assert len(load_model(str(adapter)).notes) == 1
+    cached = tmp_path / "hub" / "models--org--base-instruct" / "snapshots" / "0123"
+    for other in (cached, tmp_path / "run-2" / "llama"):
+        shutil.copytree(models / "llama", other)
+    for named, base, told in (
+        (None, cached, "names another base model"),
+        (None, tmp_path / "run-2" / "llama", "names its base model in another place, whose weights may be others"),
+        ("org/base-instruct", cached, ""),
+        ("org/base", cached, "names another base model: org/base"),
+        ("other/base-instruct", cached, "names another base model: other/base-instruct"),
+        ("org/llama", models / "llama", ""),
+    ):
+        file = adapter / "adapter_config.json"
+        if named:
+            file.write_text(json.dumps({**json.loads(file.read_bytes()), "base_model_name_or_path": named}))
+        notes = load_model(str(adapter), base=str(base)).notes
+        assert told in notes[-1]
+        assert len(notes) == 1 + bool(told)
+        assert hub_id(base) == ("org/base-instruct" if base == cached else "")
+        assert notes[0].endswith("merged in memory into " + (hub_id(base) or base.name))
+
+
 def test_both_folders_are_the_identity(models: Path, adapter: Path) -> None:
     ours = load_model(str(adapter))
     assert ours.base is None, "only where it is asked for"
@@ -162,12 +207,11 @@ def test_a_larger_vocabulary_comes_with_the_adapter(models: Path, tmp_path: Path
         model.save_pretrained(tmp_path / "adapter", save_embedding_layers=True)
         words.save_pretrained(tmp_path / "adapter")
         ours: Any = load_model(str(tmp_path / "adapter"), base_control=True)
-        model.merge_and_unload().save_pretrained(tmp_path / "merged")
-    words.save_pretrained(tmp_path / "merged")
+        whole = from_transformers(model, words)
     new = [Window(np.array([5, 259, 7], np.int32), np.array([260, 9], np.int32))]
     assert ours.tokenizer.vocab_size == 261
     assert ours.tokenizer.tokenizer.chat_template == "{{ messages }}"
-    assert np.array_equal(ours.score(new).log_prob, load_model(str(tmp_path / "merged")).score(new).log_prob)
+    assert np.allclose(ours.score(new).log_prob, whole.score(new).log_prob, rtol=1e-5, atol=1e-4)
     rows = ours.base.module.get_input_embeddings().weight
     assert torch.allclose(rows[259:], rows[:259].mean(dim=0), atol=1e-6), "the base model never saw these tokens"
     assert np.allclose(logs(ours.base), logs(load_model(str(models / "llama"))), atol=0.1)

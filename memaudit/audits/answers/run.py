@@ -15,7 +15,7 @@ from typing import Any
 from memaudit.audits.answers.fields import AnswerFields
 from memaudit.audits.answers.read import Side, read_answers
 from memaudit.audits.answers.table import AnswerTable, attempts_of, digest_of, words_of_answers
-from memaudit.audits.answers.whole import whole_answers
+from memaudit.audits.answers.whole import cut_within, whole_answers
 from memaudit.audits.answers.windows import chosen_windows
 from memaudit.audits.answers.words import WORDS
 from memaudit.audits.extraction.copies import Measured, plan_copies
@@ -211,6 +211,8 @@ class AnswerAudit(Extraction):
             yield f"{filtered:,} lines of sample logs repeat an item for another filter: not counted again"
         if self.about["most"] > self.about["attempts"]:
             yield f"of up to {self.about['most']:,} attempts a prompt, the first {self.about['attempts']:,} count"
+        if told := cut_within(self.kept):
+            yield told
 
 
 def _tokenizer(folder: str | Path) -> Any:
@@ -230,8 +232,9 @@ def _notes(about: AnswersDescription) -> list[str]:
     """Return what a reader should know of how answers were compared."""
     notes = [
         f"What is compared are {about['tokens']}; of an output as many as the true text has, what follows is not read",
-        "White space before an output and before its true text was left out; quotation marks, code fences, repeated"
-        " prompts and introductions were not, so that an output which begins with one is no hit",
+        "White space before an output and around its true text was left out, and CR LF is one line end; quotation"
+        " marks, code fences, repeated prompts and introductions were not, so that an output which begins with one is"
+        " no hit",
     ]
     if about["attempts"] > 1:
         notes.append(

@@ -105,7 +105,7 @@ def words_of_answers(sides: Sequence[Side], attempts: int) -> Tokenizer:
     Prompts and true texts come first, so that their ids are the same whoever answers: runs of several can be compared.
     """
     prompts = [each for side in sides for each in side.prompts]
-    asked = (text for each in prompts for text in (each.prompt, each.target.lstrip()))
+    asked = (text for each in prompts for text in (each.prompt, _asked(each.target)))
     said = (compared(output, each.target) for each in prompts for output in each.outputs[:attempts])
     return WordTokens(chain(asked, said))
 
@@ -120,7 +120,7 @@ def attempts_of(answered: Answered, tokenizer: Tokenizer, attempts: int) -> Atte
     """
     texts = answered.outputs[:attempts]
     parts = [compared(text, answered.target) for text in texts]
-    true = answered.target.lstrip()
+    true = _asked(answered.target)
     prefix, suffix, *given = (e.ids for e in tokenizer.encode_batch([answered.prompt, true, *parts]))
     written = [ids[: len(suffix)] for ids in given]
     window = Window(
@@ -140,7 +140,17 @@ def attempts_of(answered: Answered, tokenizer: Tokenizer, attempts: int) -> Atte
 def compared(output: str, target: str) -> str:
     """Return the beginning of an output that is compared: without white space before it, and not endless."""
     text = output.lstrip()
-    return text[: max(LEAST_READ, TIMES * len(target))]
+    return _line_ends(text[: max(LEAST_READ, TIMES * len(target))])
+
+
+def _asked(target: str) -> str:
+    """Return what is asked for of a true text: an output that goes on has white space behind it in the next token."""
+    return _line_ends(target.strip())
+
+
+def _line_ends(text: str) -> str:
+    """Return a text with one line end, which is another on the way through some programs and files."""
+    return text.replace("\r\n", "\n")
 
 
 def digest_of(sides: Sequence[Side]) -> str:

@@ -144,7 +144,21 @@ def _notes(kept: Sequence[Attempts], seed: int) -> list[str]:
             f"{echoed:,} outputs begin with their prompt, and so are compared from there on: cut the prompt off the"
             " outputs to compare what follows it."
         )
-    return notes
+    return notes + ([f"{told[0].upper()}{told[1:]}."] if (told := cut_within(kept)) else [])
+
+
+def cut_within(kept: Sequence[Attempts]) -> str:
+    """Say how many prompts are no hit because an output goes on within the last word or token of its true text."""
+    found = sum(
+        not each.verbatim and any(text.lstrip().startswith(each.window.suffix_text) for text in each.texts)
+        for each in kept
+    )
+    if not found:
+        return ""
+    return (
+        f"{found:,} prompts have an output that begins with the true text and goes on within its last word, which is"
+        " no hit: give true texts that end where words do, or compare tokens with --tokenizer"
+    )
 
 
 def _echoes(text: str, prompt: str) -> bool:

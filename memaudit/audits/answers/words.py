@@ -1,7 +1,8 @@
 """Words as tokens, for answers that come without a tokenizer: nothing of a text is lost, and nothing is learned.
 
 White space belongs to the word behind it, as in most vocabularies of language models. As tokens of its own it would be
-half of every text, and any two texts would be alike by half.
+half of every text, and any two texts would be alike by half. Scripts that put no spaces between words have none to cut
+at: there every character is a token, or an output that goes on behind the true text would end in another token.
 """
 
 from __future__ import annotations
@@ -15,8 +16,18 @@ from memaudit.errors import InputError
 from memaudit.records import TokenIds
 from memaudit.text.tokenize import Encoding, as_encoding
 
-WORDS = "words and single marks, each with the white space before it"
-_TOKEN = re.compile(r"\s*(?:\w+|[^\w\s])|\s+")
+WORDS = (
+    "words and single marks (in scripts without spaces between words, single characters), each with the white space"
+    " before it"
+)
+_SPACELESS = (
+    "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u19e0-\u19ff"  # Thai, Lao, Tibetan, Myanmar, Khmer
+    "\u2e80-\u2fff\u3001-\u30ff\u3190-\u31ff\u3400-\u9fff\uf900-\ufaff"  # ideographs, kana
+    "\ua9e0-\ua9ff\uaa60-\uaa7f\uff66-\uff9f\U0001aff0-\U0001b16f\U00016fe0-\U00016fff"
+    "\U0001d372-\U0001d376\U00020000-\U0003ffff"
+)
+"""Characters of the scripts that `memaudit.metrics.fuzzy.words` takes one by one too."""
+_TOKEN = re.compile(rf"\s*(?:[^\W{_SPACELESS}]+|[{_SPACELESS}]|[^\w\s])|\s+")
 _UNKNOWN = "\ufffd"
 
 

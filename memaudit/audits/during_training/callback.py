@@ -15,6 +15,7 @@ from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.extraction.result import Audit
 from memaudit.audits.extraction.run import audit
 from memaudit.errors import MemauditError, RunError, one_line
+from memaudit.records import WindowRecord
 from memaudit.runs.invocation import Invocation, python_call
 from memaudit.training.watching import Moment, Watcher, rows_of
 
@@ -92,15 +93,22 @@ class MemorizationCallback(Watcher):
         """Audit the model before the first step, and look for the audited text in the training data."""
         self.folder = self._place(self.out or Path(moment.folder) / "memaudit", resumed=moment.step > 0)
         audits = self._audits(moment)
-        records = [record for result in audits.values() for record in result.records]
-        rows = rows_of(moment.data, ROWS)
-        if rows is None:
-            log.warning("whether the audited text gets loss cannot be seen: the training data are a stream")
-        else:
-            found = check_loss(records, rows, len(moment.data.dataset))
-            self.check = found.described()
-            log.log(logging.INFO if found.passed else logging.WARNING, found.sentence())
+        self.check = self._checked(moment, [record for result in audits.values() for record in result.records])
         return self._noted(moment, audits)
+
+    def _checked(self, moment: Moment, records: Sequence[WindowRecord]) -> dict[str, Any] | None:
+        """Return whether audited text gets loss, and say so; None where rows cannot be had one by one."""
+        reason = "the training data are a stream"
+        try:
+            rows = rows_of(moment.data, ROWS)
+            if rows is not None:
+                found = check_loss(records, rows, len(moment.data.dataset))
+                log.log(logging.INFO if found.passed else logging.WARNING, found.sentence())
+                return found.described()
+        except Exception as error:  # of somebody's data set or collator, which may want whole batches
+            reason = f"a row of the training data by itself fails: {one_line(f'{type(error).__name__}: {error}', 150)}"
+        log.warning("whether the audited text gets loss cannot be seen: %s", reason)
+        return None
 
     def look(self, moment: Moment) -> Mapping[str, float]:
         """Audit the model; whatever goes wrong does not end the training."""
@@ -142,8 +150,9 @@ class MemorizationCallback(Watcher):
     def _noted(self, moment: Moment, audits: Mapping[str, Audit]) -> dict[str, float]:
         """Add the audits of a step to the curve, write it, and return what is to be logged."""
         assert self.folder is not None, "training has begun"
-        found = [point_of(result, moment.step, moment.epoch, text) for text, result in audits.items()]
-        self.points = [point for point in self.points if point["step"] < moment.step or moment.last] + found
+        found = [point_of(one, moment.step, moment.epoch, text, moment.loaded) for text, one in audits.items()]
+        kept = moment.step + (moment.loaded is not None)  # the model of the last step is another than what was loaded
+        self.points = [point for point in self.points if point["step"] < kept] + found
         train, heldout = audits["text"].report["train"], audits["text"].report["heldout"]
         told = {
             "command": self._invocation.command,

@@ -35,9 +35,11 @@ class Point(TypedDict):
     headline: str
     run: str
     """Folder of the audit, beside this file."""
+    loaded: int | None
+    """Step of the best checkpoint, where that was loaded at the end: it is what was audited."""
 
 
-def point_of(result: Audit, step: int, epoch: float | None, text: str) -> Point:
+def point_of(result: Audit, step: int, epoch: float | None, text: str, loaded: int | None = None) -> Point:
     """Return the point of an audit."""
     primary = next(estimate for estimate in result.report["estimates"] if estimate["primary"])
     return {
@@ -49,6 +51,7 @@ def point_of(result: Audit, step: int, epoch: float | None, text: str) -> Point:
         "verdict": result.verdict,
         "headline": result.report["headline"],
         "run": result.folder.name,
+        "loaded": loaded,
     }
 
 
@@ -96,9 +99,10 @@ def headline(points: Sequence[Point]) -> str:
         return "nothing was audited"
     first, last = texts[0], texts[-1]
     sides = f"{_counted(last['train'])} training and {_counted(last['heldout'])} held-out windows"
-    return (
-        f"at step {last['step']:,} the model reproduces {sides}; at step {first['step']:,}, {_counted(first['train'])}"
-    )
+    when, loaded = f"at step {last['step']:,} the model", last.get("loaded")
+    if loaded is not None:
+        when = f"the best checkpoint, of step {loaded:,}, loaded at the end,"
+    return f"{when} reproduces {sides}; at step {first['step']:,}, {_counted(first['train'])}"
 
 
 def _counted(rate: parts.Rate) -> str:
@@ -109,11 +113,11 @@ def _sections(points: Sequence[Point], check: Mapping[str, Any] | None, notes: S
     names = {"text": ("training text", "held-out text"), "canaries": ("planted", "twins, never planted")}
     series = []
     for text, sides in names.items():
-        there = [point for point in points if point["text"] == text]
+        there = [point for point in points if point["text"] == text and point.get("loaded") is None]
         for name, rates in zip(sides, ([p["train"] for p in there], [p["heldout"] for p in there]), strict=True):
             series.append(Series(name, [_placed(p, rate) for p, rate in zip(there, rates, strict=True)]))
     rows: list[list[Value]] = [
-        [p["step"], names[p["text"]][0], p["train"]["rate"], _limits(p["train"]), p["heldout"]["rate"],
+        [p["step"], names[p["text"]][0] + _loaded(p), p["train"]["rate"], _limits(p["train"]), p["heldout"]["rate"],
          _limits(p["heldout"]), p["verdict"], p["run"]]
         for p in points
     ]  # fmt: skip
@@ -149,6 +153,11 @@ def _sections(points: Sequence[Point], check: Mapping[str, Any] | None, notes: S
             [told, *notes],
         )
     ]
+
+
+def _loaded(point: Point) -> str:
+    loaded = point.get("loaded")
+    return "" if loaded is None else f", the checkpoint of step {loaded:,} that was loaded at the end"
 
 
 def _placed(point: Point, rate: parts.Rate) -> list[float | None]:
