@@ -97,7 +97,7 @@ def test_system_errors_name_the_file() -> None:
     ("arguments", "said"),
     [
         (["audit", "m", "--nope\x1b[31m"], r"No such option: --nope\x1b[31m"),
-        (["audit"], "Missing argument 'MODEL' (memaudit audit --help shows how it is called)"),
+        (["audit"], "no MODEL (name one, or give --answers FILE)"),
         (["audit", "m", "--prefix", "x"], "Invalid value for '--prefix'"),
         (["nosuch"], "No such command 'nosuch' (memaudit --help shows how it is called)"),
         (["index", "build", "a", "b"], "memaudit index build --help"),

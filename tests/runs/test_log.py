@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,15 @@ def test_an_item_twice_must_be_the_same(tmp_path: Path) -> None:
 
 def test_a_run_holds_none_of_what_it_logged(tmp_path: Path) -> None:
     class Told(str):
-        """A text that can be counted."""
+        """A text that can be watched."""
 
     with RunDirectory.open(tmp_path / "run", {"windows": 50}) as run:
-        run.append([{"index": index, "text": Told(f"item {index}")} for index in range(50)])
-        assert not [held for held in gc.get_objects() if isinstance(held, dict) and type(held.get("text")) is Told]
+        records = [{"index": index, "text": Told(f"item {index}")} for index in range(50)]
+        watched = [weakref.ref(record["text"]) for record in records]
+        run.append(records)
+        del records
+        gc.collect()
+        assert not any(held() for held in watched)
         assert run.records[49] == {"index": 49, "text": "item 49"}
         assert run.records[7] is not run.records[7]
         run.append([{"index": 50, "text": "behind what was read"}])

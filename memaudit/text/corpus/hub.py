@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from memaudit.errors import InputError
+from memaudit.text.corpus.conversations import FIELDS
+from memaudit.text.corpus.fields import USUAL
 from memaudit.text.corpus.rows import Row
 
 
@@ -33,6 +35,8 @@ class HubStream:
         """Yield the rows, wanted columns only; InputError if the data set is not to be had."""
         table = self._load()
         present = [column for column in table.column_names if column in columns]
+        if USUAL in present:  # a text: what a conversation would have is not read
+            present = [column for column in present if column not in FIELDS]
         for row, fields in enumerate(self._fields(table.select_columns(present or table.column_names)), start=1):
             data = json.dumps(fields, default=str, sort_keys=True).encode()
             self._hash.update(data)

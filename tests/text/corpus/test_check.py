@@ -170,9 +170,9 @@ def forbid(monkeypatch: pytest.MonkeyPatch, *work: tuple[object, str]) -> None:
 def test_no_model_is_loaded_before_the_text_of_an_audit_was_read(
     good: str, bad: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from memaudit.audits.extraction import run
+    from memaudit.models import load
 
-    forbid(monkeypatch, (run, "load_model"))
+    forbid(monkeypatch, (load, "load_model"))
     references = MembershipOptions(references=("train",), reference_corpus=(bad,))
     for train_text, heldout, options in ((bad, good, None), (good, bad, None), (good, good, references)):
         with pytest.raises(InputError, match=r"bad\.jsonl:301: not valid JSON"):
