@@ -12,8 +12,8 @@ import numpy as np
 import memaudit.stats as stats
 from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
-from memaudit.records import Document, TokenIds
-from memaudit.runs.measured_lines import DocumentFields, SideFields
+from memaudit.records import Document, TokenIds, Window
+from memaudit.runs.measured_lines import DocumentFields, SideFields, WindowFields
 from memaudit.sections import Value
 from memaudit.stats.rounding import percent
 
@@ -60,6 +60,18 @@ def about(item: Member) -> DocumentFields:
         "source": document.source,
         "domain": document.domain,
         "copies": document.copies,
+    }
+
+
+def about_window(window: Window) -> WindowFields:
+    """Return the fields that say which window a record is of."""
+    return {
+        "member": window.member,
+        "document": window.document,
+        "source": window.source,
+        "domain": window.domain,
+        "copies": window.copies,
+        "start": window.start,
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 import memaudit.stats as stats
+from memaudit.audits.documents import about_window
 from memaudit.audits.extraction.plan import BLOCK
 from memaudit.models.base import LanguageModel
 from memaudit.models.memory import in_halves
@@ -53,8 +54,12 @@ def measure_base(base: LanguageModel, windows: Sequence[Window], run: RunDirecto
     for block in run.pending(blocks):
         some = [windows[place - first] for place in block]
         matched, _ = in_halves(lambda part: base.screen(part).tolist(), some)
-        lines = (_line(window, int(count)) for window, count in zip(some, matched, strict=True))
-        run.append([{**line, "index": i, "measure": BASE} for i, line in zip(block, lines, strict=True)])
+        run.append([_line(i, window, n) for i, window, n in zip(block, some, matched, strict=True)])
+
+
+def _line(index: int, window: Window, matched: int) -> dict[str, Any]:
+    found = {"tokens": len(window.suffix), "matched": matched}
+    return {**about_window(window), **found, "index": index, "measure": BASE}
 
 
 def base_lines(windows: int, run: RunDirectory) -> list[BaseLine]:
@@ -118,19 +123,6 @@ def base_section(found: BaseComparison) -> parts.Section:
         BASE, "What fine-tuning added", _summary(found), _METHOD, [Table("The same windows", columns, rows)], [], notes
     )
     return as_record(section, parts.Section)
-
-
-def _line(window: Window, matched: int) -> dict[str, Any]:
-    return {
-        "member": window.member,
-        "document": window.document,
-        "source": window.source,
-        "domain": window.domain,
-        "copies": window.copies,
-        "start": window.start,
-        "tokens": len(window.suffix),
-        "matched": matched,
-    }
 
 
 def _paired(pairs: Sequence[tuple[WindowRecord, BaseLine]], seed: int) -> PairedRates:

@@ -130,8 +130,7 @@ class Extraction(Question[Audit, ExtractionReport]):
     def prepare(self) -> None:
         """Read the text to its end, load the model, draw the windows, and let every measure say what it lacks."""
         corpora = read_sources(self.sources, self.options)
-        conversations = corpora is not None and are_conversations(corpora)
-        if conversations:
+        if corpora is not None and are_conversations(corpora):
             check_asked(self.measures, self.options)
         self.model = self.given.loaded()
         self.base = self.model.base if self.given.base_control else None

@@ -14,10 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memaudit.audits.documents import shown
+from memaudit.audits.documents import about_window, shown
 from memaudit.audits.measures.probability import (
     SIDES,
-    about,
     counted,
     decoding_of,
     finite,
@@ -76,7 +75,7 @@ class NearVerbatim:
             found += near_texts(subject.model, windows, subject.decoding, edits=EDITS, beams=BEAMS, branches=BRANCHES)
         return [
             {
-                **about(item.window),
+                **about_window(item.window),
                 "sampled": item.sampled,
                 "log_bounds": [finite(near.log_bound(edits)) for edits in range(EDITS + 1)],
                 "found": len(near.texts),

@@ -13,12 +13,12 @@ from typing import TypeVar
 import numpy as np
 
 import memaudit.stats as stats
-from memaudit.audits.documents import bounds, shown
+from memaudit.audits.documents import about_window, bounds, shown
 from memaudit.audits.subject import Measure, Subject
 from memaudit.metrics import verbatim
 from memaudit.metrics.probability import THRESHOLDS, attempts_needed, least_log_p
 from memaudit.records import Capability, Decoding, Window
-from memaudit.runs.measured_lines import ProbabilityLine, SideFields, WindowFields
+from memaudit.runs.measured_lines import ProbabilityLine, SideFields
 from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
 from memaudit.stats.rounding import count
@@ -50,7 +50,7 @@ class Probability:
         scores = subject.model.score(items, subject.decoding)
         return [
             {
-                **about(window),
+                **about_window(window),
                 "log_p": finite(float(own.log_prob.sum())),
                 "greedy": verbatim.is_extractable(own.rank),
             }
@@ -72,18 +72,6 @@ class Probability:
             [_curves(records)],
             _notes(records),
         )
-
-
-def about(window: Window) -> WindowFields:
-    """Return the fields that say which window a record is of."""
-    return {
-        "member": window.member,
-        "document": window.document,
-        "source": window.source,
-        "domain": window.domain,
-        "copies": window.copies,
-        "start": window.start,
-    }
 
 
 def finite(log_p: float) -> float | None:

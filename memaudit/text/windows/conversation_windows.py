@@ -12,6 +12,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -139,14 +140,14 @@ def draw_replies(
     theirs.leave_out(ours.digests)
     for side in (ours, theirs):
         require_documents(side.side, f"a reply of at least {LEAST} tokens", side.said())
-    drawn = match_sides(ours.side, theirs.side, overlaps, options, _drawn_of)
+    drawn = match_sides(ours.side, theirs.side, overlaps, options, partial(_drawn_of, options.seed))
     cut = sum(window.cut for window in drawn.windows)
     return ReplySet(drawn, [*ours.account(), *theirs.account()], cut)
 
 
-def _drawn_of(candidate: ReplyWindows, most: int, member: bool) -> list[Window]:
-    """Return at most ``most`` windows of a conversation, in order; which, its id decides."""
-    number = draw_number(0, "place", candidate.document.id)
+def _drawn_of(seed: int, candidate: ReplyWindows, most: int, member: bool) -> list[Window]:
+    """Return at most ``most`` windows of a conversation, in order, drawn by the seed."""
+    number = draw_number(seed, "place", candidate.document.id)
     chosen = np.sort(np.random.default_rng(number).permutation(len(candidate.windows))[:most])
     return [replace(candidate.windows[int(place)], member=member) for place in chosen]
 

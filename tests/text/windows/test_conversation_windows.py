@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memaudit.errors import InputError
-from memaudit.records import Document, Turn
+from memaudit.records import Document, Turn, Window
 from memaudit.text.chat.replies import ChatReader, template_of
 from memaudit.text.tokenize import HuggingFaceTokenizer
 from memaudit.text.windows.conversation_windows import (
@@ -23,6 +24,8 @@ from memaudit.text.windows.conversation_windows import (
     UNASKED,
     Context,
     ReplySet,
+    ReplyWindows,
+    _drawn_of,
     draw_replies,
 )
 from memaudit.text.windows.windows import WindowOptions
@@ -228,3 +231,13 @@ def test_the_order_of_a_file_changes_nothing(order: list[int], suffix: int, cont
         return
     assert asked(order) == first
     assert all(len(prefix) + len(ids) <= context and len(ids) <= suffix for prefix, ids in first)
+
+
+def test_which_replies_of_a_long_conversation_are_asked_the_seed_decides() -> None:
+    ids = np.zeros(0, np.int32)
+    windows = [Window(ids, ids, start=place) for place in range(12)]
+    candidate = ReplyWindows(Document("d", "", "a.jsonl:1"), windows, [""] * 12)
+    drawn = [[window.start for window in _drawn_of(seed, candidate, 3, True)] for seed in range(30)]
+    assert drawn[5] == [window.start for window in _drawn_of(5, candidate, 3, True)]
+    assert all(len(set(starts)) == 3 and starts == sorted(starts) for starts in drawn)
+    assert {start for starts in drawn for start in starts} == set(range(12))
