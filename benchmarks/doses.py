@@ -18,7 +18,7 @@ from common import Report
 
 from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.extraction.run import audit
-from memaudit.models.load import load_model
+from memaudit.models.loading.load import load_model
 from memaudit.records import Document
 from memaudit.stats import document_rate
 from memaudit.text.planting.dose_kit import plant_corpus

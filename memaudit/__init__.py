@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from memaudit.audits.result import RunResult, VerdictResult
     from memaudit.errors import MemauditError
     from memaudit.models.base import LanguageModel, NextTokenModel
-    from memaudit.models.load import load_model
-    from memaudit.models.objects import from_transformers
+    from memaudit.models.loading.load import load_model
+    from memaudit.models.loading.objects import from_transformers
     from memaudit.records import Decoding, Document, TokenScores, Window
     from memaudit.report.compare import Comparison, compare
     from memaudit.text.corpus.objects import Texts
@@ -113,10 +113,10 @@ _HOMES = {
     "contamination": "audits.contamination.run",
     "counterfactual": "audits.counterfactual.run",
     "exploitation": "audits.exploitation.run",
-    "from_transformers": "models.objects",
+    "from_transformers": "models.loading.objects",
     "gap": "audits.gap.run",
     "laws": "audits.laws.run",
-    "load_model": "models.load",
+    "load_model": "models.loading.load",
     "membership": "audits.membership.run",
     "merge": "audits.contamination.run",
     "plant": "text.planting.dose_kit:plant_corpus",

@@ -28,7 +28,7 @@ from memaudit.families import (
     reference_family,
     suite_families,
 )
-from memaudit.models.load import load_model
+from memaudit.models.loading.load import load_model
 from memaudit.report.wording import family as shown_as
 from memaudit.text.tokenize import train_tokenizer
 from memaudit.training.train import SmallTraining

@@ -159,7 +159,7 @@ class LoadingFlags:
 
     def load(self, model: str, *, base: str = "", base_control: bool = False) -> LanguageModel:
         """Return the model that was named, an adapter's base model beside it if that is a control."""
-        from memaudit.models.load import load_model
+        from memaudit.models.loading.load import load_model
 
         return load_model(
             model,

@@ -16,7 +16,7 @@ from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.extraction.run import audit
 from memaudit.cli.app import app
 from memaudit.errors import InputError
-from memaudit.models.load import load_model
+from memaudit.models.loading.load import load_model
 from memaudit.models.masked import new_bert
 from memaudit.models.ngram import NgramModel
 from memaudit.models.rnn import new_rnn

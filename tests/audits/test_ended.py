@@ -21,7 +21,7 @@ from memaudit.audits.extraction.run import audit
 from memaudit.cli.app import app
 from memaudit.models.base import LanguageModel, NextTokenModel
 from memaudit.models.decoding import before_end
-from memaudit.models.load import load_model
+from memaudit.models.loading.load import load_model
 from memaudit.models.ngram import NgramModel
 from memaudit.models.rnn import new_rnn
 from memaudit.models.sampling import continue_text

@@ -164,7 +164,7 @@ def test_given_references_are_named_by_their_spec_and_known_by_their_weights(tmp
 
 
 def test_the_model_itself_is_no_reference(tmp_path: Path) -> None:
-    from memaudit.models.load import load_model
+    from memaudit.models.loading.load import load_model
 
     MODEL.save(tmp_path / "one")
     with pytest.raises(InputError, match="is the audited model"):

@@ -214,7 +214,11 @@ def test_families_keep_the_defaults_that_no_flag_changes(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("command", ["sample m", "audit m --windows a b", "contamination b --model m"])
 def test_models_are_loaded_as_the_flags_say(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     flags = " --base b --device d --dtype bfloat16 --allow-download"
-    target = "memaudit.audits.membership.run.membership" if "--model" in command else "memaudit.models.load.load_model"
+    target = (
+        "memaudit.audits.membership.run.membership"
+        if "--model" in command
+        else "memaudit.models.loading.load.load_model"
+    )
     arguments, told = call(monkeypatch, target, command + flags)
     if "--model" in command:
         loading = told["load"].__self__

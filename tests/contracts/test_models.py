@@ -15,7 +15,7 @@ from memaudit.errors import ModelError
 from memaudit.families import BUILTIN
 from memaudit.models.base import LanguageModel, NextTokenModel
 from memaudit.models.infinity import InfinityModel
-from memaudit.models.load import load_model
+from memaudit.models.loading.load import load_model
 from memaudit.models.ngram import NgramModel
 from memaudit.models.rnn import new_rnn
 from memaudit.models.transformer import new_bert, new_gpt

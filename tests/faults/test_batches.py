@@ -14,7 +14,7 @@ import torch
 from memaudit.audits.extraction.run import audit
 from memaudit.audits.extraction.windows import measure
 from memaudit.errors import ModelError, is_out_of_memory
-from memaudit.models.load import load_model
+from memaudit.models.loading.load import load_model
 from memaudit.models.memory import in_halves
 from memaudit.models.transformer import CausalTransformer
 from memaudit.records import GREEDY, Decoding, TokenScores, Window

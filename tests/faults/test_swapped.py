@@ -36,8 +36,8 @@ from memaudit.audits.lifecycle import carry_out
 from memaudit.audits.membership import run as asking
 from memaudit.audits.membership.run import membership
 from memaudit.errors import MemauditError
-from memaudit.models import load
-from memaudit.models.load import load_model
+from memaudit.models.loading import load
+from memaudit.models.loading.load import load_model
 from memaudit.models.ngram import NgramModel
 from memaudit.runs.inputs import Inputs, Stamp, current, reads_files
 from memaudit.text.index.corpus_index import build_index

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from memaudit.errors import InputError, MemauditError, ModelError
 from memaudit.models.base import NextTokenModel
 from memaudit.models.infinity import InfinityModel
-from memaudit.models.load import load_model
+from memaudit.models.loading.load import load_model
 from memaudit.models.ngram import NgramModel
 from memaudit.records import Decoding, TokenIds, TokenScores, Window
 from memaudit.text.tokenize import TrainedTokenizer, character_tokenizer, train_tokenizer

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memaudit.models import product_choice, products
-from memaudit.models.load import load_model
+from memaudit.models.loading.load import load_model
 from memaudit.models.product_choice import choose_products
 from memaudit.models.transformer import CausalTransformer, new_gpt
 from memaudit.records import Window

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from memaudit.models.load import load_model
+from memaudit.models.loading.load import load_model
 from memaudit.records import Window
 from tests.adapters.charrnn import CharRnn
 

@@ -24,7 +24,7 @@ from memaudit.errors import InputError, ModelError
 from memaudit.metrics import METRICS
 from memaudit.models.base import NextTokenModel
 from memaudit.models.external import ExternalModel
-from memaudit.models.load import load_model
+from memaudit.models.loading.load import load_model
 from memaudit.records import GREEDY, ORDINARY, Capability, TokenScores, Window
 from memaudit.report.kinds import kind_of
 from memaudit.runs.directory import read_finished

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from memaudit.cli.app import app
 from memaudit.errors import InputError
 from memaudit.models.infinity import InfinityModel
-from memaudit.models.load import load_model
+from memaudit.models.loading.load import load_model
 from memaudit.models.ngram import NgramModel, Order
 from memaudit.records import Window
 from memaudit.text.index.corpus_index import build_index

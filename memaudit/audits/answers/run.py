@@ -26,7 +26,7 @@ from memaudit.audits.extraction.run import Extraction, Progress
 from memaudit.audits.lifecycle import Delivery, carry_out
 from memaudit.audits.self_tests import check_round_trip
 from memaudit.errors import InputError, one_line
-from memaudit.models.load import GivenModel
+from memaudit.models.loading.load import GivenModel
 from memaudit.records import SHOWN, Shown
 from memaudit.runs import parts
 from memaudit.runs.directory import RunDirectory

@@ -18,7 +18,7 @@ from memaudit.audits.comparison.suspects import Suspects, same_words
 from memaudit.audits.needs import check_needs
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
-from memaudit.models.load import load_model
+from memaudit.models.loading.load import load_model
 from memaudit.models.ngram import NgramModel
 from memaudit.records import Capability, Document, TokenIds
 from memaudit.runs.options import DetectorOptions

@@ -33,7 +33,7 @@ from memaudit.audits.measures.unprompted import UNPROMPTED
 from memaudit.audits.result import RunResult
 from memaudit.audits.subject import AnyLogged, AnyMeasure, OfWholeWindows
 from memaudit.models.base import LanguageModel
-from memaudit.models.load import GivenModel
+from memaudit.models.loading.load import GivenModel
 from memaudit.records import SHOWN, Capability, Shown, Window, WindowRecord
 from memaudit.report.disclosure import disclosed
 from memaudit.report.extraction_disclosure import without_texts

@@ -30,7 +30,7 @@ from memaudit.audits.self_tests import check_batches, check_precision, check_rou
 from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
-from memaudit.models.load import GivenModel, load_model
+from memaudit.models.loading.load import GivenModel, load_model
 from memaudit.records import GREEDY, Document, Window
 from memaudit.runs import parts
 from memaudit.runs.directory import RunDirectory

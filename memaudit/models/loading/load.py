@@ -55,11 +55,11 @@ def load_model(
     if not folder.is_dir():
         if spec.startswith((".", "/", "~")):
             raise ModelError(f"{spec}: no such folder")
-        from memaudit.models.pretrained import cached_folder
+        from memaudit.models.loading.hub import cached_folder
 
         folder = cached_folder(spec, allow_download=allow_download)
     if (folder / "adapter_config.json").is_file():
-        from memaudit.models.adapters import base_folder
+        from memaudit.models.loading.adapters import base_folder
 
         whole = base_folder(folder, base, allow_download=allow_download)
         return _from_adapter(folder, whole, device, dtype, control=base_control)
@@ -101,7 +101,7 @@ class GivenModel:
             raise ModelError("a base is named for the folder of an adapter alone", "leave out base=")
         if isinstance(model, LanguageModel) and self.tokenizer is None:
             return model
-        from memaudit.models.objects import as_model
+        from memaudit.models.loading.objects import as_model
 
         return as_model(model, self.tokenizer, base_control=self.base_control)
 
@@ -125,7 +125,7 @@ def _from_folder(folder: Path, device: str, dtype: str) -> LanguageModel:
 
 def _from_adapter(folder: Path, base: Path, device: str, dtype: str, *, control: bool) -> LanguageModel:
     """Read both folders of an adapted model; the files of both are its identity."""
-    from memaudit.models.adapters import load_adapted, read_base
+    from memaudit.models.loading.adapters import load_adapted, read_base
 
     whole, beneath, inputs = _held(base, lambda: read_base(base, device=device, dtype=dtype))
     model, above, more = _held(folder, lambda: load_adapted(folder, whole, control=control))
@@ -139,14 +139,14 @@ def _from_adapter(folder: Path, base: Path, device: str, dtype: str, *, control:
 
 
 def _identity(files: Sequence[Mapping[str, Any]]) -> str:
-    from memaudit.models.weights import files_sha256
+    from memaudit.models.loading.weights import files_sha256
 
     return files_sha256(files)
 
 
 def _held(folder: Path, read: Callable[[], Read]) -> tuple[Read, tuple[Mapping[str, Any], ...], Inputs]:
     """Read a model folder that holds still meanwhile: what is measured is what its digests name."""
-    from memaudit.models.weights import IDENTITY_SUFFIXES, check_files, folder_files, identity_files
+    from memaudit.models.loading.weights import IDENTITY_SUFFIXES, check_files, folder_files, identity_files
 
     inputs = Inputs()
 
@@ -172,7 +172,7 @@ def _held(folder: Path, read: Callable[[], Read]) -> tuple[Read, tuple[Mapping[s
 
 
 def _read_folder(folder: Path, device: str, dtype: str) -> LanguageModel:
-    from memaudit.models.weights import read_json
+    from memaudit.models.loading.weights import read_json
 
     about = read_json(folder / "memaudit.json") if (folder / "memaudit.json").is_file() else {}
     name = about.get("family", "")
@@ -184,7 +184,7 @@ def _read_folder(folder: Path, device: str, dtype: str) -> LanguageModel:
     if family is None and name != "":
         raise ModelError(f"{folder / 'memaudit.json'}: unknown family {one_line(repr(name), 60)}")
     if family is None:
-        from memaudit.models.pretrained import load_trained as load
+        from memaudit.models.loading.folder import load_trained as load
     else:
         load = family.part("load")
     model: LanguageModel = load(folder, about, device, dtype)

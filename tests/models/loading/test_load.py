@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from memaudit.errors import InputError, MemauditError, ModelError
-from memaudit.models.load import load_model
+from memaudit.models.loading.load import load_model
 from memaudit.models.ngram import NgramModel
 from memaudit.models.rnn import new_rnn
 from memaudit.records import Window

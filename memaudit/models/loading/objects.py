@@ -1,7 +1,7 @@
 """Models that are in memory already: a `transformers` module with its tokenizer, or one with adapters of `peft`.
 
 What a folder is checked for is checked of the object too, as far as it can be. The object itself is only read: see
-`memaudit.models.twin`.
+`memaudit.models.loading.twin`.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ import torch
 from torch import Tensor
 
 from memaudit.errors import ModelError, one_line
-from memaudit.models.adapter_layers import adapter_note, adapter_state, switch_off, why_no_base
 from memaudit.models.base import LanguageModel
-from memaudit.models.pretrained import About, assembled, closing_id, decoding_settings
+from memaudit.models.loading.adapter_layers import adapter_note, adapter_state, switch_off, why_no_base
+from memaudit.models.loading.folder import About, assembled
+from memaudit.models.loading.settings import decoding_settings
+from memaudit.models.loading.tokenizer import closing_id
+from memaudit.models.loading.twin import runs_original, strange_hooks, twin_of
+from memaudit.models.loading.weights import check_values
 from memaudit.models.transformer import CausalTransformer, MaskedTransformer
-from memaudit.models.twin import runs_original, strange_hooks, twin_of
-from memaudit.models.weights import check_values
 from memaudit.records import Objective
 from memaudit.text.tokenize import HuggingFaceTokenizer, Tokenizer, TrainedTokenizer
 

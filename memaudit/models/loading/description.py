@@ -13,7 +13,7 @@ from torch import nn
 
 from memaudit.errors import ModelError, one_line
 from memaudit.models.body_head import quiet_transformers
-from memaudit.models.weights import Declared, one_name
+from memaudit.models.loading.weights import Declared, one_name
 
 DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "encoder_layers", "decoder_layers")
 DEEPEST = 1000

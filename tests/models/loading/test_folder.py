@@ -19,9 +19,9 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForPreTraining, LlamaConfig, LlamaForCausalLM
 
 from memaudit.errors import ModelError
-from memaudit.models.load import load_model
+from memaudit.models.loading.load import load_model
+from memaudit.models.loading.weights import files_sha256, folder_files
 from memaudit.models.transformer import CausalTransformer, new_bert, new_gpt
-from memaudit.models.weights import files_sha256, folder_files
 from memaudit.records import TokenIds, Window
 from memaudit.text.tokenize import train_tokenizer
 

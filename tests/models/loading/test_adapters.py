@@ -17,13 +17,14 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
 from memaudit.errors import ModelError
-from memaudit.models.adapter_settings import KINDS, read_settings
-from memaudit.models.adapters import base_folder, hub_id
-from memaudit.models.load import load_model
+from memaudit.models.loading.adapter_settings import KINDS, read_settings
+from memaudit.models.loading.adapters import base_folder
+from memaudit.models.loading.hub import hub_id
+from memaudit.models.loading.load import load_model
+from memaudit.models.loading.objects import from_transformers
+from memaudit.models.loading.weights import read_headers
 from memaudit.models.masked import new_bert
-from memaudit.models.objects import from_transformers
 from memaudit.models.transformer import new_gpt
-from memaudit.models.weights import read_headers
 from memaudit.records import Window
 from memaudit.text.tokenize import train_tokenizer
 

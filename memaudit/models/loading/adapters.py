@@ -19,13 +19,22 @@ import torch
 from torch import Tensor, nn
 
 from memaudit.errors import ModelError, one_line
-from memaudit.models.adapter_settings import ROOT, STEM, AdapterSettings, named_base, read_settings, without_echoes
 from memaudit.models.body_head import quiet_transformers
-from memaudit.models.pretrained import About, assembled, cached_folder, load_tokenizer, read_module
+from memaudit.models.loading.adapter_settings import (
+    ROOT,
+    STEM,
+    AdapterSettings,
+    named_base,
+    read_settings,
+    without_echoes,
+)
+from memaudit.models.loading.folder import About, assembled, read_module
+from memaudit.models.loading.hub import cached_folder, hub_id
+from memaudit.models.loading.tokenizer import load_tokenizer
+from memaudit.models.loading.twin import twin_of
+from memaudit.models.loading.weights import Declared, check_values, one_name, read_headers, read_json, read_weights
 from memaudit.models.product_choice import choose_products
 from memaudit.models.transformer import CausalTransformer, MaskedTransformer
-from memaudit.models.twin import twin_of
-from memaudit.models.weights import Declared, check_values, one_name, read_headers, read_json, read_weights
 from memaudit.text.tokenize import Tokenizer
 
 OTHER_BASE = "name the model that it was trained on with --base"
@@ -134,12 +143,6 @@ def _is_named(folder: Path, named: str) -> bool:
     if path.is_absolute():
         return path.resolve() == folder.resolve()
     return named == found if (found := hub_id(folder)) else path.name == folder.name
-
-
-def hub_id(folder: Path) -> str:
-    """Return the Hugging Face id that a folder of a cache belongs to, ``org/name``; empty of any other folder."""
-    kept = folder.parent.parent.name if folder.parent.name == "snapshots" else ""
-    return kept.removeprefix("models--").replace("--", "/") if kept.startswith("models--") else ""
 
 
 def _peft(folder: Path) -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from memaudit.errors import ModelError, one_line
-from memaudit.models.weights import Declared, one_name, read_json
+from memaudit.models.loading.weights import Declared, one_name, read_json
 
 ADAPTER = "adapter_config.json"
 STEM = "adapter_model"

@@ -11,8 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memaudit.models.adapter_layers import active_adapters, adapter_layers, adapter_note, adapter_state, why_no_base
-from memaudit.models.objects import from_transformers, tensors_sha256
+from memaudit.models.loading.adapter_layers import (
+    active_adapters,
+    adapter_layers,
+    adapter_note,
+    adapter_state,
+    why_no_base,
+)
+from memaudit.models.loading.objects import from_transformers, tensors_sha256
 from memaudit.models.transformer import new_gpt
 from memaudit.records import Window
 from memaudit.text.tokenize import train_tokenizer

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from memaudit.errors import ModelError
+from memaudit.models.loading.twin import runs_original, strange_hooks, twin_of
 from memaudit.models.transformer import new_gpt
-from memaudit.models.twin import runs_original, strange_hooks, twin_of
 from memaudit.text.tokenize import train_tokenizer
 
 BYTES = train_tokenizer("byte", [])

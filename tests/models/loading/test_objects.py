@@ -15,9 +15,9 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokeniz
 
 import memaudit
 from memaudit.errors import ModelError
-from memaudit.models.load import GivenModel, load_model
+from memaudit.models.loading.load import GivenModel, load_model
+from memaudit.models.loading.objects import from_transformers, tensors_sha256
 from memaudit.models.masked import new_bert
-from memaudit.models.objects import from_transformers, tensors_sha256
 from memaudit.models.transformer import new_gpt
 from memaudit.records import Window
 from memaudit.text.tokenize import train_tokenizer
