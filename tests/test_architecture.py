@@ -172,7 +172,7 @@ def modules_after(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-HEAVY = {"torch", "transformers", "pandas", "scipy", "numba", "datasets", "altair", "pyarrow"}
+HEAVY = {"torch", "transformers", "pandas", "scipy", "numba", "datasets", "pyarrow"}
 
 
 def test_importing_memaudit_imports_nothing_heavy() -> None:

@@ -1,5 +1,8 @@
 """Charts as inline SVG: no script, no font and no address from outside, the same bytes every time.
 
+Charts are described as Vega-Lite does it, in JSON: what writes that JSON from Python objects takes as long as all
+else of a small audit.
+
 Each chart is drawn in two widths; the page shows the one that fits. Colours are plain attributes, which
 the style sheet replaces in the dark; a chart is therefore legible without any style sheet. Beside the
 picture stand its title, a description in words, and the numbers as a table.
@@ -7,6 +10,7 @@ picture stand its title, a description in words, and the numbers as a table.
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 from collections.abc import Callable, Sequence
@@ -28,7 +32,9 @@ MAX_MARKED = 30
 WIDTHS = (("wide", 900), ("narrow", 330))
 MAX_SERIES = len(SERIES)
 Rows = list[dict[str, Any]]
-"""What is drawn, as Altair takes it: fields are named by the encodings."""
+"""What is drawn: fields are named by the encodings."""
+Spec = dict[str, Any]
+"""A part of a Vega-Lite specification."""
 Doses = Sequence[tuple[str, Sequence[DoseRate] | Sequence[CountedDoseRate]]]
 """Names of models and their ``doses`` or ``counted_doses``."""
 _DEFAULTS = "|".join(
@@ -152,18 +158,23 @@ def _describe_doses(series: Doses, copies: Sequence[int]) -> str:
     )
 
 
-def _dose_layers(values: Rows, names: list[str], copies: list[int], width: int) -> Any:
-    alt = altair()
-    # log(1 + x) has a place for 0 and is otherwise near enough to the doubling scale of the doses.
-    scale = alt.Scale(type="symlog", constant=1, domain=[0, copies[-1]], nice=False)
-    ticks = alt.Axis(values=copies, grid=False, format=",d", labelOverlap="greedy", labelFlush=False, titlePadding=10)
-    x = alt.X("copies:Q", title="Copies in the training text", scale=scale, axis=ticks)
-    share = alt.Scale(domain=[0, 1])
-    y = alt.Y("rate:Q", title=None, scale=share, axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1]))
+def _dose_layers(values: Rows, names: list[str], copies: list[int], width: int) -> Spec:
+    x = quantity(
+        "copies",
+        title="Copies in the training text",
+        # log(1 + x) has a place for 0 and is otherwise near enough to the doubling scale of the doses.
+        scale={"type": "symlog", "constant": 1, "domain": [0, copies[-1]], "nice": False},
+        axis={
+            "values": copies, "grid": False, "format": ",d", "labelOverlap": "greedy", "labelFlush": False,
+            "titlePadding": 10,
+        },
+    )  # fmt: skip
+    share = {"domain": [0, 1]}
+    y = quantity("rate", title=None, scale=share, axis={"format": ".0%", "values": [0, 0.25, 0.5, 0.75, 1]})
     return banded_lines(values, names, x, y, share, width)
 
 
-def banded_lines(values: Rows, names: list[str], x: Any, y: Any, scale: Any, width: int) -> Any:
+def banded_lines(values: Rows, names: list[str], x: Spec, y: Spec, scale: Spec, width: int) -> Spec:
     """Return a line a series with its interval as a band, told apart by colour, and by mark or dash.
 
     Args:
@@ -174,81 +185,91 @@ def banded_lines(values: Rows, names: list[str], x: Any, y: Any, scale: Any, wid
         scale: Of ``y``, which the band shares.
         width: Of the plot.
     """
-    alt = altair()
-    legend = alt.Legend(title=None, orient="top", symbolSize=80, columns=0 if width > 400 else 2, labelLimit=width)
-    guide = {"legend": legend if len(names) > 1 else None}
-    colour = alt.Color("series:N", sort=names, scale=alt.Scale(domain=names, range=list(SERIES[: len(names)])), **guide)
-    shape = alt.Shape("series:N", sort=names, scale=alt.Scale(domain=names, range=list(SHAPES[: len(names)])), **guide)
-    base = alt.Chart(alt.Data(values=values))
-    band = base.mark_area(opacity=0.11).encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q", color=colour)
+    wide = width > 400
+    legend = {"title": None, "orient": "top", "symbolSize": 80, "columns": 0 if wide else 2, "labelLimit": width}
+
+    def told_by(looks: Sequence[Any]) -> Spec:
+        return category("series", names, looks[: len(names)], legend if len(names) > 1 else None)
+
+    colour = told_by(SERIES)
+    places = {"x": x, "y": y, "color": colour}
+    band = {
+        "mark": {"type": "area", "opacity": 0.11},
+        "encoding": {"x": x, "y": quantity("low", scale=scale), "y2": {"field": "high"}, "color": colour},
+    }
+    size = {"width": width, "height": 340 if wide else 240}
     if len(values) > MAX_MARKED * len(names):  # marks would hide the line
-        dashes = alt.Scale(domain=names, range=[list(dash) for dash in DASHES[: len(names)]])
-        dash = alt.StrokeDash("series:N", sort=names, scale=dashes, **guide)
-        line = base.mark_line(strokeWidth=2.2).encode(x=x, y=y, color=colour, strokeDash=dash)
-        return line.properties(width=width, height=340 if width > 400 else 240)
-    line = base.mark_line(strokeWidth=2.2, strokeJoin="round").encode(x=x, y=y, color=colour)
-    dots = base.mark_point(filled=True, size=72, opacity=1, stroke=PAPER, strokeWidth=1.2).encode(
-        x=x, y=y, color=colour, shape=shape
-    )
-    return alt.layer(band, line, dots).properties(width=width, height=340 if width > 400 else 240)
+        line = {"mark": {"type": "line", "strokeWidth": 2.2}, "encoding": {**places, "strokeDash": told_by(DASHES)}}
+        return {"data": {"values": values}, **line, **size}
+    line = {"mark": {"type": "line", "strokeWidth": 2.2, "strokeJoin": "round"}, "encoding": places}
+    mark = {"type": "point", "filled": True, "size": 72, "opacity": 1, "stroke": PAPER, "strokeWidth": 1.2}
+    dots = {"mark": mark, "encoding": {**places, "shape": told_by(SHAPES)}}
+    return {"data": {"values": values}, "layer": [band, line, dots], **size}
 
 
-def _interval_layers(values: Rows, labels: list[str], width: int) -> Any:
-    alt = altair()
+def _interval_layers(values: Rows, labels: list[str], width: int) -> Spec:
+    wide = width > 400
     sides = ["Training text", "Held-out text"]
-    breaks = {label: "\n".join(textwrap.wrap(label, 30 if width > 400 else 14)) for label in labels}
+    breaks = {label: "\n".join(textwrap.wrap(label, 30 if wide else 14)) for label in labels}
     values = [value | {"metric": breaks[value["metric"]]} for value in values]
-    lines = "split(datum.label, '\\n')"
-    axis = alt.Axis(ticks=False, domain=False, grid=False, labelPadding=12, labelLimit=220, labelExpr=lines)
-    y = alt.Y("metric:N", sort=list(breaks.values()), title=None, axis=axis)
-    offset = alt.YOffset("side:N", sort=sides, scale=alt.Scale(paddingOuter=0.9))
-    x_axis = alt.Axis(format=".0%", labelFlush=False, values=[0, 0.25, 0.5, 0.75, 1] if width > 400 else [0, 0.5, 1])
-    x = alt.X("rate:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=x_axis)
-    legend = alt.Legend(title=None, orient="top", symbolSize=80)
-    colour = alt.Color("side:N", sort=sides, scale=alt.Scale(domain=sides, range=list(SERIES[:2])), legend=legend)
-    marks = alt.Scale(domain=sides, range=["circle", "diamond"])
-    shape = alt.Shape("side:N", sort=sides, scale=marks, legend=legend)
-    fills = alt.Scale(domain=sides, range=[SERIES[0], PAPER])
-    fill = alt.Fill("side:N", sort=sides, scale=fills, legend=legend)
-    base = alt.Chart(alt.Data(values=values))
-    rules = base.mark_rule(strokeWidth=2).encode(
-        y=y, yOffset=offset, x=alt.X("low:Q", scale=alt.Scale(domain=[0, 1])), x2="high:Q", color=colour
-    )
-    dots = base.mark_point(size=70, strokeWidth=2, opacity=1).encode(
-        y=y, yOffset=offset, x=x, color=colour, shape=shape, fill=fill
-    )
-    return alt.layer(rules, dots).properties(width=width * 7 // 10, height=(46 if width > 400 else 58) * len(labels))
+    lines = {
+        "ticks": False, "domain": False, "grid": False, "labelPadding": 12, "labelLimit": 220,
+        "labelExpr": "split(datum.label, '\\n')",
+    }  # fmt: skip
+    share = {"domain": [0, 1]}
+    ticks = {"format": ".0%", "labelFlush": False, "values": [0, 0.25, 0.5, 0.75, 1] if wide else [0, 0.5, 1]}
+    legend = {"title": None, "orient": "top", "symbolSize": 80}
+    places = {
+        "y": {"field": "metric", "type": "nominal", "sort": list(breaks.values()), "title": None, "axis": lines},
+        "yOffset": {"field": "side", "type": "nominal", "sort": sides, "scale": {"paddingOuter": 0.9}},
+        "color": category("side", sides, SERIES[:2], legend),
+    }
+    rules = {
+        "mark": {"type": "rule", "strokeWidth": 2},
+        "encoding": {**places, "x": quantity("low", scale=share), "x2": {"field": "high"}},
+    }
+    dots = {
+        "mark": {"type": "point", "size": 70, "strokeWidth": 2, "opacity": 1},
+        "encoding": {
+            **places,
+            "x": quantity("rate", title=None, scale=share, axis=ticks),
+            "shape": category("side", sides, ["circle", "diamond"], legend),
+            "fill": category("side", sides, [SERIES[0], PAPER], legend),
+        },
+    }
+    size = {"width": width * 7 // 10, "height": (46 if wide else 58) * len(labels)}
+    return {"data": {"values": values}, "layer": [rules, dots], **size}
 
 
-def altair() -> Any:
-    """Import altair late, and untyped: its generated signatures say less than the grammar they stand for."""
-    import altair
-
-    return altair
+def quantity(field: str, **more: Any) -> Spec:
+    """Return the encoding of a number, with what else Vega-Lite is to know of it: scale, axis, title."""
+    return {"field": field, "type": "quantitative", **more}
 
 
-def draw(layers: Callable[[int], Any], id: str) -> list[tuple[str, str]]:
+def category(field: str, names: Sequence[str], looks: Sequence[Any], legend: Spec | None) -> Spec:
+    """Return the encoding of a name by a look: a colour, a mark or dashes, in the order of the names."""
+    scale = {"domain": list(names), "range": list(looks)}
+    return {"field": field, "type": "nominal", "sort": list(names), "scale": scale, "legend": legend}
+
+
+def draw(layers: Callable[[int], Spec], id: str) -> list[tuple[str, str]]:
     """Return the pictures of a chart in all widths, as (width class, SVG); none where they cannot be drawn.
 
     Args:
-        layers: Width of the plot -> altair chart.
+        layers: Width of the plot -> Vega-Lite specification.
         id: Of the figure; ids within the SVG begin with it.
     """
     get_ready()
     pictures = []
     for name, width in WIDTHS:
-        try:
-            chart = layers(width - 60).configure(**_config(width))
-        except ImportError:  # a broken altair costs the pictures, not the page
-            return []
-        svg = drawn(chart.to_json(indent=None))
+        svg = drawn(json.dumps({"config": _config(width), **layers(width - 60)}))
         if svg is None:
             return []
         pictures.append((name, _embed(svg, id, f"{id}-{name}-")))
     return pictures
 
 
-def _config(width: int) -> dict[str, object]:
+def _config(width: int) -> Spec:
     size = 13 if width > 400 else 12
     return {
         "aria": False,

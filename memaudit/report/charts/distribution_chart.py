@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from memaudit.report.charts.charts import MUTED, SERIES, Chart, altair, draw
+from memaudit.report.charts.charts import MUTED, SERIES, Chart, Spec, category, draw, quantity
 from memaudit.report.wording import visible
 from memaudit.runs.extraction_report import Distribution, DistributionGroup
 from memaudit.stats.rounding import percent, significant
@@ -63,14 +62,14 @@ def _describe(whole: DistributionGroup, unit: str, *, sampled: bool) -> str:
     )
 
 
-def _rows(groups: Sequence[DistributionGroup], edges: Sequence[float], unit: str, width: int) -> Any:
+def _rows(groups: Sequence[DistributionGroup], edges: Sequence[float], unit: str, width: int) -> Spec:
     most = max(max(_shares(side)) for group in groups for side in (group["train"], group["heldout"]))
     top = next(step for step in TOPS if step >= most)
     rows = [
         _row(group, edges, unit, width, top, first=place == 0, last=place == len(groups) - 1)
         for place, group in enumerate(groups)
     ]
-    return altair().vconcat(*rows, spacing=14)
+    return {"vconcat": rows, "spacing": 14}
 
 
 def _row(
@@ -82,46 +81,60 @@ def _row(
     *,
     first: bool,
     last: bool,
-) -> Any:
-    alt = altair()
+) -> Spec:
     values = [
         {"side": name, "from": low, "to": high, "share": sign * share}
         for name, sign, windows in zip(SIDES, (1, -1), (group["train"], group["heldout"]), strict=True)
         for low, high, share in zip(edges[:-1], edges[1:], _shares(windows), strict=True)
         if share
     ]
-    names = list(SIDES)
-    legend = alt.Legend(title=None, orient="top", symbolType="square") if first else None
-    colour = alt.Color("side:N", sort=names, scale=alt.Scale(domain=names, range=list(SERIES[:2])), legend=legend)
-    ticks = alt.Axis(
-        grid=False,
-        values=list(edges[:: 2 if len(edges) > 6 else 1]),
-        format=".0%" if unit == "share" else "d",
-        labels=last,
-        ticks=last,
-        titlePadding=10,
-    )
-    x = alt.X(
-        "from:Q",
-        title=unit if last and unit != "share" else None,
-        axis=ticks,
-        scale=alt.Scale(domain=[edges[0], edges[-1]], nice=False),
-    )
+    legend = {"title": None, "orient": "top", "symbolType": "square"} if first else None
+    bars = {
+        "data": {"values": values},
+        "mark": {"type": "bar", "binSpacing": 0, "stroke": None},
+        "encoding": {
+            "x": _across(edges, unit, last=last),
+            "x2": {"field": "to"},
+            "y": _upwards(top, first=first),
+            "y2": {"datum": 0},
+            "color": category("side", SIDES, SERIES[:2], legend),
+        },
+    }
+    rule = {"type": "rule", "stroke": MUTED, "strokeWidth": 1}
+    line = {"data": {"values": [{}]}, "mark": rule, "encoding": {"y": {"datum": 0}}}
+    title = {
+        "text": visible(_name(group)), "anchor": "start", "fontWeight": "normal", "fontSize": 13, "color": MUTED,
+        "offset": 12,
+    }  # fmt: skip
+    return {"layer": [bars, line], "title": title, "width": width, "height": 150 if first else 96}
+
+
+def _across(edges: Sequence[float], unit: str, *, last: bool) -> Spec:
+    """Return the encoding of the bins; the last row alone names them."""
+    axis = {
+        "grid": False,
+        "values": list(edges[:: 2 if len(edges) > 6 else 1]),
+        "format": ".0%" if unit == "share" else "d",
+        "labels": last,
+        "ticks": last,
+        "titlePadding": 10,
+    }
+    title = unit if last and unit != "share" else None
+    return quantity("from", title=title, axis=axis, scale={"domain": [edges[0], edges[-1]], "nice": False})
+
+
+def _upwards(top: float, *, first: bool) -> Spec:
+    """Return the encoding of the shares, of training text upwards and of held-out text downwards."""
     marks = [mark for mark in MARKS if mark <= top and (first or mark != MARKS[0])]
-    both = "format(abs(datum.value), '.0%')"
-    values_at = [-mark for mark in reversed(marks)] + [0, *marks]
-    share = alt.Axis(format=".0%", values=values_at, labelExpr=both, domain=False, ticks=False)
-    roots = alt.Scale(type="sqrt", domain=[-top, top], nice=False)  # or a few windows among many would not show
-    y = alt.Y("share:Q", title=None, axis=share, scale=roots)
-    base = alt.Chart(alt.Data(values=values))
-    gap = {"binSpacing": 0, "stroke": None}
-    bars = base.mark_bar(**gap).encode(x=x, x2="to:Q", y=y, y2=alt.datum(0), color=colour)
-    line = alt.Chart(alt.Data(values=[{}])).mark_rule(stroke=MUTED, strokeWidth=1).encode(y=alt.datum(0))
-    title = alt.TitleParams(
-        visible(_name(group)), anchor="start", fontWeight="normal", fontSize=13, color=MUTED, offset=12
-    )
-    drawn = alt.layer(bars, line).properties(width=width, height=150 if first else 96)
-    return drawn.properties(title=title)
+    axis = {
+        "format": ".0%",
+        "values": [-mark for mark in reversed(marks)] + [0, *marks],
+        "labelExpr": "format(abs(datum.value), '.0%')",
+        "domain": False,
+        "ticks": False,
+    }
+    # The square root, or a few windows among many would not show.
+    return quantity("share", title=None, axis=axis, scale={"type": "sqrt", "domain": [-top, top], "nice": False})
 
 
 def _shares(windows: Sequence[int]) -> list[float]:

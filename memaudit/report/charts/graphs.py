@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from memaudit.report.charts.charts import MAX_SERIES, Chart, Rows, altair, banded_lines, draw
+from memaudit.report.charts.charts import MAX_SERIES, Chart, Rows, Spec, banded_lines, draw, quantity
 from memaudit.report.wording import visible
 from memaudit.runs.parts import Graph
 from memaudit.stats.rounding import percent, significant
@@ -61,18 +61,17 @@ def _are_years(places: list[float]) -> bool:
     return all(place == int(place) and 1000 <= place < 10_000 for place in places)
 
 
-def _layers(graph: Graph, values: Rows, names: list[str], width: int) -> Any:
-    alt = altair()
+def _layers(graph: Graph, values: Rows, names: list[str], width: int) -> Spec:
     axis = _decades([v["x"] for v in values], grid=False) if graph.get("x_share") else _x_axis(values)
-    x = alt.X("x:Q", title=visible(graph["x"]), scale=_x_scale(graph, values), axis=axis)
+    x = quantity("x", title=visible(graph["x"]), scale=_x_scale(graph, values), axis=axis)
     share = graph["y_share"]
     if _is_log(graph):
         places = [v["y"] for v in values]
-        y = alt.Y("y:Q", title=visible(graph["y"]), scale=_log(places), axis=_decades(places))
+        y = quantity("y", title=visible(graph["y"]), scale=_log(places), axis=_decades(places))
         return banded_lines(values, names, x, y, _log(places), width)
-    ticks = {"format": ".0%", "values": [0, 0.25, 0.5, 0.75, 1]} if share else {"format": "~s"}
-    scale = alt.Scale(domain=[0, 1]) if share else alt.Scale(zero=False)
-    y = alt.Y("y:Q", title=None if share else visible(graph["y"]), scale=scale, axis=alt.Axis(**ticks))
+    ticks: Spec = {"format": ".0%", "values": [0, 0.25, 0.5, 0.75, 1]} if share else {"format": "~s"}
+    scale: Spec = {"domain": [0, 1]} if share else {"zero": False}
+    y = quantity("y", title=None if share else visible(graph["y"]), scale=scale, axis=ticks)
     return banded_lines(values, names, x, y, scale, width)
 
 
@@ -80,28 +79,28 @@ def _is_log(graph: Graph) -> bool:
     return bool(graph.get("y_scale") == "log")
 
 
-def _log(shares: list[float]) -> Any:
-    return altair().Scale(type="log", domain=[min(shares), 1], nice=False)
+def _log(shares: list[float]) -> Spec:
+    return {"type": "log", "domain": [min(shares), 1], "nice": False}
 
 
-def _decades(shares: list[float], **options: Any) -> Any:
+def _decades(shares: list[float], **options: Any) -> Spec:
     ticks = [tick for tick in DECADES if tick >= min(shares)]
-    return altair().Axis(values=ticks, format=".3~%", titlePadding=10, **options)
+    return {"values": ticks, "format": ".3~%", "titlePadding": 10, **options}
 
 
-def _x_scale(graph: Graph, values: Rows) -> Any:
-    alt = altair()
+def _x_scale(graph: Graph, values: Rows) -> Spec:
     if graph["x_scale"] == "symlog":
-        return alt.Scale(type="symlog", constant=1, domain=[0, max(v["x"] for v in values)], nice=False)
+        return {"type": "symlog", "constant": 1, "domain": [0, max(v["x"] for v in values)], "nice": False}
     if graph.get("x_share"):
         return _log([v["x"] for v in values])
-    return alt.Scale(type=graph["x_scale"], nice=False, zero=False)
+    return {"type": graph["x_scale"], "nice": False, "zero": False}
 
 
-def _x_axis(values: Rows) -> Any:
+def _x_axis(values: Rows) -> Spec:
     """Put ticks where the points are, unless these are many."""
-    alt = altair()
     places = sorted({v["x"] for v in values})
     every = -(-len(places) // MAX_TICKS)
     shown = "d" if _are_years(places) else "~s"
-    return alt.Axis(values=places[::every], grid=False, format=shown, labelOverlap="greedy", titlePadding=10)
+    return {
+        "values": places[::every], "grid": False, "format": shown, "labelOverlap": "greedy", "titlePadding": 10
+    }  # fmt: skip

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from memaudit.report.charts.charts import INK, PAPER, Chart, altair, draw
+from memaudit.report.charts.charts import INK, PAPER, Chart, Spec, draw, quantity
 from memaudit.report.wording import Bounds, interval, visible
 from memaudit.runs.extraction_report import DomainShare
 from memaudit.stats.rounding import NONE, percent
@@ -93,26 +92,28 @@ def _worst(row: Sequence[float], side: float) -> float:
     return max(max(side**2 * area / total**2, total**2 / (side**2 * area)) for area in row)
 
 
-def _picture(domains: Sequence[DomainShare], total: int, width: int) -> Any:
-    alt = altair()
+def _picture(domains: Sequence[DomainShare], total: int, width: int) -> Spec:
     height = 300 if width > 400 else 260
     tiles = squarify([domain["documents"] for domain in domains], width, height)
     values = [_tile(domain, tile, total) for domain, tile in zip(domains, tiles, strict=True)]
-    base = alt.Chart(alt.Data(values=values))
-
-    def x(name: str) -> Any:
-        return alt.X(f"{name}:Q", axis=None, scale=alt.Scale(domain=[0, width], nice=False))
-
-    def y(name: str) -> Any:
-        return alt.Y(f"{name}:Q", axis=None, scale=alt.Scale(domain=[height, 0], nice=False))
-
-    areas = base.mark_rect(fill=FILL, stroke=PAPER, strokeWidth=3).encode(
-        x=x("x"), x2="x2:Q", y=y("y"), y2="y2:Q", fillOpacity=alt.FillOpacity("opacity:Q", scale=None)
+    corner = {
+        "x": quantity("x", axis=None, scale={"domain": [0, width], "nice": False}),
+        "y": quantity("y", axis=None, scale={"domain": [height, 0], "nice": False}),
+    }
+    ends = {"x2": {"field": "x2"}, "y2": {"field": "y2"}, "fillOpacity": quantity("opacity", scale=None)}
+    areas = {
+        "mark": {"type": "rect", "fill": FILL, "stroke": PAPER, "strokeWidth": 3},
+        "encoding": {**corner, **ends},
+    }
+    text = {"type": "text", "fill": INK, "dx": 12, "align": "left", "baseline": "top", "limit": width}
+    names, rates = (
+        {
+            "mark": {**text, "fontSize": size, "dy": y},
+            "encoding": {**corner, "text": {"field": field, "type": "nominal"}},
+        }
+        for field, size, y in (("name", 14, 12), ("rate", 12, 32))
     )
-    label = {"align": "left", "baseline": "top", "limit": width}
-    names = base.mark_text(fill=INK, fontSize=14, dx=12, dy=12, **label).encode(x=x("x"), y=y("y"), text="name:N")
-    rates = base.mark_text(fill=INK, fontSize=12, dx=12, dy=32, **label).encode(x=x("x"), y=y("y"), text="rate:N")
-    return alt.layer(areas, names, rates).properties(width=width, height=height)
+    return {"data": {"values": values}, "layer": [areas, names, rates], "width": width, "height": height}
 
 
 def _tile(domain: DomainShare, tile: Tile, total: int) -> dict[str, object]:

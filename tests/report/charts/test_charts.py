@@ -142,8 +142,11 @@ def test_the_process_that_draws_is_started_once_and_again_when_it_has_ended(monk
     drawing.drawn.cache_clear()
 
 
-def test_a_renderer_that_cannot_be_imported_costs_the_pictures_not_the_page() -> None:
-    def layers(_: int) -> Any:
-        raise ImportError("altair is broken")
-
-    assert charts.draw(layers, "c") == []
+def test_a_renderer_that_cannot_be_imported_costs_the_pictures_not_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = tmp_path / "child.py"
+    child.write_text("raise ImportError('vl_convert is broken')")
+    monkeypatch.setattr(drawing, "_CHILD", child)
+    monkeypatch.setattr(drawing, "_PROCESS", drawing._Process())
+    assert charts.draw(lambda _: {"mark": "point", "data": {"values": [{"x": 1}]}}, "c") == []
