@@ -7,7 +7,7 @@ finished run can be read and scored again on a machine without torch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, TypedDict
 
@@ -266,7 +266,7 @@ class WindowRecord:
 
     def row(self) -> dict[str, Any]:
         """Return the record as one flat row: a column for each of the others too."""
-        row = asdict(self)
+        row = {name: getattr(self, name) for name in _FIELDS}
         others = row.pop("others") or {}
         if row["turns"] is None:  # of a text, which has none
             del row["turns"]
@@ -283,14 +283,16 @@ class WindowRecord:
 
     def line(self) -> dict[str, Any]:
         """Return the record as the log holds it."""
-        return {name: value for name, value in asdict(self).items() if _AS_A_RULE.get(name, ...) is not value}
+        values = ((name, getattr(self, name)) for name in _FIELDS)  # no copies: it is a third of a small audit's time
+        return {name: value for name, value in values if _AS_A_RULE.get(name, ...) is not value}
 
 
 _AS_A_RULE = {"others": None, "sampled": True, "given_up": False, "turns": None}
 """What the log leaves out."""
 _IDS = ("prefix_ids", "suffix_ids", "continuation_ids")
 _ID: dict[int, int] = {}
-_FIELDS = frozenset(field.name for field in fields(WindowRecord))
+_FIELDS = {field.name: None for field in fields(WindowRecord)}
+"""Names of the fields, in order."""
 
 
 class FirstWindow(TypedDict):
