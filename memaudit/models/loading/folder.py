@@ -19,8 +19,9 @@ from memaudit.models.loading.build import DTYPES, build_module, known_dtype, mov
 from memaudit.models.loading.classes import module_class_of
 from memaudit.models.loading.description import check_depth, check_sizes, check_tensors
 from memaudit.models.loading.settings import configuration, decoding_settings, generation_of, named_ends, refuse_code
+from memaudit.models.loading.stored import stored_tensors
 from memaudit.models.loading.tokenizer import check_fit, load_tokenizer
-from memaudit.models.loading.weights import check_values, read_headers, read_json, read_weights
+from memaudit.models.loading.weights import read_headers, read_json
 from memaudit.models.product_choice import choose_products
 from memaudit.models.torch_scores import check_finite
 from memaudit.models.transformer import CausalTransformer, MaskedTransformer
@@ -67,9 +68,8 @@ def read_module(folder: Path, *, device: str, dtype: str, family: str = "") -> t
     objective, module_class = module_class_of(folder, config, raw)
     check_sizes(folder / "config.json", config, declared)
     check_tensors(folder, module_class, config, declared)
-    weights = read_weights(folder)
-    check_values(weights)
-    module = build_module(folder, module_class, config, weights, DTYPES[known_dtype(dtype)], ignored)
+    kind = DTYPES[known_dtype(dtype)]
+    module = build_module(folder, module_class, config, stored_tensors(declared, kind), kind, ignored)
     module = moved(module, device)
     choose_products(module)
     return module, About(str(folder), objective, family or str(config.model_type), (raw, generation), tuple(ignored))

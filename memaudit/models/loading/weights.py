@@ -34,6 +34,8 @@ class Declared:
     kind: str
     """Type of its values: ``F32``, ``BF16``, ``I8``, ..."""
     shape: tuple[int, ...]
+    start: int = 0
+    """Place of its first byte in the file."""
 
     @property
     def values(self) -> int:
@@ -173,7 +175,16 @@ def _header(file: Path) -> dict[str, Declared]:
         raise ModelError(f"{file}: git-LFS pointer, not weights", "fetch the file with git lfs pull")
     with _opened(file) as opened:
         slices = ((name, opened.get_slice(name)) for name in opened.keys())  # noqa: SIM118
-        return {name: Declared(file, part.get_dtype(), tuple(part.get_shape())) for name, part in slices}
+        starts = _starts(file)
+        return {name: Declared(file, part.get_dtype(), tuple(part.get_shape()), starts[name]) for name, part in slices}
+
+
+def _starts(file: Path) -> dict[str, int]:
+    """Return where every tensor begins, by a header that safetensors accepted: its length, JSON, then the values."""
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        tensors = orjson.loads(stream.read(length))
+    return {name: 8 + length + t["data_offsets"][0] for name, t in tensors.items() if name != "__metadata__"}
 
 
 def _read_file(file: Path) -> dict[str, Tensor]:
