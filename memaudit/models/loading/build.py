@@ -18,12 +18,6 @@ from memaudit.models.loading.description import UNLIKE
 from memaudit.models.loading.stored import StoredTensor, check_finite_values, is_finite, pieces_of
 from memaudit.models.loading.weights import one_name
 
-DTYPES = {
-    "float32": torch.float32,
-    "float64": torch.float64,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
 OTHER_OBJECTIVE = re.compile(r"(^|\.)(pooler|seq_relationship)\.")
 """Weights of BERT's sentence objective, which no token prediction reads."""
 
@@ -102,13 +96,6 @@ def moved(module: Any, device: str) -> Any:
         return module.to(device)
     except (RuntimeError, AssertionError) as error:  # torch has no error of its own for a device that is not there
         raise ModelError(f"--device {device}: {str(error).splitlines()[0]}") from None
-
-
-def known_dtype(dtype: str) -> str:
-    """Return the name of a type, or raise ModelError that lists those that are known."""
-    if dtype not in DTYPES:
-        raise ModelError(f"unknown dtype {dtype}", f"one of {', '.join(DTYPES)}")
-    return dtype
 
 
 def check_same(folder: Path, module: Any, weights: Mapping[str, StoredTensor | Tensor]) -> None:

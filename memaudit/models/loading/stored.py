@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import prod
 from types import EllipsisType
 
 import torch
 from torch import Tensor
 
 from memaudit.errors import ModelError
+from memaudit.models.loading.header import BITS
 from memaudit.models.loading.weights import Declared, one_name
 
 PIECE = 1 << 20
@@ -119,5 +119,5 @@ def _not_finite(piece: Tensor) -> int:
 
 def bytes_of(declared: Declared, dtype: torch.dtype) -> int:
     """Return the bytes that a tensor takes in memory, its floating point numbers as ``dtype``."""
-    kind = KINDS.get(declared.kind, torch.uint8)
-    return prod(declared.shape) * (dtype.itemsize if kind.is_floating_point else kind.itemsize)
+    floating = declared.kind in KINDS and KINDS[declared.kind].is_floating_point
+    return declared.values * dtype.itemsize if floating else -(-declared.values * BITS[declared.kind] // 8)

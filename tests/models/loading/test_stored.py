@@ -94,7 +94,7 @@ def test_bytes_in_memory_are_those_of_the_wanted_type_for_floating_numbers_alone
     assert bytes_of(Declared(file, "BF16", shape), torch.float32) == 60
     assert bytes_of(Declared(file, "F32", shape), torch.bfloat16) == 30
     assert bytes_of(Declared(file, "I64", shape), torch.bfloat16) == 120
-    assert bytes_of(Declared(file, "F4", shape), torch.bfloat16) == 15
+    assert bytes_of(Declared(file, "F4", shape), torch.bfloat16) == 8
 
 
 def test_pieces_of_a_tensor_in_memory_are_views_of_it() -> None:
