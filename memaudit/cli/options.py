@@ -86,7 +86,8 @@ BaseModel = Annotated[
     ),
 ]
 Dtype = Annotated[
-    Literal["float32", "bfloat16", "float16"], typer.Option(help="Precision of a torch model; float32 is exact.")
+    Literal["float32", "bfloat16", "float16", "auto"],
+    typer.Option(help="Precision of a torch model; float32 is exact, auto is that of its files."),
 ]
 Download = Annotated[
     bool, typer.Option("--allow-download", help="Let a Hugging Face id be downloaded; nothing else is ever fetched.")

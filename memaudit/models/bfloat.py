@@ -83,7 +83,7 @@ class FirstLook:
     """Times as quick as fp32 that it read the calibration windows."""
 
     def __init__(self, module: Any, exact: Reader, prefixes: Sequence[TokenIds], suffixes: Sequence[TokenIds]) -> None:
-        body, head, _ = split_head(_packed(copy.deepcopy(module).to(torch.bfloat16)))
+        body, head, _ = split_head(_packed(_rounded(module)))
         self._exact, rough = exact, replace(exact, body=body, head=head)
         largest, seconds = 0.0, np.zeros(2)
         for prefix, suffix in list(zip(prefixes, suffixes, strict=True))[:CALIBRATION]:
@@ -120,6 +120,16 @@ class _Packed(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Return rows [.., inputs] times the weight, plus the bias."""
         return onednn_product(rows, self.weight, self.bias)
+
+
+def _rounded(module: Any) -> Any:
+    """Return a bf16 copy of a module, for which each tensor is converted by itself: no second copy in fp32 is made."""
+    memo: dict[int, Any] = {}
+    for tensor in (*module.parameters(), *module.buffers()):
+        if tensor.is_floating_point():
+            rounded = tensor.detach().to(torch.bfloat16)
+            memo[id(tensor)] = nn.Parameter(rounded) if isinstance(tensor, nn.Parameter) else rounded
+    return copy.deepcopy(module, memo)
 
 
 def _packed(module: Any) -> Any:

@@ -48,6 +48,17 @@ def test_a_first_look_in_bf16_changes_no_length(name: str) -> None:
     assert next(model.module.parameters()).dtype == torch.float32
 
 
+@pytest.mark.parametrize("name", SOME)
+def test_a_copy_is_the_module_in_bf16(name: str) -> None:
+    module = family(name).module
+    copied, expected = bfloat._rounded(module), copy.deepcopy(module).to(torch.bfloat16)
+    for attribute in ("named_parameters", "named_buffers"):
+        found, wanted = (dict(getattr(one, attribute)()) for one in (copied, expected))
+        assert found.keys() == wanted.keys()  # what is tied stays tied
+        assert all(torch.equal(found[key], wanted[key]) and found[key].dtype == wanted[key].dtype for key in wanted)
+    assert next(module.parameters()).dtype == torch.float32
+
+
 @pytest.mark.usefixtures("some_bf16")
 @settings(max_examples=20, deadline=None)
 @given(st.floats(0, 3), st.integers(1, 60))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,9 @@ from torch import Tensor
 from memaudit.errors import ModelError, one_line
 from memaudit.models.body_head import quiet_transformers
 from memaudit.models.loading.description import UNLIKE
-from memaudit.models.loading.weights import check_values, one_name
+from memaudit.models.loading.stored import StoredTensor, check_finite_values, is_finite, pieces_of
+from memaudit.models.loading.weights import one_name
 
-DTYPES = {
-    "float32": torch.float32,
-    "float64": torch.float64,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
 OTHER_OBJECTIVE = re.compile(r"(^|\.)(pooler|seq_relationship)\.")
 """Weights of BERT's sentence objective, which no token prediction reads."""
 
@@ -29,18 +26,20 @@ def build_module(
     folder: Path,
     module_class: Any,
     config: Any,
-    weights: dict[str, Tensor],
+    weights: Mapping[str, StoredTensor | Tensor],
     dtype: torch.dtype,
     ignored: list[str],
 ) -> Any:
     """Return a module with these weights; those of objectives that predict no token are added to ``ignored``.
+
+    The module is made without memory, and each tensor is read, checked and converted when its place in it is filled.
 
     Raises:
         ModelError: Tensors are missing, left over, of another shape, not finite, or other than what was read.
     """
     attention = "sdpa" if getattr(module_class, "_supports_sdpa", False) else "eager"
     try:
-        with quiet_transformers():
+        with quiet_transformers(), _one_by_one():
             module, info = module_class.from_pretrained(
                 None,
                 config=config,
@@ -50,11 +49,34 @@ def build_module(
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # they are refused below, by name
             )
+    except ModelError:
+        raise
     except Exception as error:  # a hostile configuration can fail anywhere in a family's constructor
         reason = one_line(" ".join(str(error).split()), 150)
         raise ModelError(f"{folder}: weights and config.json do not fit: {reason}") from None
+    ignored += _unused(folder, info)
+    check_same(folder, module, weights)
+    return module
+
+
+@contextmanager
+def _one_by_one() -> Iterator[None]:
+    """Let transformers read tensors when it needs them: threads that read ahead hold many that have no place yet."""
+    name = "HF_DEACTIVATE_ASYNC_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _unused(folder: Path, info: Mapping[str, Any]) -> list[str]:
+    """Return what was left out of what may be; ModelError about any other difference of tensors and module."""
     unused = sorted(name for name in info["unexpected_keys"] if OTHER_OBJECTIVE.search(name))
-    ignored += [f"weights: {one_name(name)}" for name in unused]
     found = {
         "missing": sorted(info["missing_keys"]),
         "unexpected": sorted(set(info["unexpected_keys"]) - set(unused)),
@@ -63,8 +85,7 @@ def build_module(
     wrong = [f"{len(names)} tensors {what}, first: {one_name(names[0])}" for what, names in found.items() if names]
     if wrong:
         raise ModelError(f"{folder}: {'; '.join(wrong)}", UNLIKE)
-    _check_same(folder, module, weights)
-    return module
+    return [f"weights: {one_name(name)}" for name in unused]
 
 
 def moved(module: Any, device: str) -> Any:
@@ -77,20 +98,30 @@ def moved(module: Any, device: str) -> Any:
         raise ModelError(f"--device {device}: {str(error).splitlines()[0]}") from None
 
 
-def known_dtype(dtype: str) -> str:
-    """Return the name of a type, or raise ModelError that lists those that are known."""
-    if dtype not in DTYPES:
-        raise ModelError(f"unknown dtype {dtype}", f"one of {', '.join(DTYPES)}")
-    return dtype
+def check_same(folder: Path, module: Any, weights: Mapping[str, StoredTensor | Tensor]) -> None:
+    """Compare what was loaded with what is read once more, a piece at a time, and check the values of all the rest.
 
+    Loading has been known to succeed with random weights.
 
-def _check_same(folder: Path, module: Any, weights: Mapping[str, Tensor]) -> None:
-    """Compare what was loaded with what was read: loading has been known to succeed with random weights."""
+    Raises:
+        ModelError: A tensor differs from the file, or has values that are not finite in its type.
+    """
     loaded = module.state_dict()
-    for name, tensor in weights.items():
-        if name in loaded and not torch.equal(loaded[name].cpu(), tensor.to(loaded[name].dtype)):
+    for name, stored in weights.items():
+        if name not in loaded:
+            for piece in pieces_of(stored):
+                check_finite_values(name, piece)
+        elif not _is_same(loaded[name], stored):
+            check_finite_values(name, loaded[name])
             raise ModelError(f"{folder}: tensor {one_name(name)} differs from the file after loading")
-    check_values(loaded)
+    for name in loaded.keys() - weights.keys():
+        check_finite_values(name, loaded[name])
     embedding = module.get_input_embeddings().weight
     if not bool(embedding.any()):
         raise ModelError(f"{folder}: the token embedding holds zeros only", "the weights are damaged")
+
+
+def _is_same(loaded: Tensor, stored: StoredTensor | Tensor) -> bool:
+    """Return whether a tensor has the values that are stored, as its type has them, and all are finite."""
+    pairs = zip(pieces_of(loaded), pieces_of(stored), strict=True)
+    return all(torch.equal(own.cpu(), piece.to(own.dtype)) and is_finite(own) for own, piece in pairs)

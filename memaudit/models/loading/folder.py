@@ -15,12 +15,15 @@ import torch
 
 from memaudit.errors import ModelError
 from memaudit.models.body_head import quiet_transformers
-from memaudit.models.loading.build import DTYPES, build_module, known_dtype, moved
+from memaudit.models.loading.build import build_module, moved
 from memaudit.models.loading.classes import module_class_of
 from memaudit.models.loading.description import check_depth, check_sizes, check_tensors
+from memaudit.models.loading.precision import DTYPES, stored_dtype, wanted_dtype
+from memaudit.models.loading.room import check_room
 from memaudit.models.loading.settings import configuration, decoding_settings, generation_of, named_ends, refuse_code
+from memaudit.models.loading.stored import stored_tensors
 from memaudit.models.loading.tokenizer import check_fit, load_tokenizer
-from memaudit.models.loading.weights import check_values, read_headers, read_json, read_weights
+from memaudit.models.loading.weights import read_headers, read_json
 from memaudit.models.product_choice import choose_products
 from memaudit.models.torch_scores import check_finite
 from memaudit.models.transformer import CausalTransformer, MaskedTransformer
@@ -36,16 +39,16 @@ def load_pretrained(
     Args:
         folder: Holds ``config.json``, safetensors weights and a tokenizer.
         device: Where the model computes.
-        dtype: Type of the weights in memory: float32, float64, bfloat16 or float16.
+        dtype: Type of the weights in memory: float32, float64, bfloat16, float16, or auto for that of the files.
         family: ``gpt`` or ``bert`` for models trained here; by default the architecture's name.
 
     Raises:
-        ModelError: Weights are missing, left over, of another shape, not finite or not safetensors; the
-            folder needs code, an adapter or quantised kernels; or tokenizer and model do not fit.
+        ModelError: There is no memory for it; weights are missing, left over, of another shape, not finite or not
+            safetensors; the folder needs code, an adapter or quantised kernels; or tokenizer and model do not fit.
     """
     module, about = read_module(folder, device=device, dtype=dtype, family=family)
     model = assembled(about, module, *load_tokenizer(folder, module.config))
-    model.device, model.dtype = device, dtype
+    model.device, model.dtype = device, about.dtype
     return model
 
 
@@ -60,6 +63,7 @@ def read_module(folder: Path, *, device: str, dtype: str, family: str = "") -> t
     ignored: list[str] = []
     refuse_code(folder / "config.json", raw)
     declared = read_headers(folder)
+    dtype = wanted_dtype(dtype, raw, declared)
     check_depth(folder / "config.json", raw, declared)
     config = configuration(folder / "config.json", raw, ignored)
     generation = generation_of(folder)
@@ -67,12 +71,14 @@ def read_module(folder: Path, *, device: str, dtype: str, family: str = "") -> t
     objective, module_class = module_class_of(folder, config, raw)
     check_sizes(folder / "config.json", config, declared)
     check_tensors(folder, module_class, config, declared)
-    weights = read_weights(folder)
-    check_values(weights)
-    module = build_module(folder, module_class, config, weights, DTYPES[known_dtype(dtype)], ignored)
+    check_room(folder, declared, dtype, stored_dtype(raw, declared), device)
+    kind = DTYPES[dtype]
+    module = build_module(folder, module_class, config, stored_tensors(declared, kind), kind, ignored)
     module = moved(module, device)
     choose_products(module)
-    return module, About(str(folder), objective, family or str(config.model_type), (raw, generation), tuple(ignored))
+    return module, About(
+        str(folder), objective, family or str(config.model_type), (raw, generation), tuple(ignored), dtype=dtype
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,8 @@ class About:
     """Its configuration, and that of ``generate``."""
     ignored: tuple[str, ...]
     """Settings that are not followed."""
+    dtype: str = ""
+    """Type of its weights in memory."""
 
 
 def assembled(

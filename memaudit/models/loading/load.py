@@ -37,7 +37,7 @@ def load_model(
             model.
         base: The base model of an adapter; by default the one that the adapter names.
         device: Where transformers compute; all other families compute on the CPU.
-        dtype: Type of a transformer's weights in memory.
+        dtype: Type of a transformer's weights in memory; ``auto`` for that of its files.
         allow_download: Whether a Hugging Face id may be fetched.
         base_control: Whether the base model of an adapter is kept beside it (``.base``).
 
@@ -177,8 +177,10 @@ def _read_folder(folder: Path, device: str, dtype: str) -> LanguageModel:
     about = read_json(folder / "memaudit.json") if (folder / "memaudit.json").is_file() else {}
     name = about.get("family", "")
     family = find_family(name)
-    if family is not None and family.on_cpu and (device, dtype) != ("cpu", "float32"):
-        raise ModelError(f"{folder}: an {name} model computes on the CPU in float32", "leave out --device, --dtype")
+    if family is not None and family.on_cpu:
+        if device not in ("cpu", "auto") or dtype not in ("float32", "auto"):
+            raise ModelError(f"{folder}: an {name} model computes on the CPU in float32", "leave out --device, --dtype")
+        device, dtype = "cpu", "float32"
     if about and about.get("format") != 1:
         raise ModelError(f"{folder / 'memaudit.json'}: written by another version of memaudit")
     if family is None and name != "":

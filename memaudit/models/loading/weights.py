@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from memaudit.errors import ModelError, one_line
+from memaudit.models.loading.header import read_header
 from memaudit.runs.inputs import digest_of
 
 UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".gguf")
@@ -34,6 +35,8 @@ class Declared:
     kind: str
     """Type of its values: ``F32``, ``BF16``, ``I8``, ..."""
     shape: tuple[int, ...]
+    start: int = 0
+    """Place of its first byte in the file."""
 
     @property
     def values(self) -> int:
@@ -64,7 +67,7 @@ def read_headers(folder: Path, stem: str = "model") -> dict[str, Declared]:
         stem: How the files are called: ``model``, or ``adapter_model``.
 
     Raises:
-        ModelError: As `read_weights`, and if the tensors are more than the machine has memory for.
+        ModelError: As `read_weights`.
     """
     declared: dict[str, Declared] = {}
     for file in _weight_files(folder, stem):
@@ -167,13 +170,8 @@ def _plain_name(name: object) -> bool:
 
 
 def _header(file: Path) -> dict[str, Declared]:
-    with file.open("rb") as stream:
-        start = stream.read(64)
-    if start.startswith(b"version https://git-lfs"):
-        raise ModelError(f"{file}: git-LFS pointer, not weights", "fetch the file with git lfs pull")
-    with _opened(file) as opened:
-        slices = ((name, opened.get_slice(name)) for name in opened.keys())  # noqa: SIM118
-        return {name: Declared(file, part.get_dtype(), tuple(part.get_shape())) for name, part in slices}
+    entries = read_header(file)
+    return {name: Declared(file, entry.kind, entry.shape, entry.start) for name, entry in entries.items()}
 
 
 def _read_file(file: Path) -> dict[str, Tensor]:
