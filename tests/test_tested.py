@@ -77,7 +77,8 @@ TESTED_BY = {
     "cli/test_sample.py": "cli.sample",
     "cli/test_trace.py": "cli.trace",
     "contracts/test_models.py": "models.caches models.loading.description models.slots models.transformer_base",
-    "faults/test_batches.py": "models.memory",
+    "models/loading/test_hub.py": "models.loading.origin",
+    "models/loading/test_pickled.py": "models.loading.archives models.loading.pickles",
     "faults/test_labels.py": "audits.extraction.controls",
     "faults/test_swapped.py": "audits.contamination.search_target audits.lifecycle runs.inputs",
     "metrics/test_fuzzy.py": "metrics.ngrams",
@@ -86,7 +87,7 @@ TESTED_BY = {
     "models/test_masked.py": "models.masked_rows",
     "models/test_ngram.py": "models.ngram_rows",
     "models/loading/test_folder.py": "models.loading.build models.loading.classes "
-    "models.loading.hub models.loading.settings models.loading.tokenizer models.loading.weights",
+    "models.loading.folder models.loading.settings models.loading.tokenizer models.loading.weights",
     "models/test_rnn.py": "models.multiplicative",
     "models/test_text_alone.py": "audits.needs",
     "models/test_transformer.py": "models.body_head models.products",

@@ -38,6 +38,10 @@ def describe_model(model: LanguageModel, name: str) -> DescribedModel:
         "files": [FileDigest(path=f["path"], sha256=f["sha256"], bytes=f["bytes"]) for f in model.files],
         "ignored": list(model.ignored),
     }
+    if model.commits:
+        described["commits"] = [{"id": name, "commit": commit} for name, commit in model.commits]
+    if model.step is not None:
+        described["step"] = model.step
     if model.lacks:
         described["lacks"] = [str(capability) for capability in model.lacks]
     if training := _describe_training(model):

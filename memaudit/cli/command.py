@@ -62,14 +62,15 @@ class Command(TyperCommand):
         """List the options that were not typed, then do it.
 
         Raises:
-            InputError: Somebody else than who typed the command would let it download.
+            InputError: Somebody else than who typed the command would let it download, or read a pickle.
         """
         from memaudit.errors import InputError
 
         for line in set_elsewhere(ctx):
             log(line)
-        if ctx.params.get("allow_download") and ctx.get_parameter_source("allow_download").name != "COMMANDLINE":
-            raise InputError("a download is allowed on the command line alone", "give --allow-download")
+        for name, what in (("allow_download", "a download"), ("allow_pickle", "a pickle")):
+            if ctx.params.get(name) and ctx.get_parameter_source(name).name != "COMMANDLINE":
+                raise InputError(f"{what} is allowed on the command line alone", f"give --{name.replace('_', '-')}")
         return super().invoke(ctx)
 
     def unused(self, ctx: Any) -> Collection[str]:  # noqa: ARG002 (what decides it, where it is overridden)

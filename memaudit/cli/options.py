@@ -92,6 +92,12 @@ Dtype = Annotated[
 Download = Annotated[
     bool, typer.Option("--allow-download", help="Let a Hugging Face id be downloaded; nothing else is ever fetched.")
 ]
+Pickle = Annotated[
+    bool,
+    typer.Option(
+        "--allow-pickle", help="Read pytorch_model.bin where there are no safetensors; tensors alone, no code is run."
+    ),
+]
 Formats = Annotated[
     tuple[str, ...],
     typer.Option(
@@ -157,6 +163,7 @@ class LoadingFlags:
     device: Device = "cpu"
     dtype: Dtype = "float32"
     allow_download: Download = False
+    allow_pickle: Pickle = False
 
     def load(self, model: str, *, base: str = "", base_control: bool = False) -> LanguageModel:
         """Return the model that was named, an adapter's base model beside it if that is a control."""
@@ -168,6 +175,7 @@ class LoadingFlags:
             device=self.device,
             dtype=self.dtype,
             allow_download=self.allow_download,
+            allow_pickle=self.allow_pickle,
             base_control=base_control,
         )
 

@@ -68,6 +68,10 @@ class LanguageModel(ABC):
     """The start token that the model's configuration names and its tokenizer does not put before a text."""
     notes: tuple[str, ...] = ()
     """What a reader of its report should know of how it was made."""
+    commits: tuple[tuple[str, str], ...] = ()
+    """Hugging Face id and commit of the folder it was read from, and of its base model's, where a cache has them."""
+    step: int | None = None
+    """Step of its training at which it was saved, where the trainer noted that beside it."""
     sha256: str = ""
     """Identity of the weights and settings; set by `load_model`. Another model, another run."""
     files: tuple[Mapping[str, Any], ...] = ()

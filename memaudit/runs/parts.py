@@ -82,6 +82,13 @@ class Training(TypedDict):
     seed: int
 
 
+class HubCommit(TypedDict):
+    """A commit of a repository of the Hugging Face hub."""
+
+    id: str
+    commit: str
+
+
 class DescribedModel(TypedDict):
     """A model, by what it says of itself."""
 
@@ -111,6 +118,10 @@ class DescribedModel(TypedDict):
     files: list[FileDigest]
     ignored: list[str]
     """Settings of the model's folder that were not followed."""
+    commits: NotRequired[list[HubCommit]]
+    """Of a model from the Hugging Face cache, and of an adapter's base model from there."""
+    step: NotRequired[int]
+    """Of its training, where the trainer noted that beside the weights."""
     lacks: NotRequired[list[str]]
     """Capabilities that other models of its objective have."""
     training: NotRequired[Training]

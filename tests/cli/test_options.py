@@ -119,12 +119,12 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
         "memaudit.audits.exploitation.run.exploitation",
         "exploitation m --train a --seen b --unseen c --out o --seeds 3 --template {label}:{text} --tokens 4"
         " --epochs 5 --batch-size 6 --learning-rate 0.5 --pooling first --text-field t --label-field l --alpha 0.25"
-        " --limit 0.125 --device d --allow-download --format md --seed 7 --threads 8",
+        " --limit 0.125 --device d --allow-download --allow-pickle --format md --seed 7 --threads 8",
         {
             **{"train": ("a",), "seen": ("b",), "unseen": ("c",), "seeds": 3, "template": "{label}:{text}"},
             **{"tokens": 4, "epochs": 5.0, "batch_size": 6, "learning_rate": 0.5, "pooling": "first"},
             **{"text_field": "t", "label_field": "l", "alpha": 0.25, "limit": 0.125, "device": "d"},
-            **{"allow_download": True, "formats": ("md",), "seed": 7, "threads": 8},
+            **{"allow_download": True, "allow_pickle": True, "formats": ("md",), "seed": 7, "threads": 8},
         },
     ),
     "gap": (
@@ -213,7 +213,7 @@ def test_families_keep_the_defaults_that_no_flag_changes(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("command", ["sample m", "audit m --windows a b", "contamination b --model m"])
 def test_models_are_loaded_as_the_flags_say(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    flags = " --base b --device d --dtype bfloat16 --allow-download"
+    flags = " --base b --device d --dtype bfloat16 --allow-download --allow-pickle"
     target = (
         "memaudit.audits.membership.run.membership"
         if "--model" in command
@@ -222,11 +222,11 @@ def test_models_are_loaded_as_the_flags_say(command: str, monkeypatch: pytest.Mo
     arguments, told = call(monkeypatch, target, command + flags)
     if "--model" in command:
         loading = told["load"].__self__
-        assert loading == LoadingFlags(base="b", device="d", dtype="bfloat16", allow_download=True)
+        assert loading == LoadingFlags(base="b", device="d", dtype="bfloat16", allow_download=True, allow_pickle=True)
         assert told["base"] == "b"
     else:
         assert arguments == ["m"]
-        asked = {"base": "b", "device": "d", "dtype": "bfloat16", "allow_download": True}
+        asked = {"base": "b", "device": "d", "dtype": "bfloat16", "allow_download": True, "allow_pickle": True}
         assert told == asked | {"base_control": command.startswith("audit")}
 
 

@@ -108,6 +108,21 @@ def named_base(folder: Path) -> str:
     return named
 
 
+def named_revision(folder: Path) -> str:
+    """Return which revision of its base model an adapter names; empty where it names none, or names it with the id.
+
+    Raises:
+        ModelError: It is no name.
+    """
+    content = read_json(folder / ADAPTER)
+    revision = content.get("revision")
+    if revision is None or "@" in str(content.get("base_model_name_or_path")):
+        return ""
+    if not isinstance(revision, str) or not revision:
+        raise ModelError(f"{folder / ADAPTER}: revision is {one_line(repr(revision), 40)}", "give --base MODEL")
+    return revision
+
+
 def read_settings(folder: Path, declared: Mapping[str, Declared]) -> AdapterSettings:
     """Read the configuration of an adapter beside what its weight file declares.
 

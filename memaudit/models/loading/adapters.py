@@ -25,20 +25,23 @@ from memaudit.models.loading.adapter_settings import (
     STEM,
     AdapterSettings,
     named_base,
+    named_revision,
     read_settings,
     without_echoes,
 )
+from memaudit.models.loading.checkpoints import has_tokenizer, tokenizer_folder
 from memaudit.models.loading.folder import About, assembled, read_module
-from memaudit.models.loading.hub import cached_folder, hub_id
+from memaudit.models.loading.hub import cached_folder, hub_commit, hub_id
+from memaudit.models.loading.pickled import pickles_allowed
+from memaudit.models.loading.stored import read_tensors
 from memaudit.models.loading.tokenizer import load_tokenizer
 from memaudit.models.loading.twin import twin_of
-from memaudit.models.loading.weights import Declared, check_values, one_name, read_headers, read_json, read_weights
+from memaudit.models.loading.weights import Declared, one_name, read_headers, read_json
 from memaudit.models.product_choice import choose_products
 from memaudit.models.transformer import CausalTransformer, MaskedTransformer
 from memaudit.text.tokenize import Tokenizer
 
 OTHER_BASE = "name the model that it was trained on with --base"
-_TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json", "vocab.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,9 @@ def base_folder(adapter: Path, base: str = "", *, allow_download: bool = False) 
     try:
         if named.startswith((".", "/", "~")):
             raise ModelError("no such folder")
-        return cached_folder(named, allow_download=allow_download)
+        if not base and (revision := named_revision(adapter)):
+            named = f"{named}@{revision}"
+        return cached_folder(named, allow_download=allow_download, pickles=pickles_allowed())
     except ModelError as error:
         reason = "" if base else ", which its adapter_config.json names as base model"
         raise ModelError(
@@ -103,9 +108,7 @@ def load_adapted(folder: Path, base: Base, *, control: bool) -> CausalTransforme
     declared = {name: declared[name] for name in without_echoes(declared)}
     settings = read_settings(folder, declared)
     _check_layers(folder, base.module, settings)
-    weights = read_weights(folder, STEM)
-    weights = {name: weights[name] for name in declared}
-    check_values(weights)
+    weights = read_tensors(declared)
     _resize(folder, base.module, declared)
     tokenizer, closing = _tokenizer(folder, base)
     former = twin_of(base.module) if control else None
@@ -128,7 +131,7 @@ def _placed(model: CausalTransformer | MaskedTransformer, base: Base) -> CausalT
 
 
 def _notes(base: Base, settings: AdapterSettings) -> tuple[str, ...]:
-    called, named = hub_id(base.folder) or base.folder.name, settings.base
+    called, named = str(hub_commit(base.folder) or hub_id(base.folder) or base.folder.name), settings.base
     told = f"an adapter ({settings.describe()}), merged in memory into {called}"
     if not named or _is_named(base.folder, named):
         return (told,)
@@ -142,7 +145,7 @@ def _is_named(folder: Path, named: str) -> bool:
     path = Path(named).expanduser()
     if path.is_absolute():
         return path.resolve() == folder.resolve()
-    return named == found if (found := hub_id(folder)) else path.name == folder.name
+    return named.partition("@")[0] == found if (found := hub_id(folder)) else path.name == folder.name
 
 
 def _peft(folder: Path) -> Any:
@@ -158,8 +161,8 @@ def _peft(folder: Path) -> Any:
 
 def _tokenizer(folder: Path, base: Base) -> tuple[Tokenizer, int | None]:
     """Return the tokenizer of the adapter where it has one, with its special tokens, else that of the base model."""
-    own = any((folder / name).is_file() for name in _TOKENIZERS)
-    return load_tokenizer(folder if own else base.folder, base.module.config)
+    own = tokenizer_folder(folder)
+    return load_tokenizer(own if has_tokenizer(own) else tokenizer_folder(base.folder), base.module.config)
 
 
 def _check_layers(folder: Path, module: Any, settings: AdapterSettings) -> None:

@@ -16,6 +16,7 @@ import torch
 from memaudit.errors import ModelError
 from memaudit.models.body_head import quiet_transformers
 from memaudit.models.loading.build import build_module, moved
+from memaudit.models.loading.checkpoints import tokenizer_folder
 from memaudit.models.loading.classes import module_class_of
 from memaudit.models.loading.description import check_depth, check_sizes, check_tensors
 from memaudit.models.loading.precision import DTYPES, stored_dtype, wanted_dtype
@@ -47,7 +48,7 @@ def load_pretrained(
             safetensors; the folder needs code, an adapter or quantised kernels; or tokenizer and model do not fit.
     """
     module, about = read_module(folder, device=device, dtype=dtype, family=family)
-    model = assembled(about, module, *load_tokenizer(folder, module.config))
+    model = assembled(about, module, *load_tokenizer(tokenizer_folder(folder), module.config))
     model.device, model.dtype = device, about.dtype
     return model
 

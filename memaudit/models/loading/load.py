@@ -27,18 +27,21 @@ def load_model(
     device: str = "cpu",
     dtype: str = "float32",
     allow_download: bool = False,
+    allow_pickle: bool = False,
     base_control: bool = False,
 ) -> LanguageModel:
     """Load the language model that ``spec`` names.
 
     Args:
         spec: ``python:package.module:factory`` (a function without arguments that returns the model), a
-            folder that memaudit or ``save_pretrained`` wrote, that of an adapter, or the id of a cached Hugging Face
-            model.
+            folder that memaudit, ``save_pretrained`` or a trainer wrote (``run/checkpoint-500``), that of an adapter,
+            or the id of a cached Hugging Face model, ``ID`` or ``ID@REVISION`` (a branch, a tag, a commit).
         base: The base model of an adapter; by default the one that the adapter names.
         device: Where transformers compute; all other families compute on the CPU.
         dtype: Type of a transformer's weights in memory; ``auto`` for that of its files.
         allow_download: Whether a Hugging Face id may be fetched.
+        allow_pickle: Whether ``pytorch_model.bin`` is read where there are no safetensors: tensors from their places in
+            it, and nothing is unpickled.
         base_control: Whether the base model of an adapter is kept beside it (``.base``).
 
     Raises:
@@ -57,14 +60,19 @@ def load_model(
             raise ModelError(f"{spec}: no such folder")
         from memaudit.models.loading.hub import cached_folder
 
-        folder = cached_folder(spec, allow_download=allow_download)
-    if (folder / "adapter_config.json").is_file():
-        from memaudit.models.loading.adapters import base_folder
+        folder = cached_folder(spec, allow_download=allow_download, pickles=allow_pickle)
+    from memaudit.models.loading.checkpoints import refuse_run
+    from memaudit.models.loading.pickled import allowing_pickles
 
-        whole = base_folder(folder, base, allow_download=allow_download)
-        return _from_adapter(folder, whole, device, dtype, control=base_control)
-    _refuse_base(spec, base)
-    return _from_folder(folder, device, dtype)
+    with allowing_pickles(allow_pickle):
+        if (folder / "adapter_config.json").is_file():
+            from memaudit.models.loading.adapters import base_folder
+
+            whole = base_folder(folder, base, allow_download=allow_download)
+            return _from_adapter(folder, whole, device, dtype, control=base_control)
+        _refuse_base(spec, base)
+        refuse_run(folder)
+        return _from_folder(folder, device, dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +127,7 @@ def _from_folder(folder: Path, device: str, dtype: str) -> LanguageModel:
     model, files, inputs = _held(folder, lambda: _read_folder(folder, device, dtype))
     model.files = files
     model.sha256, model.inputs = _identity(files), inputs
+    _tell_origin(model, folder)
     current().include(inputs)
     return model
 
@@ -132,10 +141,20 @@ def _from_adapter(folder: Path, base: Path, device: str, dtype: str, *, control:
     inputs.include(more)
     model.files = (*above, *({**file, "path": f"base/{file['path']}"} for file in beneath))
     model.sha256, model.inputs = _identity(model.files), inputs
+    _tell_origin(model, folder, base)
     if model.base is not None:
         model.base.files, model.base.sha256 = beneath, _identity(beneath)
+        _tell_origin(model.base, base)
     current().include(inputs)
     return model
+
+
+def _tell_origin(model: LanguageModel, folder: Path, base: Path | None = None) -> None:
+    """Let a model say which commits of the hub it is, at which step of a training, and how it was read."""
+    from memaudit.models.loading.origin import origin_of
+
+    model.commits, model.step, notes = origin_of(folder, base)
+    model.notes = (*model.notes, *notes)
 
 
 def _identity(files: Sequence[Mapping[str, Any]]) -> str:
@@ -152,14 +171,14 @@ def _held(folder: Path, read: Callable[[], Read]) -> tuple[Read, tuple[Mapping[s
 
     def digests() -> list[dict[str, Any]]:
         files = folder_files(folder)
-        for file in files:
-            inputs.add(folder / file["path"], file["sha256"], stamps[file["path"]])
+        for path, file in zip(identity_files(folder), files, strict=True):
+            inputs.add(path, file["sha256"], stamps[path])
         return files
 
     try:
         with held_still(folder):
             check_files(folder)
-            stamps = {file.name: Stamp.of(file) for file in identity_files(folder)}
+            stamps = {file: Stamp.of(file) for file in identity_files(folder)}
             if sum(stamp.size for stamp in stamps.values()) <= AT_ONCE:
                 digests()  # before it is read too, where that takes no longer than reading it
             model = read()

@@ -22,9 +22,9 @@ from memaudit.models.base import LanguageModel
 from memaudit.models.loading.adapter_layers import adapter_note, adapter_state, switch_off, why_no_base
 from memaudit.models.loading.folder import About, assembled
 from memaudit.models.loading.settings import decoding_settings
+from memaudit.models.loading.stored import check_values
 from memaudit.models.loading.tokenizer import closing_id
 from memaudit.models.loading.twin import runs_original, strange_hooks, twin_of
-from memaudit.models.loading.weights import check_values
 from memaudit.models.transformer import CausalTransformer, MaskedTransformer
 from memaudit.records import Objective
 from memaudit.text.tokenize import HuggingFaceTokenizer, Tokenizer, TrainedTokenizer

@@ -61,7 +61,9 @@ class StoredTensor:
         """
         wider = self.dtype.is_floating_point and self.wanted.itemsize > self.dtype.itemsize
         tensor = torch.empty(self.declared.shape, dtype=self.wanted if wider else self.dtype)
-        if wider:
+        if self.declared.strides:
+            tensor.copy_(self._spread())
+        elif wider:
             for part, piece in zip(torch.split(tensor.reshape(-1), PIECE), self.pieces(), strict=True):
                 part.copy_(piece)
         else:
@@ -70,11 +72,22 @@ class StoredTensor:
         return tensor if place is Ellipsis else tensor[place]
 
     def pieces(self) -> Iterator[Tensor]:
-        """Read it again, `PIECE` values at a time, in the order in which they lie in the file."""
-        for first in range(0, self.declared.values, PIECE):
+        """Read it again, `PIECE` values at a time, in their order."""
+        if self.declared.strides:
+            yield from torch.split(self._spread().reshape(-1), PIECE)
+            return
+        for first in range(0, self.declared.values or 1, PIECE):
             piece = torch.empty(min(PIECE, self.declared.values - first), dtype=self.dtype)
             self._fill(piece, first * piece.itemsize)
             yield piece
+
+    def _spread(self) -> Tensor:
+        """Read a tensor whose values do not lie in their order, with all that lies between them."""
+        shape, strides = self.declared.shape, self.declared.strides
+        last = sum((side - 1) * step for side, step in zip(shape, strides, strict=True))
+        span = torch.empty(last + 1, dtype=self.dtype)
+        self._fill(span, 0)
+        return span.as_strided(shape, strides)
 
     def _fill(self, tensor: Tensor, skipped: int) -> None:
         """Read what begins so many bytes into the tensor."""
@@ -91,6 +104,18 @@ class StoredTensor:
 def stored_tensors(declared: Mapping[str, Declared], wanted: torch.dtype) -> dict[str, StoredTensor]:
     """Return tensors that can be read one by one, as numbers of this type where it is wider than that of the file."""
     return {name: StoredTensor(name, each, wanted) for name, each in declared.items()}
+
+
+def read_tensors(declared: Mapping[str, Declared]) -> dict[str, Tensor]:
+    """Read all of these tensors; ModelError as from `StoredTensor`."""
+    stored = {name: StoredTensor(name, each, torch.float8_e4m3fn) for name, each in declared.items()}  # none is widened
+    return {name: each[...] for name, each in stored.items()}
+
+
+def check_values(tensors: Mapping[str, Tensor]) -> None:
+    """Raise ModelError naming the first tensor with NaN or infinite values."""
+    for name, tensor in tensors.items():
+        check_finite_values(name, tensor)
 
 
 def pieces_of(tensor: StoredTensor | Tensor) -> Iterator[Tensor]:

@@ -1,24 +1,22 @@
-"""Files of weights that nobody vetted: safetensors only, every fault named with its file in one line."""
+"""Files of weights that nobody vetted: safetensors, pickles where they are allowed; every fault named with its file."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import orjson
-import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
-from memaudit.errors import ModelError, one_line
+from memaudit.errors import ModelError
+from memaudit.models.loading.archives import archived_tensors
+from memaudit.models.loading.checkpoints import STATE, TRAINER_STATE, borrowed_files
 from memaudit.models.loading.header import read_header
+from memaudit.models.loading.pickled import INDEX, PLAIN, SINGLE, beside_safetensors, read_pickles
 from memaudit.runs.inputs import digest_of
 
 UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".gguf")
@@ -37,6 +35,8 @@ class Declared:
     shape: tuple[int, ...]
     start: int = 0
     """Place of its first byte in the file."""
+    strides: tuple[int, ...] = ()
+    """Values between neighbours of each dimension; empty where they lie in their order without gaps."""
 
     @property
     def values(self) -> int:
@@ -50,12 +50,14 @@ def check_files(folder: Path) -> None:
     Raises:
         ModelError: A file of settings, of a tokenizer or of weights is no regular file, or is far too large for one.
     """
-    for file in sorted(folder.iterdir()):
-        if file.suffix not in IDENTITY_SUFFIXES or file.is_dir():
+    pickles = {".bin"} if read_pickles(folder) else set()
+    for file in (*sorted(folder.iterdir()), *borrowed_files(folder)):
+        weights = file.suffix in pickles and not STATE.fullmatch(file.name)
+        if not (weights or _decides(file)):
             continue
         if not file.is_file():
             raise ModelError(f"{file}: not a regular file", "is it a broken link? download it again")
-        if file.suffix != ".safetensors" and file.stat().st_size > LARGEST_SETTINGS:
+        if not weights and file.suffix != ".safetensors" and file.stat().st_size > LARGEST_SETTINGS:
             raise ModelError(f"{file}: {file.stat().st_size:,} bytes are too many for a file of settings")
 
 
@@ -67,7 +69,7 @@ def read_headers(folder: Path, stem: str = "model") -> dict[str, Declared]:
         stem: How the files are called: ``model``, or ``adapter_model``.
 
     Raises:
-        ModelError: As `read_weights`.
+        ModelError: No file of weights that may be read, a shard that is missing, a damaged file, or a git-LFS pointer.
     """
     declared: dict[str, Declared] = {}
     for file in _weight_files(folder, stem):
@@ -95,39 +97,24 @@ def read_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def read_weights(folder: Path, stem: str = "model") -> dict[str, Tensor]:
-    """Read every tensor of ``STEM.safetensors`` or of the shards that its index names.
-
-    Raises:
-        ModelError: No safetensors file, a shard that is missing, a damaged file, or a git-LFS pointer.
-    """
-    files = _weight_files(folder, stem)
-    size = sum(file.stat().st_size for file in files)
-    if size > (memory := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
-        raise ModelError(f"{folder}: weights of {size:,} bytes, this machine has {memory:,} bytes of memory")
-    return {name: tensor for file in files for name, tensor in _read_file(file).items()}
-
-
-def check_values(tensors: Mapping[str, Tensor]) -> None:
-    """Raise ModelError naming the first tensor with NaN or infinite values."""
-    for name, tensor in tensors.items():
-        if not tensor.is_floating_point():
-            continue
-        bad = int((~torch.isfinite(tensor)).sum())
-        if bad:
-            values = "value" if bad == 1 else "values"
-            raise ModelError(f"tensor {one_name(name)} has {bad} non-finite {values}", "the weights are damaged")
-
-
 def folder_files(folder: Path) -> list[dict[str, Any]]:
     """Return the name, SHA-256 and size of every file of a model folder that decides what the model is."""
     files = identity_files(folder)
-    return [{"path": file.name, "sha256": digest_of(file), "bytes": file.stat().st_size} for file in files]
+    return [
+        {"path": file_name(file, folder), "sha256": digest_of(file), "bytes": file.stat().st_size} for file in files
+    ]
+
+
+def file_name(file: Path, folder: Path) -> str:
+    """Return how a file that decides what a model is stands in its identity; one may lie in the folder above."""
+    return file.name if file.parent == folder else f"../{file.name}"
 
 
 def identity_files(folder: Path) -> list[Path]:
     """Return the files of a model folder that decide what the model is, in the order of their names."""
-    return [file for file in sorted(folder.iterdir()) if file.is_file() and file.suffix in IDENTITY_SUFFIXES]
+    pickles = set(_weight_files(folder, "model")) if read_pickles(folder) else set()
+    own = [file for file in sorted(folder.iterdir()) if file.is_file() and (_decides(file) or file in pickles)]
+    return [*own, *borrowed_files(folder)]
 
 
 def files_sha256(files: Iterable[Mapping[str, Any]]) -> str:
@@ -143,20 +130,26 @@ def one_name(name: str) -> str:
     return name if len(name) <= 80 else name[:79] + "…"
 
 
+def _decides(file: Path) -> bool:
+    """Return whether a file is of settings, of a tokenizer or of safetensors weights; the log of a training is not."""
+    return file.suffix in IDENTITY_SUFFIXES and file.name != TRAINER_STATE and not file.is_dir()
+
+
 def _weight_files(folder: Path, stem: str) -> list[Path]:
     single = folder / f"{stem}.safetensors"
-    index = folder / f"{stem}.safetensors.index.json"
     if single.is_file():
         return [single]
-    if index.is_file():
-        shards = read_json(index).get("weight_map")
-        if not isinstance(shards, dict) or not all(_plain_name(name) for name in shards.values()):
-            raise ModelError(f"{index}: no weight_map of file names in this folder")
-        missing = sorted({name for name in shards.values() if not (folder / name).is_file()})
-        if missing:
-            raise ModelError(f"{index}: names {missing[0]}, which is absent", "download the folder again")
-        return [folder / name for name in sorted(set(shards.values()))]
+    if beside_safetensors(folder, stem):
+        return _shards(folder / f"{stem}.safetensors.index.json", _SAFETENSORS)
+    if stem == "model" and read_pickles(folder):
+        return [folder / SINGLE] if (folder / SINGLE).is_file() else _shards(folder / INDEX, PLAIN)
     unsafe = sorted(file.name for file in folder.iterdir() if file.suffix in UNSAFE_SUFFIXES)
+    unsafe = [name for name in unsafe if not STATE.fullmatch(name)]
+    if stem == "model" and (SINGLE in unsafe or (folder / INDEX).is_file()):
+        raise ModelError(
+            f"{folder}: {SINGLE} is a pickle, which may run code when it is read",
+            "--allow-pickle reads its tensors and no more; or convert it with save_pretrained where you trust it",
+        )
     if unsafe:
         raise ModelError(
             f"{folder}: {unsafe[0]} may run code when it is read; safetensors only",
@@ -165,27 +158,24 @@ def _weight_files(folder: Path, stem: str) -> list[Path]:
     raise ModelError(f"{folder}: no {single.name}", "is this a model folder?")
 
 
-def _plain_name(name: object) -> bool:
-    return isinstance(name, str) and re.fullmatch(r"[\w.-]+\.safetensors", name) is not None
+_SAFETENSORS = re.compile(r"[\w.-]+\.safetensors")
+
+
+def _shards(index: Path, plain: re.Pattern[str]) -> list[Path]:
+    """Return the files that an index names, all of them in its own folder."""
+    named = read_json(index).get("weight_map")
+    if not isinstance(named, dict) or not all(isinstance(n, str) and plain.fullmatch(n) for n in named.values()):
+        raise ModelError(f"{index}: no weight_map of file names in this folder")
+    shards = [index.parent / name for name in sorted(set(named.values()))]
+    for shard in shards:
+        if not shard.is_file():
+            raise ModelError(f"{index}: names {shard.name}, which is absent", "download the folder again")
+    return shards
 
 
 def _header(file: Path) -> dict[str, Declared]:
+    if file.suffix == ".bin":
+        archived = archived_tensors(file)
+        return {name: Declared(file, t.kind, t.shape, t.start, t.strides) for name, t in archived.items()}
     entries = read_header(file)
     return {name: Declared(file, entry.kind, entry.shape, entry.start) for name, entry in entries.items()}
-
-
-def _read_file(file: Path) -> dict[str, Tensor]:
-    with _opened(file) as opened:
-        # Copies, because sums come out differently in memory that is not aligned, as a file's is not.
-        return {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[Any]:
-    """Open a safetensors file, which checks its header against its size; ModelError whatever is wrong with it."""
-    try:
-        with safe_open(file, framework="pt") as opened:
-            yield opened
-    except (SafetensorError, OSError, ValueError, RuntimeError, TypeError, KeyError, MemoryError) as error:
-        reason = one_line(" ".join(str(error).split()), 150)
-        raise ModelError(f"{file}: not a safetensors file: {reason}", "download it again") from None
