@@ -18,6 +18,8 @@ from memaudit.models.body_head import quiet_transformers
 from memaudit.models.loading.build import DTYPES, build_module, known_dtype, moved
 from memaudit.models.loading.classes import module_class_of
 from memaudit.models.loading.description import check_depth, check_sizes, check_tensors
+from memaudit.models.loading.quantised import KEY, quantisation_of
+from memaudit.models.loading.quantised_build import Blank, build_quantised, described
 from memaudit.models.loading.settings import configuration, decoding_settings, generation_of, named_ends, refuse_code
 from memaudit.models.loading.tokenizer import check_fit, load_tokenizer
 from memaudit.models.loading.weights import check_values, read_headers, read_json, read_weights
@@ -41,11 +43,12 @@ def load_pretrained(
 
     Raises:
         ModelError: Weights are missing, left over, of another shape, not finite or not safetensors; the
-            folder needs code, an adapter or quantised kernels; or tokenizer and model do not fit.
+            folder needs code or an adapter, or is quantised by a method that is not known; or tokenizer and model
+            do not fit.
     """
     module, about = read_module(folder, device=device, dtype=dtype, family=family)
     model = assembled(about, module, *load_tokenizer(folder, module.config))
-    model.device, model.dtype = device, dtype
+    model.device, model.dtype = device, about.computes_in(dtype)
     return model
 
 
@@ -59,20 +62,31 @@ def read_module(folder: Path, *, device: str, dtype: str, family: str = "") -> t
     raw = read_json(folder / "config.json")
     ignored: list[str] = []
     refuse_code(folder / "config.json", raw)
-    declared = read_headers(folder)
-    check_depth(folder / "config.json", raw, declared)
-    config = configuration(folder / "config.json", raw, ignored)
+    quantisation = quantisation_of(folder / "config.json", raw)
+    held = read_headers(folder)
+    check_depth(folder / "config.json", raw, held)
+    config = configuration(folder / "config.json", {key: raw[key] for key in raw if key != KEY}, ignored)
     generation = generation_of(folder)
     ignored += decoding_settings(raw, generation)
     objective, module_class = module_class_of(folder, config, raw)
+    declared = held if quantisation is None else described(folder, quantisation, held)
     check_sizes(folder / "config.json", config, declared)
     check_tensors(folder, module_class, config, declared)
-    weights = read_weights(folder)
-    check_values(weights)
-    module = build_module(folder, module_class, config, weights, DTYPES[known_dtype(dtype)], ignored)
+    kind = DTYPES[known_dtype(dtype)]
+    if quantisation is None:
+        weights = read_weights(folder)
+        check_values(weights)
+        module = build_module(folder, module_class, config, weights, kind, ignored)
+    else:
+        blank = Blank(folder, module_class, config)
+        module = build_quantised(blank, quantisation, held, declared, kind, device, ignored)
     module = moved(module, device)
     choose_products(module)
-    return module, About(str(folder), objective, family or str(config.model_type), (raw, generation), tuple(ignored))
+    notes = () if quantisation is None else (quantisation.note(dtype),)
+    return module, About(
+        str(folder), objective, family or str(config.model_type), (raw, generation), tuple(ignored), notes,
+        "" if quantisation is None else quantisation.activations,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +101,14 @@ class About:
     """Its configuration, and that of ``generate``."""
     ignored: tuple[str, ...]
     """Settings that are not followed."""
+    notes: tuple[str, ...] = ()
+    """What a reader of a report should know of its weights."""
+    activations: str = ""
+    """Type to which what its layers are given is rounded; empty where it is not."""
+
+    def computes_in(self, dtype: str) -> str:
+        """Return what a report says of the type that is computed in, where the weights are of type ``dtype``."""
+        return f"{self.activations} activations" if self.activations else dtype
 
 
 def assembled(
@@ -107,6 +129,7 @@ def assembled(
     else:
         model = MaskedTransformer(module, tokenizer, family=about.family, ignored=ignored, closing_id=closing_id)
     model.named_ends = named_ends(about.settings, tokenizer)
+    model.notes = about.notes
     start = about.settings[0].get("bos_token_id")
     if tokenizer.bos_id is None and type(start) is int:
         model.missing_start = start

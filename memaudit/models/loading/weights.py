@@ -105,6 +105,19 @@ def read_weights(folder: Path, stem: str = "model") -> dict[str, Tensor]:
     return {name: tensor for file in files for name, tensor in _read_file(file).items()}
 
 
+def read_small(declared: Mapping[str, Declared], most: int) -> dict[str, Tensor]:
+    """Read the tensors that hold no more values than ``most``; errors as in `read_weights`."""
+    small: dict[Path, list[str]] = {}
+    for name, tensor in declared.items():
+        if tensor.values <= most:
+            small.setdefault(tensor.file, []).append(name)
+    found: dict[str, Tensor] = {}
+    for file, names in small.items():
+        with _opened(file) as opened:
+            found |= {name: opened.get_tensor(name).clone() for name in names}
+    return found
+
+
 def check_values(tensors: Mapping[str, Tensor]) -> None:
     """Raise ModelError naming the first tensor with NaN or infinite values."""
     for name, tensor in tensors.items():
