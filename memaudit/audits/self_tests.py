@@ -26,6 +26,8 @@ SAME_IDS = 0.9
 """Edit similarity from which on ids count as encoded back; windows are cut inside words at both ends."""
 
 EXACT = ("float32", "float64")
+REDUCED = ("bfloat16", "float16")
+"""Types that can be chosen otherwise; what a layer of a quantised model is given is rounded whatever is chosen."""
 PRECISION_WINDOWS = 32
 """Windows that a model of less precision reads twice, to count those that its batch changes."""
 
@@ -100,7 +102,8 @@ def check_precision(model: LanguageModel, windows: Sequence[Window]) -> list[Con
     flips = sum(
         not np.array_equal(hits, _hits(model, [window])[0]) for hits, window in zip(together, sample, strict=True)
     )
-    detail = f"{model.dtype}: {flips} of {len(sample)} windows get other tokens in another batch; use --dtype float32"
+    detail = f"{model.dtype}: {flips} of {len(sample)} windows get other tokens in another batch"
+    detail += "; use --dtype float32" if model.dtype in REDUCED else ""
     return [Control("computes in float32", False, detail)]
 
 

@@ -56,8 +56,10 @@ def fast_bf16(device: torch.device) -> str | None:
 
 
 def can_look(module: Any) -> bool:
-    """Return whether a bf16 copy of a module may be quicker: it is in fp32, its device has bf16, and there is room."""
+    """Return whether a bf16 copy of a module may be quicker: plain fp32, a device with bf16, and room for it."""
     weights = next(module.parameters())
+    if getattr(module, "quantization_method", None) is not None:
+        return False
     if weights.dtype != torch.float32 or fast_bf16(weights.device) is None:
         return False
     size = sum(parameter.numel() for parameter in module.parameters()) * torch.bfloat16.itemsize

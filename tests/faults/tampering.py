@@ -145,9 +145,9 @@ def _steering() -> Iterator[Case]:
         "AutoTokenizer": ["evil.Tokenizer", None]}, tokenizer_class="EvilTokenizer"), _evil))  # fmt: skip
     own = _both(_edit("config.json", model_type="own", auto_map={"AutoConfig": "evil.Config"}), _evil)
     yield Case("a model type of its own", "refused", own, "needs code of its own")
-    for method in ("gptq", "bitsandbytes", "fp8"):
-        quantised = _edit("config.json", quantization_config={"quant_method": method, "bits": 4})
-        yield Case(f"quantisation: {method}", "refused", quantised, "quantised weights")
+    for method, settings in (("gptq", {"bits": 4}), ("bitsandbytes", {"load_in_4bit": True}), ("fp8", {})):
+        quantised = _edit("config.json", quantization_config={"quant_method": method, **settings})
+        yield Case(f"quantisation: {method}", "refused", quantised, "and no tensor is")
     for name in ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"):
         yield Case(f"adapter: {name}", "refused", _write(name, b"{}"), "adapter")
     yield Case("dtype of the configuration", "found", _edit("config.json", dtype="float16", torch_dtype="float16"))

@@ -10,7 +10,9 @@ import pytest
 
 from tests.faults.isolation import isolated
 from tests.faults.memorised import honest, save_plain, verdict_of, victim, write_corpora
+from tests.faults.quantised_tampering import quantised_cases
 from tests.faults.tampering import Case, audited, cases
+from tests.quantising import KEPT, fp8
 
 ALIKE = ("generation_config.json: ", "config.json: ", "pickle: ", "safetensors: ", "kernel: ", "quantisation: ")
 """Kinds of which every fourth case stands for the rest here; ``benchmarks/faults_tamper.py`` tries all."""
@@ -44,6 +46,25 @@ def test_an_honest_model_is_clean_where_the_victim_is_found(place: Path) -> None
 @pytest.mark.parametrize("case", some_cases(), ids=lambda case: case.name)
 def test_no_altered_copy_comes_out_clean(case: Case, place: Path, tmp_path: Path) -> None:
     assert audited(case, place / "victim", place, tmp_path) == []
+
+
+@pytest.fixture(scope="module")
+def quantised(place: Path) -> Path:
+    """The victim in 4 bits of bitsandbytes and in fp8, which still recite it all."""
+    pytest.importorskip("bitsandbytes")
+    KEPT["nf4"](place / "victim", place / "nf4")
+    fp8(place / "victim", place / "fp8", place / "fp8-plain")
+    for kind in ("nf4", "fp8"):  # in this process first, as above
+        report = verdict_of(place / kind, place, place / f"run-{kind}")
+        assert (report["verdict"], report["hits"], report["failed"]) == ("found", 16, [])
+    return place
+
+
+@pytest.mark.parametrize(("kind", "case"), quantised_cases(), ids=lambda case: getattr(case, "name", case))
+def test_no_altered_copy_of_quantised_weights_comes_out_clean(
+    kind: str, case: Case, quantised: Path, tmp_path: Path
+) -> None:
+    assert audited(case, quantised / kind, quantised, tmp_path) == []
 
 
 def test_what_is_watched_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,9 @@ from memaudit.models.loading.adapter_settings import (
 from memaudit.models.loading.checkpoints import has_tokenizer, tokenizer_folder
 from memaudit.models.loading.folder import About, assembled, read_module
 from memaudit.models.loading.hub import cached_folder, hub_commit, hub_id
+from memaudit.models.loading.kept import without_kernels
 from memaudit.models.loading.pickled import pickles_allowed
+from memaudit.models.loading.quantised_build import make_mergeable
 from memaudit.models.loading.stored import read_tensors
 from memaudit.models.loading.tokenizer import load_tokenizer
 from memaudit.models.loading.twin import twin_of
@@ -89,6 +91,9 @@ def read_base(folder: Path, *, device: str, dtype: str) -> Base:
     """Read a base model; errors as those of `load_pretrained`."""
     about = read_json(folder / "memaudit.json") if (folder / "memaudit.json").is_file() else {}
     module, known = read_module(folder, device=device, dtype=dtype, family=str(about.get("family", "")))
+    if known.notes:
+        note = make_mergeable(str(folder), module, known.notes[0], known.activations, known.dtype)
+        known = replace(known, notes=(note,), activations="")
     return Base(folder, module, known, device, known.dtype)
 
 
@@ -134,10 +139,10 @@ def _notes(base: Base, settings: AdapterSettings) -> tuple[str, ...]:
     called, named = str(hub_commit(base.folder) or hub_id(base.folder) or base.folder.name), settings.base
     told = f"an adapter ({settings.describe()}), merged in memory into {called}"
     if not named or _is_named(base.folder, named):
-        return (told,)
+        return (*base.about.notes, told)
     elsewhere = Path(named).is_absolute() and Path(named).name == base.folder.name
     other = "its base model in another place, whose weights may be others" if elsewhere else "another base model"
-    return told, f"its adapter_config.json names {other}: {one_line(named, 80)}"
+    return *base.about.notes, told, f"its adapter_config.json names {other}: {one_line(named, 80)}"
 
 
 def _is_named(folder: Path, named: str) -> bool:
@@ -150,7 +155,7 @@ def _is_named(folder: Path, named: str) -> bool:
 
 def _peft(folder: Path) -> Any:
     try:
-        with _quiet():
+        with _quiet(), without_kernels():  # it imports bitsandbytes
             import peft
     except ImportError as error:
         if error.name not in ("peft", "accelerate"):

@@ -15,7 +15,7 @@ from torch import Tensor
 from memaudit.errors import ModelError, one_line
 from memaudit.models.body_head import quiet_transformers
 from memaudit.models.loading.description import UNLIKE
-from memaudit.models.loading.stored import StoredTensor, check_finite_values, is_finite, pieces_of
+from memaudit.models.loading.stored import LazyTensor, check_finite_values, is_finite, pieces_of
 from memaudit.models.loading.weights import one_name
 
 OTHER_OBJECTIVE = re.compile(r"(^|\.)(pooler|seq_relationship)\.")
@@ -26,7 +26,7 @@ def build_module(
     folder: Path,
     module_class: Any,
     config: Any,
-    weights: Mapping[str, StoredTensor | Tensor],
+    weights: Mapping[str, LazyTensor | Tensor],
     dtype: torch.dtype,
     ignored: list[str],
 ) -> Any:
@@ -98,7 +98,7 @@ def moved(module: Any, device: str) -> Any:
         raise ModelError(f"--device {device}: {str(error).splitlines()[0]}") from None
 
 
-def check_same(folder: Path, module: Any, weights: Mapping[str, StoredTensor | Tensor]) -> None:
+def check_same(folder: Path, module: Any, weights: Mapping[str, LazyTensor | Tensor]) -> None:
     """Compare what was loaded with what is read once more, a piece at a time, and check the values of all the rest.
 
     Loading has been known to succeed with random weights.
@@ -121,7 +121,7 @@ def check_same(folder: Path, module: Any, weights: Mapping[str, StoredTensor | T
         raise ModelError(f"{folder}: the token embedding holds zeros only", "the weights are damaged")
 
 
-def _is_same(loaded: Tensor, stored: StoredTensor | Tensor) -> bool:
+def _is_same(loaded: Tensor, stored: LazyTensor | Tensor) -> bool:
     """Return whether a tensor has the values that are stored, as its type has them, and all are finite."""
     pairs = zip(pieces_of(loaded), pieces_of(stored), strict=True)
     return all(torch.equal(own.cpu(), piece.to(own.dtype)) and is_finite(own) for own, piece in pairs)

@@ -63,11 +63,12 @@ def check_tensors(folder: Path, module_class: Any, config: Any, declared: Shapes
     expected = module.state_dict()
     for name in sorted(declared.keys() & expected.keys()):
         found, wanted = declared[name], tuple(expected[name].shape)
+        if expected[name].is_floating_point() and found.kind.startswith(("I", "U", "BOOL", "F8")):
+            hint = "config.json does not say how it is quantised"
+            raise ModelError(f"{found.file}: tensor {one_name(name)} holds {found.kind}", hint)
         if found.shape != wanted:
             sizes = f"{list(found.shape)}, config.json describes {list(wanted)}"
             raise ModelError(f"{folder}: tensor {one_name(name)} is of another shape: {sizes}"[:600], UNLIKE)
-        if expected[name].is_floating_point() and found.kind.startswith(("I", "U", "BOOL")):
-            raise ModelError(f"{found.file}: tensor {one_name(name)} holds {found.kind}", "save the model unquantised")
     _check_amounts(file, module, declared)
 
 

@@ -20,6 +20,8 @@ from memaudit.models.loading.checkpoints import tokenizer_folder
 from memaudit.models.loading.classes import module_class_of
 from memaudit.models.loading.description import check_depth, check_sizes, check_tensors
 from memaudit.models.loading.precision import DTYPES, stored_dtype, wanted_dtype
+from memaudit.models.loading.quantised import KEY, quantisation_of
+from memaudit.models.loading.quantised_build import Blank, build_quantised, described
 from memaudit.models.loading.room import check_room
 from memaudit.models.loading.settings import configuration, decoding_settings, generation_of, named_ends, refuse_code
 from memaudit.models.loading.stored import stored_tensors
@@ -45,11 +47,12 @@ def load_pretrained(
 
     Raises:
         ModelError: There is no memory for it; weights are missing, left over, of another shape, not finite or not
-            safetensors; the folder needs code, an adapter or quantised kernels; or tokenizer and model do not fit.
+            safetensors; the folder needs code or an adapter, or is quantised by a method that is not known; or
+            tokenizer and model do not fit.
     """
     module, about = read_module(folder, device=device, dtype=dtype, family=family)
     model = assembled(about, module, *load_tokenizer(tokenizer_folder(folder), module.config))
-    model.device, model.dtype = device, about.dtype
+    model.device, model.dtype = device, about.computes_in
     return model
 
 
@@ -63,23 +66,31 @@ def read_module(folder: Path, *, device: str, dtype: str, family: str = "") -> t
     raw = read_json(folder / "config.json")
     ignored: list[str] = []
     refuse_code(folder / "config.json", raw)
-    declared = read_headers(folder)
-    dtype = wanted_dtype(dtype, raw, declared)
-    check_depth(folder / "config.json", raw, declared)
-    config = configuration(folder / "config.json", raw, ignored)
+    quantisation = quantisation_of(folder / "config.json", raw)
+    held = read_headers(folder)
+    dtype = wanted_dtype(dtype, raw, held)
+    check_depth(folder / "config.json", raw, held)
+    config = configuration(folder / "config.json", {key: raw[key] for key in raw if key != KEY}, ignored)
     generation = generation_of(folder)
     ignored += decoding_settings(raw, generation)
     objective, module_class = module_class_of(folder, config, raw)
+    declared = held if quantisation is None else described(folder, quantisation, held)
     check_sizes(folder / "config.json", config, declared)
     check_tensors(folder, module_class, config, declared)
-    check_room(folder, declared, dtype, stored_dtype(raw, declared), device)
+    kept = quantisation is not None and bool(quantisation.library)
+    check_room(folder, held if kept else declared, dtype, stored_dtype(raw, held), device)
     kind = DTYPES[dtype]
-    module = build_module(folder, module_class, config, stored_tensors(declared, kind), kind, ignored)
+    if quantisation is None:
+        module = build_module(folder, module_class, config, stored_tensors(held, kind), kind, ignored)
+    else:
+        module = build_quantised(Blank(folder, module_class, config), quantisation, held, kind, device, ignored)
     module = moved(module, device)
     choose_products(module)
+    notes, activations = ((), "") if quantisation is None else ((quantisation.note(dtype),), quantisation.activations)
     return module, About(
-        str(folder), objective, family or str(config.model_type), (raw, generation), tuple(ignored), dtype=dtype
-    )
+        str(folder), objective, family or str(config.model_type), (raw, generation), tuple(ignored), dtype, notes,
+        activations,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +107,15 @@ class About:
     """Settings that are not followed."""
     dtype: str = ""
     """Type of its weights in memory."""
+    notes: tuple[str, ...] = ()
+    """What a reader of a report should know of its weights."""
+    activations: str = ""
+    """Type to which what its layers are given is rounded; empty where it is not."""
+
+    @property
+    def computes_in(self) -> str:
+        """What a report says of the type that is computed in."""
+        return f"{self.activations} activations" if self.activations else self.dtype
 
 
 def assembled(
@@ -116,6 +136,7 @@ def assembled(
     else:
         model = MaskedTransformer(module, tokenizer, family=about.family, ignored=ignored, closing_id=closing_id)
     model.named_ends = named_ends(about.settings, tokenizer)
+    model.notes = about.notes
     start = about.settings[0].get("bos_token_id")
     if tokenizer.bos_id is None and type(start) is int:
         model.missing_start = start

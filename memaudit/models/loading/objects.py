@@ -21,6 +21,7 @@ from memaudit.errors import ModelError, one_line
 from memaudit.models.base import LanguageModel
 from memaudit.models.loading.adapter_layers import adapter_note, adapter_state, switch_off, why_no_base
 from memaudit.models.loading.folder import About, assembled
+from memaudit.models.loading.kept import describe, without_packing
 from memaudit.models.loading.settings import decoding_settings
 from memaudit.models.loading.stored import check_values
 from memaudit.models.loading.tokenizer import closing_id
@@ -66,7 +67,9 @@ def from_transformers(
     twin = _twin(found)
     about = _about(inner, objective)
     read = _read(_inner(twin), about, ours, closing)
-    read.notes = _quantisation_note(inner)
+    note, activations = describe(inner)
+    read.notes = (note,) if note else ()
+    read.dtype = f"{activations} activations" if activations else read.dtype
     if adapted:
         _check_whole(twin)
     if hooks := strange_hooks(inner):
@@ -164,6 +167,7 @@ def _inner(model: Any) -> Any:
 def _twin(model: Any) -> Any:
     """Return the twin of a model, once it is seen to run by itself."""
     twin = twin_of(model)
+    without_packing(twin)
     ids = torch.tensor([[0, 1, 0, 1]], device=next(model.parameters()).device)
     if name := runs_original(model, twin, ids):
         raise ModelError(f"a hook in {_kind(model)} runs a {name} that it holds on to", "remove the hook")
@@ -254,16 +258,6 @@ def _check_whole(model: Any) -> None:
     whole, inner = (one(input_ids=ids).logits.float() for one in (model, model.get_base_model()))
     if not torch.allclose(whole, inner, rtol=0, atol=1e-3 * max(1.0, float(whole.abs().max()))):
         raise ModelError(f"{_kind(model)} computes more than its module", "merge the adapter: model.merge_and_unload()")
-
-
-def _quantisation_note(module: Any) -> tuple[str, ...]:
-    settings = getattr(module.config, "quantization_config", None)
-    method = settings.get("quant_method") if isinstance(settings, dict) else getattr(settings, "quant_method", None)
-    return (
-        ()
-        if settings is None
-        else (f"weights are quantised ({getattr(method, 'value', method)}), and read as they are",)
-    )
 
 
 def _with_base(read: LanguageModel, inner: Any, about: About, closing: int | None) -> None:

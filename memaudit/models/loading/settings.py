@@ -22,15 +22,13 @@ NAMES_OF_TOKENS = {"bos_token_id", "eos_token_id", "pad_token_id", "decoder_star
 
 
 def refuse_code(file: Path, raw: dict[str, Any]) -> None:
-    """Refuse a model that only code of its own, or kernels for quantised weights, could read."""
+    """Refuse a model that only code of its own could read."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     kind = raw.get("model_type")
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
         reason = "needs code of its own" if "auto_map" in raw else "is not known to transformers"
         raise ModelError(f"{file}: model_type {one_line(repr(kind), 60)} {reason}", "load it through python:")
-    if "quantization_config" in raw:
-        raise ModelError(f"{file}: quantised weights", "save the model unquantised")
 
 
 def configuration(file: Path, raw: dict[str, Any], ignored: list[str]) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import EllipsisType
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -28,9 +29,21 @@ KINDS = {
 """Types by the names that safetensors has for them."""
 
 
+class LazyTensor(Protocol):
+    """What is read when it is asked for: as much of a slice of safetensors as the loader of transformers asks for."""
+
+    def get_shape(self) -> list[int]: ...  # noqa: D102
+    def get_dtype(self) -> str: ...  # noqa: D102
+    def __getitem__(self, place: EllipsisType | slice | int | tuple[slice | int, ...]) -> Tensor: ...
+
+    def pieces(self) -> Iterator[Tensor]:
+        """Return its values once more, flat, in their order, at most `PIECE` together."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A tensor in a file, with as much of the interface of a slice of safetensors as transformers' loader asks for."""
+    """A tensor in a file."""
 
     name: str
     declared: Declared
@@ -118,11 +131,9 @@ def check_values(tensors: Mapping[str, Tensor]) -> None:
         check_finite_values(name, tensor)
 
 
-def pieces_of(tensor: StoredTensor | Tensor) -> Iterator[Tensor]:
+def pieces_of(tensor: LazyTensor | Tensor) -> Iterator[Tensor]:
     """Return the values of a tensor in their order, flat, at most `PIECE` together."""
-    return (
-        tensor.pieces() if isinstance(tensor, StoredTensor) else iter(torch.split(tensor.detach().reshape(-1), PIECE))
-    )
+    return iter(torch.split(tensor.detach().reshape(-1), PIECE)) if isinstance(tensor, Tensor) else tensor.pieces()
 
 
 def check_finite_values(name: str, tensor: Tensor) -> None:

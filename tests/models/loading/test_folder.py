@@ -131,7 +131,7 @@ def test_keys_that_steer_code_are_ignored_and_listed(folder: Path) -> None:
         ({"model_type": "own", "auto_map": {"AutoConfig": "x.Y"}}, "model_type 'own' needs code of its own"),
         ({"model_type": None}, "model_type None is not known"),
         ({"model_type": ["gpt2"]}, r"model_type \['gpt2'\] is not known"),
-        ({"quantization_config": {"bits": 4}}, "quantised weights"),
+        ({"quantization_config": {"bits": 4}}, "names no quant_method"),
         ({"n_layer": 1_000_000}, "n_layer is 1000000, which the weights cannot fill"),
         ({"vocab_size": 10**12}, "vocab_size is 1000000000000"),
         ({"n_layer": 3}, r"12 tensors missing, first: transformer.h.2."),

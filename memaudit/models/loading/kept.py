@@ -1,0 +1,367 @@
+"""Weights of bitsandbytes and compressed-tensors, read by their libraries and kept as they lie in the file.
+
+The libraries are given tensors whose names, kinds and shapes were compared with each other, and a configuration of
+which every key is known; what they made of them is compared with the file before anything is computed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import math
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import torch
+from torch import Tensor, nn
+
+from memaudit.errors import ModelError, one_line
+from memaudit.models.body_head import quiet_transformers
+from memaudit.models.loading.description import UNLIKE
+from memaudit.models.loading.quantised import KEY, Quantisation, note_of
+from memaudit.models.loading.stored import check_values, read_tensors
+from memaudit.models.loading.weights import Declared, one_name
+
+STATE = ".weight.quant_state.bitsandbytes__"
+LONGEST_STATE = 2048
+"""Bytes of the description of a tensor of 4 bits; the longest that are written have 200."""
+BLOCKS = (32, 64, 128, 256, 512, 1024, 2048, 4096)
+"""Values that bitsandbytes gives one scale."""
+NESTED = 256
+"""Scales that share one, where they are quantised too."""
+SCALES = (".absmax", ".SCB", ".weight_scale")
+PACKED, SHAPE = ".weight_packed", ".weight_shape"
+DAMAGED = "the weights are damaged"
+EXTRA = "pip install 'memaudit[quantised]'"
+
+Parts = Mapping[str, Declared]
+
+
+@contextmanager
+def without_kernels() -> Iterator[None]:
+    """Let libraries be imported that would fetch compiled code from the Hub at once (bitsandbytes does).
+
+    They ask the package ``kernels`` for it, which is not found within this.
+    """
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    there = {"kernels": sys.modules["kernels"]} if "kernels" in sys.modules else {}
+    sys.modules["kernels"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["kernels"]
+        sys.modules.update(there)
+
+
+def needed(folder: Path, quantisation: Quantisation) -> None:
+    """Import what a method needs, or raise ModelError that says how it is installed."""
+    try:
+        with without_kernels(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import accelerate  # type: ignore[import-untyped]  # noqa: F401
+
+            if quantisation.library == "bitsandbytes":
+                import bitsandbytes  # noqa: F401
+            else:
+                import compressed_tensors  # type: ignore[import-untyped]  # noqa: F401
+    except ImportError as error:
+        lacking = (error.name or quantisation.library).replace("_", "-")
+        raise ModelError(f"{folder}: quantised by {quantisation.label}: needs {lacking}", EXTRA) from None
+
+
+def kept_shapes(folder: Path, quantisation: Quantisation, declared: Parts) -> Parts:
+    """Return what the tensors of a folder describe, those that only a library reads under names of no model.
+
+    Raises:
+        ModelError: No tensor is quantised, a part is missing or left over, or parts do not fit each other.
+    """
+    tensors = read_tensors({name: each for name, each in declared.items() if each.values <= LONGEST_STATE})
+    read = {"bitsandbytes-4bit": _four_bit, "bitsandbytes-8bit": _eight_bit, "compressed-tensors": _compressed}
+    described, used = read[quantisation.method](folder, quantisation, declared, tensors)
+    if not described:
+        raise ModelError(
+            f"{folder}: config.json says {quantisation.label}, and no tensor is", "is it quantised at all?"
+        )
+    return described | {name: tensor for name, tensor in declared.items() if name not in used}
+
+
+def build_kept(
+    folder: Path, module_class: Any, config: Any, quantisation: Quantisation, weights: Mapping[str, Tensor],
+    dtype: torch.dtype, device: str,
+) -> Any:  # fmt: skip
+    """Return a module whose quantised layers are those of the library, compared with what was read.
+
+    Args:
+        folder: For messages.
+        module_class: Of `transformers`.
+        config: Without settings of quantisation.
+        quantisation: Of the folder.
+        weights: As they were read.
+        dtype: In which is computed.
+        device: Where.
+
+    Raises:
+        ModelError: Tensors are missing, left over, of another shape, or other than what was read.
+    """
+    settings = dict(quantisation.settings)
+    if quantisation.method == "bitsandbytes-4bit":
+        settings["bnb_4bit_compute_dtype"] = str(dtype).removeprefix("torch.")
+    setattr(config, KEY, settings)
+    attention = "sdpa" if getattr(module_class, "_supports_sdpa", False) else "eager"
+    try:
+        with quiet_libraries():
+            module, info = module_class.from_pretrained(
+                None, config=config, state_dict=dict(weights), dtype=dtype, attn_implementation=attention,
+                output_loading_info=True, ignore_mismatched_sizes=True, device_map={"": device},
+            )  # fmt: skip
+    except Exception as error:  # whatever a library says of settings and tensors that do not fit
+        reason = one_line(" ".join(str(error).split()), 150)
+        raise ModelError(f"{folder}: {quantisation.label}: weights and config.json do not fit: {reason}") from None
+    found = {
+        "missing": sorted(info["missing_keys"]),
+        "unexpected": sorted(info["unexpected_keys"]),
+        "of another shape": sorted(str(key[0]) for key in info["mismatched_keys"]),
+    }
+    wrong = [f"{len(names)} tensors {what}, first: {one_name(names[0])}" for what, names in found.items() if names]
+    if wrong:
+        raise ModelError(f"{folder}: {'; '.join(wrong)}", UNLIKE)
+    _check_same(folder, module, weights)
+    _check_layers(folder, module, weights)
+    return _ready(module)
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Silence what the libraries say while they load: bars, warnings, and remarks about the machine."""
+    with quiet_transformers(), warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()), without_kernels():
+        warnings.simplefilter("ignore")
+        if "loguru" in sys.modules:  # which holds on to the first standard error that it saw
+            sys.modules["loguru"].logger.disable("compressed_tensors")
+        yield
+
+
+def layers_of(module: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the layers that bitsandbytes computes, with their names; its classes are told by name, not imported."""
+    for name, layer in module.named_modules():
+        if type(layer).__module__.startswith("bitsandbytes.") and type(layer).__name__.startswith(
+            ("Linear4", "Linear8")
+        ):
+            yield name, layer
+
+
+def describe(module: Any) -> tuple[str, str]:
+    """Return what a report says of a quantised module in memory, and the type that its activations are rounded to."""
+    layers = [layer for _, layer in layers_of(module)]
+    if layers:
+        eight = type(layers[0]).__name__.startswith("Linear8")
+        kind = getattr(layers[0].weight, "quant_type", "")
+        state = getattr(layers[0].weight, "quant_state", None)
+        double = ", scales quantised too" if getattr(state, "nested", False) else ""
+        label = "bitsandbytes, 8 bit" if eight else f"bitsandbytes, 4 bit, {kind}{double}"
+        return note_of(label, "bitsandbytes"), "int8" if eight else ""
+    settings = getattr(module.config, KEY, None)
+    if settings is None:
+        return "", ""
+    method = settings.get("quant_method") if isinstance(settings, dict) else getattr(settings, "quant_method", None)
+    return f"weights are quantised ({getattr(method, 'value', method)}), and read as they are", ""
+
+
+def without_packing(module: Any) -> None:
+    """Have weights of 4 bits dequantised to the type that is computed in, whatever the processor.
+
+    On some processors bitsandbytes would round scales and activations to bfloat16, and fail on odd sizes.
+    """
+    for _, layer in layers_of(module):
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
+
+
+@torch.no_grad()
+def dequantise_layers(module: Any, dtype: torch.dtype) -> None:
+    """Replace the layers that bitsandbytes computes by plain ones with the weights that they stand for."""
+    from bitsandbytes import functional
+
+    for name, layer in list(layers_of(module)):
+        if type(layer).__name__.startswith("Linear8"):
+            scales = layer.state.SCB if layer.weight.SCB is None else layer.weight.SCB  # where it has computed before
+            weight = functional.int8_vectorwise_dequant(layer.weight.data, scales)
+        else:
+            layer.weight.quant_state.dtype = dtype
+            weight = functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+        plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
+        plain.weight, plain.bias = nn.Parameter(weight.to(dtype)), layer.bias
+        module.set_submodule(name, plain)
+    for told in ("hf_quantizer", "quantization_method", "is_loaded_in_4bit", "is_loaded_in_8bit"):
+        vars(module).pop(told, None)
+    module.is_quantized = False
+    vars(module.config).pop(KEY, None)
+
+
+@torch.no_grad()
+def _ready(module: Any) -> Any:
+    """Have the libraries do now what they put off until something is computed, and check what came of it."""
+    without_packing(module)
+    with quiet_libraries():
+        module.eval()(input_ids=torch.zeros((1, 2), dtype=torch.long, device=next(module.parameters()).device))
+    check_values({name: value for name, value in module.state_dict().items() if "quant_map" not in name})
+    if not bool(module.get_input_embeddings().weight.any()):
+        raise ModelError("the token embedding holds zeros only", DAMAGED)
+    return module
+
+
+def _check_same(folder: Path, module: Any, weights: Mapping[str, Tensor]) -> None:
+    loaded = module.state_dict()
+    for name, tensor in weights.items():
+        if name not in loaded:
+            raise ModelError(f"{folder}: tensor {one_name(name)} found no place in the model", UNLIKE)
+        wanted = tensor.to(loaded[name].dtype) if tensor.is_floating_point() and tensor.element_size() > 1 else tensor
+        found = loaded[name].cpu()
+        if found.dtype != wanted.dtype or not torch.equal(_bits(found), _bits(wanted)):
+            if STATE in name and orjson.loads(bytes(found.tolist())) == orjson.loads(bytes(wanted.tolist())):
+                continue
+            raise ModelError(f"{folder}: tensor {one_name(name)} differs from the file after loading")
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    return tensor.reshape(-1).contiguous().view(torch.uint8)
+
+
+def _check_layers(folder: Path, module: Any, weights: Mapping[str, Tensor]) -> None:
+    """Refuse layers that are quantised in the model and not in the file, or of another shape than the model's."""
+    for name, layer in layers_of(module):
+        state = getattr(layer.weight, "quant_state", None)
+        shape = tuple(layer.weight.shape) if state is None else tuple(state.shape)
+        quantised = f"{name}.SCB" in weights or any(f"{name}{STATE}{kind}" in weights for kind in ("nf4", "fp4"))
+        if not quantised or shape != (layer.out_features, layer.in_features):
+            what = "is of another shape" if quantised else "is not quantised in the file"
+            raise ModelError(f"{folder}: the weight of layer {one_name(name)} {what}", UNLIKE)
+
+
+def _read(folder: Path, name: str, tensors: Mapping[str, Tensor]) -> Tensor:
+    if name not in tensors:
+        raise ModelError(f"{folder}: tensor {one_name(name)} is missing", UNLIKE)
+    return tensors[name]
+
+
+def _four_bit(
+    folder: Path, quantisation: Quantisation, declared: Parts, tensors: Mapping[str, Tensor]
+) -> tuple[dict[str, Declared], set[str]]:
+    described, used = {}, set()
+    for name in sorted(declared):
+        stem, found, kind = name.partition(STATE)
+        if not found:
+            continue
+        if kind != quantisation.settings.get("bnb_4bit_quant_type", "fp4"):
+            raise ModelError(f"{folder}: tensor {one_name(name)} is not {quantisation.label}", UNLIKE)
+        shape = _check_state(folder, stem, kind, declared, tensors)
+        # Whether a layer is laid out as inputs by outputs only the library knows: the name is none of the model's.
+        described[f"{stem} of 4 bits"] = Declared(declared[name].file, "F32", shape)
+        ends = ("", ".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map")
+        used |= {name, *(f"{stem}.weight{end}" for end in ends)}
+    return described, used
+
+
+def _check_state(folder: Path, stem: str, kind: str, declared: Parts, tensors: Mapping[str, Tensor]) -> tuple[int, int]:
+    """Return the shape of a weight of 4 bits, once its parts are seen to be what its description says."""
+    name = f"{stem}{STATE}{kind}"
+    weight = f"{stem}.weight"
+    wrong = ModelError(f"{folder}: tensor {one_name(name)} does not describe {one_name(weight)}", DAMAGED)
+    if declared[name].kind != "U8" or not 0 < declared[name].values <= LONGEST_STATE:
+        raise wrong
+    try:
+        state = orjson.loads(bytes(_read(folder, name, tensors).tolist()))
+        shape, block = state["shape"], state["blocksize"]
+        nested = {"nested_blocksize", "nested_dtype", "nested_offset"} & state.keys()
+        plain = {"quant_type", "blocksize", "dtype", "shape"}
+        fits = state.keys() == plain | nested and state["quant_type"] == kind and block in BLOCKS
+        fits = fits and state["dtype"] in ("float32", "float16", "bfloat16") and len(shape) == 2
+        fits = fits and all(type(side) is int and side > 0 for side in shape)
+        scales = -(-math.prod(shape) // block) if fits else 0
+        parts: dict[str, tuple[str, tuple[int, ...]]] = {
+            "": ("U8", ((math.prod(shape) + 1) // 2, 1)), ".quant_map": ("F32", (16,)),
+            ".absmax": ("U8" if nested else "F32", (scales,)),
+        }  # fmt: skip
+        if nested:
+            fits = (
+                fits and len(nested) == 3 and (state["nested_blocksize"], state["nested_dtype"]) == (NESTED, "float32")
+            )
+            fits = fits and isinstance(state["nested_offset"], float) and math.isfinite(state["nested_offset"])
+            parts |= {".nested_absmax": ("F32", (-(-scales // NESTED),)), ".nested_quant_map": ("F32", (256,))}
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, OverflowError):
+        raise wrong from None
+    if not fits or any(
+        (there := declared.get(weight + part)) is None or (there.kind, there.shape) != wanted
+        for part, wanted in parts.items()
+    ):
+        raise wrong
+    _check_table(folder, weight, kind, tensors)
+    return shape[0], shape[1]
+
+
+def _check_table(folder: Path, weight: str, kind: str, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse values for codes other than the method's: kernels have tables of their own, and would not read them."""
+    from bitsandbytes import functional
+
+    known = functional.get_4bit_type(  # type: ignore[no-untyped-call]
+        kind, device="cpu"
+    )
+    if not torch.allclose(_read(folder, f"{weight}.quant_map", tensors), known, rtol=0, atol=1e-6):
+        raise ModelError(f"{folder}: tensor {one_name(weight)} has values for its codes that {kind} has not", DAMAGED)
+
+
+def _eight_bit(
+    folder: Path, _: Quantisation, declared: Parts, tensors: Mapping[str, Tensor]
+) -> tuple[dict[str, Declared], set[str]]:
+    described, used = {}, set()
+    for name in sorted(declared):
+        stem = name.removesuffix(".SCB")
+        if stem == name:
+            continue
+        weight, form = declared.get(f"{stem}.weight"), declared.get(f"{stem}.weight_format")
+        fits = weight is not None and weight.kind == "I8" and len(weight.shape) == 2
+        if not fits or weight is None or (declared[name].kind, declared[name].shape) != ("F32", weight.shape[:1]):
+            raise ModelError(f"{folder}: tensor {one_name(name)} is without a weight of 8 bits that it fits", DAMAGED)
+        if form is not None and int(_read(folder, f"{stem}.weight_format", tensors).sum()) != 0:
+            raise ModelError(f"{folder}: tensor {one_name(stem)}.weight is laid out for a GPU", "save it by rows")
+        described[f"{stem} of 8 bits"] = Declared(weight.file, "F32", weight.shape)
+        used |= {name, f"{stem}.weight", f"{stem}.weight_format"}
+    return described, used
+
+
+def _compressed(
+    folder: Path, _: Quantisation, declared: Parts, tensors: Mapping[str, Tensor]
+) -> tuple[dict[str, Declared], set[str]]:
+    described, used = {}, set()
+    for name in sorted(declared):
+        if not name.endswith(".weight_scale"):
+            continue
+        stem, scale = name.removesuffix(".weight_scale"), declared[name]
+        packed, plain = declared.get(stem + PACKED), declared.get(f"{stem}.weight")
+        held = packed or plain
+        if held is None or len(held.shape) != 2 or scale.kind not in ("F32", "F16", "BF16"):
+            raise ModelError(f"{folder}: tensor {one_name(name)} is without a weight that it scales", DAMAGED)
+        shape = held.shape
+        if packed is not None:
+            sides = _read(folder, stem + SHAPE, tensors).tolist()
+            if len(sides) != 2 or sides[0] != shape[0] or not 4 * shape[1] <= sides[1] + 7 <= 8 * shape[1] + 7:
+                raise ModelError(f"{folder}: tensor {one_name(stem + SHAPE)} is not the shape of its weight", DAMAGED)
+            shape = (sides[0], sides[1])
+        described[f"{stem}.weight"] = Declared(scale.file, "F32", shape)
+        used |= {stem + end for end in (".weight_scale", ".weight", PACKED, SHAPE, ".weight_zero_point")}
+    return described, used
+
+
+def read_kept(declared: Parts) -> dict[str, Tensor]:
+    """Read tensors as they lie, once those that hold numbers are seen to be finite, no scales zero."""
+    tensors = read_tensors(declared)
+    for name, tensor in tensors.items():
+        scales = name.endswith(SCALES) and tensor.is_floating_point()
+        if scales and not bool(tensor.any()):
+            raise ModelError(f"{declared[name].file}: tensor {one_name(name)} holds zeros only", DAMAGED)
+    return tensors
