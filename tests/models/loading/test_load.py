@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +139,13 @@ def test_names_that_lead_nowhere(tmp_path: Path) -> None:
     ]:
         with pytest.raises(ModelError, match=message):
             load_model(spec)
+
+
+def test_what_counts_is_loaded_and_asked_without_torch(tmp_path: Path) -> None:
+    NgramModel.train([BYTES.encode_batch(["abc abd"])[0].ids], BYTES, order=3).save(tmp_path)
+    code = (
+        "import sys; from memaudit.models.loading.load import load_model\n"
+        "model = load_model(sys.argv[1]); model.continuations([[1, 2]], 3); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -16,6 +16,9 @@ from transformers import AutoModelForCausalLM, GptOssConfig, GptOssForCausalLM
 
 from memaudit.errors import ModelError
 from memaudit.models.loading.load import load_model
+from memaudit.models.loading.packed import dequantised
+from memaudit.models.loading.quantised import quantisation_of
+from memaudit.models.loading.weights import read_headers
 from memaudit.models.transformer import new_gpt
 from memaudit.records import Window
 from memaudit.text.tokenize import train_tokenizer
@@ -173,6 +176,23 @@ def test_another_size_of_groups_is_seen_in_the_scales(folders: Path, tmp_path: P
     (tmp_path / "copy" / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match="do not fit GPTQ"):
         load_model(str(tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("kind", ["gptq", "awq", "fp8"])
+def test_weights_are_made_when_they_are_asked_for_and_again_to_compare(folders: Path, kind: str) -> None:
+    folder = folders / kind
+    quantisation = quantisation_of(folder / "config.json", json.loads((folder / "config.json").read_text()))
+    assert quantisation is not None
+    plain = load_file(folders / f"{kind}-plain" / "model.safetensors")
+    found = dequantised(folder, quantisation, read_headers(folder), torch.bfloat16)
+    assert found.keys() == plain.keys()
+    for name, tensor in found.items():
+        assert tensor.get_shape() == list(plain[name].shape)
+        whole = tensor[...]
+        assert tensor.get_dtype() == {torch.bfloat16: "BF16", torch.float32: "F32"}[whole.dtype]
+        assert whole.equal(plain[name].to(whole.dtype))
+        assert tensor[1:3].equal(whole[1:3])
+        assert torch.cat(list(tensor.pieces())).equal(whole.reshape(-1))
 
 
 def test_memory_is_counted_as_it_will_be_once_dequantised(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
