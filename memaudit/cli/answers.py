@@ -78,6 +78,8 @@ def refuse_mixture(call: typer.Context) -> None:
         source = call.get_parameter_source(param.name or "")
         if param.name not in unused or source is None or source.name != "COMMANDLINE":
             continue
+        if param.name == "model" and not call.params["model"]:  # an argument of any number is always given
+            continue
         flag = "MODEL" if param.name == "model" else param.opts[0]
         if answered:
             raise InputError(f"{flag} is about a model, and --answers are given in place of one", f"leave out {flag}")

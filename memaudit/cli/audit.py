@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memaudit.cli.answers import AnswersFlags, audit_given, refuse_mixture
+from memaudit.cli.checkpoints import audit_checkpoints
 from memaudit.cli.command import invocation_of
 from memaudit.cli.groups import Panel
 from memaudit.cli.options import (
@@ -33,11 +34,14 @@ from memaudit.cli.output import exit_with_verdict
 if TYPE_CHECKING:
     from memaudit.audits.comparison.options import MembershipOptions
     from memaudit.audits.extraction.options import AuditOptions
+    from memaudit.audits.extraction.result import Audit
 
-Model = Annotated[
-    str,
+Models = Annotated[
+    tuple[str, ...],
     typer.Argument(
-        metavar="MODEL", help="A folder of a model or of an adapter, a Hugging Face id, or python:module:factory."
+        metavar="MODEL...",
+        help="A folder of a model, of an adapter or of a checkpoint, a Hugging Face id (ID@REVISION), or"
+        " python:module:factory. Several are compared.",
     ),
 ]
 TokenWindows = Annotated[
@@ -48,7 +52,13 @@ SideField = Annotated[
     tuple[str, ...],
     typer.Option(metavar="NAME", help="As --text-field, of this side alone.", show_default=False, callback=distinct),
 ]
-Out = Annotated[Path | None, typer.Option(metavar="RUN", help="Run directory; by default runs/FAMILY-IDENTITY.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RUN",
+        help="Run directory; by default runs/FAMILY-IDENTITY. Of several models, a folder with a run of each.",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +170,7 @@ class SetAsideFlags:
 
 def audit(
     call: typer.Context,
-    model: Model = "",
+    model: Models = (),
     *,
     sides: SideFlags,
     answered: Annotated[AnswersFlags, Panel("Answers in place of a model")],
@@ -177,11 +187,15 @@ def audit(
 ) -> None:
     """Audit a model: does it continue its training text verbatim, more than text it never saw?
 
-    The same command resumes an interrupted run.
+    The same command resumes an interrupted run. Several models, as checkpoints of a training, are audited one after
+    the other on the same windows; compare.html shows them side by side, over their steps where their names say these
+    (checkpoint-500, step1000), and the exit code is that of the worst: found before inconclusive before clean.
 
     \b
     Examples:
       memaudit audit models/gpt --train train.jsonl --heldout test.jsonl
+      memaudit audit run/checkpoint-* --train train.jsonl --heldout test.jsonl --out curve
+      memaudit audit EleutherAI/pythia-70m@step1000 --train pile.jsonl --heldout new.jsonl
       memaudit audit gpt2 --train hf:wikitext:wikitext-2-raw-v1:train[:1%] --heldout essays.txt --limit 300
       memaudit audit python:adapters:my_model --train 'books/*.txt' --heldout new.txt --max-rate 0.001
       memaudit audit models/chat --train conversations.jsonl --heldout others.jsonl
@@ -200,26 +214,31 @@ def audit(
         where = sides.train, measured.index
         audit_given(call, answered, *where, out=out, options=options, formats=formats, shown=shown.shown)
     announce_compilation()
-    with progress_bar("windows") as progress:
-        result = audit(
-            model,
-            sides.train,
-            sides.heldout,
-            windows=sides.windows,
-            heldout_windows=sides.heldout_windows,
-            index=measured.index,
-            out=out,
-            options=options,
-            name=model,
-            invocation=invocation_of(call),
-            formats=formats,
-            shown=shown.shown,
-            progress=progress,
-            load=partial(loading.load_audited, base_control=measured.base_control),
-            base=loading.base,
-            base_control=measured.base_control,
-        )
-    exit_with_verdict(result)
+
+    def one(name: str, run: Path | None) -> Audit:
+        with progress_bar("windows") as progress:
+            return audit(
+                name,
+                sides.train,
+                sides.heldout,
+                windows=sides.windows,
+                heldout_windows=sides.heldout_windows,
+                index=measured.index,
+                out=run,
+                options=options,
+                name=name,
+                invocation=invocation_of(call, model=(name,)),
+                formats=formats,
+                shown=shown.shown,
+                progress=progress,
+                load=partial(loading.load_audited, base_control=measured.base_control),
+                base=loading.base,
+                base_control=measured.base_control,
+            )
+
+    if len(model) > 1:
+        audit_checkpoints(model, out, invocation_of(call).command, shown.shown, one)
+    exit_with_verdict(one(model[0], out))
 
 
 def _options(

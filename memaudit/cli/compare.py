@@ -29,13 +29,16 @@ def compare(
 ) -> None:
     """Compare models that were audited on the same windows: what each reproduces, and what size does.
 
-    Give the runs in the order in which the page shall show them, small models before large ones. Of three trainings or
+    Give the runs in the order in which the page shall show them, small models before large ones. Checkpoints of a
+    training, each of another step by its name (checkpoint-500, step1000), stand in the order of these, with the curve
+    over steps. Of three trainings or
     more that differ in their seed alone it gives the mean rate and AUC, with an interval over seeds and documents.
 
     \b
     Examples:
       memaudit compare runs/gpt-small runs/gpt-large
       memaudit compare runs/markov runs/ngram runs/lstm runs/gpt --out progress.html
+      memaudit compare curve/checkpoint-* --out curve.html
       memaudit compare runs/gpt-seed-1 runs/gpt-seed-2 runs/gpt-seed-3 --out seeds.html
     """
     from memaudit.report.compare import compare, refuse_foreign, render_comparison

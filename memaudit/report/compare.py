@@ -21,10 +21,12 @@ from memaudit.report.exhibits import discreet, exhibit, severity
 from memaudit.report.page import render_page
 from memaudit.report.replicates import replicate_table
 from memaudit.report.sections import ShownTable, shown_table
+from memaudit.report.training_curve import HELDOUT, TRAIN, AtStep, curve_graph, curve_sentence
 from memaudit.runs import parts
 from memaudit.runs.directory import ReportInput, read_finished
 from memaudit.runs.extraction_report import ExtractionReport, MetricEstimate
 from memaudit.runs.schema import as_record
+from memaudit.runs.steps import step_of_name
 from memaudit.sections import Table
 
 TITLE = "How much of the same text does each model reproduce?"
@@ -45,6 +47,12 @@ class Contender:
     def report(self) -> ExtractionReport:
         """What its report.json holds."""
         return self.run.report
+
+    @property
+    def step(self) -> int | None:
+        """Of its training, as its name says or the trainer noted; None where neither does."""
+        named = step_of_name(self.report["model"]["name"])
+        return self.report["model"].get("step") if named is None else named
 
     @property
     def primary(self) -> MetricEstimate:
@@ -88,7 +96,7 @@ class Prompted:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Models in the order given, over the same windows."""
+    """Models over the same windows: in the order given, checkpoints of a training in the order of their steps."""
 
     contenders: list[Contender]
     pairs: list[Pair]
@@ -96,12 +104,26 @@ class Comparison:
     replicates: Table | None = None
     """Means over trainings that differ in their seed alone."""
 
+    @property
+    def steps(self) -> list[AtStep]:
+        """What was found at every step, where all models are of different steps; else none."""
+        found = [
+            AtStep(s, c.primary["train"], c.primary["heldout"]) for c in self.contenders if (s := c.step) is not None
+        ]
+        return found if len({point.step for point in found}) == len(self.contenders) else []
+
+    @property
+    def sentence(self) -> str:
+        """What the last checkpoint reproduces beside the first; empty where these are no checkpoints."""
+        return curve_sentence(self.steps[0], self.steps[-1]) if self.steps else ""
+
 
 def compare(folders: Sequence[Path], shown: Shown = SHOWN, *, replicates: bool = False) -> Comparison:
     """Read runs over the same windows.
 
     Args:
-        folders: Run directories of extraction audits, at least two, in the order of the page.
+        folders: Run directories of extraction audits, at least two, in the order of the page. Where each is of another
+            step of training, by its name (``checkpoint-500``, ``@step1000``), they are put in the order of the steps.
         shown: What may be shown of their texts.
         replicates: Whether models of one family and size differ in the seed of their training alone, where their
             folders do not say so.
@@ -116,6 +138,8 @@ def compare(folders: Sequence[Path], shown: Shown = SHOWN, *, replicates: bool =
     for folder, run in zip(folders, runs, strict=True):
         _refuse(folder, run.report, folders[0], runs[0].report)
     contenders = [Contender(name, run) for name, run in zip(_names(folders, runs), runs, strict=True)]
+    if Comparison(contenders, []).steps:
+        contenders.sort(key=lambda contender: contender.step or 0)
     pairs = [_pair(*both) for both in pairwise(contenders)]
     return Comparison(contenders, pairs, replicate_table(runs, declared=replicates))
 
@@ -133,7 +157,8 @@ def render_comparison(comparison: Comparison) -> str:
         replicates=comparison.replicates and shown_table(as_record(comparison.replicates, parts.Table)),
         growth=_growth(contenders),
         report=report,
-        charts=[chart for chart in (_rates(contenders), _sizes(contenders), _doses(contenders)) if chart],
+        sentence=comparison.sentence,
+        charts=[chart for chart in _charts(comparison) if chart],
         groups=_prompts(contenders),
         text_shown=contenders[0].run.shown.text,
     )
@@ -188,6 +213,15 @@ def _pair(first: Contender, second: Contender) -> Pair:
         neither=hits.count((False, False)),
         p_value=stats.sign_flip_test(gains, seed=first.report["options"]["seed"]),
     )
+
+
+def _charts(comparison: Comparison) -> tuple[Chart | None, ...]:
+    contenders, steps = comparison.contenders, comparison.steps
+    beside = _rates(contenders), _doses(contenders)
+    if not steps:
+        return beside[0], _sizes(contenders), beside[1]
+    lines = {TRAIN: [(p.step, p.train) for p in steps], HELDOUT: [(p.step, p.heldout) for p in steps]}
+    return graph_chart(as_record(curve_graph(lines), parts.Graph), "compared-steps"), *beside
 
 
 def _rates(contenders: Sequence[Contender]) -> Chart | None:

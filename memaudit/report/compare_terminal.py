@@ -41,6 +41,9 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(Text(escape(f"{comparison.replicates.caption}:", encoding=encoding), "dim"))
         console.print(drawn_table(as_record(comparison.replicates, parts.Table), encoding))
         console.print()
+    if comparison.sentence:
+        console.print(Text(escape(comparison.sentence, encoding=encoding)))
+        console.print()
     for pair in comparison.pairs:
         line = (
             f"{pair.second} reproduces {wording.counted(pair.only_second, 'window')} that {pair.first} does not, and"

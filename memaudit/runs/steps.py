@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_STEP = re.compile(r"(?<![A-Za-z])(?:checkpoint|ckpt|steps?)[-_]?(\d{1,15})(?![0-9A-Za-z.])", re.IGNORECASE)
+_STEP = re.compile(r"(?<![A-Za-z])(?:checkpoint|ckpt|steps?)[-_ ]?(\d{1,15})(?![0-9A-Za-z.])", re.IGNORECASE)
 
 
 def step_of_name(name: str) -> int | None:

@@ -172,3 +172,40 @@ def test_growth_with_size_stands_beside_published_laws(factory: Factory, tmp_pat
     assert f"{100 * slope:+.1f} points" in page
     assert "GPT-Neo 125M to 6B" in page
     assert "GPT-Neo 125M to 6B" not in render_comparison(compare([folders[0], folders[0]]))
+
+
+def checkpoint(factory: Factory, name: str, strength: float, **model: Any) -> tuple[dict[str, Any], Any]:
+    report, records = factory("gpt", strength=strength)
+    return {**report, "model": {**report["model"], "name": name, **model}}, records
+
+
+def test_checkpoints_stand_in_the_order_of_their_steps_with_a_curve(factory: Factory, tmp_path: Path) -> None:
+    made = {
+        "late": checkpoint(factory, "run/checkpoint-1000", 3.0, step=7),
+        "noted": checkpoint(factory, "run/best", 1.0, step=500),
+        "early": checkpoint(factory, "org/tiny@step90", 0.0),
+    }
+    folders = [written(tmp_path / name, *run) for name, run in made.items()]
+    found = compare(folders)
+    assert [c.name for c in found.contenders] == ["tiny@step90", "best", "checkpoint-1000"]
+    assert [point.step for point in found.steps] == [90, 500, 1000]
+    primary = found.contenders[-1].primary["train"]
+    said = f"at step 1,000 the model reproduces {primary['hits']} of {primary['n']} ("
+    assert found.sentence.startswith(said)
+    page = render_comparison(found)
+    assert "Reproduced over steps" in page
+    assert said.replace("at", "At", 1) in page
+    assert "by size" not in page
+    done = CliRunner().invoke(app, ["compare", *map(str, folders), "--out", str(tmp_path / "page.html")])
+    assert said in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("names", [("checkpoint-5", "best"), ("a/checkpoint-5", "b/checkpoint-5"), ("large", "small")])
+def test_models_that_are_no_checkpoints_stay_as_they_were_given(
+    factory: Factory, tmp_path: Path, names: tuple[str, str]
+) -> None:
+    made = [checkpoint(factory, name, strength) for name, strength in zip(names, (3.0, 0.0), strict=True)]
+    found = compare([written(tmp_path / str(number), *run) for number, run in enumerate(made)])
+    assert [c.report["model"]["name"] for c in found.contenders] == list(names)
+    assert (found.steps, found.sentence) == ([], "")
+    assert "Reproduced over steps" not in render_comparison(found)

@@ -9,14 +9,14 @@ from typing import Any, TypedDict
 
 from memaudit.audits.extraction.result import Audit
 from memaudit.report.sections_page import render_run
+from memaudit.report.training_curve import HELDOUT, TITLE, TRAIN, AtStep, curve_graph, curve_sentence
 from memaudit.runs import parts
 from memaudit.runs.directory import ReportInput
 from memaudit.runs.files import strict_json, write_atomic
 from memaudit.runs.provenance import versions
 from memaudit.runs.reports import SectionsReport
 from memaudit.runs.schema import as_record
-from memaudit.sections import Column, Graph, Section, Series, Table, Value
-from memaudit.stats.rounding import percent
+from memaudit.sections import Column, Section, Table, Value
 
 CURVE, PAGE = "curve.json", "report.html"
 KIND = "training"
@@ -97,25 +97,19 @@ def headline(points: Sequence[Point]) -> str:
     texts = [point for point in points if point["text"] == "text"]
     if not texts:
         return "nothing was audited"
-    first, last = texts[0], texts[-1]
-    sides = f"{_counted(last['train'])} training and {_counted(last['heldout'])} held-out windows"
-    when, loaded = f"at step {last['step']:,} the model", last.get("loaded")
-    if loaded is not None:
-        when = f"the best checkpoint, of step {loaded:,}, loaded at the end,"
-    return f"{when} reproduces {sides}; at step {first['step']:,}, {_counted(first['train'])}"
-
-
-def _counted(rate: parts.Rate) -> str:
-    return f"{rate['hits']} of {rate['n']} ({percent(rate['rate'])})"
+    first, last = (AtStep(point["step"], point["train"], point["heldout"]) for point in (texts[0], texts[-1]))
+    loaded = texts[-1].get("loaded")
+    when = "" if loaded is None else f"the best checkpoint, of step {loaded:,}, loaded at the end,"
+    return curve_sentence(first, last, when)
 
 
 def _sections(points: Sequence[Point], check: Mapping[str, Any] | None, notes: Sequence[str]) -> list[Section]:
-    names = {"text": ("training text", "held-out text"), "canaries": ("planted", "twins, never planted")}
-    series = []
-    for text, sides in names.items():
+    names = {"text": (TRAIN, HELDOUT), "canaries": ("planted", "twins, never planted")}
+    lines: dict[str, list[tuple[int, parts.Rate]]] = {}
+    for text, (one, other) in names.items():
         there = [point for point in points if point["text"] == text and point.get("loaded") is None]
-        for name, rates in zip(sides, ([p["train"] for p in there], [p["heldout"] for p in there]), strict=True):
-            series.append(Series(name, [_placed(p, rate) for p, rate in zip(there, rates, strict=True)]))
+        lines[one] = [(point["step"], point["train"]) for point in there]
+        lines[other] = [(point["step"], point["heldout"]) for point in there]
     rows: list[list[Value]] = [
         [p["step"], names[p["text"]][0] + _loaded(p), p["train"]["rate"], _limits(p["train"]), p["heldout"]["rate"],
          _limits(p["heldout"]), p["verdict"], p["run"]]
@@ -128,28 +122,15 @@ def _sections(points: Sequence[Point], check: Mapping[str, Any] | None, notes: S
         Column("95% interval", "interval"),
     ]
     columns += [Column("Held out", "share"), Column("95% interval", "interval"), Column("Verdict"), Column("Audit")]
-    description = (
-        "Share of documents whose windows are reproduced verbatim, by the steps of training, with 95% intervals."
-    )
     told = f"Loss: {check['sentence']}." if check else "Whether audited text gets loss could not be seen in the data."
     return [
         Section(
             "curve",
-            "Verbatim reproduction over training",
+            TITLE,
             headline(points),
             "The same windows are audited each time; each audit is a run of its own in the folder that is named.",
             [Table("Every audit", columns, rows)],
-            [
-                Graph(
-                    "Reproduced over steps",
-                    description,
-                    "steps of training",
-                    "documents",
-                    [s for s in series if s.points],
-                )
-            ]
-            if points
-            else [],
+            [curve_graph(lines)] if points else [],
             [told, *notes],
         )
     ]
@@ -158,10 +139,6 @@ def _sections(points: Sequence[Point], check: Mapping[str, Any] | None, notes: S
 def _loaded(point: Point) -> str:
     loaded = point.get("loaded")
     return "" if loaded is None else f", the checkpoint of step {loaded:,} that was loaded at the end"
-
-
-def _placed(point: Point, rate: parts.Rate) -> list[float | None]:
-    return [float(point["step"]), rate["rate"], rate["low"], rate["high"]]
 
 
 def _limits(rate: parts.Rate) -> Value:

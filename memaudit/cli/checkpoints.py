@@ -1,0 +1,59 @@
+"""``memaudit audit`` of several models: each in a run directory of its own, and a page that compares them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from memaudit.cli.output import echo, log
+
+if TYPE_CHECKING:
+    from memaudit.audits.extraction.result import Audit
+    from memaudit.records import Shown
+
+
+def audit_checkpoints(
+    models: tuple[str, ...], out: Path | None, command: str, shown: Shown, one: Callable[[str, Path], Audit]
+) -> NoReturn:
+    """Audit every model, write the comparison, and end with the exit code of the worst verdict.
+
+    Args:
+        models: At least two.
+        out: Folder of the runs; by default one in ``runs/`` that the same command finds again.
+        command: What repeats it.
+        shown: What of the texts may stand in the comparison.
+        one: Audits a model into a run directory.
+    """
+    from memaudit.audits.extraction.several import PAGE, audit_several
+    from memaudit.errors import ExitWithVerdict
+    from memaudit.report.compare import compare, render_comparison
+    from memaudit.report.compare_terminal import print_comparison
+    from memaudit.report.terminal import console, reader_may_leave
+    from memaudit.runs.files import write_atomic
+
+    folder = out or Path("runs") / f"models-{hashlib.sha256(command.encode()).hexdigest()[:12]}"
+    runs, code = audit_several(models, folder, one, _tell)
+    comparison = compare(runs, shown)
+    write_atomic(folder / PAGE, render_comparison(comparison).encode("utf-8"))
+    with reader_may_leave():
+        echo("")
+        print_comparison(comparison, console())
+        echo(f"report: {folder / PAGE}")
+    raise ExitWithVerdict(code)
+
+
+def _tell(result: Audit) -> None:
+    """Print what became of one model in a line, and where its report is; on GitHub, annotate it."""
+    from memaudit.report.formats.github import publish
+    from memaudit.report.terminal import reader_may_leave
+
+    if result.notice:
+        log(result.notice)
+    with reader_may_leave():
+        echo(f"{result.verdict}: {result.report['headline']}")
+        for file in result.files:
+            echo(f"report: {file}")
+        publish(result.shown_report, os.environ)
