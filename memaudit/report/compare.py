@@ -158,6 +158,7 @@ def render_comparison(comparison: Comparison) -> str:
         growth=_growth(contenders),
         report=report,
         sentence=comparison.sentence,
+        curve=_curve(comparison.steps),
         charts=[chart for chart in _charts(comparison) if chart],
         groups=_prompts(contenders),
         text_shown=contenders[0].run.shown.text,
@@ -216,12 +217,17 @@ def _pair(first: Contender, second: Contender) -> Pair:
 
 
 def _charts(comparison: Comparison) -> tuple[Chart | None, ...]:
-    contenders, steps = comparison.contenders, comparison.steps
-    beside = _rates(contenders), _doses(contenders)
+    contenders = comparison.contenders
+    sizes = None if comparison.steps else _sizes(contenders)
+    return _rates(contenders), sizes, _doses(contenders)
+
+
+def _curve(steps: Sequence[AtStep]) -> Chart | None:
+    """Draw the rates of both sides over the steps of a training, if models are its checkpoints."""
     if not steps:
-        return beside[0], _sizes(contenders), beside[1]
+        return None
     lines = {TRAIN: [(p.step, p.train) for p in steps], HELDOUT: [(p.step, p.heldout) for p in steps]}
-    return graph_chart(as_record(curve_graph(lines), parts.Graph), "compared-steps"), *beside
+    return graph_chart(as_record(curve_graph(lines), parts.Graph), "compared-steps")
 
 
 def _rates(contenders: Sequence[Contender]) -> Chart | None:

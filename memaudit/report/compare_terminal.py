@@ -45,8 +45,6 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(Text(escape(comparison.sentence, encoding=encoding)))
         console.print()
     for pair in comparison.pairs:
-        line = (
-            f"{pair.second} reproduces {wording.counted(pair.only_second, 'window')} that {pair.first} does not, and"
-            f" not {pair.only_first:,} that it does (p = {rounding.p_value(pair.p_value)})"
-        )
+        alone = f"{pair.first} {pair.only_first:,}, {pair.second} {pair.only_second:,}"
+        line = f"windows that one of two alone reproduces: {alone} (p = {rounding.p_value(pair.p_value)})"
         console.print(Text(escape(line, encoding=encoding), "dim"))
