@@ -13,6 +13,7 @@ from torch import Tensor
 from memaudit.errors import ModelError, one_line
 from memaudit.models.body_head import quiet_transformers
 from memaudit.models.loading.description import UNLIKE
+from memaudit.models.loading.old_masks import old_masks
 from memaudit.models.loading.weights import check_values, one_name
 
 DTYPES = {
@@ -55,9 +56,11 @@ def build_module(
         raise ModelError(f"{folder}: weights and config.json do not fit: {reason}") from None
     unused = sorted(name for name in info["unexpected_keys"] if OTHER_OBJECTIVE.search(name))
     ignored += [f"weights: {one_name(name)}" for name in unused]
+    if masks := old_masks(sorted(info["unexpected_keys"]), weights):
+        ignored.append(f"weights: {len(masks)} masks of an old release, such as {one_name(masks[0])}")
     found = {
         "missing": sorted(info["missing_keys"]),
-        "unexpected": sorted(set(info["unexpected_keys"]) - set(unused)),
+        "unexpected": sorted(set(info["unexpected_keys"]) - {*unused, *masks}),
         "of another shape": sorted(str(key[0]) for key in info["mismatched_keys"]),
     }
     wrong = [f"{len(names)} tensors {what}, first: {one_name(names[0])}" for what, names in found.items() if names]
