@@ -14,6 +14,7 @@ from common import Report
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.faults.memorised import Style, honest, save_plain, verdict_of, victim, write_corpora
+from tests.faults.pickle_tampering import audited_pickle, pickle_cases, pickled
 from tests.faults.tampering import Case, any_family, audited, cases
 
 
@@ -39,6 +40,20 @@ def try_all(style: Style, tried: list[Case], folder: Path, report: Report) -> No
                note="verdict, place named, settings listed, 10 s, 1 GiB")  # fmt: skip
 
 
+def try_pickles(folder: Path, report: Report) -> None:
+    """Load the altered copies of a folder with ``pytorch_model.bin``, reading it allowed."""
+    pickled(folder)
+    faults = {}
+    for case in pickle_cases():
+        with tempfile.TemporaryDirectory() as where:
+            if found := audited_pickle(case, folder, Path(where)):
+                faults[case.name] = found
+                print(f"  {case.name}: {'; '.join(found)}", flush=True)
+    report.add("pytorch_model.bin: altered copies", len(pickle_cases()), unit="copies", goal=40)
+    report.add("pytorch_model.bin: loaded, or refused otherwise than asked", len(faults), unit="copies", goal=0,
+               at_most=True, note="refused in one line, 10 s, 1 GiB, no code")  # fmt: skip
+
+
 def main() -> None:
     """Run the harness."""
     report = Report("faults_tamper")
@@ -51,6 +66,7 @@ def main() -> None:
         try_all("gpt2", cases(), folder, report)
         for style in ("llama", "bert"):
             try_all(style, any_family(), folder, report)
+        try_pickles(folder / "gpt2", report)
     report.finish()
 
 

@@ -8,6 +8,7 @@ import re
 from memaudit.models.base import LanguageModel
 from memaudit.runs.inputs import current
 from memaudit.runs.parts import DescribedModel, FileDigest, Training
+from memaudit.runs.steps import step_of_name
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _OF_ONE_TRAINING = ("corpus", "seed", "tokens", "loss", "heldout", "heldout_measure")
@@ -40,8 +41,9 @@ def describe_model(model: LanguageModel, name: str) -> DescribedModel:
     }
     if model.commits:
         described["commits"] = [{"id": name, "commit": commit} for name, commit in model.commits]
-    if model.step is not None:
-        described["step"] = model.step
+    step = step_of_name(name)
+    if step is not None or model.step is not None:
+        described["step"] = step if step is not None else model.step or 0
     if model.lacks:
         described["lacks"] = [str(capability) for capability in model.lacks]
     if training := _describe_training(model):

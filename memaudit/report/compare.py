@@ -51,8 +51,7 @@ class Contender:
     @property
     def step(self) -> int | None:
         """Of its training, as its name says or the trainer noted; None where neither does."""
-        named = step_of_name(self.report["model"]["name"])
-        return self.report["model"].get("step") if named is None else named
+        return self.report["model"].get("step", step_of_name(self.report["model"]["name"]))
 
     @property
     def primary(self) -> MetricEstimate:

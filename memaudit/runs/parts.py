@@ -121,7 +121,7 @@ class DescribedModel(TypedDict):
     commits: NotRequired[list[HubCommit]]
     """Of a model from the Hugging Face cache, and of an adapter's base model from there."""
     step: NotRequired[int]
-    """Of its training, where the trainer noted that beside the weights."""
+    """Of its training, where its name says it or the trainer noted it beside the weights."""
     lacks: NotRequired[list[str]]
     """Capabilities that other models of its objective have."""
     training: NotRequired[Training]

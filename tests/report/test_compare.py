@@ -181,7 +181,7 @@ def checkpoint(factory: Factory, name: str, strength: float, **model: Any) -> tu
 
 def test_checkpoints_stand_in_the_order_of_their_steps_with_a_curve(factory: Factory, tmp_path: Path) -> None:
     made = {
-        "late": checkpoint(factory, "run/checkpoint-1000", 3.0, step=7),
+        "late": checkpoint(factory, "run/checkpoint-1000", 3.0),
         "noted": checkpoint(factory, "run/best", 1.0, step=500),
         "early": checkpoint(factory, "org/tiny@step90", 0.0),
     }

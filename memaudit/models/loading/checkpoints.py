@@ -39,7 +39,7 @@ def has_tokenizer(folder: Path) -> bool:
 
 def tokenizer_folder(folder: Path) -> Path:
     """Return where the tokenizer of a model is: its own folder, or for a checkpoint without one the folder above."""
-    whole = folder.absolute()
+    whole = folder.resolve()  # a link may be called otherwise: latest
     borrows = CHECKPOINT.fullmatch(whole.name) and not has_tokenizer(folder) and has_tokenizer(whole.parent)
     return whole.parent if borrows else folder
 

@@ -174,6 +174,8 @@ def _lacking(folder: Path) -> Iterator[str]:
     if not names.intersection(_SETTINGS):
         yield "config.json"
     yield from sorted(name for name in names if name.endswith(_ENDS) and not (folder / name).exists())
+    if not any(name.endswith(".safetensors") for name in names):
+        yield from sorted(name for name in names if name.endswith(".bin") and not (folder / name).exists())
     for index in sorted(name for name in names if name.endswith(".index.json")):
         yield from sorted(_shards(folder / index) - names)
     if not any(name.endswith(_WEIGHTS) for name in names) and "memaudit.json" not in names:

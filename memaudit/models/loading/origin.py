@@ -32,7 +32,7 @@ def _commit(folder: Path) -> Iterator[str]:
 
 def _notes(folder: Path) -> Iterator[str]:
     if borrowed_files(folder):
-        yield f"the tokenizer of {folder.absolute().name} is that of the folder above it"
+        yield f"the tokenizer of {folder.resolve().name} is that of the folder above it"
     if read_pickles(folder):
         which = SINGLE if (folder / SINGLE).is_file() else f"the files of {INDEX}"
         yield f"weights read from {which}, a pickle that was not run: each tensor from its place in the file"

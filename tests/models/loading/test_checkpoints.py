@@ -67,9 +67,13 @@ def test_a_tokenizer_of_its_own_goes_first_and_no_other_folder_borrows(run: Path
     assert load_model(str(run / "checkpoint-500")).notes == ()
 
 
-def test_from_inside_the_folder(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_inside_the_folder_and_through_a_link(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (run.parent / "latest").symlink_to(run / "checkpoint-1000")
+    told = ("the tokenizer of checkpoint-1000 is that of the folder above it",)
+    linked = load_model(str(run.parent / "latest"))
+    assert (linked.notes, linked.step) == (told, 1000)
     monkeypatch.chdir(run / "checkpoint-1000")
-    assert load_model(".").notes == ("the tokenizer of checkpoint-1000 is that of the folder above it",)
+    assert load_model(".").notes == told
 
 
 def test_a_run_without_a_model_of_its_own_says_what_to_audit(run: Path, original: Path) -> None:

@@ -87,7 +87,8 @@ def test_the_commit_stands_in_plan_report_and_page(hub: Path, tmp_path: Path) ->
     sides = [[{"text": text} for text in passages()[start : start + 4]] for start in (0, 20)]
     asked = {"prefix": 8, "suffix": 8, "fuzzy": False, "copies": False, "unprompted": False}
     reports = [
-        memaudit.audit(f"{ID}@{rev}", *sides, out=tmp_path / rev, **asked).report for rev in ("step1000", "main")
+        memaudit.audit(f"{ID}@{rev}", *sides, out=tmp_path / rev, formats=formats, **asked).report
+        for rev, formats in (("step1000", ()), ("main", ("html",)))
     ]
     assert [report["model"]["commits"] for report in reports] == [[{"id": ID, "commit": c}] for c in (EARLY, LATE)]
     plan = json.loads((tmp_path / "main" / "plan.json").read_bytes())
@@ -158,6 +159,11 @@ def test_a_snapshot_that_was_downloaded_in_part_names_what_it_lacks(hub: Path) -
     (there / "model.safetensors.index.json").write_text(json.dumps(index))
     (there / "model-00001-of-00002.safetensors").touch()
     with pytest.raises(ModelError, match=r"lacks model-00002-of-00002\.safetensors "):
+        cached_folder(f"{ID}@step1000")
+    for name in ("model.safetensors.index.json", "model-00001-of-00002.safetensors"):
+        (there / name).unlink()
+    (there / "pytorch_model.bin").symlink_to("../../blobs/none")
+    with pytest.raises(ModelError, match=r"lacks pytorch_model\.bin "):
         cached_folder(f"{ID}@step1000")
     for file in there.iterdir():
         file.unlink()
