@@ -38,6 +38,8 @@ def describe_model(model: LanguageModel, name: str) -> DescribedModel:
         "files": [FileDigest(path=f["path"], sha256=f["sha256"], bytes=f["bytes"]) for f in model.files],
         "ignored": list(model.ignored),
     }
+    if model.placement:
+        described["placement"] = model.placement
     if model.lacks:
         described["lacks"] = [str(capability) for capability in model.lacks]
     if training := _describe_training(model):

@@ -24,6 +24,7 @@ from transformers.pytorch_utils import Conv1D
 
 from memaudit.models.body_head import split_head
 from memaudit.models.memory import free_bytes
+from memaudit.models.parts import in_parts
 from memaudit.models.products import onednn_product
 from memaudit.models.screening import READ_TOKENS, Reader, is_clear, matched_and_sure, matched_lengths
 from memaudit.models.torch_scores import HEAD_ROWS, check_finite
@@ -58,7 +59,7 @@ def fast_bf16(device: torch.device) -> str | None:
 def can_look(module: Any) -> bool:
     """Return whether a bf16 copy of a module may be quicker: it is in fp32, its device has bf16, and there is room."""
     weights = next(module.parameters())
-    if weights.dtype != torch.float32 or fast_bf16(weights.device) is None:
+    if in_parts(module) or weights.dtype != torch.float32 or fast_bf16(weights.device) is None:
         return False
     size = sum(parameter.numel() for parameter in module.parameters()) * torch.bfloat16.itemsize
     return bool(size <= ROOM * free_bytes(weights.device))

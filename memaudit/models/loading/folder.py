@@ -15,15 +15,16 @@ import torch
 
 from memaudit.errors import ModelError
 from memaudit.models.body_head import quiet_transformers
-from memaudit.models.loading.build import build_module, moved
+from memaudit.models.loading.build import build_module
 from memaudit.models.loading.classes import module_class_of
 from memaudit.models.loading.description import check_depth, check_sizes, check_tensors
+from memaudit.models.loading.placement import place, placed
 from memaudit.models.loading.precision import DTYPES, stored_dtype, wanted_dtype
-from memaudit.models.loading.room import check_room
 from memaudit.models.loading.settings import configuration, decoding_settings, generation_of, named_ends, refuse_code
 from memaudit.models.loading.stored import stored_tensors
 from memaudit.models.loading.tokenizer import check_fit, load_tokenizer
 from memaudit.models.loading.weights import read_headers, read_json
+from memaudit.models.parts import device_of
 from memaudit.models.product_choice import choose_products
 from memaudit.models.torch_scores import check_finite
 from memaudit.models.transformer import CausalTransformer, MaskedTransformer
@@ -38,7 +39,7 @@ def load_pretrained(
 
     Args:
         folder: Holds ``config.json``, safetensors weights and a tokenizer.
-        device: Where the model computes.
+        device: Where the model computes; auto for what devices there are, and the disk where memory lacks.
         dtype: Type of the weights in memory: float32, float64, bfloat16, float16, or auto for that of the files.
         family: ``gpt`` or ``bert`` for models trained here; by default the architecture's name.
 
@@ -48,12 +49,15 @@ def load_pretrained(
     """
     module, about = read_module(folder, device=device, dtype=dtype, family=family)
     model = assembled(about, module, *load_tokenizer(folder, module.config))
-    model.device, model.dtype = device, about.dtype
+    model.device, model.dtype, model.placement = about.device, about.dtype, about.placement
     return model
 
 
-def read_module(folder: Path, *, device: str, dtype: str, family: str = "") -> tuple[Any, About]:
-    """Return the module of a folder, each of its weights checked, and what else is known of it; errors as above."""
+def read_module(folder: Path, *, device: str, dtype: str, family: str = "", whole: bool = False) -> tuple[Any, About]:
+    """Return the module of a folder, each of its weights checked, and what else is known of it; errors as above.
+
+    ``whole`` says that it must lie on one device, whatever ``device`` is.
+    """
     for file in sorted(folder.glob("adapter_*")):
         raise ModelError(
             f"{file}: part of an adapter, without it the base model would be audited",
@@ -70,15 +74,20 @@ def read_module(folder: Path, *, device: str, dtype: str, family: str = "") -> t
     ignored += decoding_settings(raw, generation)
     objective, module_class = module_class_of(folder, config, raw)
     check_sizes(folder / "config.json", config, declared)
-    check_tensors(folder, module_class, config, declared)
-    check_room(folder, declared, dtype, stored_dtype(raw, declared), device)
+    described = check_tensors(folder, module_class, config, declared)
+    where = place(folder, described, declared, (dtype, stored_dtype(raw, declared)), device, whole=whole)
     kind = DTYPES[dtype]
-    module = build_module(folder, module_class, config, stored_tensors(declared, kind), kind, ignored)
-    module = moved(module, device)
+    weights = stored_tensors(declared, kind)
+
+    def build(places: Mapping[str, Any]) -> Any:
+        return build_module(folder, module_class, config, weights, kind, ignored, places)
+
+    module = placed(folder, where, build)
     choose_products(module)
     return module, About(
-        str(folder), objective, family or str(config.model_type), (raw, generation), tuple(ignored), dtype=dtype
-    )
+        str(folder), objective, family or str(config.model_type), (raw, generation), tuple(ignored),
+        dtype, where.device, where.told,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +104,9 @@ class About:
     """Settings that are not followed."""
     dtype: str = ""
     """Type of its weights in memory."""
+    device: str = "cpu"
+    placement: str = ""
+    """Where its parts lie, where they lie in several places."""
 
 
 def assembled(
@@ -133,8 +145,7 @@ def load_trained(
 @torch.no_grad()
 def _check_causal(name: str, module: Any) -> None:
     """Refuse a model whose prediction reads the tokens that it is to predict."""
-    device = module.get_input_embeddings().weight.device
-    ids = torch.tensor([[0, 1, 0, 1], [0, 1, 0, 0]], device=device)
+    ids = torch.tensor([[0, 1, 0, 1], [0, 1, 0, 0]], device=device_of(module))
     with quiet_transformers():  # one of these ids may be that of padding, which it would remark upon
         logits = module(input_ids=ids).logits
     check_finite(logits)

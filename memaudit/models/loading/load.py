@@ -36,7 +36,8 @@ def load_model(
             folder that memaudit or ``save_pretrained`` wrote, that of an adapter, or the id of a cached Hugging Face
             model.
         base: The base model of an adapter; by default the one that the adapter names.
-        device: Where transformers compute; all other families compute on the CPU.
+        device: Where transformers compute; all other families compute on the CPU. ``auto`` for what devices there
+            are, and the disk where memory lacks.
         dtype: Type of a transformer's weights in memory; ``auto`` for that of its files.
         allow_download: Whether a Hugging Face id may be fetched.
         base_control: Whether the base model of an adapter is kept beside it (``.base``).
