@@ -44,6 +44,8 @@ def describe_model(model: LanguageModel, name: str) -> DescribedModel:
     step = step_of_name(name)
     if step is not None or model.step is not None:
         described["step"] = step if step is not None else model.step or 0
+    if model.placement:
+        described["placement"] = model.placement
     if model.lacks:
         described["lacks"] = [str(capability) for capability in model.lacks]
     if training := _describe_training(model):

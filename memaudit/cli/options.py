@@ -75,7 +75,9 @@ Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores
 VocabSize = Annotated[int | None, typer.Option(min=2, help="Largest vocabulary, for words and BPE.")]
 TopK = Annotated[int | None, typer.Option(min=1, help="Sample from the k most probable tokens.")]
 TopP = Annotated[float | None, typer.Option(min=0, max=1, help="Sample from the nucleus of mass p.")]
-Device = Annotated[str, typer.Option(help="Where a torch model computes: cpu, cuda, ...")]
+Device = Annotated[
+    str, typer.Option(help="Where a torch model computes: cpu, cuda, ...; auto uses all devices, and the disk.")
+]
 BaseModel = Annotated[
     str,
     typer.Option(

@@ -82,6 +82,8 @@ class LanguageModel(ABC):
     """Which of torch's or our own kernels computes attention; chosen here, never by the model's folder."""
     device: str = "cpu"
     dtype: str = "float32"
+    placement: str = ""
+    """Where its parts lie, where they lie in several places: what is measured does not depend on it."""
     base: LanguageModel | None = None
     """What it was fine-tuned from, over the same tokenizer, where that is at hand: a control of the audit."""
     recurrent: bool = False

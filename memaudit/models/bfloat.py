@@ -24,6 +24,7 @@ from transformers.pytorch_utils import Conv1D
 
 from memaudit.models.body_head import split_head
 from memaudit.models.memory import free_bytes
+from memaudit.models.parts import in_parts
 from memaudit.models.products import onednn_product
 from memaudit.models.screening import READ_TOKENS, Reader, is_clear, matched_and_sure, matched_lengths
 from memaudit.models.torch_scores import HEAD_ROWS, check_finite
@@ -58,7 +59,7 @@ def fast_bf16(device: torch.device) -> str | None:
 def can_look(module: Any) -> bool:
     """Return whether a bf16 copy of a module may be quicker: plain fp32, a device with bf16, and room for it."""
     weights = next(module.parameters())
-    if getattr(module, "quantization_method", None) is not None:
+    if in_parts(module) or getattr(module, "quantization_method", None) is not None:
         return False
     if weights.dtype != torch.float32 or fast_bf16(weights.device) is None:
         return False

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from memaudit.models.caches import cache_of
+from memaudit.models.parts import device_of
 from memaudit.models.torch_scores import Head
 
 OFFSET_POSITIONS = ("roberta", "camembert", "longformer", "mpnet", "esm", "data2vec-text", "luke", "mega")
@@ -29,13 +30,14 @@ def split_head(module: Any) -> tuple[Any, Head, bool]:
     body = module.base_model
     given = _Given()
     rest = copy.copy(module)
+    vars(rest).pop("forward", None)  # of hooks, which holds on to the module
     rest._modules = {name: given if part is body else part for name, part in module._modules.items()}
 
     def head(hidden: Tensor) -> Tensor:
         given.hidden = hidden[None]
         start = torch.zeros((1, 1), dtype=torch.long, device=hidden.device)
         logits: Tensor = rest(input_ids=start).logits[0]
-        return logits
+        return logits.to(hidden.device)
 
     if given in rest._modules.values() and _halves_fit(module, body, head):
         return body, head, True
@@ -109,7 +111,7 @@ class _Whole:
 @torch.no_grad()
 def _halves_fit(module: Any, body: Any, head: Head) -> bool:
     rows = module.get_input_embeddings().weight.shape[0]
-    device = next(module.parameters()).device
+    device = device_of(module)
     ids = torch.randint(rows, (1, 8), generator=torch.Generator().manual_seed(0)).to(device)
     try:
         halves = head(body(input_ids=ids).last_hidden_state[0])

@@ -29,7 +29,7 @@ def reading_on(body: Any, cache: Any) -> dict[str, Any]:
 
 def gathered(cache: Any, rows: Tensor) -> Any:
     """Return the cache of the texts ``rows`` (their places, shape [n]), in that order, repeats allowed."""
-    return _joined([cache], lambda parts: parts[0].index_select(0, rows))
+    return _joined([cache], lambda parts: parts[0].index_select(0, rows.to(parts[0].device)))
 
 
 def merged(caches: Sequence[Any]) -> Any:

@@ -109,7 +109,7 @@ def slot_shape(body: Any, vocabulary: int, device: torch.device) -> SlotShape | 
     try:
         whole = body(input_ids=ids, use_cache=True)
         cache, expected = cache_of(whole), whole.last_hidden_state
-        if not is_plain(cache):
+        if not is_plain(cache) or any(layer.keys.device != device for layer in cache.layers):
             return None
         kinds = {
             (*(tensor.shape[1::2]), tensor.dtype) for layer in cache.layers for tensor in (layer.keys, layer.values)

@@ -22,6 +22,7 @@ from memaudit.models.caches import cache_of, can_gather, gathered, reading_on
 from memaudit.models.decoding import Settled, Step, continue_prompts, generators_for
 from memaudit.models.drafting import Drafter, no_draft
 from memaudit.models.masked import MaskedTransformer, new_bert
+from memaudit.models.parts import device_of
 from memaudit.models.products import inference
 from memaudit.models.screening import Reader, matched_lengths
 from memaudit.models.slots import SlotShape, slot_shape
@@ -120,7 +121,7 @@ class CausalTransformer(TransformerModel):
     @inference()
     def reader(self) -> Reader | None:
         """Return what a screen reads with; None where the family does not come apart or has no plain cache."""
-        device = next(self.module.parameters()).device
+        device = device_of(self.module)
         if self._gathers is None:
             self._gathers = self._is_split and can_gather(self._body, self._vocabulary, device)
         return Reader(self._body, self._head, device) if self._gathers else None
@@ -195,7 +196,7 @@ class CausalTransformer(TransformerModel):
     def _drafter(self, settled: Settled | None = None) -> Drafter | None:
         """Return what continues greedily by slots; None for families that cannot be read so."""
         if not self._tried_slots:
-            device = next(self.module.parameters()).device
+            device = device_of(self.module)
             self._slots, self._tried_slots = slot_shape(self._body, self._vocabulary, device), True
         if self._slots is None:
             return None

@@ -16,6 +16,7 @@ from memaudit.errors import InputError
 from memaudit.families import find_family
 from memaudit.models.base import LanguageModel
 from memaudit.models.body_head import context_length, quiet_transformers, split_head
+from memaudit.models.parts import device_of
 from memaudit.records import TokenIds, TokenScores, Window
 from memaudit.text.tokenize import Tokenizer
 
@@ -79,8 +80,7 @@ class TransformerModel(LanguageModel):
             )
 
     def _tensor(self, rows: Any) -> Tensor:
-        device = next(self.module.parameters()).device
-        return torch.as_tensor(np.asarray(rows), dtype=torch.long, device=device)
+        return torch.as_tensor(np.asarray(rows), dtype=torch.long, device=device_of(self.module))
 
 
 def common_config(tokenizer: Tokenizer, width: int, heads: int) -> dict[str, Any]:

@@ -61,9 +61,12 @@ def identity(plan: Mapping[str, Any]) -> str:
 
     The same flags in another order ask for the same run, controls follow from model and text, and the same
     measurements may be judged by another policy. Of the versions, the digest of the code is left out: a run continues
-    after a change of a comment or a style sheet, and ``times.json`` says which code each session had.
+    after a change of a comment or a style sheet, and ``times.json`` says which code each session had. So is where the
+    parts of a model lie: another session may have more memory.
     """
     body = {key: value for key, value in plan.items() if key not in _NOT_IDENTITY}
+    if isinstance(body.get("model"), Mapping):
+        body["model"] = {name: value for name, value in body["model"].items() if name != "placement"}
     if isinstance(body.get("versions"), Mapping):
         body["versions"] = {name: version for name, version in body["versions"].items() if name != "code"}
     return hashlib.sha256(compact_json(body)).hexdigest()

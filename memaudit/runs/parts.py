@@ -115,6 +115,8 @@ class DescribedModel(TypedDict):
     frame: NotRequired[tuple[list[int], list[int]]]
     """Ids before and behind every window."""
     notes: NotRequired[list[str]]
+    placement: NotRequired[str]
+    """Where the parts of a model lie that lie in several places; the same run whatever it is."""
     files: list[FileDigest]
     ignored: list[str]
     """Settings of the model's folder that were not followed."""

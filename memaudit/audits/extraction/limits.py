@@ -140,6 +140,8 @@ def _of_copies(plan: ExtractionPlan, records: Records) -> Iterator[str]:
 def _of_model(model: ModelDescription) -> Iterator[str]:
     for note in model.get("notes", ()):
         yield f"{note[:1].upper()}{note[1:]}."
+    if placement := model.get("placement"):
+        yield f"The model lies in parts: {placement}. Its scores are those on one device."
     if model.get("missing_start") is not None:
         yield (
             f"config.json has bos_token_id {model['missing_start']}, the tokenizer adds none: a model that was"

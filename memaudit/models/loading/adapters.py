@@ -90,11 +90,12 @@ def base_folder(adapter: Path, base: str = "", *, allow_download: bool = False) 
 def read_base(folder: Path, *, device: str, dtype: str) -> Base:
     """Read a base model; errors as those of `load_pretrained`."""
     about = read_json(folder / "memaudit.json") if (folder / "memaudit.json").is_file() else {}
-    module, known = read_module(folder, device=device, dtype=dtype, family=str(about.get("family", "")))
+    family = str(about.get("family", ""))
+    module, known = read_module(folder, device=device, dtype=dtype, family=family, whole=True)
     if known.notes:
         note = make_mergeable(str(folder), module, known.notes[0], known.activations, known.dtype)
         known = replace(known, notes=(note,), activations="")
-    return Base(folder, module, known, device, known.dtype)
+    return Base(folder, module, known, known.device, known.dtype)
 
 
 def load_adapted(folder: Path, base: Base, *, control: bool) -> CausalTransformer | MaskedTransformer:

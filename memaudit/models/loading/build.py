@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,32 +24,45 @@ OTHER_OBJECTIVE = re.compile(r"(^|\.)(pooler|seq_relationship)\.")
 """Weights of BERT's sentence objective, which no token prediction reads."""
 
 
+@dataclass(frozen=True, slots=True)
+class Blank:
+    """A model of which all is known but its weights."""
+
+    folder: Path
+    """For messages."""
+    module_class: Any
+    """Of `transformers`."""
+    config: Any
+
+
 def build_module(
-    folder: Path,
-    module_class: Any,
-    config: Any,
+    blank: Blank,
     weights: Mapping[str, LazyTensor | Tensor],
     dtype: torch.dtype,
     ignored: list[str],
+    places: Mapping[str, Any],
 ) -> Any:
     """Return a module with these weights; those of objectives that predict no token are added to ``ignored``.
 
     The module is made without memory, and each tensor is read, checked and converted when its place in it is filled.
+    ``places`` is what transformers is told of devices: see `memaudit.models.loading.placement`.
 
     Raises:
         ModelError: Tensors are missing, left over, of another shape, not finite, or other than what was read.
     """
+    folder, module_class = blank.folder, blank.module_class
     attention = "sdpa" if getattr(module_class, "_supports_sdpa", False) else "eager"
     try:
         with quiet_transformers(), _one_by_one():
             module, info = module_class.from_pretrained(
                 None,
-                config=config,
+                config=blank.config,
                 state_dict=dict(weights),
                 dtype=dtype,
                 attn_implementation=attention,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # they are refused below, by name
+                **places,
             )
     except ModelError:
         raise
@@ -91,16 +105,6 @@ def _unused(folder: Path, info: Mapping[str, Any], weights: Mapping[str, LazyTen
     return [f"weights: {name}" for name in (*map(one_name, unused), *told)]
 
 
-def moved(module: Any, device: str) -> Any:
-    """Return a module on a device; ModelError where there is none."""
-    try:
-        if torch.device(device).type == "meta":
-            raise RuntimeError("holds no numbers")
-        return module.to(device)
-    except (RuntimeError, AssertionError) as error:  # torch has no error of its own for a device that is not there
-        raise ModelError(f"--device {device}: {str(error).splitlines()[0]}") from None
-
-
 def check_same(folder: Path, module: Any, weights: Mapping[str, LazyTensor | Tensor]) -> None:
     """Compare what was loaded with what is read once more, a piece at a time, and check the values of all the rest.
 
@@ -114,14 +118,27 @@ def check_same(folder: Path, module: Any, weights: Mapping[str, LazyTensor | Ten
         if name not in loaded:
             for piece in pieces_of(stored):
                 check_finite_values(name, piece)
-        elif not _is_same(loaded[name], stored):
-            check_finite_values(name, loaded[name])
+            continue
+        held = _held(module, name, loaded[name])
+        if not _is_same(held, stored):
+            check_finite_values(name, held)
             raise ModelError(f"{folder}: tensor {one_name(name)} differs from the file after loading")
     for name in loaded.keys() - weights.keys():
-        check_finite_values(name, loaded[name])
+        check_finite_values(name, _held(module, name, loaded[name]))
     embedding = module.get_input_embeddings().weight
-    if not bool(embedding.any()):
+    names = [name for name, parameter in module.named_parameters() if parameter is embedding]
+    if not any(bool(_held(module, name, embedding).any()) for name in names):
         raise ModelError(f"{folder}: the token embedding holds zeros only", "the weights are damaged")
+
+
+def _held(module: Any, name: str, tensor: Tensor) -> Tensor:
+    """Return a tensor of a module from where it lies, which may be the disk."""
+    if tensor.device.type != "meta":
+        return tensor
+    from transformers.integrations.accelerate import load_offloaded_parameter
+
+    held: Tensor = load_offloaded_parameter(module, name)
+    return held
 
 
 def _is_same(loaded: Tensor, stored: LazyTensor | Tensor) -> bool:

@@ -42,8 +42,8 @@ def check_sizes(file: Path, config: Any, declared: Shapes) -> None:
             raise ModelError(f"{file}: {name} is {size}, which the weights cannot fill", UNLIKE)
 
 
-def check_tensors(folder: Path, module_class: Any, config: Any, declared: Shapes) -> None:
-    """Compare the tensors that a configuration describes with those that are declared.
+def check_tensors(folder: Path, module_class: Any, config: Any, declared: Shapes) -> Any:
+    """Compare the tensors that a configuration describes with those that are declared; return the module of it.
 
     The module is built without memory; names that a release of transformers translates are left to its loader.
 
@@ -70,6 +70,7 @@ def check_tensors(folder: Path, module_class: Any, config: Any, declared: Shapes
             sizes = f"{list(found.shape)}, config.json describes {list(wanted)}"
             raise ModelError(f"{folder}: tensor {one_name(name)} is of another shape: {sizes}"[:600], UNLIKE)
     _check_amounts(file, module, declared)
+    return module
 
 
 def _check_amounts(file: Path, module: nn.Module, declared: Shapes) -> None:

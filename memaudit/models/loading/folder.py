@@ -15,18 +15,21 @@ import torch
 
 from memaudit.errors import ModelError
 from memaudit.models.body_head import quiet_transformers
-from memaudit.models.loading.build import build_module, moved
+from memaudit.models.loading.build import Blank, build_module
 from memaudit.models.loading.checkpoints import tokenizer_folder
 from memaudit.models.loading.classes import module_class_of
 from memaudit.models.loading.description import check_depth, check_sizes, check_tensors
+from memaudit.models.loading.kept import build_kept
+from memaudit.models.loading.packed import dequantised, without_empty_biases
+from memaudit.models.loading.placement import place, placed
 from memaudit.models.loading.precision import DTYPES, stored_dtype, wanted_dtype
 from memaudit.models.loading.quantised import KEY, quantisation_of
-from memaudit.models.loading.quantised_build import Blank, build_quantised, described
-from memaudit.models.loading.room import check_room
+from memaudit.models.loading.quantised_build import described
 from memaudit.models.loading.settings import configuration, decoding_settings, generation_of, named_ends, refuse_code
 from memaudit.models.loading.stored import stored_tensors
 from memaudit.models.loading.tokenizer import check_fit, load_tokenizer
 from memaudit.models.loading.weights import read_headers, read_json
+from memaudit.models.parts import device_of
 from memaudit.models.product_choice import choose_products
 from memaudit.models.torch_scores import check_finite
 from memaudit.models.transformer import CausalTransformer, MaskedTransformer
@@ -41,7 +44,7 @@ def load_pretrained(
 
     Args:
         folder: Holds ``config.json``, safetensors weights and a tokenizer.
-        device: Where the model computes.
+        device: Where the model computes; auto for what devices there are, and the disk where memory lacks.
         dtype: Type of the weights in memory: float32, float64, bfloat16, float16, or auto for that of the files.
         family: ``gpt`` or ``bert`` for models trained here; by default the architecture's name.
 
@@ -52,12 +55,15 @@ def load_pretrained(
     """
     module, about = read_module(folder, device=device, dtype=dtype, family=family)
     model = assembled(about, module, *load_tokenizer(tokenizer_folder(folder), module.config))
-    model.device, model.dtype = device, about.computes_in
+    model.device, model.dtype, model.placement = about.device, about.computes_in, about.placement
     return model
 
 
-def read_module(folder: Path, *, device: str, dtype: str, family: str = "") -> tuple[Any, About]:
-    """Return the module of a folder, each of its weights checked, and what else is known of it; errors as above."""
+def read_module(folder: Path, *, device: str, dtype: str, family: str = "", whole: bool = False) -> tuple[Any, About]:
+    """Return the module of a folder, each of its weights checked, and what else is known of it; errors as above.
+
+    ``whole`` says that it must lie on one device, whatever ``device`` is.
+    """
     for file in sorted(folder.glob("adapter_*")):
         raise ModelError(
             f"{file}: part of an adapter, without it the base model would be audited",
@@ -76,20 +82,26 @@ def read_module(folder: Path, *, device: str, dtype: str, family: str = "") -> t
     objective, module_class = module_class_of(folder, config, raw)
     declared = held if quantisation is None else described(folder, quantisation, held)
     check_sizes(folder / "config.json", config, declared)
-    check_tensors(folder, module_class, config, declared)
+    unfilled = check_tensors(folder, module_class, config, declared)
     kept = quantisation is not None and bool(quantisation.library)
-    check_room(folder, held if kept else declared, dtype, stored_dtype(raw, held), device)
-    kind = DTYPES[dtype]
-    if quantisation is None:
-        module = build_module(folder, module_class, config, stored_tensors(held, kind), kind, ignored)
-    else:
-        module = build_quantised(Blank(folder, module_class, config), quantisation, held, kind, device, ignored)
-    module = moved(module, device)
+    dtypes = dtype, stored_dtype(raw, held)
+    where = place(folder, unfilled, held if kept else declared, dtypes, device, whole=whole or kept)
+    blank, kind = Blank(folder, module_class, config), DTYPES[dtype]
+
+    def build(places: Mapping[str, Any]) -> Any:
+        if quantisation is None:
+            return build_module(blank, stored_tensors(held, kind), kind, ignored, places)
+        if kept:
+            return build_kept(blank, quantisation, held, kind, where.device)
+        weights = dequantised(folder, quantisation, held, kind)
+        return build_module(blank, without_empty_biases(weights, unfilled), kind, ignored, places)
+
+    module = placed(folder, where, build)
     choose_products(module)
     notes, activations = ((), "") if quantisation is None else ((quantisation.note(dtype),), quantisation.activations)
     return module, About(
-        str(folder), objective, family or str(config.model_type), (raw, generation), tuple(ignored), dtype, notes,
-        activations,
+        str(folder), objective, family or str(config.model_type), (raw, generation), tuple(ignored), dtype,
+        where.device, where.told, notes, activations,
     )  # fmt: skip
 
 
@@ -107,6 +119,9 @@ class About:
     """Settings that are not followed."""
     dtype: str = ""
     """Type of its weights in memory."""
+    device: str = "cpu"
+    placement: str = ""
+    """Where its parts lie, where they lie in several places."""
     notes: tuple[str, ...] = ()
     """What a reader of a report should know of its weights."""
     activations: str = ""
@@ -155,8 +170,7 @@ def load_trained(
 @torch.no_grad()
 def _check_causal(name: str, module: Any) -> None:
     """Refuse a model whose prediction reads the tokens that it is to predict."""
-    device = module.get_input_embeddings().weight.device
-    ids = torch.tensor([[0, 1, 0, 1], [0, 1, 0, 0]], device=device)
+    ids = torch.tensor([[0, 1, 0, 1], [0, 1, 0, 0]], device=device_of(module))
     with quiet_transformers():  # one of these ids may be that of padding, which it would remark upon
         logits = module(input_ids=ids).logits
     check_finite(logits)

@@ -23,7 +23,9 @@ from torch import Tensor, nn
 
 from memaudit.errors import ModelError, one_line
 from memaudit.models.body_head import quiet_transformers
+from memaudit.models.loading.build import Blank
 from memaudit.models.loading.description import UNLIKE
+from memaudit.models.loading.placement import moved
 from memaudit.models.loading.quantised import KEY, Quantisation, note_of
 from memaudit.models.loading.stored import check_values, read_tensors
 from memaudit.models.loading.weights import Declared, one_name
@@ -64,7 +66,7 @@ def needed(folder: Path, quantisation: Quantisation) -> None:
     try:
         with without_kernels(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            import accelerate  # type: ignore[import-untyped]  # noqa: F401
+            import accelerate  # noqa: F401
 
             if quantisation.library == "bitsandbytes":
                 import bitsandbytes  # noqa: F401
@@ -91,24 +93,23 @@ def kept_shapes(folder: Path, quantisation: Quantisation, declared: Parts) -> Pa
     return described | {name: tensor for name, tensor in declared.items() if name not in used}
 
 
-def build_kept(
-    folder: Path, module_class: Any, config: Any, quantisation: Quantisation, weights: Mapping[str, Tensor],
-    dtype: torch.dtype, device: str,
-) -> Any:  # fmt: skip
+def build_kept(blank: Blank, quantisation: Quantisation, held: Parts, dtype: torch.dtype, device: str) -> Any:
     """Return a module whose quantised layers are those of the library, compared with what was read.
 
     Args:
-        folder: For messages.
-        module_class: Of `transformers`.
-        config: Without settings of quantisation.
+        blank: The model without its weights, its configuration without settings of quantisation.
         quantisation: Of the folder.
-        weights: As they were read.
+        held: The tensors of its files.
         dtype: In which is computed.
         device: Where.
 
     Raises:
-        ModelError: Tensors are missing, left over, of another shape, or other than what was read.
+        ModelError: Tensors are missing, left over, of another shape, not finite, or other than what was read; or the
+            device is not there.
     """
+    folder, module_class, config = blank.folder, blank.module_class, blank.config
+    moved(nn.Linear(1, 1), device)  # a device that is not there is told before anything is read
+    weights = read_kept(held)
     settings = dict(quantisation.settings)
     if quantisation.method == "bitsandbytes-4bit":
         settings["bnb_4bit_compute_dtype"] = str(dtype).removeprefix("torch.")

@@ -37,7 +37,8 @@ def load_model(
             folder that memaudit, ``save_pretrained`` or a trainer wrote (``run/checkpoint-500``), that of an adapter,
             or the id of a cached Hugging Face model, ``ID`` or ``ID@REVISION`` (a branch, a tag, a commit).
         base: The base model of an adapter; by default the one that the adapter names.
-        device: Where transformers compute; all other families compute on the CPU.
+        device: Where transformers compute; all other families compute on the CPU. ``auto`` for what devices there
+            are, and the disk where memory lacks.
         dtype: Type of a transformer's weights in memory; ``auto`` for that of its files.
         allow_download: Whether a Hugging Face id may be fetched.
         allow_pickle: Whether ``pytorch_model.bin`` is read where there are no safetensors: tensors from their places in

@@ -13,7 +13,7 @@ from types import EllipsisType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from memaudit.errors import ModelError
 from memaudit.models.loading.quantised import Quantisation
@@ -139,6 +139,14 @@ def dequantised(folder: Path, quantisation: Quantisation, declared: Parts, dtype
                 folder, stem, layout, parts, quantisation.settings, shape, dtype
             )
     return tensors
+
+
+def without_empty_biases(tensors: dict[str, LazyTensor], module: nn.Module) -> dict[str, LazyTensor]:
+    """Leave out biases of zeros that a module has no room for: old tools for GPTQ wrote one for every layer."""
+    known = module.state_dict().keys()
+    lost = [name for name in tensors if name.endswith(".bias") and name not in known]
+    empty = {name for name in lost if not any(piece.any() for piece in tensors[name].pieces())}
+    return {name: tensor for name, tensor in tensors.items() if name not in empty}
 
 
 def _check_scales(folder: Path, stem: str, parts: Tensors) -> None:

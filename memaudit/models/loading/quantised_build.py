@@ -1,33 +1,19 @@
-"""A module with the quantised weights of a folder: dequantised by us, or kept as the library of their method has."""
+"""What a quantised folder describes, and a quantised base model made fit for an adapter."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from memaudit.errors import ModelError
-from memaudit.models.loading.build import build_module
-from memaudit.models.loading.kept import build_kept, dequantise_layers, kept_shapes, layers_of, needed, read_kept
-from memaudit.models.loading.packed import dequantised, plain_shapes
+from memaudit.models.loading.kept import dequantise_layers, kept_shapes, layers_of, needed
+from memaudit.models.loading.packed import plain_shapes
 from memaudit.models.loading.precision import DTYPES
 from memaudit.models.loading.quantised import Quantisation
 from memaudit.models.loading.weights import Declared
 
 Parts = Mapping[str, Declared]
-
-
-@dataclass(frozen=True, slots=True)
-class Blank:
-    """A model of which all is known but its weights."""
-
-    folder: Path
-    module_class: Any
-    """Of `transformers`."""
-    config: Any
 
 
 def described(folder: Path, quantisation: Quantisation, declared: Parts) -> Parts:
@@ -40,29 +26,6 @@ def described(folder: Path, quantisation: Quantisation, declared: Parts) -> Part
         return plain_shapes(folder, quantisation, declared)
     needed(folder, quantisation)
     return kept_shapes(folder, quantisation, declared)
-
-
-def build_quantised(
-    blank: Blank, quantisation: Quantisation, held: Parts, dtype: torch.dtype, device: str, ignored: list[str]
-) -> Any:
-    """Return a module with the weights of a folder.
-
-    Args:
-        blank: The model without its weights.
-        quantisation: How they are quantised.
-        held: What the files declare.
-        dtype: In which is computed.
-        device: Where.
-        ignored: Weights that no token prediction reads are added to it.
-
-    Raises:
-        ModelError: As `build_module`.
-    """
-    if quantisation.library:
-        kept = read_kept(held)
-        return build_kept(blank.folder, blank.module_class, blank.config, quantisation, kept, dtype, device)
-    weights = dequantised(blank.folder, quantisation, held, dtype)
-    return build_module(blank.folder, blank.module_class, blank.config, weights, dtype, ignored)
 
 
 def make_mergeable(name: str, module: Any, note: str, activations: str, dtype: str) -> str:

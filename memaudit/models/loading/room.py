@@ -39,30 +39,34 @@ def need_of(declared: Mapping[str, Declared], dtype: str) -> Need:
     return Need(sum(sizes), max(sizes, default=0))
 
 
-def check_room(folder: Path, declared: Mapping[str, Declared], dtype: str, stored: str, device: str) -> None:
+def check_room(
+    folder: Path, declared: Mapping[str, Declared], dtypes: tuple[str, str], device: str, *more: str
+) -> None:
     """Refuse a model that a device has no memory for.
 
     Args:
         folder: Of the model.
         declared: Its tensors.
-        dtype: Type that is wanted of them.
-        stored: Type that the files have.
+        dtypes: Names of the type that is wanted, and of the one that the files have.
         device: Where it is to lie; one whose memory is not known is not asked.
+        *more: Ways on, beside another type and a larger machine.
 
     Raises:
         ModelError: One line says what is needed, what there is, and how to go on.
     """
-    need, free = need_of(declared, dtype), _free(device)
+    need, free = need_of(declared, dtypes[0]), _free(device)
     if free and need.total > free:
-        raise too_large(folder, declared, (dtype, stored), f"{gigabytes(free)} are free on {device}")
+        raise too_large(folder, declared, dtypes, f"{gigabytes(free)} are free on {device}", *more)
 
 
-def too_large(folder: Path, declared: Mapping[str, Declared], dtypes: tuple[str, str], found: str) -> ModelError:
-    """Return what to raise about a model that has no room; ``dtypes``: the type that is wanted, and the stored one."""
+def too_large(
+    folder: Path, declared: Mapping[str, Declared], dtypes: tuple[str, str], found: str, *more: str
+) -> ModelError:
+    """Return what to raise about a model that has no room; ``dtypes`` as above, ``more`` are ways on."""
     wanted, stored = dtypes
     need = need_of(declared, wanted)
     smaller = "bfloat16" if DTYPES[stored].itemsize > 2 else stored
-    ways = ["--device auto, which leaves layers on the disk", "a larger machine"]
+    ways = [*more, "a larger machine"]
     if need_of(declared, smaller).total < need.total:
         flag = "auto" if smaller == stored else smaller
         ways.insert(0, f"--dtype {flag}, which needs {gigabytes(need_of(declared, smaller).total)}")
@@ -72,7 +76,7 @@ def too_large(folder: Path, declared: Mapping[str, Declared], dtypes: tuple[str,
 
 def gigabytes(count: int) -> str:
     """Return a number of bytes as people read it."""
-    return f"{count / 1e9:,.1f} GB"
+    return f"{round(count / 1e8) / 10:,} GB"
 
 
 def _free(device: str) -> int:

@@ -197,7 +197,7 @@ def test_weights_are_made_when_they_are_asked_for_and_again_to_compare(folders: 
 
 def test_memory_is_counted_as_it_will_be_once_dequantised(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr("memaudit.models.loading.folder.check_room", lambda *told: seen.append(told))
+    monkeypatch.setattr("memaudit.models.loading.placement.check_room", lambda *told: seen.append(told))
     for name in ("gptq-plain", "gptq", "awq", "fp8"):
         load_model(str(folders / name))
     needs = [sum(tensor.values for tensor in told[1].values()) for told in seen]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import struct
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from memaudit.models.loading.room import check_room, need_of
 from memaudit.models.loading.weights import Declared
 from memaudit.models.transformer import new_gpt
 from memaudit.text.tokenize import train_tokenizer
+from tests.faults.isolation import isolated
 
 BYTES = train_tokenizer("byte", [])
 TENSORS = {"a": Declared(Path("x"), "BF16", (300, 10)), "b": Declared(Path("x"), "I64", (100,))}
@@ -62,23 +63,23 @@ def test_need_is_of_the_wanted_type_with_room_for_the_largest() -> None:
 @pytest.mark.parametrize(
     ("dtype", "stored_as", "way"),
     [
-        ("float32", "bfloat16", "--dtype auto, which needs 0.0 GB; --device auto"),
-        ("float32", "float32", "--dtype bfloat16, which needs 0.0 GB; --device auto"),
-        ("bfloat16", "bfloat16", r"(--device auto"),
+        ("float32", "bfloat16", "--dtype auto, which needs 0.0 GB; another way; a larger machine"),
+        ("float32", "float32", "--dtype bfloat16, which needs 0.0 GB; another way; a larger machine"),
+        ("bfloat16", "bfloat16", "(another way; a larger machine)"),
     ],
 )
 def test_the_line_names_what_is_needed_what_there_is_and_ways_on(
     dtype: str, stored_as: str, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "free_bytes", lambda _: need_of(TENSORS, dtype).total)
-    check_room(Path("m"), TENSORS, dtype, stored_as, "cpu")
+    check_room(Path("m"), TENSORS, (dtype, stored_as), "cpu", "another way")
     monkeypatch.setattr(room, "free_bytes", lambda _: need_of(TENSORS, dtype).total - 1)
     with pytest.raises(ModelError) as caught:
-        check_room(Path("m"), TENSORS, dtype, stored_as, "cpu")
+        check_room(Path("m"), TENSORS, (dtype, stored_as), "cpu", "another way")
     assert str(caught.value).startswith(f"m: needs 0.0 GB of memory as {dtype}, 0.0 GB are free on cpu (")
     assert way in str(caught.value)
     monkeypatch.setattr(room, "free_bytes", lambda _: 0)
-    check_room(Path("m"), TENSORS, dtype, stored_as, "cpu")  # nothing is known
+    check_room(Path("m"), TENSORS, (dtype, stored_as), "cpu", "another way")  # nothing is known
 
 
 def test_hundreds_of_gigabytes_are_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,27 +103,18 @@ def test_hundreds_of_gigabytes_are_refused_unread(tmp_path: Path, monkeypatch: p
 def test_a_process_with_little_memory_refuses_in_one_line(tmp_path: Path) -> None:
     """What memory there is decides, not that of the machine: 100 MB are left, 180 or 360 are needed."""
     huge(tmp_path, width=1024, layers=4)
-    code = """
-import resource, sys
-from pathlib import Path
-from transformers import LlamaForCausalLM
-from memaudit.models.loading.load import load_model
-from memaudit.models.loading.weights import read_headers
-import memaudit.models.loading.folder
-used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 100_000_000,) * 2)
-for dtype in ("float32", "auto"):
-    try:
-        load_model(sys.argv[1], dtype=dtype)
-    except Exception as error:
-        print(f"{type(error).__name__}: {error}")
-"""
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
-    single, stored_as = done.stdout.splitlines()
-    for line, dtype in ((single, "float32"), (stored_as, "bfloat16")):
-        assert re.match(
-            rf"ModelError: {tmp_path}: needs 0.\d GB of memory as {dtype}, 0.\d GB are free on cpu \(", line
-        )
+
+    def refused(dtype: str) -> None:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 100_000_000,) * 2)
+        load_model(str(tmp_path), dtype=dtype)
+
+    for dtype, resolved in (("float32", "float32"), ("auto", "bfloat16")):
+        outcome = isolated(lambda dtype=dtype: refused(dtype))
+        assert outcome.exit_code == 2
+        needed = rf"{tmp_path}: needs 0.\d GB of memory as {resolved}, 0.\d GB are free on cpu \("
+        assert re.match(needed, outcome.message), outcome.message
+        assert outcome.mebibytes < 100
 
 
 def test_auto_is_resolved_and_recorded(tmp_path: Path) -> None:
