@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 Model = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="A folder of a model or of an adapter, a Hugging Face id, or python:module:factory."
+        metavar="MODEL",
+        help="A folder of a model or of an adapter, a GGUF file, a Hugging Face id, or python:module:factory.",
     ),
 ]
 TokenWindows = Annotated[

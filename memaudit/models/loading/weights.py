@@ -20,7 +20,7 @@ from torch import Tensor
 from memaudit.errors import ModelError, one_line
 from memaudit.runs.inputs import digest_of
 
-UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".gguf")
+UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
 IDENTITY_SUFFIXES = (".json", ".safetensors", ".model", ".txt", ".jinja")
 LARGEST_SETTINGS = 128 << 20
 """Bytes of a file of settings or of a tokenizer: the largest tokenizers known have a quarter of that."""
@@ -166,6 +166,8 @@ def _weight_files(folder: Path, stem: str) -> list[Path]:
         if missing:
             raise ModelError(f"{index}: names {missing[0]}, which is absent", "download the folder again")
         return [folder / name for name in sorted(set(shards.values()))]
+    if files := sorted(file.name for file in folder.glob("*.gguf")):
+        raise ModelError(f"{folder}: no {single.name}, but {one_name(files[0])}", "name the GGUF file itself")
     unsafe = sorted(file.name for file in folder.iterdir() if file.suffix in UNSAFE_SUFFIXES)
     if unsafe:
         raise ModelError(
