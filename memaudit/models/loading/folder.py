@@ -18,6 +18,7 @@ from memaudit.models.body_head import quiet_transformers
 from memaudit.models.loading.build import DTYPES, build_module, known_dtype, moved
 from memaudit.models.loading.classes import module_class_of
 from memaudit.models.loading.description import check_depth, check_sizes, check_tensors
+from memaudit.models.loading.kept import parameters_of
 from memaudit.models.loading.quantised import KEY, quantisation_of
 from memaudit.models.loading.quantised_build import Blank, build_quantised, described
 from memaudit.models.loading.settings import configuration, decoding_settings, generation_of, named_ends, refuse_code
@@ -129,7 +130,7 @@ def assembled(
     else:
         model = MaskedTransformer(module, tokenizer, family=about.family, ignored=ignored, closing_id=closing_id)
     model.named_ends = named_ends(about.settings, tokenizer)
-    model.notes = about.notes
+    model.notes, model.parameters = about.notes, parameters_of(module)
     start = about.settings[0].get("bos_token_id")
     if tokenizer.bos_id is None and type(start) is int:
         model.missing_start = start

@@ -35,6 +35,7 @@ BLOCKS = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 NESTED = 256
 """Scales that share one, where they are quantised too."""
 SCALES = (".absmax", ".SCB", ".weight_scale")
+BESIDE = ("_scale", "_zero_point", "_shape")
 PACKED, SHAPE = ".weight_packed", ".weight_shape"
 DAMAGED = "the weights are damaged"
 EXTRA = "pip install 'memaudit[quantised]'"
@@ -152,6 +153,14 @@ def layers_of(module: Any) -> Iterator[tuple[str, Any]]:
             ("Linear4", "Linear8")
         ):
             yield name, layer
+
+
+def parameters_of(module: Any) -> int:
+    """Return how many values a module has: those of 4 bits one by one, as packed they are half; scales are none."""
+    packed: int = sum(layer.in_features * layer.out_features - layer.weight.numel() for _, layer in layers_of(module))
+    scaled = getattr(module, "quantization_method", None) is not None
+    named = [one for name, one in module.named_parameters() if not (scaled and name.endswith(BESIDE))]
+    return packed + sum(parameter.numel() for parameter in named)
 
 
 def describe(module: Any) -> tuple[str, str]:

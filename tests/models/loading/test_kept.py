@@ -98,6 +98,7 @@ def test_what_is_rounded_is_never_taken_for_float32(folders: Path, kind: str) ->
     assert note.startswith("weights are quantised (")
     assert "read as they are by " in note
     assert not can_look(model.module)
+    assert model.parameters == load_model(str(folders / "llama")).parameters
     assert check_batches(model, WINDOWS)[0].passed
     failed = check_precision(model, WINDOWS)
     if kind in ROUNDED:
