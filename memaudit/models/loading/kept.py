@@ -157,10 +157,11 @@ def layers_of(module: Any) -> Iterator[tuple[str, Any]]:
 
 def parameters_of(module: Any) -> int:
     """Return how many values a module has: those of 4 bits one by one, as packed they are half; scales are none."""
-    packed: int = sum(layer.in_features * layer.out_features - layer.weight.numel() for _, layer in layers_of(module))
+    packed = sum(layer.in_features * layer.out_features - layer.weight.numel() for _, layer in layers_of(module))
     scaled = getattr(module, "quantization_method", None) is not None
     named = [one for name, one in module.named_parameters() if not (scaled and name.endswith(BESIDE))]
-    return packed + sum(parameter.numel() for parameter in named)
+    values: int = packed + sum(parameter.numel() for parameter in named)
+    return values
 
 
 def describe(module: Any) -> tuple[str, str]:
