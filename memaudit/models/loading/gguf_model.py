@@ -330,8 +330,13 @@ def _without_additions(tokenizer: Any, count: int) -> Any:
 def _check_splitting(found: GgufFile) -> None:
     """Refuse tokenizers that would be made otherwise than the file says."""
     kind, split = (found.settings.get(f"{TOKENIZER}{name}") for name in ("model", "pre"))
+    try:
+        from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS as OTHER_SPLITS
+    except ImportError:  # what earlier releases make of a file has other tokens
+        told = "its tokenizer is read with a later release of transformers alone"
+        raise ModelError(f"{found.path}: {told}", BESIDE) from None
     wrong = ""
-    if kind == "gpt2" and split not in (*SPLITS, *_known_splits()):
+    if kind == "gpt2" and split not in (*SPLITS, *OTHER_SPLITS):
         wrong = f"splits text as {one_line(repr(split), 40)}"
     elif kind == "llama" and found.settings.get(f"{TOKENIZER}add_space_prefix", True) is not True:
         wrong = "puts no space before a text"
@@ -339,14 +344,6 @@ def _check_splitting(found: GgufFile) -> None:
         wrong = f"is of kind {one_line(repr(kind), 40)}"
     if wrong:
         raise ModelError(f"{found.path}: its tokenizer {wrong}, which transformers does not follow", BESIDE)
-
-
-def _known_splits() -> tuple[str, ...]:
-    try:
-        from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
-    except ImportError:  # releases before 5.20 know GPT-2's alone
-        return ()
-    return tuple(GGUF_PRE_TOKENIZER_SPLITS)
 
 
 @contextmanager

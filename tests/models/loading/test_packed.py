@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, GptOssConfig, GptOssForCausalLM
 
@@ -76,6 +78,9 @@ def test_a_folder_is_the_plain_model_of_its_weights(folders: Path, kind: str) ->
     assert model.sha256 != plain.sha256
 
 
+@pytest.mark.skipif(
+    Version(transformers.__version__) < Version("5.24"), reason="older releases round to bfloat16, or need Triton"
+)
 @pytest.mark.parametrize("kind", ["fp8", "mxfp4"])
 @torch.no_grad()
 def test_scores_and_text_are_those_of_transformers(folders: Path, kind: str) -> None:
