@@ -77,11 +77,10 @@ def read_module(folder: Path, *, device: str, dtype: str, family: str = "") -> t
     if quantisation is None:
         weights = read_weights(folder)
         check_values(weights)
-        module = build_module(folder, module_class, config, weights, kind, ignored)
+        module = moved(build_module(folder, module_class, config, weights, kind, ignored), device)
     else:
         blank = Blank(folder, module_class, config)
         module = build_quantised(blank, quantisation, held, declared, kind, device, ignored)
-    module = moved(module, device)
     choose_products(module)
     notes = () if quantisation is None else (quantisation.note(dtype),)
     return module, About(

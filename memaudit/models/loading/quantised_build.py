@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from memaudit.errors import ModelError
-from memaudit.models.loading.build import DTYPES, build_module
+from memaudit.models.body_head import quiet_transformers
+from memaudit.models.loading.build import DTYPES, build_module, moved
 from memaudit.models.loading.kept import build_kept, dequantise_layers, kept_shapes, layers_of, needed, read_kept
 from memaudit.models.loading.packed import check_room, dequantised, plain_shapes
 from memaudit.models.loading.quantised import Quantisation
@@ -60,12 +63,23 @@ def build_quantised(
         ModelError: As `build_module`, or if there is no memory for weights that are dequantised.
     """
     if quantisation.library:
+        moved(torch.nn.Linear(1, 1), device)  # a device that is not there is told before anything is read
         weights = read_kept(blank.folder)
         return build_kept(blank.folder, blank.module_class, blank.config, quantisation, weights, dtype, device)
     check_room(blank.folder, shapes, dtype)
-    weights = dequantised(blank.folder, quantisation, held, dtype)
+    weights = _without_empty_biases(blank, dequantised(blank.folder, quantisation, held, dtype))
     check_values(weights)
-    return build_module(blank.folder, blank.module_class, blank.config, weights, dtype, ignored)
+    return moved(build_module(blank.folder, blank.module_class, blank.config, weights, dtype, ignored), device)
+
+
+def _without_empty_biases(blank: Blank, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out biases of zeros that the model has no room for: old tools for GPTQ wrote one for every layer."""
+    empty = [name for name, tensor in weights.items() if name.endswith(".bias") and not bool(tensor.any())]
+    if not empty:
+        return weights
+    with quiet_transformers(), torch.device("meta"):
+        known = blank.module_class(copy.deepcopy(blank.config)).state_dict().keys()
+    return {name: tensor for name, tensor in weights.items() if name in known or name not in empty}
 
 
 def make_mergeable(name: str, module: Any, note: str, activations: str, dtype: str) -> str:

@@ -236,6 +236,12 @@ def test_a_quantised_model_that_claims_to_be_plain_is_refused(folders: Path, tmp
             load_model(str(tmp_path / kind))
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_a_device_that_is_not_there_is_named(folders: Path) -> None:
+    with pytest.raises(ModelError, match="--device cuda"):
+        load_model(str(folders / "nf4"), device="cuda")
+
+
 def test_what_reads_it_is_named_where_it_is_missing(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(ModelError, match=r"needs bitsandbytes \(pip install 'memaudit\[quantised\]'\)"):

@@ -111,6 +111,23 @@ def test_the_type_that_is_asked_for_is_what_is_computed_in(folders: Path) -> Non
     assert model.notes[0].endswith("dequantised to bfloat16")
 
 
+def test_biases_of_zeros_that_old_tools_wrote_are_left_out(folders: Path, tmp_path: Path) -> None:
+    for value in (0.0, 0.5):
+        copy = tmp_path / str(value)
+        shutil.copytree(folders / "gptq", copy)
+        tensors = load_file(copy / WEIGHTS)
+        save_file({**tensors, f"{LAYER}.bias": torch.full((128,), value)}, copy / WEIGHTS, {"format": "pt"})
+    assert load_model(str(tmp_path / "0.0")).notes
+    with pytest.raises(ModelError, match="1 tensors unexpected"):
+        load_model(str(tmp_path / "0.5"))
+
+
+@pytest.mark.parametrize("kind", ["gptq", "mxfp4"])
+def test_a_device_that_is_not_there_is_named(folders: Path, kind: str) -> None:
+    with pytest.raises(ModelError, match="--device meta"):
+        load_model(str(folders / kind), device="meta")
+
+
 LAYER = "model.layers.0.mlp.up_proj"
 EXPERTS = "model.layers.0.mlp.experts.down_proj"
 Change = Callable[[dict[str, torch.Tensor]], Any]
