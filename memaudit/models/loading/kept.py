@@ -110,6 +110,8 @@ def build_kept(
         ModelError: Tensors are missing, left over, of another shape, or other than what was read.
     """
     settings = dict(quantisation.settings)
+    if quantisation.library == "bitsandbytes" and dtype == torch.float64:
+        raise ModelError(f"{folder}: bitsandbytes does not compute in float64", "leave out --dtype")
     if quantisation.method == "bitsandbytes-4bit":
         settings["bnb_4bit_compute_dtype"] = str(dtype).removeprefix("torch.")
     setattr(config, KEY, settings)
@@ -131,6 +133,7 @@ def build_kept(
     wrong = [f"{len(names)} tensors {what}, first: {one_name(names[0])}" for what, names in found.items() if names]
     if wrong:
         raise ModelError(f"{folder}: {'; '.join(wrong)}", UNLIKE)
+    _cast(module, dtype)
     _check_same(folder, module, weights)
     _check_layers(folder, module, weights)
     return _ready(module)
@@ -165,7 +168,10 @@ def parameters_of(module: Any) -> int:
 
 
 def describe(module: Any) -> tuple[str, str]:
-    """Return what a report says of a quantised module in memory, and the type that its activations are rounded to."""
+    """Return what a report says of a quantised module in memory, and of the type that it computes in.
+
+    Both are empty where it is not quantised; the second where it is the type of its unquantised weights.
+    """
     layers = [layer for _, layer in layers_of(module)]
     if layers:
         eight = type(layers[0]).__name__.startswith("Linear8")
@@ -173,7 +179,9 @@ def describe(module: Any) -> tuple[str, str]:
         state = getattr(layers[0].weight, "quant_state", None)
         double = ", scales quantised too" if getattr(state, "nested", False) else ""
         label = "bitsandbytes, 8 bit" if eight else f"bitsandbytes, 4 bit, {kind}{double}"
-        return note_of(label, "bitsandbytes"), "int8" if eight else ""
+        computed = str(getattr(layers[0], "compute_dtype", None)).removeprefix("torch.")
+        reduced = computed if computed in ("bfloat16", "float16") else ""
+        return note_of(label, "bitsandbytes"), "int8 activations" if eight else reduced
     settings = getattr(module.config, KEY, None)
     if settings is None:
         return "", ""
@@ -222,6 +230,16 @@ def _ready(module: Any) -> Any:
     if not bool(module.get_input_embeddings().weight.any()):
         raise ModelError("the token embedding holds zeros only", DAMAGED)
     return module
+
+
+def _cast(module: Any, dtype: torch.dtype) -> None:
+    """Give what bitsandbytes left unquantised the type that is computed in: it keeps that of the file."""
+    packed = {id(layer.weight) for _, layer in layers_of(module)}
+    exact = tuple(getattr(module, "_keep_in_fp32_modules", None) or ())
+    for name, parameter in module.named_parameters():
+        plain = parameter.is_floating_point() and parameter.element_size() > 1 and id(parameter) not in packed
+        if plain and packed and not any(part in name for part in exact):
+            parameter.data = parameter.data.to(dtype)
 
 
 def _check_same(folder: Path, module: Any, weights: Mapping[str, Tensor]) -> None:

@@ -67,9 +67,9 @@ def from_transformers(
     twin = _twin(found)
     about = _about(inner, objective)
     read = _read(_inner(twin), about, ours, closing)
-    note, activations = describe(inner)
+    note, computed = describe(inner)
     read.notes = (note,) if note else ()
-    read.dtype = f"{activations} activations" if activations else read.dtype
+    read.dtype = computed or read.dtype
     if adapted:
         _check_whole(twin)
     if hooks := strange_hooks(inner):

@@ -138,6 +138,24 @@ def test_weights_of_4_bits_compute_as_the_weights_that_they_stand_for(folders: P
     assert torch.allclose(layer(rows), rows @ weight.t(), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["nf4", "llm.int8", "int4"])
+def test_all_is_computed_in_the_type_that_is_asked_for(folders: Path, tmp_path: Path, kind: str) -> None:
+    """Of a folder whose unquantised tensors are of another type, too."""
+    shutil.copytree(folders / kind, tmp_path / "half")
+    tensors = load_file(tmp_path / "half" / WEIGHTS)
+    plain = {"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"}
+    half = {name: tensor.bfloat16() if name in plain else tensor for name, tensor in tensors.items()}
+    save_file(half, tmp_path / "half" / WEIGHTS, {"format": "pt"})
+    for dtype in ("float32", "bfloat16"):
+        module = load_model(str(tmp_path / "half"), dtype=dtype).module
+        assert module.get_input_embeddings().weight.dtype == module.model.norm.weight.dtype == getattr(torch, dtype)
+        assert module.dtype == getattr(torch, dtype)
+    if kind == "nf4":
+        assert load_model(str(tmp_path / "half"), dtype="bfloat16").dtype == "bfloat16"
+        with pytest.raises(ModelError, match="does not compute in float64"):
+            load_model(str(tmp_path / "half"), dtype="float64")
+
+
 def test_a_model_in_memory_says_the_same(folders: Path) -> None:
     for kind in ("nf4", "llm.int8"):
         module, words = theirs(folders / kind), AutoTokenizer.from_pretrained(folders / kind)
@@ -147,6 +165,15 @@ def test_a_model_in_memory_says_the_same(folders: Path) -> None:
         np.testing.assert_allclose(memory.score(WINDOWS).log_prob, folder.score(WINDOWS).log_prob, rtol=0, atol=1e-6)
         after = module.state_dict()
         assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_the_type_that_4_bits_are_computed_in_is_told_of_a_model_in_memory(folders: Path) -> None:
+    """Which need not be that of its embeddings: less than float32 is never called clean."""
+    module, words = theirs(folders / "nf4"), AutoTokenizer.from_pretrained(folders / "nf4")
+    for _, layer in layers_of(module):
+        layer.compute_dtype = torch.bfloat16
+    assert module.dtype == torch.float32
+    assert from_transformers(module, words).dtype == "bfloat16"
 
 
 def test_no_compiled_code_is_asked_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
