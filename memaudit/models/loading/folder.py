@@ -18,9 +18,9 @@ from memaudit.models.body_head import quiet_transformers
 from memaudit.models.loading.build import DTYPES, build_module, known_dtype, moved
 from memaudit.models.loading.classes import module_class_of
 from memaudit.models.loading.description import check_depth, check_sizes, check_tensors
-from memaudit.models.loading.kept import parameters_of
 from memaudit.models.loading.quantised import KEY, quantisation_of
 from memaudit.models.loading.quantised_build import Blank, build_quantised, described
+from memaudit.models.loading.quantised_layers import parameters_of
 from memaudit.models.loading.settings import configuration, decoding_settings, generation_of, named_ends, refuse_code
 from memaudit.models.loading.tokenizer import check_fit, load_tokenizer
 from memaudit.models.loading.weights import check_values, read_headers, read_json, read_weights

@@ -19,12 +19,13 @@ from typing import Any
 
 import orjson
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from memaudit.errors import ModelError, one_line
 from memaudit.models.body_head import quiet_transformers
 from memaudit.models.loading.description import UNLIKE
-from memaudit.models.loading.quantised import KEY, Quantisation, note_of
+from memaudit.models.loading.quantised import KEY, Quantisation
+from memaudit.models.loading.quantised_layers import layers_of, without_packing
 from memaudit.models.loading.weights import Declared, check_values, one_name, read_small, read_weights
 
 STATE = ".weight.quant_state.bitsandbytes__"
@@ -35,7 +36,6 @@ BLOCKS = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 NESTED = 256
 """Scales that share one, where they are quantised too."""
 SCALES = (".absmax", ".SCB", ".weight_scale")
-BESIDE = ("_scale", "_zero_point", "_shape")
 PACKED, SHAPE = ".weight_packed", ".weight_shape"
 DAMAGED = "the weights are damaged"
 EXTRA = "pip install 'memaudit[quantised]'"
@@ -147,77 +147,6 @@ def quiet_libraries() -> Iterator[None]:
         if "loguru" in sys.modules:  # which holds on to the first standard error that it saw
             sys.modules["loguru"].logger.disable("compressed_tensors")
         yield
-
-
-def layers_of(module: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the layers that bitsandbytes computes, with their names; its classes are told by name, not imported."""
-    for name, layer in module.named_modules():
-        if type(layer).__module__.startswith("bitsandbytes.") and type(layer).__name__.startswith(
-            ("Linear4", "Linear8")
-        ):
-            yield name, layer
-
-
-def parameters_of(module: Any) -> int:
-    """Return how many values a module has: those of 4 bits one by one, as packed they are half; scales are none."""
-    packed = sum(layer.in_features * layer.out_features - layer.weight.numel() for _, layer in layers_of(module))
-    scaled = getattr(module, "quantization_method", None) is not None
-    named = [one for name, one in module.named_parameters() if not (scaled and name.endswith(BESIDE))]
-    values: int = packed + sum(parameter.numel() for parameter in named)
-    return values
-
-
-def describe(module: Any) -> tuple[str, str]:
-    """Return what a report says of a quantised module in memory, and of the type that it computes in.
-
-    Both are empty where it is not quantised; the second where it is the type of its unquantised weights.
-    """
-    layers = [layer for _, layer in layers_of(module)]
-    if layers:
-        eight = type(layers[0]).__name__.startswith("Linear8")
-        kind = getattr(layers[0].weight, "quant_type", "")
-        state = getattr(layers[0].weight, "quant_state", None)
-        double = ", scales quantised too" if getattr(state, "nested", False) else ""
-        label = "bitsandbytes, 8 bit" if eight else f"bitsandbytes, 4 bit, {kind}{double}"
-        computed = str(getattr(layers[0], "compute_dtype", None)).removeprefix("torch.")
-        reduced = computed if computed in ("bfloat16", "float16") else ""
-        return note_of(label, "bitsandbytes"), "int8 activations" if eight else reduced
-    settings = getattr(module.config, KEY, None)
-    if settings is None:
-        return "", ""
-    method = settings.get("quant_method") if isinstance(settings, dict) else getattr(settings, "quant_method", None)
-    return f"weights are quantised ({getattr(method, 'value', method)}), and read as they are", ""
-
-
-def without_packing(module: Any) -> None:
-    """Have weights of 4 bits dequantised to the type that is computed in, whatever the processor.
-
-    On some processors bitsandbytes would round scales and activations to bfloat16, and fail on odd sizes.
-    """
-    for _, layer in layers_of(module):
-        if hasattr(layer, "support_avx512bf16_for_cpu"):
-            layer.support_avx512bf16_for_cpu = False
-
-
-@torch.no_grad()
-def dequantise_layers(module: Any, dtype: torch.dtype) -> None:
-    """Replace the layers that bitsandbytes computes by plain ones with the weights that they stand for."""
-    from bitsandbytes import functional
-
-    for name, layer in list(layers_of(module)):
-        if type(layer).__name__.startswith("Linear8"):
-            scales = layer.state.SCB if layer.weight.SCB is None else layer.weight.SCB  # where it has computed before
-            weight = functional.int8_vectorwise_dequant(layer.weight.data, scales)
-        else:
-            layer.weight.quant_state.dtype = dtype
-            weight = functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state)
-        plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
-        plain.weight, plain.bias = nn.Parameter(weight.to(dtype)), layer.bias
-        module.set_submodule(name, plain)
-    for told in ("hf_quantizer", "quantization_method", "is_loaded_in_4bit", "is_loaded_in_8bit"):
-        vars(module).pop(told, None)
-    module.is_quantized = False
-    vars(module.config).pop(KEY, None)
 
 
 @torch.no_grad()

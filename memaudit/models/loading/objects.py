@@ -21,7 +21,7 @@ from memaudit.errors import ModelError, one_line
 from memaudit.models.base import LanguageModel
 from memaudit.models.loading.adapter_layers import adapter_note, adapter_state, switch_off, why_no_base
 from memaudit.models.loading.folder import About, assembled
-from memaudit.models.loading.kept import describe, without_packing
+from memaudit.models.loading.quantised_layers import describe, without_packing
 from memaudit.models.loading.settings import decoding_settings
 from memaudit.models.loading.tokenizer import closing_id
 from memaudit.models.loading.twin import runs_original, strange_hooks, twin_of

@@ -14,9 +14,10 @@ from torch import Tensor
 from memaudit.errors import ModelError
 from memaudit.models.body_head import quiet_transformers
 from memaudit.models.loading.build import DTYPES, build_module, moved
-from memaudit.models.loading.kept import build_kept, dequantise_layers, kept_shapes, layers_of, needed, read_kept
+from memaudit.models.loading.kept import build_kept, kept_shapes, needed, read_kept
 from memaudit.models.loading.packed import check_room, dequantised, plain_shapes
 from memaudit.models.loading.quantised import Quantisation
+from memaudit.models.loading.quantised_layers import dequantise_layers, layers_of
 from memaudit.models.loading.weights import Declared, check_values
 
 Parts = Mapping[str, Declared]

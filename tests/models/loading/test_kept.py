@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from memaudit.audits.self_tests import check_batches, check_precision
 from memaudit.errors import ModelError
 from memaudit.models.bfloat import can_look
-from memaudit.models.loading.kept import layers_of, without_kernels, without_packing
+from memaudit.models.loading.kept import without_kernels
 from memaudit.models.loading.load import load_model
-from memaudit.models.loading.objects import from_transformers
+from memaudit.models.loading.quantised_layers import layers_of, without_packing
 from memaudit.models.transformer import new_gpt
 from memaudit.records import Window
 from memaudit.text.tokenize import train_tokenizer
@@ -154,26 +154,6 @@ def test_all_is_computed_in_the_type_that_is_asked_for(folders: Path, tmp_path: 
         assert load_model(str(tmp_path / "half"), dtype="bfloat16").dtype == "bfloat16"
         with pytest.raises(ModelError, match="does not compute in float64"):
             load_model(str(tmp_path / "half"), dtype="float64")
-
-
-def test_a_model_in_memory_says_the_same(folders: Path) -> None:
-    for kind in ("nf4", "llm.int8"):
-        module, words = theirs(folders / kind), AutoTokenizer.from_pretrained(folders / kind)
-        before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-        memory, folder = from_transformers(module, words), load_model(str(folders / kind))
-        assert (memory.notes, memory.dtype) == (folder.notes, folder.dtype)
-        np.testing.assert_allclose(memory.score(WINDOWS).log_prob, folder.score(WINDOWS).log_prob, rtol=0, atol=1e-6)
-        after = module.state_dict()
-        assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
-
-
-def test_the_type_that_4_bits_are_computed_in_is_told_of_a_model_in_memory(folders: Path) -> None:
-    """Which need not be that of its embeddings: less than float32 is never called clean."""
-    module, words = theirs(folders / "nf4"), AutoTokenizer.from_pretrained(folders / "nf4")
-    for _, layer in layers_of(module):
-        layer.compute_dtype = torch.bfloat16
-    assert module.dtype == torch.float32
-    assert from_transformers(module, words).dtype == "bfloat16"
 
 
 def test_no_compiled_code_is_asked_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
