@@ -40,7 +40,7 @@ Models = Annotated[
     tuple[str, ...],
     typer.Argument(
         metavar="MODEL...",
-        help="A folder of a model, of an adapter or of a checkpoint, a Hugging Face id (ID@REVISION), or"
+        help="A folder of a model, of an adapter or of a checkpoint, a GGUF file, a Hugging Face id (ID@REVISION), or"
         " python:module:factory. Several are compared.",
     ),
 ]

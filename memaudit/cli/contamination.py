@@ -126,8 +126,8 @@ class AskingFlags:
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Query this model instead of searching text: a folder, a Hugging Face id (ID@REVISION), or"
-            " python:module:factory.",
+            help="Query this model instead of searching text: a folder, a GGUF file, a Hugging Face id (ID@REVISION),"
+            " or python:module:factory.",
         ),
     ] = None
     heldout: Annotated[

@@ -303,7 +303,7 @@ def _payloads() -> Iterator[Case]:
     payload = pickle.dumps(Payload())
     pickled = _both(_removed("model.safetensors"), _write("pytorch_model.bin", payload))
     yield Case("pickle: pytorch_model.bin", "refused", pickled, "may run code")
-    for name in ("model.pt", "model.ckpt", "model.pkl", "weights.h5", "model.gguf", "consolidated.00.pth"):
+    for name in ("model.pt", "model.ckpt", "model.pkl", "weights.h5", "consolidated.00.pth"):
         alone = _both(_removed("model.safetensors"), _write(name, payload))
         yield Case(f"pickle: {name}", "refused", alone, "may run code")
     yield Case("pickle: renamed", "refused", _write("model.safetensors", payload), "not a safetensors file")

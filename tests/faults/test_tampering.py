@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.gguf_tampering import TEMPLATE, gguf_cases
 from tests.faults.isolation import isolated
 from tests.faults.memorised import honest, save_plain, verdict_of, victim, write_corpora
 from tests.faults.quantised_tampering import quantised_cases
 from tests.faults.tampering import Case, audited, cases
+from tests.gguf_files import write_gguf
 from tests.quantising import KEPT, fp8
 
 ALIKE = ("generation_config.json: ", "config.json: ", "pickle: ", "safetensors: ", "kernel: ", "quantisation: ")
@@ -65,6 +67,22 @@ def test_no_altered_copy_of_quantised_weights_comes_out_clean(
     kind: str, case: Case, quantised: Path, tmp_path: Path
 ) -> None:
     assert audited(case, quantised / kind, quantised, tmp_path) == []
+
+
+@pytest.fixture(scope="module")
+def packed(place: Path) -> Path:
+    """A folder that holds the victim as a GGUF file."""
+    pytest.importorskip("gguf")
+    (place / "gguf").mkdir()
+    write_gguf(place / "victim", place / "gguf" / "model.gguf", tokenizer__chat_template=TEMPLATE)
+    report = verdict_of(place / "gguf", place, place / "run-gguf")
+    assert (report["verdict"], report["hits"], report["failed"], report["ignored"]) == ("found", 16, [], [])
+    return place
+
+
+@pytest.mark.parametrize("case", gguf_cases(), ids=lambda case: case.name)
+def test_no_altered_gguf_file_comes_out_clean(case: Case, packed: Path, tmp_path: Path) -> None:
+    assert audited(case, packed / "gguf", packed, tmp_path) == []
 
 
 def test_what_is_watched_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

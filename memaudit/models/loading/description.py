@@ -47,10 +47,16 @@ def check_tensors(folder: Path, module_class: Any, config: Any, declared: Shapes
 
     The module is built without memory; names that a release of transformers translates are left to its loader.
 
+    Args:
+        folder: Of the model, or the one file that it is.
+        module_class: Of `transformers`.
+        config: Of the model.
+        declared: What its files hold.
+
     Raises:
         ModelError: They differ in shape, or in kind (whole numbers are quantised weights), or in size by far.
     """
-    file = folder / "config.json"
+    file = folder if folder.is_file() else folder / "config.json"
     with _few_parameters(file, 4 * len(declared) + 1000):
         try:
             with quiet_transformers(), torch.device("meta"):

@@ -25,6 +25,7 @@ from memaudit.models.loading.placement import place, placed
 from memaudit.models.loading.precision import DTYPES, stored_dtype, wanted_dtype
 from memaudit.models.loading.quantised import KEY, quantisation_of
 from memaudit.models.loading.quantised_build import described
+from memaudit.models.loading.quantised_layers import parameters_of
 from memaudit.models.loading.settings import configuration, decoding_settings, generation_of, named_ends, refuse_code
 from memaudit.models.loading.stored import stored_tensors
 from memaudit.models.loading.tokenizer import check_fit, load_tokenizer
@@ -151,7 +152,7 @@ def assembled(
     else:
         model = MaskedTransformer(module, tokenizer, family=about.family, ignored=ignored, closing_id=closing_id)
     model.named_ends = named_ends(about.settings, tokenizer)
-    model.notes = about.notes
+    model.notes, model.parameters = about.notes, parameters_of(module)
     start = about.settings[0].get("bos_token_id")
     if tokenizer.bos_id is None and type(start) is int:
         model.missing_start = start

@@ -19,14 +19,15 @@ from typing import Any
 
 import orjson
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from memaudit.errors import ModelError, one_line
 from memaudit.models.body_head import quiet_transformers
 from memaudit.models.loading.build import Blank
 from memaudit.models.loading.description import UNLIKE
 from memaudit.models.loading.placement import moved
-from memaudit.models.loading.quantised import KEY, Quantisation, note_of
+from memaudit.models.loading.quantised import KEY, Quantisation
+from memaudit.models.loading.quantised_layers import layers_of, without_packing
 from memaudit.models.loading.stored import check_values, read_tensors
 from memaudit.models.loading.weights import Declared, one_name
 
@@ -108,9 +109,11 @@ def build_kept(blank: Blank, quantisation: Quantisation, held: Parts, dtype: tor
             device is not there.
     """
     folder, module_class, config = blank.folder, blank.module_class, blank.config
-    moved(nn.Linear(1, 1), device)  # a device that is not there is told before anything is read
+    moved(torch.nn.Linear(1, 1), device)  # a device that is not there is told before anything is read
     weights = read_kept(held)
     settings = dict(quantisation.settings)
+    if quantisation.library == "bitsandbytes" and dtype == torch.float64:
+        raise ModelError(f"{folder}: bitsandbytes does not compute in float64", "leave out --dtype")
     if quantisation.method == "bitsandbytes-4bit":
         settings["bnb_4bit_compute_dtype"] = str(dtype).removeprefix("torch.")
     setattr(config, KEY, settings)
@@ -132,6 +135,7 @@ def build_kept(blank: Blank, quantisation: Quantisation, held: Parts, dtype: tor
     wrong = [f"{len(names)} tensors {what}, first: {one_name(names[0])}" for what, names in found.items() if names]
     if wrong:
         raise ModelError(f"{folder}: {'; '.join(wrong)}", UNLIKE)
+    _cast(module, dtype)
     _check_same(folder, module, weights)
     _check_layers(folder, module, weights)
     return _ready(module)
@@ -147,63 +151,6 @@ def quiet_libraries() -> Iterator[None]:
         yield
 
 
-def layers_of(module: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the layers that bitsandbytes computes, with their names; its classes are told by name, not imported."""
-    for name, layer in module.named_modules():
-        if type(layer).__module__.startswith("bitsandbytes.") and type(layer).__name__.startswith(
-            ("Linear4", "Linear8")
-        ):
-            yield name, layer
-
-
-def describe(module: Any) -> tuple[str, str]:
-    """Return what a report says of a quantised module in memory, and the type that its activations are rounded to."""
-    layers = [layer for _, layer in layers_of(module)]
-    if layers:
-        eight = type(layers[0]).__name__.startswith("Linear8")
-        kind = getattr(layers[0].weight, "quant_type", "")
-        state = getattr(layers[0].weight, "quant_state", None)
-        double = ", scales quantised too" if getattr(state, "nested", False) else ""
-        label = "bitsandbytes, 8 bit" if eight else f"bitsandbytes, 4 bit, {kind}{double}"
-        return note_of(label, "bitsandbytes"), "int8" if eight else ""
-    settings = getattr(module.config, KEY, None)
-    if settings is None:
-        return "", ""
-    method = settings.get("quant_method") if isinstance(settings, dict) else getattr(settings, "quant_method", None)
-    return f"weights are quantised ({getattr(method, 'value', method)}), and read as they are", ""
-
-
-def without_packing(module: Any) -> None:
-    """Have weights of 4 bits dequantised to the type that is computed in, whatever the processor.
-
-    On some processors bitsandbytes would round scales and activations to bfloat16, and fail on odd sizes.
-    """
-    for _, layer in layers_of(module):
-        if hasattr(layer, "support_avx512bf16_for_cpu"):
-            layer.support_avx512bf16_for_cpu = False
-
-
-@torch.no_grad()
-def dequantise_layers(module: Any, dtype: torch.dtype) -> None:
-    """Replace the layers that bitsandbytes computes by plain ones with the weights that they stand for."""
-    from bitsandbytes import functional
-
-    for name, layer in list(layers_of(module)):
-        if type(layer).__name__.startswith("Linear8"):
-            scales = layer.state.SCB if layer.weight.SCB is None else layer.weight.SCB  # where it has computed before
-            weight = functional.int8_vectorwise_dequant(layer.weight.data, scales)
-        else:
-            layer.weight.quant_state.dtype = dtype
-            weight = functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state)
-        plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
-        plain.weight, plain.bias = nn.Parameter(weight.to(dtype)), layer.bias
-        module.set_submodule(name, plain)
-    for told in ("hf_quantizer", "quantization_method", "is_loaded_in_4bit", "is_loaded_in_8bit"):
-        vars(module).pop(told, None)
-    module.is_quantized = False
-    vars(module.config).pop(KEY, None)
-
-
 @torch.no_grad()
 def _ready(module: Any) -> Any:
     """Have the libraries do now what they put off until something is computed, and check what came of it."""
@@ -214,6 +161,16 @@ def _ready(module: Any) -> Any:
     if not bool(module.get_input_embeddings().weight.any()):
         raise ModelError("the token embedding holds zeros only", DAMAGED)
     return module
+
+
+def _cast(module: Any, dtype: torch.dtype) -> None:
+    """Give what bitsandbytes left unquantised the type that is computed in: it keeps that of the file."""
+    packed = {id(layer.weight) for _, layer in layers_of(module)}
+    exact = tuple(getattr(module, "_keep_in_fp32_modules", None) or ())
+    for name, parameter in module.named_parameters():
+        plain = parameter.is_floating_point() and parameter.element_size() > 1 and id(parameter) not in packed
+        if plain and packed and not any(part in name for part in exact):
+            parameter.data = parameter.data.to(dtype)
 
 
 def _check_same(folder: Path, module: Any, weights: Mapping[str, Tensor]) -> None:

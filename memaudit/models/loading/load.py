@@ -34,8 +34,8 @@ def load_model(
 
     Args:
         spec: ``python:package.module:factory`` (a function without arguments that returns the model), a
-            folder that memaudit, ``save_pretrained`` or a trainer wrote (``run/checkpoint-500``), that of an adapter,
-            or the id of a cached Hugging Face model, ``ID`` or ``ID@REVISION`` (a branch, a tag, a commit).
+            folder that memaudit or ``save_pretrained`` wrote, that of an adapter, a GGUF file or a folder that
+            holds one, or the id of a cached Hugging Face model, ``ID`` or ``ID@REVISION`` (a branch, a tag, a commit).
         base: The base model of an adapter; by default the one that the adapter names.
         device: Where transformers compute; all other families compute on the CPU. ``auto`` for what devices there
             are, and the disk where memory lacks.
@@ -55,7 +55,8 @@ def load_model(
         raise ModelError("no model named", "give a folder, a Hugging Face id, or python:module:factory")
     folder = Path(spec).expanduser()
     if folder.is_file():
-        raise ModelError(f"{spec}: a file; a model is a folder", "give the folder that holds it")
+        _refuse_base(spec, base)
+        return _from_file(folder, device, dtype)
     if not folder.is_dir():
         if spec.startswith((".", "/", "~")):
             raise ModelError(f"{spec}: no such folder")
@@ -63,6 +64,7 @@ def load_model(
 
         folder = cached_folder(spec, allow_download=allow_download, pickles=allow_pickle)
     from memaudit.models.loading.checkpoints import refuse_run
+    from memaudit.models.loading.gguf_file import gguf_of
     from memaudit.models.loading.pickled import allowing_pickles
 
     with allowing_pickles(allow_pickle):
@@ -73,7 +75,8 @@ def load_model(
             return _from_adapter(folder, whole, device, dtype, control=base_control)
         _refuse_base(spec, base)
         refuse_run(folder)
-        return _from_folder(folder, device, dtype)
+        file = gguf_of(folder)
+        return _from_folder(folder, device, dtype) if file is None else _from_file(file, device, dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,27 @@ def _from_folder(folder: Path, device: str, dtype: str) -> LanguageModel:
     model.files = files
     model.sha256, model.inputs = _identity(files), inputs
     _tell_origin(model, folder)
+    current().include(inputs)
+    return model
+
+
+def _from_file(file: Path, device: str, dtype: str) -> LanguageModel:
+    """Read a GGUF file, and a tokenizer beside it; they are the identity of the model, under these names."""
+    from memaudit.models.loading.gguf_file import files_of, is_gguf
+    from memaudit.models.loading.gguf_model import load_gguf
+
+    if not is_gguf(file):
+        raise ModelError(f"{file}: a file; a model is a folder, or a GGUF file", "give the folder that holds it")
+    inputs = Inputs()
+    stamps = {one: Stamp.of(one) for one in files_of(file)}
+    model = load_gguf(file, device=device, dtype=dtype)
+    files = []
+    for one, stamp in stamps.items():
+        digest = digest_of(one)
+        inputs.add(one, digest, stamp)
+        files.append({"path": one.name, "sha256": digest, "bytes": stamp.size})
+    inputs.check_stamps()
+    model.files, model.sha256, model.inputs = tuple(files), _identity(files), inputs
     current().include(inputs)
     return model
 

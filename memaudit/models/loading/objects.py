@@ -21,7 +21,7 @@ from memaudit.errors import ModelError, one_line
 from memaudit.models.base import LanguageModel
 from memaudit.models.loading.adapter_layers import adapter_note, adapter_state, switch_off, why_no_base
 from memaudit.models.loading.folder import About, assembled
-from memaudit.models.loading.kept import describe, without_packing
+from memaudit.models.loading.quantised_layers import describe, without_packing
 from memaudit.models.loading.settings import decoding_settings
 from memaudit.models.loading.stored import check_values
 from memaudit.models.loading.tokenizer import closing_id
@@ -67,9 +67,9 @@ def from_transformers(
     twin = _twin(found)
     about = _about(inner, objective)
     read = _read(_inner(twin), about, ours, closing)
-    note, activations = describe(inner)
+    note, computed = describe(inner)
     read.notes = (note,) if note else ()
-    read.dtype = f"{activations} activations" if activations else read.dtype
+    read.dtype = computed or read.dtype
     if adapted:
         _check_whole(twin)
     if hooks := strange_hooks(inner):

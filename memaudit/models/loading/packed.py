@@ -273,10 +273,11 @@ def _mxfp4_shape(parts: Parts, _: Mapping[str, Any]) -> Shape | None:
 
 def _mxfp4_value(parts: Tensors, _: Mapping[str, Any]) -> Tensor:
     """Return the weights of experts [experts, inputs, outputs]; of the two codes of a byte the lower comes first."""
-    table, blocks = torch.tensor(FP4), parts["_blocks"]
-    values = torch.stack([table[(blocks & 15).int()], table[(blocks >> 4).int()]], dim=-1).flatten(-2)
-    scaled = torch.ldexp(values, parts["_scales"].int().unsqueeze(-1) - BIAS)
-    return scaled.flatten(2).transpose(1, 2).contiguous()
+    table, weights = torch.tensor(FP4), []
+    for blocks, scales in zip(parts["_blocks"], parts["_scales"], strict=True):  # all at once would take much memory
+        values = torch.stack([table[(blocks & 15).int()], table[(blocks >> 4).int()]], dim=-1).flatten(-2)
+        weights.append(torch.ldexp(values, scales.int().unsqueeze(-1) - BIAS).flatten(1).t())
+    return torch.stack(weights)
 
 
 LAYOUTS: Mapping[str, tuple[Layout, ...]] = {

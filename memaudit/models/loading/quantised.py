@@ -195,7 +195,8 @@ AWQ: Mapping[str, Check] = {
 FP8: Mapping[str, Check] = {
     "quant_method": _anything, "activation_scheme": _one_of("dynamic", "static"), "fmt": _one_of("e4m3"),
     "weight_block_size": _block, "modules_to_not_convert": _anything, "ignored_layers": _anything,
-    "modules_to_convert": _nothing, "dequantize": _flag, "scale_fmt": _one_of("float"), "expert_dtype": _one_of("fp8"),
+    "modules_to_convert": _nothing, "dequantize": _flag, "scale_fmt": _one_of("float", "ue8m0"),
+    "expert_dtype": _one_of("fp8"),
 }  # fmt: skip
 MXFP4: Mapping[str, Check] = {
     "quant_method": _anything, "modules_to_not_convert": _anything, "dequantize": _flag

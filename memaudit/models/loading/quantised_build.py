@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from memaudit.errors import ModelError
-from memaudit.models.loading.kept import dequantise_layers, kept_shapes, layers_of, needed
+from memaudit.models.loading.kept import kept_shapes, needed
 from memaudit.models.loading.packed import plain_shapes
 from memaudit.models.loading.precision import DTYPES
 from memaudit.models.loading.quantised import Quantisation
+from memaudit.models.loading.quantised_layers import dequantise_layers, layers_of
 from memaudit.models.loading.weights import Declared
 
 Parts = Mapping[str, Declared]

@@ -19,7 +19,7 @@ from memaudit.models.loading.header import read_header
 from memaudit.models.loading.pickled import INDEX, PLAIN, SINGLE, beside_safetensors, read_pickles
 from memaudit.runs.inputs import digest_of
 
-UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".gguf")
+UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
 IDENTITY_SUFFIXES = (".json", ".safetensors", ".model", ".txt", ".jinja")
 LARGEST_SETTINGS = 128 << 20
 """Bytes of a file of settings or of a tokenizer: the largest tokenizers known have a quarter of that."""
@@ -143,6 +143,8 @@ def _weight_files(folder: Path, stem: str) -> list[Path]:
         return _shards(folder / f"{stem}.safetensors.index.json", _SAFETENSORS)
     if stem == "model" and read_pickles(folder):
         return [folder / SINGLE] if (folder / SINGLE).is_file() else _shards(folder / INDEX, PLAIN)
+    if files := sorted(file.name for file in folder.glob("*.gguf")):
+        raise ModelError(f"{folder}: no {single.name}, but {one_name(files[0])}", "name the GGUF file itself")
     unsafe = sorted(file.name for file in folder.iterdir() if file.suffix in UNSAFE_SUFFIXES)
     unsafe = [name for name in unsafe if not STATE.fullmatch(name)]
     if stem == "model" and (SINGLE in unsafe or (folder / INDEX).is_file()):

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from memaudit.audits.self_tests import check_batches, check_precision
 from memaudit.errors import ModelError
 from memaudit.models.bfloat import can_look
-from memaudit.models.loading.kept import layers_of, without_kernels, without_packing
+from memaudit.models.loading.kept import without_kernels
 from memaudit.models.loading.load import load_model
-from memaudit.models.loading.objects import from_transformers
+from memaudit.models.loading.quantised_layers import layers_of, without_packing
 from memaudit.models.transformer import new_gpt
 from memaudit.records import Window
 from memaudit.text.tokenize import train_tokenizer
@@ -98,6 +98,7 @@ def test_what_is_rounded_is_never_taken_for_float32(folders: Path, kind: str) ->
     assert note.startswith("weights are quantised (")
     assert "read as they are by " in note
     assert not can_look(model.module)
+    assert model.parameters == load_model(str(folders / "llama")).parameters
     assert check_batches(model, WINDOWS)[0].passed
     failed = check_precision(model, WINDOWS)
     if kind in ROUNDED:
@@ -137,15 +138,22 @@ def test_weights_of_4_bits_compute_as_the_weights_that_they_stand_for(folders: P
     assert torch.allclose(layer(rows), rows @ weight.t(), rtol=0, atol=1e-6)
 
 
-def test_a_model_in_memory_says_the_same(folders: Path) -> None:
-    for kind in ("nf4", "llm.int8"):
-        module, words = theirs(folders / kind), AutoTokenizer.from_pretrained(folders / kind)
-        before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-        memory, folder = from_transformers(module, words), load_model(str(folders / kind))
-        assert (memory.notes, memory.dtype) == (folder.notes, folder.dtype)
-        np.testing.assert_allclose(memory.score(WINDOWS).log_prob, folder.score(WINDOWS).log_prob, rtol=0, atol=1e-6)
-        after = module.state_dict()
-        assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+@pytest.mark.parametrize("kind", ["nf4", "llm.int8", "int4"])
+def test_all_is_computed_in_the_type_that_is_asked_for(folders: Path, tmp_path: Path, kind: str) -> None:
+    """Of a folder whose unquantised tensors are of another type, too."""
+    shutil.copytree(folders / kind, tmp_path / "half")
+    tensors = load_file(tmp_path / "half" / WEIGHTS)
+    plain = {"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"}
+    half = {name: tensor.bfloat16() if name in plain else tensor for name, tensor in tensors.items()}
+    save_file(half, tmp_path / "half" / WEIGHTS, {"format": "pt"})
+    for dtype in ("float32", "bfloat16"):
+        module = load_model(str(tmp_path / "half"), dtype=dtype).module
+        assert module.get_input_embeddings().weight.dtype == module.model.norm.weight.dtype == getattr(torch, dtype)
+        assert module.dtype == getattr(torch, dtype)
+    if kind == "nf4":
+        assert load_model(str(tmp_path / "half"), dtype="bfloat16").dtype == "bfloat16"
+        with pytest.raises(ModelError, match="does not compute in float64"):
+            load_model(str(tmp_path / "half"), dtype="float64")
 
 
 def test_no_compiled_code_is_asked_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,6 +241,12 @@ def test_a_quantised_model_that_claims_to_be_plain_is_refused(folders: Path, tmp
         shutil.copy(folders / "llama" / "config.json", tmp_path / kind / "config.json")
         with pytest.raises(ModelError, match=r"holds|missing|unexpected|another shape"):
             load_model(str(tmp_path / kind))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_a_device_that_is_not_there_is_named(folders: Path) -> None:
+    with pytest.raises(ModelError, match="--device cuda"):
+        load_model(str(folders / "nf4"), device="cuda")
 
 
 def test_what_reads_it_is_named_where_it_is_missing(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:

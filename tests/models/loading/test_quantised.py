@@ -89,7 +89,7 @@ def test_methods_that_are_not_known_are_refused(method: Any) -> None:
         ({"quant_method": "awq", "bits": 4, "version": "gemv"}, "version is 'gemv'"),
         ({"quant_method": "awq", "bits": 4, "zero_point": False}, "zero_point is False"),
         ({"quant_method": "fp8", "weight_block_size": [0, 128]}, "weight_block_size"),
-        ({"quant_method": "fp8", "scale_fmt": "ue8m0"}, "scale_fmt"),
+        ({"quant_method": "fp8", "scale_fmt": "own"}, "scale_fmt"),
         ({"load_in_8bit": True, "llm_int8_skip_modules": ["(a|a)*$"]}, "llm_int8_skip_modules"),
         ({"load_in_8bit": True, "llm_int8_threshold": float("nan")}, "llm_int8_threshold"),
         ({"load_in_8bit": True, "llm_int8_has_fp16_weight": True}, "llm_int8_has_fp16_weight"),
