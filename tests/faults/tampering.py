@@ -351,6 +351,10 @@ DAMAGED = {
     "negative offset": _header({"a": {"dtype": "F32", "shape": [2], "data_offsets": [-8, 0]}}, bytes(8)),
     "overlap": _header({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
                         "b": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]}}, bytes(12)),
+    "a gap": _header({"a": {"dtype": "U8", "shape": [2], "data_offsets": [1, 3]}}, bytes(3)),
+    "no end": _header({"a": {"dtype": "U8", "shape": [2], "data_offsets": [0]}}, bytes(2)),
+    "a type that is none": _header({"a": {"dtype": ["U8"], "shape": [2], "data_offsets": [0, 2]}}, bytes(2)),
+    "a product beyond all": _header({"a": {"dtype": "U8", "shape": [2**61] * 2, "data_offsets": [0, 2]}}, bytes(2)),
     "git-LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
 }  # fmt: skip
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,12 @@ def place(
         whole: Whether it must lie on one device.
 
     Raises:
-        ModelError: There is no room for it, or `accelerate` is missing that it needs.
+        ModelError: There is no such device or no room for it, or `accelerate` is missing that it needs.
     """
     if device != AUTO:
-        check_room(folder, declared, dtypes, device, *(() if whole else (f"--device {AUTO}, {OFFLOADS}",)))
+        check_device(device)
+        for where in (device,) if goes_straight(device) else (device, CPU):
+            check_room(folder, declared, dtypes, where, *(() if whole else (f"--device {AUTO}, {OFFLOADS}",)))
         return Placement(device)
     free = free_memory()
     first = next(iter(free))
@@ -152,10 +155,12 @@ def placed(folder: Path, placement: Placement, build: Callable[[Mapping[str, Any
         build: Makes it, given what `transformers` is to be told of places.
 
     Raises:
-        ModelError: As ``build`` does; the device is not there; or the family does not compute in parts.
+        ModelError: As ``build`` does, or the family does not compute in parts.
     """
     if placement.parts is None:
-        return moved(build({}), placement.device)
+        if torch.device(placement.device).type != CPU and goes_straight(placement.device):
+            return build({"device_map": torch.device(placement.device)})
+        return build({}).to(placement.device)
     offloaded = tempfile.mkdtemp(prefix="memaudit-")
     try:
         with _quiet_accelerate():
@@ -170,14 +175,19 @@ def placed(folder: Path, placement: Placement, build: Callable[[Mapping[str, Any
     return module
 
 
-def moved(module: Any, device: str) -> Any:
-    """Return a module on a device; ModelError where there is none."""
+def check_device(device: str) -> None:
+    """Raise ModelError where there is no such device."""
     try:
         if torch.device(device).type == "meta":
             raise RuntimeError("holds no numbers")
-        return module.to(device)
+        torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # torch has no error of its own for a device that is not there
         raise ModelError(f"--device {device}: {str(error).splitlines()[0]}") from None
+
+
+def goes_straight(device: str) -> bool:
+    """Return whether each tensor goes to its device when it is read, so that the machine need not hold them all."""
+    return torch.device(device).type == CPU or util.find_spec("accelerate") is not None
 
 
 def _name(where: Place) -> str:

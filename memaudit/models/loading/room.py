@@ -54,7 +54,7 @@ def check_room(
     Raises:
         ModelError: One line says what is needed, what there is, and how to go on.
     """
-    need, free = need_of(declared, dtypes[0]), _free(device)
+    need, free = need_of(declared, dtypes[0]), free_bytes(torch.device(device))
     if free and need.total > free:
         raise too_large(folder, declared, dtypes, f"{gigabytes(free)} are free on {device}", *more)
 
@@ -77,10 +77,3 @@ def too_large(
 def gigabytes(count: int) -> str:
     """Return a number of bytes as people read it."""
     return f"{round(count / 1e8) / 10:,} GB"
-
-
-def _free(device: str) -> int:
-    try:
-        return free_bytes(torch.device(device))
-    except RuntimeError:  # told when the model is moved there
-        return 0

@@ -21,10 +21,10 @@ from transformers import GPT2Config, LlamaConfig, MambaConfig, MixtralConfig
 from memaudit.audits.model_description import describe_model
 from memaudit.errors import ModelError
 from memaudit.models.body_head import quiet_transformers
-from memaudit.models.loading import placement
+from memaudit.models.loading import placement, stored
 from memaudit.models.loading.build import check_same
 from memaudit.models.loading.load import load_model
-from memaudit.models.loading.placement import DISK, plan, sizes_of
+from memaudit.models.loading.placement import DISK, Placement, placed, plan, sizes_of
 from memaudit.models.loading.stored import stored_tensors
 from memaudit.models.loading.weights import read_headers
 from memaudit.models.masked import new_bert
@@ -201,6 +201,33 @@ def test_a_family_whose_parts_read_each_other_is_refused(
     except ModelError as error:
         assert re.search(r"Mamba\w+ does not compute in parts: .* \(name one device\)", str(error))
         assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("device", ["meta", "nowhere", "cuda:99"])
+def test_a_device_that_is_not_there_is_named_before_anything_is_read(
+    device: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored.StoredTensor, "_fill", lambda *_: pytest.fail("a tensor was read"))
+    with pytest.raises(ModelError, match=f"^--device {device}: "):
+        load_model(str(folders["tied"]), device=device)
+
+
+def test_tensors_go_to_an_accelerator_when_they_are_read(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processor takes the part of the accelerator."""
+    told: list[Any] = []
+
+    def build(places: Any) -> Any:
+        told.append(places)
+        return SimpleNamespace(to=lambda device: device)
+
+    monkeypatch.setattr(placement, "CPU", "somewhere else")
+    asked = Placement("cpu")
+    placed(folders["tied"], asked, build)
+    monkeypatch.setattr(placement.util, "find_spec", lambda _: None)
+    assert placed(folders["tied"], asked, build) == "cpu"
+    assert told == [{"device_map": torch.device("cpu")}, {}]
 
 
 def described(config: Any) -> Any:
