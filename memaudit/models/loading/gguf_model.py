@@ -27,7 +27,7 @@ from memaudit.models.loading.classes import module_class_of
 from memaudit.models.loading.description import check_depth, check_sizes, check_tensors
 from memaudit.models.loading.folder import About, assembled
 from memaudit.models.loading.gguf_file import GgufFile, GgufTensor, read_gguf
-from memaudit.models.loading.placement import moved, place
+from memaudit.models.loading.placement import place, placed
 from memaudit.models.loading.precision import DTYPES, stored_dtype, wanted_dtype
 from memaudit.models.loading.settings import configuration
 from memaudit.models.loading.stored import check_values
@@ -85,9 +85,9 @@ def load_gguf(file: Path, *, device: str, dtype: str) -> CausalTransformer | Mas
     kind = DTYPES[dtype]
     weights = _weights(found, module_class, config, raw, gguf, kind)
     factors = weights.pop(ROPE, None)
-    module = build_module(Blank(file, module_class, config), weights, kind, ignored, {})
+    blank = Blank(file, module_class, config)
+    module = placed(file, where, lambda places: build_module(blank, weights, kind, ignored, places))
     _slow_down(file, module, factors)
-    module = moved(module, where.device)
     choose_products(module)
     tokenizer, closing, told = _tokenizer(found, config)
     notes = (f"GGUF, {found.kinds()}, dequantised to {dtype}", *told)
@@ -269,7 +269,7 @@ def _slow_down(file: Path, module: Any, factors: Tensor | None) -> None:
     frequencies = getattr(rotary, "inv_freq", None)
     if rotary is None or not isinstance(frequencies, Tensor) or frequencies.shape != factors.shape:
         raise ModelError(f"{file}: {ROPE} does not fit the positions of the model", ORIGINAL)
-    slowed = frequencies / factors.float()
+    slowed = frequencies / factors.float().to(frequencies.device)
     check_values({ROPE: slowed})
     for name in ("inv_freq", "original_inv_freq"):
         if isinstance(getattr(rotary, name, None), Tensor):

@@ -25,7 +25,6 @@ from memaudit.errors import ModelError, one_line
 from memaudit.models.body_head import quiet_transformers
 from memaudit.models.loading.build import Blank
 from memaudit.models.loading.description import UNLIKE
-from memaudit.models.loading.placement import moved
 from memaudit.models.loading.quantised import KEY, Quantisation
 from memaudit.models.loading.quantised_layers import layers_of, without_packing
 from memaudit.models.loading.stored import check_values, read_tensors
@@ -105,11 +104,9 @@ def build_kept(blank: Blank, quantisation: Quantisation, held: Parts, dtype: tor
         device: Where.
 
     Raises:
-        ModelError: Tensors are missing, left over, of another shape, not finite, or other than what was read; or the
-            device is not there.
+        ModelError: Tensors are missing, left over, of another shape, not finite, or other than what was read.
     """
     folder, module_class, config = blank.folder, blank.module_class, blank.config
-    moved(torch.nn.Linear(1, 1), device)  # a device that is not there is told before anything is read
     weights = read_kept(held)
     settings = dict(quantisation.settings)
     if quantisation.library == "bitsandbytes" and dtype == torch.float64:
