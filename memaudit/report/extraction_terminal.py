@@ -29,8 +29,6 @@ def print_extraction(report: ExtractionReport, console: Console) -> None:
     console.print(_estimates(report["estimates"], console.encoding))
     line((ABOUT_DOCUMENTS.format(units="documents"), "dim"))
     line((controls_line(report["controls"]), ""))
-    for note in report["model"].get("notes", ()):
-        line((f"model: {note}", "dim"))
     if chat := report.get("chat"):
         line((wording.chat(chat), ""))
     if unmeasured := [mean for mean in report.get("means", ()) if "reason" in mean]:
