@@ -13,6 +13,7 @@ from torch import Tensor
 from memaudit.errors import ModelError, one_line
 from memaudit.models.body_head import quiet_transformers
 from memaudit.models.loading.description import UNLIKE
+from memaudit.models.loading.reasons import headless
 from memaudit.models.loading.weights import check_values, one_name
 
 DTYPES = {
@@ -62,7 +63,7 @@ def build_module(
     }
     wrong = [f"{len(names)} tensors {what}, first: {one_name(names[0])}" for what, names in found.items() if names]
     if wrong:
-        raise ModelError(f"{folder}: {'; '.join(wrong)}", UNLIKE)
+        raise ModelError(f"{folder}: {headless(module, found['missing'])}{'; '.join(wrong)}", UNLIKE)
     _check_same(folder, module, weights)
     return module
 

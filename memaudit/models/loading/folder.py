@@ -6,21 +6,31 @@ read as safetensors and handed over as tensors, and no generation setting, code 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from memaudit.errors import ModelError
+from memaudit.errors import MemauditError, ModelError, one_line
 from memaudit.models.body_head import quiet_transformers
 from memaudit.models.loading.build import DTYPES, build_module, known_dtype, moved
 from memaudit.models.loading.classes import module_class_of
-from memaudit.models.loading.description import check_depth, check_sizes, check_tensors
-from memaudit.models.loading.settings import configuration, decoding_settings, generation_of, named_ends, refuse_code
+from memaudit.models.loading.description import check_depth, check_sizes, check_tensors, described
+from memaudit.models.loading.reasons import check_is_model
+from memaudit.models.loading.settings import (
+    configuration,
+    decoding_settings,
+    generation_of,
+    named_ends,
+    read_settings,
+    refuse_code,
+)
 from memaudit.models.loading.tokenizer import check_fit, load_tokenizer
-from memaudit.models.loading.weights import check_values, read_headers, read_json, read_weights
+from memaudit.models.loading.weights import check_values, read_headers, read_weights
+from memaudit.models.loading.wrappers import speaking, text_part, thinker_of, with_text_settings
 from memaudit.models.product_choice import choose_products
 from memaudit.models.torch_scores import check_finite
 from memaudit.models.transformer import CausalTransformer, MaskedTransformer
@@ -56,21 +66,25 @@ def read_module(folder: Path, *, device: str, dtype: str, family: str = "") -> t
             f"{file}: part of an adapter, without it the base model would be audited",
             "name a folder with adapter_config.json, or merge the adapter into the model and save that",
         )
-    raw = read_json(folder / "config.json")
+    check_is_model(folder)
+    raw = read_settings(folder / "config.json")
     ignored: list[str] = []
     refuse_code(folder / "config.json", raw)
     declared = read_headers(folder)
     check_depth(folder / "config.json", raw, declared)
-    config = configuration(folder / "config.json", raw, ignored)
+    config = thinker_of(configuration(folder / "config.json", raw, ignored))
+    raw = with_text_settings(raw)
     generation = generation_of(folder)
     ignored += decoding_settings(raw, generation)
     objective, module_class = module_class_of(folder, config, raw)
     check_sizes(folder / "config.json", config, declared)
-    check_tensors(folder, module_class, config, declared)
-    weights = read_weights(folder)
+    plan = described(folder, module_class, config, declared)
+    module_class, names = text_part(module_class, plan, declared, ignored)
+    check_tensors(folder, plan, declared, names)
+    weights = read_weights(folder, names=names)
     check_values(weights)
     module = build_module(folder, module_class, config, weights, DTYPES[known_dtype(dtype)], ignored)
-    module = moved(module, device)
+    module = speaking(moved(module, device))
     choose_products(module)
     return module, About(str(folder), objective, family or str(config.model_type), (raw, generation), tuple(ignored))
 
@@ -98,6 +112,25 @@ def assembled(
         ModelError: The tokenizer has more tokens than the embedding, or the model reads what it is to predict.
     """
     check_fit(about.name, module, tokenizer)
+    with _reading_text(about.name, module):
+        return _assembled(about, module, tokenizer, closing_id)
+
+
+@contextmanager
+def _reading_text(name: str, module: Any) -> Iterator[None]:
+    """Turn whatever a family raises at text that comes without images or sound into a refusal."""
+    try:
+        yield
+    except (MemauditError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # some four hundred families check their input in as many ways
+        reason = one_line(" ".join(str(error).split()), 120)
+        raise ModelError(f"{name}: {type(module).__name__} does not read text alone: {reason}") from None
+
+
+def _assembled(
+    about: About, module: Any, tokenizer: Tokenizer, closing_id: int | None
+) -> CausalTransformer | MaskedTransformer:
     dropout = getattr(tokenizer, "dropout", None)
     ignored = (*about.ignored, f"tokenizer.json: dropout={dropout}") if dropout else about.ignored
     model: CausalTransformer | MaskedTransformer
@@ -106,6 +139,7 @@ def assembled(
         _check_causal(about.name, module)
     else:
         model = MaskedTransformer(module, tokenizer, family=about.family, ignored=ignored, closing_id=closing_id)
+        _check_reads(module)
     model.named_ends = named_ends(about.settings, tokenizer)
     start = about.settings[0].get("bos_token_id")
     if tokenizer.bos_id is None and type(start) is int:
@@ -120,6 +154,13 @@ def load_trained(
     model = load_pretrained(folder, device=device, dtype=dtype, family=about.get("family", ""))
     model.training = about.get("training", {})
     return model
+
+
+@torch.no_grad()
+def _check_reads(module: Any) -> None:
+    """Ask for one prediction, which a family may refuse."""
+    with quiet_transformers():
+        check_finite(module(input_ids=torch.zeros((1, 2), dtype=torch.long, device=module.device)).logits)
 
 
 @torch.no_grad()

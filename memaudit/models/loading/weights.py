@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from memaudit.errors import ModelError, one_line
+from memaudit.models.loading.reasons import other_weights
 from memaudit.runs.inputs import digest_of
 
 UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".gguf")
@@ -92,8 +93,13 @@ def read_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def read_weights(folder: Path, stem: str = "model") -> dict[str, Tensor]:
-    """Read every tensor of ``STEM.safetensors`` or of the shards that its index names.
+def read_weights(folder: Path, stem: str = "model", names: Collection[str] | None = None) -> dict[str, Tensor]:
+    """Read the tensors of ``STEM.safetensors`` or of the shards that its index names.
+
+    Args:
+        folder: Of the model.
+        stem: How the files are called.
+        names: Which tensors are read; the others are left where they are. By default all.
 
     Raises:
         ModelError: No safetensors file, a shard that is missing, a damaged file, or a git-LFS pointer.
@@ -102,7 +108,8 @@ def read_weights(folder: Path, stem: str = "model") -> dict[str, Tensor]:
     size = sum(file.stat().st_size for file in files)
     if size > (memory := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
         raise ModelError(f"{folder}: weights of {size:,} bytes, this machine has {memory:,} bytes of memory")
-    return {name: tensor for file in files for name, tensor in _read_file(file).items()}
+    wanted = None if names is None else frozenset(names)
+    return {name: tensor for file in files for name, tensor in _read_file(file, wanted).items()}
 
 
 def check_values(tensors: Mapping[str, Tensor]) -> None:
@@ -153,6 +160,8 @@ def _weight_files(folder: Path, stem: str) -> list[Path]:
         if missing:
             raise ModelError(f"{index}: names {missing[0]}, which is absent", "download the folder again")
         return [folder / name for name in sorted(set(shards.values()))]
+    if stem == "model" and (library := other_weights(folder)):
+        raise ModelError(f"{folder}: only weights for {library}", "convert it with transformers' save_pretrained")
     unsafe = sorted(file.name for file in folder.iterdir() if file.suffix in UNSAFE_SUFFIXES)
     if unsafe:
         raise ModelError(
@@ -176,10 +185,11 @@ def _header(file: Path) -> dict[str, Declared]:
         return {name: Declared(file, part.get_dtype(), tuple(part.get_shape())) for name, part in slices}
 
 
-def _read_file(file: Path) -> dict[str, Tensor]:
+def _read_file(file: Path, wanted: Collection[str] | None) -> dict[str, Tensor]:
     with _opened(file) as opened:
+        names = [name for name in opened.keys() if wanted is None or name in wanted]  # noqa: SIM118
         # Copies, because sums come out differently in memory that is not aligned, as a file's is not.
-        return {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
+        return {name: opened.get_tensor(name).clone() for name in names}
 
 
 @contextmanager
