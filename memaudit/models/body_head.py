@@ -27,11 +27,11 @@ def split_head(module: Any) -> tuple[Any, Head, bool]:
     are compared with the whole on a short input; a family that does not come apart is read whole, its
     logits standing in for hidden states.
     """
-    body = module.base_model
+    outer = module.base_model
     given = _Given()
     rest = copy.copy(module)
     vars(rest).pop("forward", None)  # of hooks, which holds on to the module
-    rest._modules = {name: given if part is body else part for name, part in module._modules.items()}
+    rest._modules = {name: given if part is outer else part for name, part in module._modules.items()}
 
     def head(hidden: Tensor) -> Tensor:
         given.hidden = hidden[None]
@@ -39,9 +39,18 @@ def split_head(module: Any) -> tuple[Any, Head, bool]:
         logits: Tensor = rest(input_ids=start).logits[0]
         return logits.to(hidden.device)
 
-    if given in rest._modules.values() and _halves_fit(module, body, head):
-        return body, head, True
+    if given in rest._modules.values():
+        for body in _bodies(module):
+            if _halves_fit(module, body, head):
+                return body, head, True
     return _Whole(module), lambda logits: logits, False
+
+
+def _bodies(module: Any) -> Iterator[Any]:
+    """Yield what may be the body: of a model that reads images or sound too its decoder first, which has no state."""
+    if module.config.get_text_config() is not module.config:
+        yield module.get_decoder()
+    yield module.base_model
 
 
 def context_length(config: Any) -> int | None:

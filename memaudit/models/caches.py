@@ -8,11 +8,13 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+Stepping = Literal["cache", "cache and places", "whole"]
+"""By a cache; by one of a body that has to be told where the next token stands; or by reading the text again."""
 PROBE = 4
 """Tokens of either piece of the text on which a family's cache is tried."""
 
@@ -25,6 +27,54 @@ def cache_of(output: Any) -> Any:
 def reading_on(body: Any, cache: Any) -> dict[str, Any]:
     """Return the argument by which a body reads on from a cache, under the name that its release knows."""
     return {"cache" if "cache" in inspect.signature(body.forward).parameters else "past_key_values": cache}
+
+
+def read_step(body: Any, ids: Tensor, cache: Any, start: int | None) -> Any:
+    """Read ids [n, t] on from a cache, or from the beginning of a text where there is none; return what a body returns.
+
+    Args:
+        body: Called as any `transformers` body.
+        ids: The next tokens.
+        cache: Of what stands before them.
+        start: Where they stand, to be told to a body that forgets it; None: not told.
+    """
+    known = inspect.signature(body.forward).parameters
+    given: dict[str, Any] = {"use_cache": True} if "use_cache" in known else {}
+    if cache is not None:
+        given |= reading_on(body, cache)
+        if start is not None and "position_ids" in known:
+            given["position_ids"] = torch.arange(start, start + ids.shape[1], device=ids.device).expand(len(ids), -1)
+    return body(input_ids=ids, **given)
+
+
+@torch.no_grad()
+def way_of_stepping(body: Any, rows: int, device: torch.device) -> Stepping:
+    """Return how ``body`` is read on from its cache token by token, as a short text read both ways shows.
+
+    Args:
+        body: Called as any `transformers` body.
+        rows: Size of its vocabulary.
+        device: Where it computes.
+    """
+    ids = torch.randint(rows, (2, 2 * PROBE), generator=torch.Generator().manual_seed(0)).to(device)
+    whole = body(input_ids=ids).last_hidden_state[:, PROBE:]
+    tolerance = 1e-4 if whole.dtype in (torch.float32, torch.float64) else 5e-2
+    ways: tuple[Stepping, ...] = ("cache", "cache and places")
+    for way in ways:
+        cache, states = None, []
+        try:
+            for start, end in [(0, PROBE), *((place, place + 1) for place in range(PROBE, 2 * PROBE))]:
+                output = read_step(body, ids[:, start:end], cache, start if way == "cache and places" else None)
+                cache = cache_of(output)
+                states.append(output.last_hidden_state)
+            found = torch.cat(states[1:], dim=1)
+        except (AttributeError, TypeError, ValueError, RuntimeError, IndexError, KeyError):
+            continue
+        if cache is not None and torch.allclose(
+            found, whole, rtol=0, atol=tolerance * max(1.0, float(whole.abs().max()))
+        ):
+            return way
+    return "whole"
 
 
 def gathered(cache: Any, rows: Tensor) -> Any:

@@ -108,6 +108,11 @@ class ExternalModel(LanguageModel):
         if Capability.MOMENTS not in self.capabilities:  # whatever stands there is not to be read by anybody
             unknown = np.full(len(scores.log_prob), np.nan)
             return TokenScores(scores.offsets, scores.log_prob, scores.rank, unknown, unknown)
+        if np.isnan(scores.mean).any() or np.isnan(scores.std).any():
+            raise ModelError(
+                f"{self.spec}: score gave means or deviations that are not a number",
+                f"leave '{Capability.MOMENTS}' out of its capabilities",
+            )
         return scores
 
     def continuations(self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY) -> list[TokenIds]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from memaudit.errors import InputError
 from memaudit.models.base import Branch
 from memaudit.models.bfloat import ENOUGH, FirstLook, can_look
-from memaudit.models.caches import cache_of, can_gather, gathered, reading_on
+from memaudit.models.caches import Stepping, cache_of, can_gather, gathered, read_step, reading_on, way_of_stepping
 from memaudit.models.decoding import Settled, Step, continue_prompts, generators_for
 from memaudit.models.drafting import Drafter, no_draft
 from memaudit.models.masked import MaskedTransformer, new_bert
@@ -53,6 +53,8 @@ class CausalTransformer(TransformerModel):
     _tried_look = False
     _look: FirstLook | None = None
     """What screens first in bf16; None where it was not tried, or does not pay."""
+    _stepping: Stepping | None = None
+    """How its cache is read on token by token; None before that was tried."""
     _tried_slots = False
     _slots: SlotShape | None = None
     """What a slot of its cache holds; None where it was not tried or cannot be read by slots."""
@@ -123,7 +125,8 @@ class CausalTransformer(TransformerModel):
         """Return what a screen reads with; None where the family does not come apart or has no plain cache."""
         device = device_of(self.module)
         if self._gathers is None:
-            self._gathers = self._is_split and can_gather(self._body, self._vocabulary, device)
+            gathers = self._is_split and can_gather(self._body, self._vocabulary, device)
+            self._gathers = gathers and self._way() == "cache"
         return Reader(self._body, self._head, device) if self._gathers else None
 
     @inference()
@@ -187,10 +190,11 @@ class CausalTransformer(TransformerModel):
             if not len(text):
                 raise InputError("nothing is known of the first token of a text", "this model has no start token")
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        log_probs = np.empty((len(texts), self._vocabulary))
+        log_probs = np.full((len(texts), self._vocabulary), -np.inf)  # some embed an id that their head never names
         for batch in chunks(order, SCORE_ROWS if self._is_split else 1):
             hidden = self._read([texts[i] for i in batch], [1] * len(batch))
-            log_probs[batch] = step_log_probs(self._head(hidden), Decoding(1.0))
+            found = step_log_probs(self._head(hidden), Decoding(1.0))
+            log_probs[batch, : found.shape[1]] = found
         return log_probs
 
     def _drafter(self, settled: Settled | None = None) -> Drafter | None:
@@ -253,19 +257,27 @@ class CausalTransformer(TransformerModel):
 
     def _stepper(self, decoding: Decoding) -> Step:
         """Return a step function with a cache of its own; families without one read everything again."""
+        way = self._way()
         cache: Any = None
 
         def step(texts: list[TokenIds], new: TokenIds | None) -> FloatArray:
             nonlocal cache
             if new is None or cache is None:
-                ids, past = self._tensor(np.stack([self._with_bos(text) for text in texts])), {}
+                ids, start = self._tensor(np.stack([self._with_bos(text) for text in texts])), 0
             else:
-                ids, past = self._tensor(new[:, None]), reading_on(self._body, cache)
-            output = self._body(input_ids=ids, **past, **self._caching(True))
-            cache = cache_of(output)
+                ids, start = self._tensor(new[:, None]), len(self._with_bos(texts[0])) - 1
+            output = read_step(self._body, ids, cache, start if way == "cache and places" else None)
+            cache = None if way == "whole" else cache_of(output)
             return step_log_probs(self._head(output.last_hidden_state[:, -1]), decoding)
 
         return step
+
+    def _way(self) -> Stepping:
+        """Return how the family is read on token by token; tried once."""
+        if self._stepping is None:
+            device = next(self.module.parameters()).device
+            self._stepping = way_of_stepping(self._body, self._vocabulary, device)
+        return self._stepping
 
     def _caching(self, use: bool) -> dict[str, bool]:
         return {"use_cache": use} if "use_cache" in inspect.signature(self._body.forward).parameters else {}

@@ -73,7 +73,14 @@ def scores_of(lengths: list[int], value: float = -1.0) -> Callable[..., TokenSco
     return score
 
 
+def without_moments(*_: Any) -> TokenScores:
+    scores = scores_of([3, 3])()
+    scores.mean[:], scores.std[:] = np.nan, np.nan
+    return scores
+
+
 WRONG_ANSWERS = {
+    "has no moments": ({"score": without_moments}, "means or deviations that are not a number .leave 'moments"),
     "leaves while scoring": ({"next_log_probs": leave}, "score failed: SystemExit"),
     "fails while scoring": ({"next_log_probs": fail}, "score failed: ValueError: boom"),
     "scores nothing": ({"score": lambda *_: None}, "gave no TokenScores of 2 windows"),

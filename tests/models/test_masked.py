@@ -31,7 +31,9 @@ SHAPE: dict[str, Any] = {
 def made(kind: str = "Bert", layers: int = 3, dtype: torch.dtype = torch.float32, **changed: Any) -> MaskedTransformer:
     """A model with weights that make attention and distributions far from uniform."""
     config = getattr(transformers, f"{kind}Config")(num_hidden_layers=layers, **SHAPE | changed)
-    module = AutoModelForMaskedLM.from_config(config, attn_implementation="eager" if kind == "MPNet" else "sdpa")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        module = AutoModelForMaskedLM.from_config(config, attn_implementation="eager" if kind == "MPNet" else "sdpa")
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in module.parameters():

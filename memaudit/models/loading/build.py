@@ -17,6 +17,7 @@ from memaudit.errors import ModelError, one_line
 from memaudit.models.body_head import quiet_transformers
 from memaudit.models.loading.description import UNLIKE
 from memaudit.models.loading.old_masks import old_masks
+from memaudit.models.loading.reasons import headless
 from memaudit.models.loading.stored import LazyTensor, check_finite_values, is_finite, pieces_of
 from memaudit.models.loading.weights import one_name
 
@@ -69,7 +70,7 @@ def build_module(
     except Exception as error:  # a hostile configuration can fail anywhere in a family's constructor
         reason = one_line(" ".join(str(error).split()), 150)
         raise ModelError(f"{folder}: weights and config.json do not fit: {reason}") from None
-    ignored += _unused(folder, info, weights)
+    ignored += _unused(folder, module, info, weights)
     check_same(folder, module, weights)
     return module
 
@@ -89,7 +90,9 @@ def _one_by_one() -> Iterator[None]:
             os.environ[name] = before
 
 
-def _unused(folder: Path, info: Mapping[str, Any], weights: Mapping[str, LazyTensor | Tensor]) -> list[str]:
+def _unused(
+    folder: Path, module: Any, info: Mapping[str, Any], weights: Mapping[str, LazyTensor | Tensor]
+) -> list[str]:
     """Return what was left out of what may be; ModelError about any other difference of tensors and module."""
     unused = sorted(name for name in info["unexpected_keys"] if OTHER_OBJECTIVE.search(name))
     masks = old_masks(sorted(info["unexpected_keys"]), weights)
@@ -100,7 +103,7 @@ def _unused(folder: Path, info: Mapping[str, Any], weights: Mapping[str, LazyTen
     }
     wrong = [f"{len(names)} tensors {what}, first: {one_name(names[0])}" for what, names in found.items() if names]
     if wrong:
-        raise ModelError(f"{folder}: {'; '.join(wrong)}", UNLIKE)
+        raise ModelError(f"{folder}: {headless(module, found['missing'])}{'; '.join(wrong)}", UNLIKE)
     told = [f"{len(masks)} masks of an old release, such as {one_name(masks[0])}"] if masks else []
     return [f"weights: {name}" for name in (*map(one_name, unused), *told)]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,8 @@ def check_sizes(file: Path, config: Any, declared: Shapes) -> None:
             raise ModelError(f"{file}: {name} is {size}, which the weights cannot fill", UNLIKE)
 
 
-def check_tensors(folder: Path, module_class: Any, config: Any, declared: Shapes) -> Any:
-    """Compare the tensors that a configuration describes with those that are declared; return the module of it.
-
-    The module is built without memory; names that a release of transformers translates are left to its loader.
+def described(folder: Path, module_class: Any, config: Any, declared: Shapes) -> Any:
+    """Return the module that a configuration describes, built without memory.
 
     Args:
         folder: Of the model, or the one file that it is.
@@ -54,7 +52,7 @@ def check_tensors(folder: Path, module_class: Any, config: Any, declared: Shapes
         declared: What its files hold.
 
     Raises:
-        ModelError: They differ in shape, or in kind (whole numbers are quantised weights), or in size by far.
+        ModelError: It cannot be built, or has by far more tensors than are declared.
     """
     file = folder if folder.is_file() else folder / "config.json"
     with _few_parameters(file, 4 * len(declared) + 1000):
@@ -66,8 +64,28 @@ def check_tensors(folder: Path, module_class: Any, config: Any, declared: Shapes
         except Exception as error:  # a hostile configuration can fail anywhere in a family's constructor
             reason = one_line(" ".join(str(error).split()), 150)
             raise ModelError(f"{folder}: weights and config.json do not fit: {reason}") from None
+    with suppress(AttributeError, NotImplementedError):
+        if module.get_input_embeddings().weight.dim() == 2:
+            return module
+    raise ModelError(f"{folder}: {module_class.__name__} has no embedding of tokens", "is it a language model?")
+
+
+def check_tensors(folder: Path, module: Any, declared: Shapes, names: Iterable[str]) -> None:
+    """Compare the tensors of a module, which was built without memory, with those that are declared.
+
+    Names that a release of transformers translates are left to its loader.
+
+    Args:
+        folder: For messages.
+        module: As `described` built it.
+        declared: All tensors of the folder.
+        names: Those that are to be read.
+
+    Raises:
+        ModelError: They differ in shape, or in kind (whole numbers are quantised weights), or in size by far.
+    """
     expected = module.state_dict()
-    for name in sorted(declared.keys() & expected.keys()):
+    for name in sorted(expected.keys() & set(names)):
         found, wanted = declared[name], tuple(expected[name].shape)
         if expected[name].is_floating_point() and found.kind.startswith(("I", "U", "BOOL", "F8")):
             hint = "config.json does not say how it is quantised"
@@ -75,8 +93,7 @@ def check_tensors(folder: Path, module_class: Any, config: Any, declared: Shapes
         if found.shape != wanted:
             sizes = f"{list(found.shape)}, config.json describes {list(wanted)}"
             raise ModelError(f"{folder}: tensor {one_name(name)} is of another shape: {sizes}"[:600], UNLIKE)
-    _check_amounts(file, module, declared)
-    return module
+    _check_amounts(folder if folder.is_file() else folder / "config.json", module, declared)
 
 
 def _check_amounts(file: Path, module: nn.Module, declared: Shapes) -> None:

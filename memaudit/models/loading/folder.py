@@ -6,30 +6,40 @@ read as safetensors and handed over as tensors, and no generation setting, code 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from memaudit.errors import ModelError
+from memaudit.errors import MemauditError, ModelError, one_line
 from memaudit.models.body_head import quiet_transformers
 from memaudit.models.loading.build import Blank, build_module
 from memaudit.models.loading.checkpoints import tokenizer_folder
 from memaudit.models.loading.classes import module_class_of
-from memaudit.models.loading.description import check_depth, check_sizes, check_tensors
+from memaudit.models.loading.description import check_depth, check_sizes, check_tensors, described
 from memaudit.models.loading.kept import build_kept
 from memaudit.models.loading.packed import dequantised, without_empty_biases
 from memaudit.models.loading.placement import place, placed
 from memaudit.models.loading.precision import DTYPES, stored_dtype, wanted_dtype
-from memaudit.models.loading.quantised import KEY, quantisation_of
-from memaudit.models.loading.quantised_build import described
+from memaudit.models.loading.quantised import KEY, Quantisation, quantisation_of
+from memaudit.models.loading.quantised_build import shapes_of
 from memaudit.models.loading.quantised_layers import parameters_of
-from memaudit.models.loading.settings import configuration, decoding_settings, generation_of, named_ends, refuse_code
+from memaudit.models.loading.reasons import check_is_model
+from memaudit.models.loading.settings import (
+    configuration,
+    decoding_settings,
+    generation_of,
+    named_ends,
+    read_settings,
+    refuse_code,
+)
 from memaudit.models.loading.stored import stored_tensors
 from memaudit.models.loading.tokenizer import check_fit, load_tokenizer
-from memaudit.models.loading.weights import read_headers, read_json
+from memaudit.models.loading.weights import Declared, read_headers
+from memaudit.models.loading.wrappers import speaking, text_part, thinker_of, with_text_settings
 from memaudit.models.parts import device_of
 from memaudit.models.product_choice import choose_products
 from memaudit.models.torch_scores import check_finite
@@ -65,44 +75,87 @@ def read_module(folder: Path, *, device: str, dtype: str, family: str = "", whol
 
     ``whole`` says that it must lie on one device, whatever ``device`` is.
     """
-    for file in sorted(folder.glob("adapter_*")):
+    unread = _unread(folder, dtype)
+    dtypes = unread.dtype, unread.stored
+    where = place(folder, unread.unfilled, unread.declared, dtypes, device, whole=whole or unread.kept)
+    module = speaking(placed(folder, where, lambda places: unread.build(places, where.device)))
+    choose_products(module)
+    quantisation, ignored = unread.quantisation, tuple(unread.ignored)
+    notes, activations = (
+        ((), "") if quantisation is None else ((quantisation.note(dtypes[0]),), quantisation.activations)
+    )
+    return module, About(
+        str(folder), unread.objective, family or str(unread.blank.config.model_type), unread.settings, ignored,
+        dtypes[0], where.device, where.told, notes, activations,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """A folder of which all was read and checked but the weights."""
+
+    blank: Blank
+    objective: Objective
+    settings: tuple[Mapping[str, Any], Mapping[str, Any]]
+    """Its configuration, and that of ``generate``."""
+    quantisation: Quantisation | None
+    held: Mapping[str, Declared]
+    """All tensors of its files."""
+    declared: Mapping[str, Declared]
+    """Those that are read, as they will be: dequantised, unless a library keeps them as they are."""
+    unfilled: Any
+    """The module without memory."""
+    dtype: str
+    stored: str
+    """Type that the files have."""
+    ignored: list[str]
+
+    @property
+    def kept(self) -> bool:
+        """Whether a library keeps the weights as they lie in the files."""
+        return self.quantisation is not None and bool(self.quantisation.library)
+
+    def build(self, places: Mapping[str, Any], device: str) -> Any:
+        """Return the module with its weights; errors as those of `load_pretrained`."""
+        kind = DTYPES[self.dtype]
+        if self.quantisation is None:
+            return build_module(self.blank, stored_tensors(self.declared, kind), kind, self.ignored, places)
+        if self.kept:
+            return build_kept(self.blank, self.quantisation, self.declared, kind, device)
+        weights = dequantised(self.blank.folder, self.quantisation, self.held, kind)
+        read = without_empty_biases({name: weights[name] for name in self.declared}, self.unfilled)
+        return build_module(self.blank, read, kind, self.ignored, places)
+
+
+def _unread(folder: Path, dtype: str) -> _Unread:
+    """Read the settings of a folder and the headers of its weights, and compare them."""
+    for part in sorted(folder.glob("adapter_*")):
         raise ModelError(
-            f"{file}: part of an adapter, without it the base model would be audited",
+            f"{part}: part of an adapter, without it the base model would be audited",
             "name a folder with adapter_config.json, or merge the adapter into the model and save that",
         )
-    raw = read_json(folder / "config.json")
-    ignored: list[str] = []
-    refuse_code(folder / "config.json", raw)
-    quantisation = quantisation_of(folder / "config.json", raw)
-    held = read_headers(folder)
-    dtype = wanted_dtype(dtype, raw, held)
-    check_depth(folder / "config.json", raw, held)
-    config = configuration(folder / "config.json", {key: raw[key] for key in raw if key != KEY}, ignored)
-    generation = generation_of(folder)
+    check_is_model(folder)
+    file, ignored = folder / "config.json", list[str]()
+    raw = read_settings(file)
+    refuse_code(file, raw)
+    quantisation, held = quantisation_of(file, raw), read_headers(folder)
+    dtype, stored = wanted_dtype(dtype, raw, held), stored_dtype(raw, held)
+    check_depth(file, raw, held)
+    plain = {key: value for key, value in raw.items() if key != KEY}
+    config = thinker_of(configuration(file, plain, ignored))
+    raw, generation = with_text_settings(raw), generation_of(folder)
     ignored += decoding_settings(raw, generation)
     objective, module_class = module_class_of(folder, config, raw)
-    declared = held if quantisation is None else described(folder, quantisation, held)
-    check_sizes(folder / "config.json", config, declared)
-    unfilled = check_tensors(folder, module_class, config, declared)
-    kept = quantisation is not None and bool(quantisation.library)
-    dtypes = dtype, stored_dtype(raw, held)
-    where = place(folder, unfilled, held if kept else declared, dtypes, device, whole=whole or kept)
-    blank, kind = Blank(folder, module_class, config), DTYPES[dtype]
-
-    def build(places: Mapping[str, Any]) -> Any:
-        if quantisation is None:
-            return build_module(blank, stored_tensors(held, kind), kind, ignored, places)
-        if kept:
-            return build_kept(blank, quantisation, held, kind, where.device)
-        weights = dequantised(folder, quantisation, held, kind)
-        return build_module(blank, without_empty_biases(weights, unfilled), kind, ignored, places)
-
-    module = placed(folder, where, build)
-    choose_products(module)
-    notes, activations = ((), "") if quantisation is None else ((quantisation.note(dtype),), quantisation.activations)
-    return module, About(
-        str(folder), objective, family or str(config.model_type), (raw, generation), tuple(ignored), dtype,
-        where.device, where.told, notes, activations,
+    shapes = held if quantisation is None else shapes_of(folder, quantisation, held)
+    check_sizes(file, config, shapes)
+    whole = described(folder, module_class, config, shapes)
+    tensors = held if quantisation is not None and quantisation.library else shapes
+    text_class, names = text_part(module_class, whole, tensors, ignored)
+    check_tensors(folder, whole, shapes, shapes.keys() & set(names))
+    unfilled = whole if text_class is module_class else described(folder, text_class, config, shapes)
+    return _Unread(
+        Blank(folder, text_class, config), objective, (raw, generation), quantisation, held,
+        {name: tensors[name] for name in names}, unfilled, dtype, stored, ignored,
     )  # fmt: skip
 
 
@@ -143,6 +196,25 @@ def assembled(
         ModelError: The tokenizer has more tokens than the embedding, or the model reads what it is to predict.
     """
     check_fit(about.name, module, tokenizer)
+    with _reading_text(about.name, module):
+        return _assembled(about, module, tokenizer, closing_id)
+
+
+@contextmanager
+def _reading_text(name: str, module: Any) -> Iterator[None]:
+    """Turn whatever a family raises at text that comes without images or sound into a refusal."""
+    try:
+        yield
+    except (MemauditError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # some four hundred families check their input in as many ways
+        reason = one_line(" ".join(str(error).split()), 120)
+        raise ModelError(f"{name}: {type(module).__name__} does not read text alone: {reason}") from None
+
+
+def _assembled(
+    about: About, module: Any, tokenizer: Tokenizer, closing_id: int | None
+) -> CausalTransformer | MaskedTransformer:
     dropout = getattr(tokenizer, "dropout", None)
     ignored = (*about.ignored, f"tokenizer.json: dropout={dropout}") if dropout else about.ignored
     model: CausalTransformer | MaskedTransformer
@@ -151,6 +223,7 @@ def assembled(
         _check_causal(about.name, module)
     else:
         model = MaskedTransformer(module, tokenizer, family=about.family, ignored=ignored, closing_id=closing_id)
+        _check_reads(module)
     model.named_ends = named_ends(about.settings, tokenizer)
     model.notes, model.parameters = about.notes, parameters_of(module)
     start = about.settings[0].get("bos_token_id")
@@ -166,6 +239,13 @@ def load_trained(
     model = load_pretrained(folder, device=device, dtype=dtype, family=about.get("family", ""))
     model.training = about.get("training", {})
     return model
+
+
+@torch.no_grad()
+def _check_reads(module: Any) -> None:
+    """Ask for one prediction, which a family may refuse."""
+    with quiet_transformers():
+        check_finite(module(input_ids=torch.zeros((1, 2), dtype=torch.long, device=module.device)).logits)
 
 
 @torch.no_grad()

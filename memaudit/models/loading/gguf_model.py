@@ -24,7 +24,7 @@ from memaudit.errors import ModelError, one_line
 from memaudit.models.body_head import quiet_transformers
 from memaudit.models.loading.build import Blank, build_module
 from memaudit.models.loading.classes import module_class_of
-from memaudit.models.loading.description import check_depth, check_sizes, check_tensors
+from memaudit.models.loading.description import check_depth, check_sizes, check_tensors, described
 from memaudit.models.loading.folder import About, assembled
 from memaudit.models.loading.gguf_file import GgufFile, GgufTensor, read_gguf
 from memaudit.models.loading.placement import place, placed
@@ -78,7 +78,8 @@ def load_gguf(file: Path, *, device: str, dtype: str) -> CausalTransformer | Mas
     _check_settings(found, config)
     objective, module_class = module_class_of(file, config, raw)
     check_sizes(file, config, declared)
-    unfilled = check_tensors(file, module_class, config, declared)
+    unfilled = described(file, module_class, config, declared)
+    check_tensors(file, unfilled, declared, declared)
     dtypes = wanted_dtype(dtype, {}, declared), stored_dtype({}, declared)
     plain = {name: replace(tensor, kind="F32") for name, tensor in declared.items()}  # as they will be
     dtype, where = dtypes[0], place(file, unfilled, plain, dtypes, device, whole=True)

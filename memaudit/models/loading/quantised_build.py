@@ -17,7 +17,7 @@ from memaudit.models.loading.weights import Declared
 Parts = Mapping[str, Declared]
 
 
-def described(folder: Path, quantisation: Quantisation, declared: Parts) -> Parts:
+def shapes_of(folder: Path, quantisation: Quantisation, declared: Parts) -> Parts:
     """Return the tensors that a configuration should describe, from those that a folder declares.
 
     Raises:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,8 +19,40 @@ NOT_CONFIGURATION = re.compile(r"auto_map|custom_pipelines|_?attn_implementation
 LABELS = {"num_labels", "id2label", "label2id", "problem_type", "task_specific_params"}
 """Keys about a classifier, which no language model here has."""
 HARMLESS = {"transformers_version", "_from_model_config", "use_cache", "return_dict", "output_scores"}
+INFINITIES = {"Infinity": math.inf, "-Infinity": -math.inf}
 NAMES_OF_TOKENS = {"bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"}
 """Which id is called what; only a list of them, or a forced one, is a rule for decoding."""
+
+
+def read_settings(file: Path) -> dict[str, Any]:
+    """Read a configuration as `transformers` does, where an infinity may stand: tagged, or bare as in no other JSON.
+
+    Raises:
+        ModelError: No such file, or not a JSON object.
+    """
+    if file.is_file() and b"Infinity" in (content := file.read_bytes()):
+        try:
+            read = _numbers(json.loads(content, parse_constant=_infinity))
+        except (ValueError, RecursionError) as error:
+            raise ModelError(f"{file}: not valid JSON: {one_line(str(error), 150)}") from None
+        if isinstance(read, dict):
+            return read
+    return read_json(file)
+
+
+def _infinity(name: str) -> float:
+    if name not in INFINITIES:
+        raise ValueError(f"{name} is no number")
+    return INFINITIES[name]
+
+
+def _numbers(read: Any) -> Any:
+    if isinstance(read, dict):
+        tagged = read.get("__float__") if len(read) == 1 else None
+        if isinstance(tagged, str) and tagged in INFINITIES:
+            return INFINITIES[tagged]
+        return {key: _numbers(value) for key, value in read.items()}
+    return [_numbers(value) for value in read] if isinstance(read, list) else read
 
 
 def refuse_code(file: Path, raw: dict[str, Any]) -> None:
@@ -53,7 +87,7 @@ def _describing(raw: Any) -> Any:
 def generation_of(folder: Path) -> dict[str, Any]:
     """Return the settings of ``generate`` in a folder, if any."""
     file = folder / "generation_config.json"
-    return read_json(file) if file.is_file() else {}
+    return read_settings(file) if file.is_file() else {}
 
 
 def decoding_settings(config: Mapping[str, Any], generation: Mapping[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ from memaudit.models.loading.archives import archived_tensors
 from memaudit.models.loading.checkpoints import STATE, TRAINER_STATE, borrowed_files
 from memaudit.models.loading.header import read_header
 from memaudit.models.loading.pickled import INDEX, PLAIN, SINGLE, beside_safetensors, read_pickles
+from memaudit.models.loading.reasons import other_weights
 from memaudit.runs.inputs import digest_of
 
 UNSAFE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack")
@@ -145,6 +146,8 @@ def _weight_files(folder: Path, stem: str) -> list[Path]:
         return [folder / SINGLE] if (folder / SINGLE).is_file() else _shards(folder / INDEX, PLAIN)
     if files := sorted(file.name for file in folder.glob("*.gguf")):
         raise ModelError(f"{folder}: no {single.name}, but {one_name(files[0])}", "name the GGUF file itself")
+    if stem == "model" and (library := other_weights(folder)):
+        raise ModelError(f"{folder}: only weights for {library}", "convert it with transformers' save_pretrained")
     unsafe = sorted(file.name for file in folder.iterdir() if file.suffix in UNSAFE_SUFFIXES)
     unsafe = [name for name in unsafe if not STATE.fullmatch(name)]
     if stem == "model" and (SINGLE in unsafe or (folder / INDEX).is_file()):

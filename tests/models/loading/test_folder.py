@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForPreTraining, LlamaConfig, LlamaForCausalLM
 
 from memaudit.errors import ModelError
+from memaudit.models.loading.folder import load_pretrained
 from memaudit.models.loading.load import load_model
 from memaudit.models.loading.weights import files_sha256, folder_files
 from memaudit.models.transformer import CausalTransformer, new_bert, new_gpt
@@ -276,6 +277,18 @@ def test_damaged_configuration(folder: Path, content: str, reason: str) -> None:
     assert "no such file" in refused(folder)
 
 
+@pytest.mark.parametrize("written", ['{"__float__": "Infinity"}', "Infinity"])
+def test_an_infinity_of_a_configuration_is_read(folder: Path, written: str) -> None:
+    file = folder / "config.json"
+    plain = file.read_text().rstrip().removesuffix("}")
+    file.write_text(f'{plain}, "bound": {written}}}')
+    model = load_pretrained(folder)
+    assert recites(model)
+    assert model.module.config.bound == float("inf")
+    file.write_text(f'{plain}, "bound": {written}, "other": NaN}}')
+    assert "not valid JSON: NaN is no number" in refused(folder)
+
+
 def test_classifier_is_no_language_model(folder: Path) -> None:
     edit(folder / "config.json", model_type="vit", architectures=["ViTForImageClassification"])
     assert "ViTForImageClassification is no language model for text" in refused(folder)
@@ -351,7 +364,7 @@ def test_shuffled_tokenizer_loads_with_another_identity(folder: Path) -> None:
     before = load_model(str(folder))
     content = json.loads((folder / "tokenizer.json").read_text())
     vocab = content["model"]["vocab"]
-    vocab["a"], vocab["b"] = vocab["b"], vocab["a"]
+    vocab["a"], vocab["b"], vocab["e"], vocab["t"] = vocab["b"], vocab["a"], vocab["t"], vocab["e"]
     (folder / "tokenizer.json").write_text(json.dumps(content))
     after = load_model(str(folder))
     assert before.tokenizer.sha256 != after.tokenizer.sha256
