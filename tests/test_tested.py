@@ -88,7 +88,7 @@ TESTED_BY = {
     "models/test_masked.py": "models.masked_rows",
     "models/test_ngram.py": "models.ngram_rows",
     "models/loading/test_folder.py": "models.loading.build models.loading.classes "
-    "models.loading.folder models.loading.settings models.loading.tokenizer models.loading.weights",
+    "models.loading.settings models.loading.tokenizer models.loading.weights",
     "models/test_rnn.py": "models.multiplicative",
     "models/test_text_alone.py": "audits.needs",
     "models/test_transformer.py": "models.body_head models.products",

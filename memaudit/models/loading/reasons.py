@@ -61,8 +61,6 @@ def check_is_model(folder: Path) -> None:
         return
     if (folder / "modules.json").is_file():
         raise ModelError(f"{folder}: an encoder of sentence-transformers, which predicts no tokens")
-    if any(folder.glob("*.gguf")):
-        raise ModelError(f"{folder}: a folder of GGUF files without config.json", "name the file")
     if found := next((file.name for pattern in DATA for file in sorted(folder.glob(pattern))), ""):
         raise ModelError(f"{folder}: a data set ({found}), no model", "give it to --train or --heldout")
     if any(folder.glob("tokenizer*")):

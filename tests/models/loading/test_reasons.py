@@ -57,7 +57,6 @@ def test_a_family_is_refused_by_what_it_is(family: str, reason: str, tmp_path: P
     [
         (("model_index.json",), "a pipeline of diffusers"),
         (("modules.json",), "an encoder of sentence-transformers"),
-        (("model.Q8_0.gguf",), "a folder of GGUF files"),
         (("data-00000-of-00001.arrow", "dataset_info.json", "state.json"), "a data set (data-00000-of-00001.arrow)"),
         (("train.parquet",), "a data set (train.parquet), no model (give it to --train or --heldout)"),
         (("tokenizer.json", "tokenizer_config.json"), "a tokenizer alone is no model"),
