@@ -15,6 +15,7 @@ from memaudit.cli.command import invocation_of
 from memaudit.cli.groups import Panel
 from memaudit.cli.options import (
     ASKING,
+    MODEL_FORMS,
     Corpus,
     Formats,
     LoadingFlags,
@@ -40,8 +41,7 @@ Models = Annotated[
     tuple[str, ...],
     typer.Argument(
         metavar="MODEL...",
-        help="A folder of a model, of an adapter or of a checkpoint, a GGUF file, a Hugging Face id (ID@REVISION), or"
-        " python:module:factory. Several are compared.",
+        help=f"{MODEL_FORMS} Several are compared.",
     ),
 ]
 TokenWindows = Annotated[

@@ -28,14 +28,25 @@ def audit_checkpoints(
         one: Audits a model into a run directory.
     """
     from memaudit.audits.extraction.several import PAGE, audit_several
-    from memaudit.errors import ExitWithVerdict
+    from memaudit.errors import ExitWithVerdict, MemauditError
     from memaudit.report.compare import compare, render_comparison
     from memaudit.report.compare_terminal import print_comparison
     from memaudit.report.terminal import console, reader_may_leave
     from memaudit.runs.files import write_atomic
 
     folder = out or Path("runs") / f"models-{hashlib.sha256(command.encode()).hexdigest()[:12]}"
-    runs, code = audit_several(models, folder, one, _tell)
+    finished: list[Audit] = []
+
+    def told(result: Audit) -> None:
+        _tell(result)
+        finished.append(result)
+
+    try:
+        runs, code = audit_several(models, folder, one, told)
+    except MemauditError:
+        if finished:
+            log(f"{len(finished)} of {len(models)} models are audited; with --out {folder} they are not measured again")
+        raise
     comparison = compare(runs, shown)
     write_atomic(folder / PAGE, render_comparison(comparison).encode("utf-8"))
     with reader_may_leave():

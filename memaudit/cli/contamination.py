@@ -15,6 +15,7 @@ from memaudit.cli.command import Command, invocation_of
 from memaudit.cli.groups import Panel, names_in
 from memaudit.cli.options import (
     ASKING,
+    MODEL_FORMS,
     Formats,
     LoadingFlags,
     ReferenceFlags,
@@ -126,8 +127,7 @@ class AskingFlags:
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Query this model instead of searching text: a folder, a GGUF file, a Hugging Face id (ID@REVISION),"
-            " or python:module:factory.",
+            help=f"Query this model instead of searching text. {MODEL_FORMS}",
         ),
     ] = None
     heldout: Annotated[

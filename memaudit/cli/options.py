@@ -78,6 +78,11 @@ TopP = Annotated[float | None, typer.Option(min=0, max=1, help="Sample from the 
 Device = Annotated[
     str, typer.Option(help="Where a torch model computes: cpu, cuda, ...; auto uses all devices, and the disk.")
 ]
+MODEL_FORMS = (
+    "A folder of a model, of an adapter or of a checkpoint, a GGUF file, a Hugging Face id (ID@REVISION), or"
+    " python:module:factory."
+)
+"""What may stand for a MODEL, in the words of the help."""
 BaseModel = Annotated[
     str,
     typer.Option(
@@ -92,12 +97,19 @@ Dtype = Annotated[
     typer.Option(help="Precision of a torch model; float32 is exact, auto is that of its files."),
 ]
 Download = Annotated[
-    bool, typer.Option("--allow-download", help="Let a Hugging Face id be downloaded; nothing else is ever fetched.")
+    bool,
+    typer.Option(
+        "--allow-download",
+        help="Let a Hugging Face id be downloaded; nothing else is ever fetched.",
+        show_envvar=False,  # it has to be typed
+    ),
 ]
 Pickle = Annotated[
     bool,
     typer.Option(
-        "--allow-pickle", help="Read pytorch_model.bin where there are no safetensors; tensors alone, no code is run."
+        "--allow-pickle",
+        help="Read pytorch_model.bin where there are no safetensors; tensors alone, no code is run.",
+        show_envvar=False,  # it has to be typed
     ),
 ]
 Formats = Annotated[

@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
-from memaudit.cli.options import LoadingFlags, Seed, TopK, TopP
+from memaudit.cli.options import MODEL_FORMS, LoadingFlags, Seed, TopK, TopP
 from memaudit.cli.output import log
 
 
 def sample(
-    models: Annotated[tuple[str, ...], typer.Argument(metavar="MODEL...", help="One model, or several side by side.")],
+    models: Annotated[
+        tuple[str, ...], typer.Argument(metavar="MODEL...", help=f"{MODEL_FORMS} Several stand side by side.")
+    ],
     *,
     prompt: Annotated[str, typer.Option(help="Text to continue; empty starts a new document.")] = "",
     length: Annotated[int, typer.Option(min=1, help="Tokens to generate.")] = 100,

@@ -44,6 +44,8 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+    except NotADirectoryError as error:
+        raise RunError(f"{path.parent}: a file; a run is a folder", "FOLDER/*/ names folders alone") from error
     except OSError as error:
         raise RunError(f"{path}: {error.strerror}", "is this the folder of a run?") from error
     except ValueError as error:

@@ -1,10 +1,10 @@
-"""Steps of training, by which checkpoints are called: ``checkpoint-500``, ``ID@step1000``, ``stage1-step140000``."""
+"""Steps of training, by which checkpoints are called: ``checkpoint-500``, ``ID@step1000``, ``iter_0001000``."""
 
 from __future__ import annotations
 
 import re
 
-_STEP = re.compile(r"(?<![A-Za-z])(?:checkpoint|ckpt|steps?)[-_ ]?(\d{1,15})(?![0-9A-Za-z.])", re.IGNORECASE)
+_STEP = re.compile(r"(?<![A-Za-z])(?:checkpoint|ckpt|steps?|iter)[-_ ]?(\d{1,15})(?![0-9A-Za-z.])", re.IGNORECASE)
 
 
 def step_of_name(name: str) -> int | None:

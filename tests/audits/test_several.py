@@ -6,6 +6,7 @@ import json
 import re
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,9 +15,11 @@ from typer.testing import CliRunner
 import memaudit
 from memaudit.audits.extraction.several import audit_several, run_names
 from memaudit.cli.app import app
+from memaudit.cli.checkpoints import audit_checkpoints
 from memaudit.errors import InputError, ModelError
 from memaudit.models.loading import load
 from memaudit.models.transformer import new_gpt
+from memaudit.records import Shown
 from memaudit.report.compare import compare, render_comparison
 from tests.faults.memorised import DOCUMENTS, passages, save_plain, tokenizer, write_corpora
 
@@ -191,5 +194,26 @@ def test_names_that_are_alike_once_they_are_plain_and_a_model_named_twice() -> N
     found = run_names(["x/a b", "x/a  b"])
     assert len(set(found)) == 2
     assert all(re.fullmatch(r"x-a-b-[0-9a-f]{8}", name) for name in found)
-    with pytest.raises(InputError, match="m: named twice"):
-        run_names(["m", "n", "m"])
+    for again in ("m", "./m", "m/", "n/../m"):
+        with pytest.raises(InputError, match=rf"{again}: named twice"):
+            run_names(["m", "n", again])
+
+
+def test_what_was_finished_before_a_model_is_refused_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def one(model: str, out: Path) -> Any:
+        if model == "pickled":
+            raise ModelError("pickled: is a pickle")
+        return SimpleNamespace(
+            exit_code=0, notice="", verdict="clean", files=[], shown_report={},
+            report={"windows": {"sha256": "a"}, "headline": "nothing"},
+        )  # fmt: skip
+
+    for models, told in (
+        (("a", "b", "pickled"), f"2 of 3 models are audited; with --out {tmp_path} they"),
+        (("pickled", "a"), ""),
+    ):
+        with pytest.raises(ModelError, match="is a pickle"):
+            audit_checkpoints(models, tmp_path, "", Shown(), one)
+        assert capsys.readouterr().err.count(told or "audited") == bool(told)

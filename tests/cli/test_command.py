@@ -221,6 +221,9 @@ def test_only_who_types_the_command_lets_it_download(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("MEMAUDIT_SAMPLE_ALLOW_DOWNLOAD", "1")
     done = CliRunner().invoke(app, ["sample", "nowhere/nothing"])
     assert "a download is allowed on the command line alone" in str(done.exception)
+    helped = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["sample", "--help"]).output
+    assert "MEMAUDIT_SAMPLE_DEVICE" in helped
+    assert "MEMAUDIT_SAMPLE_ALLOW" not in helped
 
 
 def test_a_variable_that_sets_no_option_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,8 +71,12 @@ def _code() -> Iterator[Case]:
 
 
 def _archives() -> Iterator[Case]:
-    yield _case("empty", _bytes(b""), "not the zip format")
-    yield _case("a git-LFS pointer", _bytes(b"version https://git-lfs.github.com/spec/v1\noid 00\n"), "git-LFS")
+    yield _case("empty", _bytes(b""), "it is empty (download it again)")
+    yield _case(
+        "a git-LFS pointer",
+        _bytes(b"version https://git-lfs.github.com/spec/v1\noid 00\n"),
+        "not weights (fetch the file with git lfs pull)",
+    )
     yield _case("cut", _edited(lambda data: data[: len(data) // 2]), "end of the file")
     yield _case("bytes behind", _edited(lambda data: data + b"more"), "end of the file")
     yield _case("bytes before", _edited(lambda data: b"PK\x03\x04" + data), "end of the file")

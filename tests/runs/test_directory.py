@@ -315,6 +315,8 @@ def test_reading_leaves_a_torn_log_alone_and_refuses_foreign_records(tmp_path: P
         read_run(tmp_path)
     with pytest.raises(RunError, match="No such file"):
         read_run(tmp_path / "nowhere")
+    with pytest.raises(RunError, match=r"items\.log: a file; a run is a folder \(FOLDER/\*/"):
+        read_run(log)
 
 
 def test_atomic_write_keeps_the_old_file_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -70,13 +71,14 @@ def run_names(models: Sequence[str]) -> list[str]:
     Raises:
         InputError: A model is named twice.
     """
+    places = [os.path.normpath(model) for model in models]
+    for at, model in enumerate(models):
+        if places[at] in places[:at]:
+            raise InputError(f"{model}: named twice", "name each model once")
     for ends in ([model.rstrip("/").rpartition("/")[2] for model in models], models):
         names = [_plain(end) for end in ends]
         if len(set(names)) == len(names):
             return names
-    for at, model in enumerate(models):
-        if model in models[:at]:
-            raise InputError(f"{model}: named twice", "name each model once")
     return [
         f"{name[: LONGEST - 9]}-{hashlib.sha256(model.encode()).hexdigest()[:8]}"
         for name, model in zip(names, models, strict=True)

@@ -74,6 +74,8 @@ def base_folder(adapter: Path, base: str = "", *, allow_download: bool = False) 
         if folder.is_dir():
             return folder
     try:
+        if near[0].is_file():
+            raise ModelError("a file; the base model of an adapter is a folder")
         if named.startswith((".", "/", "~")):
             raise ModelError("no such folder")
         if not base and (revision := named_revision(adapter)):

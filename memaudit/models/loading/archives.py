@@ -60,7 +60,7 @@ def archived_tensors(file: Path) -> dict[str, ArchivedTensor]:
     """
     try:
         with file.open("rb") as stream:
-            _check_start(stream)
+            _check_start(file, stream)
             records = _records(stream)
             data = _read(stream, records, "data.pkl", LARGEST)
             if "byteorder" in records and _read(stream, records, "byteorder", 16) != b"little":
@@ -84,10 +84,12 @@ def _placed(tensor: PickledTensor, storage: int) -> ArchivedTensor:
     return ArchivedTensor(tensor.storage.kind, tensor.shape, start, () if in_order else tensor.strides)
 
 
-def _check_start(stream: IO[bytes]) -> None:
+def _check_start(file: Path, stream: IO[bytes]) -> None:
     start = stream.read(64)
     if start.startswith(b"version https://git-lfs"):
-        raise RefusedError("git-LFS pointer, not weights: fetch the file with git lfs pull")
+        raise ModelError(f"{file}: git-LFS pointer, not weights", "fetch the file with git lfs pull")
+    if not start:
+        raise ValueError("it is empty")
     if not start.startswith(_LOCAL):
         raise RefusedError("not the zip format of torch.save: an old file, which is one pickle, or none of torch")
 

@@ -87,7 +87,8 @@ def hub_commit(folder: Path) -> HubCommit | None:
 
 def _check_id(spec: str, name: str) -> None:
     if len(name) > LONGEST_ID or "--" in name or ".." in name or not _ID.fullmatch(name):
-        raise ModelError(f"{one_line(spec, 200)}: neither a folder nor a Hugging Face id")
+        hint = "nothing matches the pattern" if "*" in name else ""
+        raise ModelError(f"{one_line(spec, 200)}: neither a folder nor a Hugging Face id", hint)
 
 
 def _check_revision(name: str, revision: str) -> None:

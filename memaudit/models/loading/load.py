@@ -59,7 +59,9 @@ def load_model(
         return _from_file(folder, device, dtype)
     if not folder.is_dir():
         if spec.startswith((".", "/", "~")):
-            raise ModelError(f"{spec}: no such folder")
+            raise ModelError(f"{spec}: no such {'file' if folder.suffix == '.gguf' else 'folder'}")
+        if folder.suffix == ".gguf":
+            raise ModelError(f"{spec}: no such file", "GGUF files are not downloaded: give the path of one")
         from memaudit.models.loading.hub import cached_folder
 
         folder = cached_folder(spec, allow_download=allow_download, pickles=allow_pickle)

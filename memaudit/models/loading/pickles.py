@@ -225,6 +225,8 @@ def _refuse_global(name: str) -> NoReturn:
     told = one_line(name, 80)
     if "qtensor" in name or name.startswith("torch.Q"):
         raise RefusedError(f"its tensors are quantised ({told})")
+    if name == "torch._utils._rebuild_tensor_v3":  # how types are saved that have no class of storages
+        raise RefusedError("its tensors are of a type that is read of safetensors alone, as fp8 is")
     if name.startswith("torch._utils._rebuild") or name.startswith("torch._tensor"):
         raise RefusedError(f"its tensors are of a class of their own ({told})")
     raise RefusedError(f"its pickle names {told}, which no state dict has")

@@ -264,6 +264,7 @@ def test_a_base_model_is_found_by_its_path_or_named(
     assert "names no base model" in refused(adapter)
     assert np.array_equal(logs(load_model(str(adapter), base=str(models / "llama"))), expected)
     assert "a whole model" in refused(models / "llama", base=str(models / "llama"))
+    assert "a file; the base model" in refused(adapter, base=str(models / "llama" / "config.json"))
 
 
 def test_tensors_missing_or_left_over_are_refused(adapter: Path) -> None:

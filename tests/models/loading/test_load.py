@@ -136,6 +136,9 @@ def test_names_that_lead_nowhere(tmp_path: Path) -> None:
         ("nobody/nothing", "no model of this name in the Hugging Face cache .*local model folder"),
         ("a b/c/d", "neither a folder nor a Hugging Face id"),
         ("models", "no such folder, and no model of this name"),
+        ("models/absent.gguf", "absent.gguf: no such file"),
+        (str(tmp_path / "absent.gguf"), "absent.gguf: no such file"),
+        ("run/checkpoint-*", "nothing matches the pattern"),
     ]:
         with pytest.raises(ModelError, match=message):
             load_model(spec)

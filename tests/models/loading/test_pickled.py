@@ -125,6 +125,12 @@ def test_what_an_archive_declares_is_what_torch_reads(tmp_path: Path) -> None:
             torch.testing.assert_close(torch.cat(pieces or [tensor.reshape(-1)]), tensor.detach().reshape(-1))
 
 
+def test_types_that_have_no_class_of_storages_are_refused_by_what_they_are(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(3).to(torch.float8_e4m3fn)}, tmp_path / "x.bin")
+    with pytest.raises(ModelError, match="of a type that is read of safetensors alone"):
+        archived_tensors(tmp_path / "x.bin")
+
+
 def declared_in(file: Path) -> dict[str, Declared]:
     return {n: Declared(file, t.kind, t.shape, t.start, t.strides) for n, t in archived_tensors(file).items()}
 
