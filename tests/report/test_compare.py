@@ -158,7 +158,7 @@ def test_command(runs: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "page.html"
     done = CliRunner().invoke(app, ["compare", *map(str, runs), "--out", str(out)])
     assert done.exit_code == 0, done.output
-    assert "gpt-9000 reproduces" in done.output
+    assert "windows that one of two alone reproduces: gpt-2000 0, gpt-9000 45 (p = " in " ".join(done.output.split())
     assert out.read_text("utf-8") == render_comparison(compare(runs))
 
 
