@@ -71,7 +71,7 @@ def text_part(
     towers = towers_of(plan)
     if not towers:
         return module_class, list(declared)
-    homes = {name: _home(plan, towers, place) for name, place in _places(plan, declared).items()}
+    homes = {name: _home(plan, towers, place) for name, (place, _) in places_of(plan, declared).items()}
     unread = {name: home for name, home in homes.items() if home}
     counts = Counter(unread.values())
     ignored += [f"weights: {home} ({count} tensors), not read" for home, count in sorted(counts.items())]
@@ -148,8 +148,11 @@ def _asked(module: Any, parts: Mapping[str, nn.Module]) -> set[str]:
     return met
 
 
-def _places(module: Any, declared: Iterable[str]) -> dict[str, str]:
-    """Return where each tensor of a folder belongs in a module, by the translations of `transformers`."""
+def places_of(module: Any, declared: Iterable[str]) -> dict[str, tuple[str, bool]]:
+    """Return where each tensor of a folder belongs in a module, by the translations of `transformers`.
+
+    With each comes whether it is made into another tensor there, as those of all experts are into one.
+    """
     from transformers import conversion_mapping
     from transformers import core_model_loading as loading
 
@@ -158,7 +161,8 @@ def _places(module: Any, declared: Iterable[str]) -> dict[str, str]:
     converted = [one for one in transforms if isinstance(one, loading.WeightConverter)]
     state, prefix = module.state_dict(), module.base_model_prefix
     names = sorted(declared, key=loading.dot_natural_key)
-    return {name: loading.rename_source_key(name, renamed, converted, prefix, state)[0] for name in names}
+    found = {name: loading.rename_source_key(name, renamed, converted, prefix, state) for name in names}
+    return {name: (place, pattern is not None) for name, (place, pattern) in found.items()}
 
 
 def _home(module: Any, towers: Iterable[str], place: str) -> str:
