@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -86,6 +87,35 @@ def speaking(module: Any) -> Any:
     with suppress(NotImplementedError):
         return module if decoder.get_output_embeddings() is None else decoder
     return module
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Which part of a module is read: adapters are made for the whole of it."""
+
+    part: str
+    """Name of the language model; empty where it is the whole."""
+    towers: tuple[str, ...]
+    """Names of what is absent."""
+
+    def home(self, name: str) -> str:
+        """Return the tower to which a name belongs; empty where it is of none."""
+        return next((tower for tower in self.towers if name.startswith(f"{tower}.")), "")
+
+    def place(self, name: str) -> str:
+        """Return how a name of the whole is called in the language model."""
+        return name.removeprefix(f"{self.part}.") if self.part else name
+
+
+WHOLE = Within("", ())
+
+
+def within(module: Any) -> Within:
+    """Return what is read of a module, some parts of which may be absent."""
+    spoken = speaking(module)
+    named = list(module.named_modules())
+    part = next(name for name, one in named if one is spoken)
+    return Within(part, tuple(name for name, one in named if isinstance(one, Absent)))
 
 
 def towers_of(module: Any) -> tuple[str, ...]:
