@@ -39,6 +39,7 @@ from memaudit.models.loading.stored import read_tensors
 from memaudit.models.loading.tokenizer import load_tokenizer
 from memaudit.models.loading.twin import twin_of
 from memaudit.models.loading.weights import Declared, one_name, read_headers, read_json
+from memaudit.models.loading.wrappers import Within
 from memaudit.models.product_choice import choose_products
 from memaudit.models.transformer import CausalTransformer, MaskedTransformer
 from memaudit.text.tokenize import Tokenizer
@@ -114,7 +115,7 @@ def load_adapted(folder: Path, base: Base, *, control: bool) -> CausalTransforme
     peft = _peft(folder)
     declared = read_headers(folder, STEM)
     declared = {name: declared[name] for name in without_echoes(declared)}
-    settings = read_settings(folder, declared)
+    settings, declared = _of_text(folder, base.about.within, read_settings(folder, declared), declared)
     _check_layers(folder, base.module, settings)
     weights = read_tensors(declared)
     _resize(folder, base.module, declared)
@@ -171,6 +172,22 @@ def _tokenizer(folder: Path, base: Base) -> tuple[Tokenizer, int | None]:
     """Return the tokenizer of the adapter where it has one, with its special tokens, else that of the base model."""
     own = tokenizer_folder(folder)
     return load_tokenizer(own if has_tokenizer(own) else tokenizer_folder(base.folder), base.module.config)
+
+
+def _of_text(
+    folder: Path, within: Within, settings: AdapterSettings, declared: Mapping[str, Declared]
+) -> tuple[AdapterSettings, dict[str, Declared]]:
+    """Return what of an adapter changes the model that is read, by the names of that; the rest is listed as ignored."""
+    homes = {name: within.home(name.removeprefix(ROOT)) for name in declared}
+    names = {name: ROOT + within.place(name.removeprefix(ROOT)) for name, home in homes.items() if not home}
+    layers = tuple(within.place(layer) for layer in settings.layers if not within.home(layer))
+    if not layers:
+        raise ModelError(f"{folder}: changes no layer that text is read with", OTHER_BASE)
+    counts = Counter(home for home in homes.values() if home)
+    told = (f"weights of the adapter: {home} ({count} tensors), not read" for home, count in sorted(counts.items()))
+    saved = tuple(names[name] for name in settings.saved if name in names)
+    settings = replace(settings, layers=layers, saved=saved, ignored=(*settings.ignored, *told))
+    return settings, {place: declared[name] for name, place in names.items()}
 
 
 def _check_layers(folder: Path, module: Any, settings: AdapterSettings) -> None:

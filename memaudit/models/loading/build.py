@@ -140,7 +140,11 @@ def _held(module: Any, name: str, tensor: Tensor) -> Tensor:
         return tensor
     from transformers.integrations.accelerate import load_offloaded_parameter
 
-    held: Tensor = load_offloaded_parameter(module, name)
+    try:
+        held: Tensor = load_offloaded_parameter(module, name)
+    except KeyError:  # of a tensor that is tied to another, and was written under the name of that alone
+        reason = f"{type(module).__name__} does not compute in parts: tensor {one_name(name)} is not on the disk"
+        raise ModelError(reason, "name one device") from None
     return held
 
 

@@ -39,7 +39,7 @@ from memaudit.models.loading.settings import (
 from memaudit.models.loading.stored import stored_tensors
 from memaudit.models.loading.tokenizer import check_fit, load_tokenizer
 from memaudit.models.loading.weights import Declared, read_headers
-from memaudit.models.loading.wrappers import speaking, text_part, thinker_of, with_text_settings
+from memaudit.models.loading.wrappers import WHOLE, Within, text_part, thinker_of, with_text_settings, within
 from memaudit.models.parts import device_of
 from memaudit.models.product_choice import choose_products
 from memaudit.models.torch_scores import check_finite
@@ -78,7 +78,7 @@ def read_module(folder: Path, *, device: str, dtype: str, family: str = "", whol
     unread = _unread(folder, dtype)
     dtypes = unread.dtype, unread.stored
     where = place(folder, unread.unfilled, unread.declared, dtypes, device, whole=whole or unread.kept)
-    module = speaking(placed(folder, where, lambda places: unread.build(places, where.device)))
+    module = placed(folder, where, lambda places: unread.build(places, where.device))
     choose_products(module)
     quantisation, ignored = unread.quantisation, tuple(unread.ignored)
     notes, activations = (
@@ -86,7 +86,7 @@ def read_module(folder: Path, *, device: str, dtype: str, family: str = "", whol
     )
     return module, About(
         str(folder), unread.objective, family or str(unread.blank.config.model_type), unread.settings, ignored,
-        dtypes[0], where.device, where.told, notes, activations,
+        dtypes[0], where.device, where.told, notes, activations, within(unread.unfilled),
     )  # fmt: skip
 
 
@@ -180,6 +180,8 @@ class About:
     """What a reader of a report should know of its weights."""
     activations: str = ""
     """Type to which what its layers are given is rounded; empty where it is not."""
+    within: Within = WHOLE
+    """What it is of the model that the folder holds."""
 
     @property
     def computes_in(self) -> str:
@@ -196,12 +198,12 @@ def assembled(
         ModelError: The tokenizer has more tokens than the embedding, or the model reads what it is to predict.
     """
     check_fit(about.name, module, tokenizer)
-    with _reading_text(about.name, module):
+    with reading_text(about.name, module):
         return _assembled(about, module, tokenizer, closing_id)
 
 
 @contextmanager
-def _reading_text(name: str, module: Any) -> Iterator[None]:
+def reading_text(name: str, module: Any) -> Iterator[None]:
     """Turn whatever a family raises at text that comes without images or sound into a refusal."""
     try:
         yield

@@ -29,6 +29,7 @@ from memaudit.models.loading.quantised import KEY, Quantisation
 from memaudit.models.loading.quantised_layers import layers_of, without_packing
 from memaudit.models.loading.stored import check_values, read_tensors
 from memaudit.models.loading.weights import Declared, one_name
+from memaudit.models.loading.wrappers import places_of
 
 STATE = ".weight.quant_state.bitsandbytes__"
 LONGEST_STATE = 2048
@@ -133,8 +134,9 @@ def build_kept(blank: Blank, quantisation: Quantisation, held: Parts, dtype: tor
     if wrong:
         raise ModelError(f"{folder}: {'; '.join(wrong)}", UNLIKE)
     _cast(module, dtype)
-    _check_same(folder, module, weights)
-    _check_layers(folder, module, weights)
+    placed = _placed(folder, module, weights)
+    _check_same(folder, module, placed)
+    _check_layers(folder, module, placed)
     return _ready(module)
 
 
@@ -170,11 +172,20 @@ def _cast(module: Any, dtype: torch.dtype) -> None:
             parameter.data = parameter.data.to(dtype)
 
 
-def _check_same(folder: Path, module: Any, weights: Mapping[str, Tensor]) -> None:
-    loaded = module.state_dict()
-    for name, tensor in weights.items():
-        if name not in loaded:
+def _placed(folder: Path, module: Any, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors by the names that they have in a module, but those that it holds merged with others."""
+    loaded, placed = module.state_dict(), {}
+    for name, (place, merged) in places_of(module, weights).items():
+        if place not in loaded:
             raise ModelError(f"{folder}: tensor {one_name(name)} found no place in the model", UNLIKE)
+        if not merged:
+            placed[place] = weights[name]
+    return placed
+
+
+def _check_same(folder: Path, module: Any, placed: Mapping[str, Tensor]) -> None:
+    loaded = module.state_dict()
+    for name, tensor in placed.items():
         wanted = tensor.to(loaded[name].dtype) if tensor.is_floating_point() and tensor.element_size() > 1 else tensor
         found = loaded[name].cpu()
         if found.dtype != wanted.dtype or not torch.equal(_bits(found), _bits(wanted)):

@@ -199,6 +199,8 @@ def _held(folder: Path, read: Callable[[], Read]) -> tuple[Read, tuple[Mapping[s
     def digests() -> list[dict[str, Any]]:
         files = folder_files(folder)
         for path, file in zip(identity_files(folder), files, strict=True):
+            if path not in stamps:  # which was not there before
+                raise changed(folder)
             inputs.add(path, file["sha256"], stamps[path])
         return files
 
@@ -211,7 +213,7 @@ def _held(folder: Path, read: Callable[[], Read]) -> tuple[Read, tuple[Mapping[s
             model = read()
             files = tuple(digests())
             inputs.check_stamps()
-    except (FileNotFoundError, KeyError) as error:  # of a file that is gone, of one that was not there
+    except FileNotFoundError as error:  # of a file that is gone
         raise changed(folder) from error
     inputs.add_folder(folder, IDENTITY_SUFFIXES)
     return model, files, inputs

@@ -20,12 +20,14 @@ from torch import Tensor
 from memaudit.errors import ModelError, one_line
 from memaudit.models.base import LanguageModel
 from memaudit.models.loading.adapter_layers import adapter_note, adapter_state, switch_off, why_no_base
-from memaudit.models.loading.folder import About, assembled
+from memaudit.models.loading.classes import wrappers
+from memaudit.models.loading.folder import About, assembled, reading_text
 from memaudit.models.loading.quantised_layers import describe, without_packing
 from memaudit.models.loading.settings import decoding_settings
 from memaudit.models.loading.stored import check_values
 from memaudit.models.loading.tokenizer import closing_id
 from memaudit.models.loading.twin import runs_original, strange_hooks, twin_of
+from memaudit.models.loading.wrappers import speaking
 from memaudit.models.transformer import CausalTransformer, MaskedTransformer
 from memaudit.records import Objective
 from memaudit.text.tokenize import HuggingFaceTokenizer, Tokenizer, TrainedTokenizer
@@ -47,8 +49,8 @@ def from_transformers(
     that of the weights now; after a step of training, ask again.
 
     Args:
-        model: A causal or masked language model, a ``PeftModel``, or one that ``torch.compile``, ``DataParallel`` or
-            ``DistributedDataParallel`` wraps; in any mode, on any device.
+        model: A causal or masked language model, one that reads images or sound beside text, a ``PeftModel``, or one
+            that ``torch.compile``, ``DataParallel`` or ``DistributedDataParallel`` wraps; in any mode, on any device.
         tokenizer: A tokenizer of ``transformers``.
         base_control: Whether a ``PeftModel`` brings its base model as a control.
 
@@ -135,7 +137,7 @@ def _bytes(tensor: Tensor) -> Any:
 
 
 def _unwrapped(model: Any) -> Any:
-    """Return what wrappers for speed or for several devices hold."""
+    """Return what wrappers for speed or for several devices hold, and of a model that speaks the part that writes."""
     from torch.nn.parallel import DataParallel, DistributedDataParallel
 
     while True:
@@ -143,6 +145,8 @@ def _unwrapped(model: Any) -> Any:
             model = model.module
         elif "_orig_mod" in getattr(model, "_modules", {}):  # torch.compile
             model = model._orig_mod
+        elif "thinker" in getattr(model, "_modules", {}):
+            model = model.thinker
         else:
             return model
 
@@ -165,11 +169,14 @@ def _inner(model: Any) -> Any:
 
 
 def _twin(model: Any) -> Any:
-    """Return the twin of a model, once it is seen to run by itself."""
+    """Return the twin of a model, or of the language model in it, once it is seen to run by itself."""
     twin = twin_of(model)
     without_packing(twin)
+    twin = twin if is_peft(twin) else speaking(twin)
     ids = torch.tensor([[0, 1, 0, 1]], device=next(model.parameters()).device)
-    if name := runs_original(model, twin, ids):
+    with reading_text(type(model).__name__, twin):
+        name = runs_original(model, twin, ids)
+    if name:
         raise ModelError(f"a hook in {_kind(model)} runs a {name} that it holds on to", "remove the hook")
     return twin
 
@@ -186,6 +193,9 @@ def _objective(module: Any) -> Objective:
     if not says_causal and names & set(auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES.values()):
         return "masked"
     if names & set(auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()):
+        return "next-token"
+    kind = type(module.config)
+    if any(kind in mapping and isinstance(module, mapping[kind]) for mapping in wrappers()):
         return "next-token"
     raise ModelError(f"{_kind(module)} is no language model for text", "causal and masked models can be audited")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+import warnings
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,7 @@ from memaudit.models.body_head import quiet_transformers
 from memaudit.models.loading.precision import DTYPES
 from memaudit.models.loading.room import WORKING, check_room, gigabytes, need_of, too_large
 from memaudit.models.loading.weights import Declared
+from memaudit.models.loading.wrappers import speaking
 from memaudit.models.memory import free_bytes
 from memaudit.models.parts import device_of
 
@@ -145,7 +147,7 @@ def check_accelerate(folder: Path) -> None:
 
 
 def placed(folder: Path, placement: Placement, build: Callable[[Mapping[str, Any]], Any]) -> Any:
-    """Return a module where it is to lie.
+    """Return a module where it is to lie, or the language model in it that stands for itself.
 
     What goes to the disk lies in a temporary folder for as long as the module lives.
 
@@ -159,13 +161,14 @@ def placed(folder: Path, placement: Placement, build: Callable[[Mapping[str, Any
     """
     if placement.parts is None:
         if torch.device(placement.device).type != CPU and goes_straight(placement.device):
-            return build({"device_map": torch.device(placement.device)})
-        return build({}).to(placement.device)
+            return speaking(build({"device_map": torch.device(placement.device)}))
+        return speaking(build({})).to(placement.device)
     offloaded = tempfile.mkdtemp(prefix="memaudit-")
     try:
         with _quiet_accelerate():
             module = build({"device_map": dict(placement.parts), "offload_folder": offloaded})
         _read_aligned(module)
+        module = _spoken(module)
         _bring_home(module)
         _check_runs(folder, module)
     except BaseException:
@@ -217,6 +220,20 @@ def _read_aligned(module: Any) -> None:
             hook.weights_map = _Aligned(hook.weights_map)
 
 
+def _spoken(whole: Any) -> Any:
+    """Return the language model in a module, which is told of its places as the whole is."""
+    module = speaking(whole)
+    if module is whole:
+        return module
+    module.hf_device_map = whole.hf_device_map
+    if not hasattr(module, "_hf_hook"):
+        from accelerate.hooks import AlignDevicesHook, add_hook_to_module
+
+        device, keys = device_of(whole), module._skip_keys_device_placement
+        add_hook_to_module(module, AlignDevicesHook(device, io_same_device=True, skip_keys=keys))
+    return module
+
+
 def _bring_home(module: Any) -> None:
     """Let the body hand its states back on the device that its tokens came from, as the whole module does."""
     if len({str(place) for place in module.hf_device_map.values()} - {CPU, DISK}) < 2 or module.base_model is module:
@@ -233,7 +250,9 @@ def _check_runs(folder: Path, module: Any) -> None:
     try:
         with quiet_transformers():
             module(input_ids=torch.tensor([[0, 1]], device=device_of(module)))
-    except (RuntimeError, NotImplementedError, TypeError, AttributeError) as error:
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # some four hundred families fail in as many ways
         reason = one_line(" ".join(str(error).split()), 100)
         kind = type(module).__name__
         raise ModelError(f"{folder}: {kind} does not compute in parts: {reason}", "name one device") from None
@@ -241,11 +260,13 @@ def _check_runs(folder: Path, module: Any) -> None:
 
 @contextmanager
 def _quiet_accelerate() -> Iterator[None]:
-    """Silence what `accelerate` says of offloading; a report says it."""
+    """Silence what is said of offloading, and of parts that are a single tensor; a report says where all lies."""
     logger = logging.getLogger("accelerate")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logger.setLevel(level)

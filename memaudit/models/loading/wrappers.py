@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -71,7 +72,7 @@ def text_part(
     towers = towers_of(plan)
     if not towers:
         return module_class, list(declared)
-    homes = {name: _home(plan, towers, place) for name, place in _places(plan, declared).items()}
+    homes = {name: _home(plan, towers, place) for name, (place, _) in places_of(plan, declared).items()}
     unread = {name: home for name, home in homes.items() if home}
     counts = Counter(unread.values())
     ignored += [f"weights: {home} ({count} tensors), not read" for home, count in sorted(counts.items())]
@@ -86,6 +87,35 @@ def speaking(module: Any) -> Any:
     with suppress(NotImplementedError):
         return module if decoder.get_output_embeddings() is None else decoder
     return module
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Which part of a module is read: adapters are made for the whole of it."""
+
+    part: str
+    """Name of the language model; empty where it is the whole."""
+    towers: tuple[str, ...]
+    """Names of what is absent."""
+
+    def home(self, name: str) -> str:
+        """Return the tower to which a name belongs; empty where it is of none."""
+        return next((tower for tower in self.towers if name.startswith(f"{tower}.")), "")
+
+    def place(self, name: str) -> str:
+        """Return how a name of the whole is called in the language model."""
+        return name.removeprefix(f"{self.part}.") if self.part else name
+
+
+WHOLE = Within("", ())
+
+
+def within(module: Any) -> Within:
+    """Return what is read of a module, some parts of which may be absent."""
+    spoken = speaking(module)
+    named = list(module.named_modules())
+    part = next(name for name, one in named if one is spoken)
+    return Within(part, tuple(name for name, one in named if isinstance(one, Absent)))
 
 
 def towers_of(module: Any) -> tuple[str, ...]:
@@ -148,8 +178,11 @@ def _asked(module: Any, parts: Mapping[str, nn.Module]) -> set[str]:
     return met
 
 
-def _places(module: Any, declared: Iterable[str]) -> dict[str, str]:
-    """Return where each tensor of a folder belongs in a module, by the translations of `transformers`."""
+def places_of(module: Any, declared: Iterable[str]) -> dict[str, tuple[str, bool]]:
+    """Return where each tensor of a folder belongs in a module, by the translations of `transformers`.
+
+    With each comes whether it is made into another tensor there, as those of all experts are into one.
+    """
     from transformers import conversion_mapping
     from transformers import core_model_loading as loading
 
@@ -158,7 +191,8 @@ def _places(module: Any, declared: Iterable[str]) -> dict[str, str]:
     converted = [one for one in transforms if isinstance(one, loading.WeightConverter)]
     state, prefix = module.state_dict(), module.base_model_prefix
     names = sorted(declared, key=loading.dot_natural_key)
-    return {name: loading.rename_source_key(name, renamed, converted, prefix, state)[0] for name in names}
+    found = {name: loading.rename_source_key(name, renamed, converted, prefix, state) for name in names}
+    return {name: (place, pattern is not None) for name, (place, pattern) in found.items()}
 
 
 def _home(module: Any, towers: Iterable[str], place: str) -> str:

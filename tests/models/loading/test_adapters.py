@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
 from memaudit.errors import ModelError
+from memaudit.models.body_head import quiet_transformers
 from memaudit.models.loading.adapter_settings import KINDS, read_settings
 from memaudit.models.loading.adapters import base_folder
 from memaudit.models.loading.hub import hub_id
@@ -27,6 +28,7 @@ from memaudit.models.masked import new_bert
 from memaudit.models.transformer import new_gpt
 from memaudit.records import Window
 from memaudit.text.tokenize import train_tokenizer
+from tests.models.zoo import new_module
 
 peft = pytest.importorskip("peft")
 
@@ -324,3 +326,46 @@ def test_settings_name_layers_by_their_tensors(adapter: Path) -> None:
     assert len(settings.layers) == 4
     assert settings.saved == ()
     assert settings.describe().startswith("LORA, ")
+
+
+def adapted_wrapper(family: str, targets: Any, where: Path) -> Any:
+    """Save a tiny model that sees beside reading, and an adapter of layers of it; return both as `peft` has them."""
+    module = new_module(family)
+    with quiet_transformers(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what a release will leave out
+        module.save_pretrained(where / "base")
+        BYTES.save(where / "base")
+        torch.manual_seed(0)
+        config = peft.LoraConfig(r=2, target_modules=targets, init_lora_weights=False)
+        adapted: Any = peft.get_peft_model(module, config)
+        adapted.peft_config["default"].base_model_name_or_path = str(where / "base")
+        adapted.save_pretrained(where / "adapter")
+    return adapted
+
+
+@pytest.mark.parametrize(
+    ("family", "targets", "unread"), [("gemma3", ["q_proj", "fc1"], 10), ("llama4", r".*language_model.*\.q_proj", 0)]
+)
+@torch.no_grad()
+def test_of_a_model_that_sees_the_layers_of_its_text_model_are_changed(
+    family: str, targets: Any, unread: int, tmp_path: Path
+) -> None:
+    """The adapter of Gemma 3 changes the tower too; the text model of Llama 4 is a model of its own within."""
+    adapted = adapted_wrapper(family, targets, tmp_path)
+    model, base = load_model(str(tmp_path / "adapter")), load_model(str(tmp_path / "base"))
+    [window] = WINDOWS
+    ids = torch.tensor([[*model.frame[0], *window.prefix.tolist(), *window.suffix.tolist()]])
+    inner = adapted.get_base_model().eval()
+    logits = (inner.language_model if family == "llama4" else inner)(input_ids=ids).logits
+    log_probs = logits[0, -11:-1].double().log_softmax(-1)
+    expected = log_probs.gather(1, torch.from_numpy(window.suffix).long()[:, None])[:, 0].numpy()
+    np.testing.assert_allclose(model.score([window]).log_prob, expected, rtol=0, atol=2e-6)
+    assert np.abs(base.score([window]).log_prob - expected).max() > 1e-3
+    told = [line for line in model.ignored if line.startswith("weights of the adapter: ")]
+    assert told == ([f"weights of the adapter: model.vision_tower ({unread} tensors), not read"] if unread else [])
+
+
+def test_an_adapter_of_a_tower_alone_is_refused(tmp_path: Path) -> None:
+    adapted_wrapper("gemma3", ["fc1"], tmp_path)
+    with pytest.raises(ModelError, match="changes no layer that text is read with"):
+        load_model(str(tmp_path / "adapter"))

@@ -25,6 +25,7 @@ from memaudit.models.loading.quantised_layers import layers_of, without_packing
 from memaudit.models.transformer import new_gpt
 from memaudit.records import Window
 from memaudit.text.tokenize import train_tokenizer
+from tests.models.zoo import new_module
 from tests.quantising import KEPT, WEIGHTS, quiet
 
 for library in ("bitsandbytes", "compressed_tensors", "accelerate"):
@@ -167,6 +168,23 @@ def test_no_compiled_code_is_asked_of_the_hub(monkeypatch: pytest.MonkeyPatch) -
     with without_kernels():
         assert sys.modules["kernels"] is None
     assert "kernels" not in sys.modules
+
+
+@pytest.mark.parametrize(("family", "kind"), [("gemma3", "nf4"), ("gemma3", "w8a8"), ("mixtral", "llm.int8")])
+@torch.no_grad()
+def test_tensors_that_a_family_renames_or_merges_are_found(family: str, kind: str, tmp_path: Path) -> None:
+    """The text model of what sees beside reading; experts, which no library here quantises."""
+    with quiet():
+        new_module(family).save_pretrained(tmp_path / "plain")
+    BYTES.save(tmp_path / "plain")
+    KEPT[kind](tmp_path / "plain", tmp_path / kind)
+    model, module = load_model(str(tmp_path / kind)), theirs(tmp_path / kind)
+    start = [] if model.tokenizer.bos_id is None else [model.tokenizer.bos_id]
+    window = WINDOWS[0]
+    ids = torch.tensor([[*start, *window.prefix.tolist(), *window.suffix.tolist()]])
+    log_probs = module(input_ids=ids).logits[0, -len(window.suffix) - 1 : -1].double().log_softmax(-1)
+    expected = log_probs.gather(1, torch.from_numpy(window.suffix).long()[:, None])[:, 0].numpy()
+    np.testing.assert_allclose(model.score([window]).log_prob, expected, rtol=0, atol=2e-6)
 
 
 def changed(folders: Path, where: Path, kind: str, change: Callable[[dict[str, torch.Tensor]], Any]) -> str:

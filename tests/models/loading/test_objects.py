@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokeniz
 
 import memaudit
 from memaudit.errors import ModelError
+from memaudit.models.body_head import quiet_transformers
 from memaudit.models.loading.load import GivenModel, load_model
 from memaudit.models.loading.objects import from_transformers, tensors_sha256
 from memaudit.models.masked import new_bert
@@ -22,6 +23,7 @@ from memaudit.models.transformer import new_gpt
 from memaudit.records import Window
 from memaudit.text.tokenize import train_tokenizer
 from tests.faults.memorised import OPTIONS, tokenizer, victim, write_corpora
+from tests.models.zoo import new_module
 
 peft = pytest.importorskip("peft")
 
@@ -134,6 +136,24 @@ def test_identity_is_that_of_tensors_and_configuration(folders: dict[str, Path])
     with torch.no_grad():
         module.transformer.h[0].mlp.c_fc.bias[3] += 1e-3
     assert from_transformers(module, words).sha256 != first
+
+
+@pytest.mark.parametrize("family", ["llava", "blip-2"])
+def test_of_what_sees_the_text_model_is_read_as_from_its_folder(family: str, tmp_path: Path) -> None:
+    module = new_module(family)
+    with quiet_transformers():
+        module.save_pretrained(tmp_path)
+    BYTES.save(tmp_path)
+    folder = load_model(str(tmp_path))
+    before = state(module)
+    model = from_transformers(module, folder.tokenizer)
+    assert state(module) == before
+    assert np.array_equal(model.score(WINDOWS).log_prob, folder.score(WINDOWS).log_prob)
+
+
+def test_what_does_not_read_without_images_says_so() -> None:
+    with pytest.raises(ModelError, match=r"^InstructBlipForConditionalGeneration: .* does not read text alone: "):
+        from_transformers(new_module("instructblip"), BYTES)
 
 
 def test_wrappers_are_taken_off(folders: dict[str, Path]) -> None:

@@ -28,9 +28,11 @@ from memaudit.models.loading.placement import DISK, Placement, placed, plan, siz
 from memaudit.models.loading.stored import stored_tensors
 from memaudit.models.loading.weights import read_headers
 from memaudit.models.masked import new_bert
+from memaudit.models.parts import in_parts
 from memaudit.records import Window
 from memaudit.runs.directory import identity
 from memaudit.text.tokenize import train_tokenizer
+from tests.models.zoo import new_module
 
 BYTES = train_tokenizer("byte", [])
 COMMON = {"vocab_size": BYTES.vocab_size, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": None}
@@ -203,6 +205,45 @@ def test_a_family_whose_parts_read_each_other_is_refused(
         assert list(here.iterdir()) == []
 
 
+def wrapper(family: str, folder: Path) -> Any:
+    """Save a tiny model that sees beside reading, whose language model stands for itself; return it as it is loaded."""
+    with quiet_transformers():
+        new_module(family).save_pretrained(folder)
+    BYTES.save(folder)
+    return load_model(str(folder))
+
+
+def test_of_what_sees_the_language_model_lies_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Path
+) -> None:
+    whole = wrapper("llama4", tmp_path / "model")
+    size = sum(parameter.nbytes for parameter in whole.module.parameters())
+    monkeypatch.setattr(placement, "free_memory", lambda: {"cpu": int(0.9 * size)})
+    parted: Any = load_model(str(tmp_path / "model"), device="auto")
+    gc.collect()
+    assert "disk" in parted.placement
+    assert in_parts(parted.module)
+    asked = windows(whole)
+    assert np.array_equal(parted.score(asked).log_prob, whole.score(asked).log_prob)
+    prompts = [window.prefix for window in asked]
+    both = zip(parted.continuations(prompts, 12), whole.continuations(prompts, 12), strict=True)
+    assert all(np.array_equal(a, b) for a, b in both)
+    del parted
+    gc.collect()
+    assert list(here.iterdir()) == []
+
+
+def test_a_tied_head_that_is_not_on_the_disk_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Path
+) -> None:
+    whole = wrapper("blip-2", tmp_path / "model")
+    size = sum(parameter.nbytes for parameter in whole.module.parameters())
+    monkeypatch.setattr(placement, "free_memory", lambda: {"cpu": int(0.6 * size)})
+    with pytest.raises(ModelError, match=r"does not compute in parts: tensor .*lm_head.weight .* \(name one device\)"):
+        load_model(str(tmp_path / "model"), device="auto")
+    assert list(here.iterdir()) == []
+
+
 @pytest.mark.parametrize("device", ["meta", "nowhere", "cuda:99"])
 def test_a_device_that_is_not_there_is_named_before_anything_is_read(
     device: str, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
@@ -220,7 +261,7 @@ def test_tensors_go_to_an_accelerator_when_they_are_read(
 
     def build(places: Any) -> Any:
         told.append(places)
-        return SimpleNamespace(to=lambda device: device)
+        return SimpleNamespace(get_decoder=lambda: None, to=lambda device: device)
 
     monkeypatch.setattr(placement, "CPU", "somewhere else")
     asked = Placement("cpu")
