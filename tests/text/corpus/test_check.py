@@ -170,7 +170,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch, *work: tuple[object, str]) -> None:
 def test_no_model_is_loaded_before_the_text_of_an_audit_was_read(
     good: str, bad: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from memaudit.models import load
+    from memaudit.models.loading import load
 
     forbid(monkeypatch, (load, "load_model"))
     references = MembershipOptions(references=("train",), reference_corpus=(bad,))
