@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,28 +51,68 @@ def build_module(
     Raises:
         ModelError: Tensors are missing, left over, of another shape, not finite, or other than what was read.
     """
-    folder, module_class = blank.folder, blank.module_class
-    attention = "sdpa" if getattr(module_class, "_supports_sdpa", False) else "eager"
+    with quiet_transformers(), _one_by_one():
+        module, info = filled(blank, weights, dtype, **places)
+    ignored += _unused(blank.folder, module, info, weights)
+    check_same(blank.folder, module, weights)
+    return module
+
+
+def filled(
+    blank: Blank, weights: Mapping[str, LazyTensor | Tensor], dtype: torch.dtype, label: str = "", **places: Any
+) -> tuple[Any, Mapping[str, Any]]:
+    """Return the module that the loader of transformers makes of tensors, and what it says of those without a place.
+
+    Args:
+        blank: The model without its weights.
+        weights: By their names in the files.
+        dtype: Of the module.
+        label: How the weights are quantised, for messages.
+        **places: What the loader is told of devices.
+
+    Raises:
+        ModelError: It fails, whatever it says.
+    """
+    attention = "sdpa" if getattr(blank.module_class, "_supports_sdpa", False) else "eager"
     try:
-        with quiet_transformers(), _one_by_one():
-            module, info = module_class.from_pretrained(
-                None,
-                config=blank.config,
-                state_dict=dict(weights),
-                dtype=dtype,
-                attn_implementation=attention,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are refused below, by name
-                **places,
-            )
+        module, info = blank.module_class.from_pretrained(
+            None,
+            config=blank.config,
+            state_dict=dict(weights),
+            dtype=dtype,
+            attn_implementation=attention,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are refused by name: see `check_places`
+            **places,
+        )
     except ModelError:
         raise
     except Exception as error:  # a hostile configuration can fail anywhere in a family's constructor
-        reason = one_line(" ".join(str(error).split()), 150)
-        raise ModelError(f"{folder}: weights and config.json do not fit: {reason}") from None
-    ignored += _unused(folder, module, info, weights)
-    check_same(folder, module, weights)
-    return module
+        reason, told = one_line(" ".join(str(error).split()), 150), f"{label}: " if label else ""
+        raise ModelError(f"{blank.folder}: {told}weights and config.json do not fit: {reason}") from None
+    return module, info
+
+
+def check_places(folder: Path, module: Any, info: Mapping[str, Any], passed_over: Iterable[str] = ()) -> None:
+    """Refuse tensors that the loader of transformers found missing, of another shape, or in no place of a module.
+
+    Args:
+        folder: For messages.
+        module: As it was loaded.
+        info: What the loader says.
+        passed_over: Names of tensors that need no place.
+
+    Raises:
+        ModelError: How many there are of each kind, and the first.
+    """
+    found = {
+        "missing": sorted(info["missing_keys"]),
+        "unexpected": sorted(set(info["unexpected_keys"]).difference(passed_over)),
+        "of another shape": sorted(str(key[0]) for key in info["mismatched_keys"]),
+    }
+    wrong = [f"{len(names)} tensors {what}, first: {one_name(names[0])}" for what, names in found.items() if names]
+    if wrong:
+        raise ModelError(f"{folder}: {headless(module, found['missing'])}{'; '.join(wrong)}", UNLIKE)
 
 
 @contextmanager
@@ -96,14 +136,7 @@ def _unused(
     """Return what was left out of what may be; ModelError about any other difference of tensors and module."""
     unused = sorted(name for name in info["unexpected_keys"] if OTHER_OBJECTIVE.search(name))
     masks = old_masks(sorted(info["unexpected_keys"]), weights)
-    found = {
-        "missing": sorted(info["missing_keys"]),
-        "unexpected": sorted(set(info["unexpected_keys"]) - {*unused, *masks}),
-        "of another shape": sorted(str(key[0]) for key in info["mismatched_keys"]),
-    }
-    wrong = [f"{len(names)} tensors {what}, first: {one_name(names[0])}" for what, names in found.items() if names]
-    if wrong:
-        raise ModelError(f"{folder}: {headless(module, found['missing'])}{'; '.join(wrong)}", UNLIKE)
+    check_places(folder, module, info, (*unused, *masks))
     told = [f"{len(masks)} masks of an old release, such as {one_name(masks[0])}"] if masks else []
     return [f"weights: {name}" for name in (*map(one_name, unused), *told)]
 

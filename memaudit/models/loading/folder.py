@@ -1,7 +1,7 @@
 """Hugging Face folders and ids, trusted in nothing: what is read is checked, what is not followed is listed.
 
-The folder is opened by us: its configuration is filtered before a module is built from it, its weights are
-read as safetensors and handed over as tensors, and no generation setting, code or adapter in it is used.
+The folder is opened by us: its configuration is filtered before a module is built from it, its weights are read from
+their places in the files and handed over as tensors, and no generation setting, code or adapter in it is used.
 """
 
 from __future__ import annotations

@@ -21,9 +21,9 @@ import orjson
 import torch
 from torch import Tensor
 
-from memaudit.errors import ModelError, one_line
+from memaudit.errors import ModelError
 from memaudit.models.body_head import quiet_transformers
-from memaudit.models.loading.build import Blank
+from memaudit.models.loading.build import Blank, check_places, filled
 from memaudit.models.loading.description import UNLIKE
 from memaudit.models.loading.quantised import KEY, Quantisation
 from memaudit.models.loading.quantised_layers import layers_of, without_packing
@@ -107,32 +107,16 @@ def build_kept(blank: Blank, quantisation: Quantisation, held: Parts, dtype: tor
     Raises:
         ModelError: Tensors are missing, left over, of another shape, not finite, or other than what was read.
     """
-    folder, module_class, config = blank.folder, blank.module_class, blank.config
-    weights = read_kept(held)
+    folder, weights = blank.folder, read_kept(held)
     settings = dict(quantisation.settings)
     if quantisation.library == "bitsandbytes" and dtype == torch.float64:
         raise ModelError(f"{folder}: bitsandbytes does not compute in float64", "leave out --dtype")
     if quantisation.method == "bitsandbytes-4bit":
         settings["bnb_4bit_compute_dtype"] = str(dtype).removeprefix("torch.")
-    setattr(config, KEY, settings)
-    attention = "sdpa" if getattr(module_class, "_supports_sdpa", False) else "eager"
-    try:
-        with quiet_libraries():
-            module, info = module_class.from_pretrained(
-                None, config=config, state_dict=dict(weights), dtype=dtype, attn_implementation=attention,
-                output_loading_info=True, ignore_mismatched_sizes=True, device_map={"": device},
-            )  # fmt: skip
-    except Exception as error:  # whatever a library says of settings and tensors that do not fit
-        reason = one_line(" ".join(str(error).split()), 150)
-        raise ModelError(f"{folder}: {quantisation.label}: weights and config.json do not fit: {reason}") from None
-    found = {
-        "missing": sorted(info["missing_keys"]),
-        "unexpected": sorted(info["unexpected_keys"]),
-        "of another shape": sorted(str(key[0]) for key in info["mismatched_keys"]),
-    }
-    wrong = [f"{len(names)} tensors {what}, first: {one_name(names[0])}" for what, names in found.items() if names]
-    if wrong:
-        raise ModelError(f"{folder}: {'; '.join(wrong)}", UNLIKE)
+    setattr(blank.config, KEY, settings)
+    with quiet_libraries():
+        module, info = filled(blank, weights, dtype, quantisation.label, device_map={"": device})
+    check_places(folder, module, info)
     _cast(module, dtype)
     placed = _placed(folder, module, weights)
     _check_same(folder, module, placed)
