@@ -34,7 +34,7 @@ from memaudit.models.loading.folder import About, assembled, read_module
 from memaudit.models.loading.hub import cached_folder, hub_commit, hub_id
 from memaudit.models.loading.kept import without_kernels
 from memaudit.models.loading.pickled import pickles_allowed
-from memaudit.models.loading.quantised_build import make_mergeable
+from memaudit.models.loading.quantised_layers import make_mergeable
 from memaudit.models.loading.stored import read_tensors
 from memaudit.models.loading.tokenizer import load_tokenizer
 from memaudit.models.loading.twin import twin_of

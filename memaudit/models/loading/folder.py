@@ -20,12 +20,11 @@ from memaudit.models.loading.build import Blank, build_module
 from memaudit.models.loading.checkpoints import tokenizer_folder
 from memaudit.models.loading.classes import module_class_of
 from memaudit.models.loading.description import check_depth, check_sizes, check_tensors, described
-from memaudit.models.loading.kept import build_kept
-from memaudit.models.loading.packed import dequantised, without_empty_biases
+from memaudit.models.loading.kept import build_kept, kept_shapes, needed
+from memaudit.models.loading.packed import dequantised, plain_shapes, without_empty_biases
 from memaudit.models.loading.placement import place, placed
 from memaudit.models.loading.precision import DTYPES, stored_dtype, wanted_dtype
 from memaudit.models.loading.quantised import KEY, Quantisation, quantisation_of
-from memaudit.models.loading.quantised_build import shapes_of
 from memaudit.models.loading.quantised_layers import parameters_of
 from memaudit.models.loading.reasons import check_is_model
 from memaudit.models.loading.settings import (
@@ -146,7 +145,7 @@ def _unread(folder: Path, dtype: str) -> _Unread:
     raw, generation = with_text_settings(raw), generation_of(folder)
     ignored += decoding_settings(raw, generation)
     objective, module_class = module_class_of(folder, config, raw)
-    shapes = held if quantisation is None else shapes_of(folder, quantisation, held)
+    shapes = _shapes(folder, quantisation, held)
     check_sizes(file, config, shapes)
     whole = described(folder, module_class, config, shapes)
     tensors = held if quantisation is not None and quantisation.library else shapes
@@ -157,6 +156,16 @@ def _unread(folder: Path, dtype: str) -> _Unread:
         Blank(folder, text_class, config), objective, (raw, generation), quantisation, held,
         {name: tensors[name] for name in names}, unfilled, dtype, stored, ignored,
     )  # fmt: skip
+
+
+def _shapes(folder: Path, quantisation: Quantisation | None, held: Mapping[str, Declared]) -> Mapping[str, Declared]:
+    """Return the tensors that a configuration should describe, from those that a folder holds."""
+    if quantisation is None:
+        return held
+    if not quantisation.library:
+        return plain_shapes(folder, quantisation, held)
+    needed(folder, quantisation)
+    return kept_shapes(folder, quantisation, held)
 
 
 @dataclass(frozen=True, slots=True)

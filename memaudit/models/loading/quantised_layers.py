@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from memaudit.errors import ModelError
+from memaudit.models.loading.precision import DTYPES
 from memaudit.models.loading.quantised import KEY, note_of
 
 BESIDE = ("_scale", "_zero_point", "_shape")
@@ -87,3 +89,30 @@ def dequantise_layers(module: Any, dtype: torch.dtype) -> None:
         vars(module).pop(told, None)
     module.is_quantized = False
     vars(module.config).pop(KEY, None)
+
+
+def make_mergeable(name: str, module: Any, note: str, activations: str, dtype: str) -> str:
+    """Give a quantised base model plain weights, to which an adapter can be added; return what a report says of it.
+
+    Merged into weights of 4 bits it would be rounded away: `peft` keeps the two apart, which comes to the same sum.
+
+    Args:
+        name: Of the base model, for messages.
+        module: Of the base model; its layers are replaced.
+        note: What a report says of its weights so far.
+        activations: Type to which what its layers are given is rounded; empty where it is not.
+        dtype: In which is computed.
+
+    Raises:
+        ModelError: What its layers are given is rounded, in a way that a merged adapter would not be read.
+    """
+    if not any(layers_of(module)):
+        if activations:
+            raise ModelError(
+                f"{name}: rounds what its layers are given to {activations}, and an adapter does not",
+                "name the unquantised base model with --base",
+            )
+        return note
+    dequantise_layers(module, DTYPES[dtype])
+    rounded = ", without rounding what its layers are given" if activations else ""
+    return f"{note.partition(', and read')[0]}, and dequantised to {dtype} for the adapter{rounded}"

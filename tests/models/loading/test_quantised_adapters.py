@@ -13,8 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from memaudit.errors import ModelError
 from memaudit.models.loading.load import load_model
-from memaudit.models.loading.quantised_build import make_mergeable
-from memaudit.models.loading.quantised_layers import layers_of, without_packing
+from memaudit.models.loading.quantised_layers import layers_of, make_mergeable, without_packing
 from memaudit.models.transformer import new_gpt
 from memaudit.records import Window
 from memaudit.text.tokenize import train_tokenizer
