@@ -93,6 +93,34 @@ class ExploitationOptions(TypedDict):
     """Difference of accuracies that the run must be able to show, in (0, 1)."""
 
 
+class WorkOptions(TypedDict):
+    """How whole works are read, cut into parts and judged."""
+
+    prefix: int
+    """Tokens that the model is given."""
+    suffix: int
+    """Tokens that it must give back."""
+    stride: int
+    """Tokens between the starts of windows."""
+    exact: bool
+    """Whether every window is read by itself."""
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    start_token: Literal["as-trained", "none", "both"]
+    parts: str | None
+    """What headings look like, a regular expression, or a number of tokens; None: they are looked for."""
+    threshold: float
+    """Of p_z, that the verdict rests on, in (0, 1]."""
+    max_rate: float
+    """Share of a work's windows that may reach it, in [0, 1)."""
+    alpha: float
+    """Level of the test, in (0, 1)."""
+    near_verbatim: int
+    """Windows a work that are asked for within a few edits too."""
+    seed: int
+
+
 class Levels(TypedDict):
     """What a verdict about membership is held to."""
 
