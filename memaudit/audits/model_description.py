@@ -39,6 +39,11 @@ def describe_model(model: LanguageModel, name: str) -> DescribedModel:
         "files": [FileDigest(path=f["path"], sha256=f["sha256"], bytes=f["bytes"]) for f in model.files],
         "ignored": list(model.ignored),
     }
+    decode = model.tokenizer.decode
+    if any(model.frame):
+        described["frame_text"] = decode(model.frame[0]), decode(model.frame[1])
+    if any(model.omitted):
+        described["omitted"] = decode(model.omitted[0]), decode(model.omitted[1])
     if model.commits:
         described["commits"] = [{"id": name, "commit": commit} for name, commit in model.commits]
     step = step_of_name(name)

@@ -204,6 +204,8 @@ class AuditOptions(TypedDict):
     """Of the training text alone."""
     heldout_field: NotRequired[str | list[str] | None]
     """Of the held-out text alone."""
+    start_token: NotRequired[Literal["as-trained", "none", "both"]]
+    """Whether the model is given its start token before every window; as it was trained where this is absent."""
     chat_template: NotRequired[str | None]
     """File of the template that writes conversations, or ``none``; None: the model's own."""
     split: Split

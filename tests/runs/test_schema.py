@@ -256,6 +256,7 @@ def test_options_are_stored_as_their_dataclass_has_them(ours: type, written: typ
         "unprompted",
         "train_field",
         "heldout_field",
+        "start_token",
         "chat_template",
     }
 
