@@ -42,8 +42,9 @@ def describe_model(model: LanguageModel, name: str) -> DescribedModel:
     decode = model.tokenizer.decode
     if any(model.frame):
         described["frame_text"] = decode(model.frame[0]), decode(model.frame[1])
-    if any(model.omitted):
-        described["omitted"] = decode(model.omitted[0]), decode(model.omitted[1])
+    if model.as_trained is not None:
+        before, behind = model.as_trained.frame
+        described["omitted"] = decode(before), decode(behind)
     if model.commits:
         described["commits"] = [{"id": name, "commit": commit} for name, commit in model.commits]
     step = step_of_name(name)

@@ -65,8 +65,8 @@ class LanguageModel(ABC):
     """Settings that the model's folder tried to make and that were not followed."""
     named_ends: tuple[int, ...] = ()
     """End tokens that the model's folder names beside the tokenizer's own."""
-    omitted: tuple[list[int], list[int]] = ([], [])
-    """What its tokenizer puts before and behind every text, where it is asked without: `memaudit.models.start`."""
+    as_trained: LanguageModel | None = None
+    """Of a model that is asked without the tokens around a text, the same with them: `memaudit.models.start`."""
     missing_start: int | None = None
     """The start token that the model's configuration names and its tokenizer does not put before a text."""
     notes: tuple[str, ...] = ()

@@ -24,8 +24,8 @@ def with_start_token(model: LanguageModel, choice: StartToken) -> LanguageModel:
             that is the same. ``both``: the verdict rests on as-trained, so this is that.
 
     Returns:
-        The model itself where nothing changes, else another over the same weights, whose `LanguageModel.omitted`
-        says what it is not given. Of what comes first in a text it then knows nothing: it continues no empty prompt.
+        The model itself where nothing changes, else another over the same weights, whose `LanguageModel.as_trained`
+        is the model. Of what comes first in a text it then knows nothing: it continues no empty prompt.
 
     Raises:
         InputError: There is no such choice.
@@ -42,7 +42,16 @@ def with_start_token(model: LanguageModel, choice: StartToken) -> LanguageModel:
         raise ModelError(
             f"the {model.family} model begins every text with a token that cannot be left out", "leave it as it is"
         )
-    bare.omitted = model.frame
+    bare.as_trained = model
     if model.base is not None:
         bare.base = with_start_token(model.base, choice)
     return bare
+
+
+def asked_alike(other: LanguageModel, model: LanguageModel) -> LanguageModel:
+    """Return another model, to be asked with a start token or without as ``model`` is.
+
+    Raises:
+        ModelError: See `with_start_token`.
+    """
+    return with_start_token(other, "as-trained" if model.as_trained is None else "none")

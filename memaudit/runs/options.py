@@ -154,6 +154,8 @@ class DetectorOptions(Levels):
     """Bytes."""
     text_field: str | list[str]
     split: Split
+    start_token: NotRequired[Literal["as-trained", "none", "both"]]
+    """Whether the model is given its start token before every text; as it was trained where this is absent."""
     detectors: list[str]
     seed: int
 

@@ -14,7 +14,7 @@ from memaudit.models.external import ExternalModel
 from memaudit.models.masked import new_bert
 from memaudit.models.ngram import NgramModel
 from memaudit.models.rnn import new_rnn
-from memaudit.models.start import with_start_token
+from memaudit.models.start import asked_alike, with_start_token
 from memaudit.models.transformer import CausalTransformer, new_gpt
 from memaudit.records import StartToken, TokenIds, Window
 from memaudit.text.tokenize import train_tokenizer
@@ -68,8 +68,8 @@ def test_greedy_decoding_screening_and_distributions_are_without_it_too(gpt: Cau
 
 def test_a_model_is_left_as_it_is(gpt: CausalTransformer) -> None:
     bare = with_start_token(gpt, "none")
-    assert (gpt.frame, gpt.omitted, gpt.tokenizer.bos_id) == (([0], []), ([], []), 0)
-    assert (bare.frame, bare.omitted, bare.tokenizer.bos_id) == (([], []), ([0], []), None)
+    assert (gpt.frame, gpt.as_trained, gpt.tokenizer.bos_id) == (([0], []), None, 0)
+    assert (bare.frame, bare.as_trained, bare.tokenizer.bos_id) == (([], []), gpt, None)
     assert bare.tokenizer.eos_id == 0, "it still ends texts"
     assert with_start_token(gpt, "as-trained") is gpt
     assert with_start_token(gpt, "both") is gpt
@@ -83,8 +83,10 @@ def test_a_model_is_left_as_it_is(gpt: CausalTransformer) -> None:
 def test_an_adapters_base_model_is_asked_in_the_same_way(gpt: CausalTransformer) -> None:
     tuned = new_gpt(BYTES, width=32, heads=2, context_length=32, seed=2)
     tuned.base = gpt
-    base = with_start_token(tuned, "none").base
-    assert base is not None and base.frame == ([], []) and tuned.base is gpt
+    bare = with_start_token(tuned, "none")
+    assert bare.base is not None and bare.base.frame == ([], []) and tuned.base is gpt
+    assert asked_alike(gpt, bare).frame == ([], [])
+    assert asked_alike(gpt, tuned) is gpt
 
 
 def test_recurrent_models_read_ids_alone() -> None:
@@ -100,7 +102,7 @@ def test_masked_models_read_without_both_ends() -> None:
     model = new_bert(BYTES, width=32, heads=2, context_length=32)
     model._closing = np.array([1], np.int32)
     bare = with_start_token(model, "none")
-    assert (model.frame, bare.frame, bare.omitted) == (([0], [1]), ([], []), ([0], [1]))
+    assert (model.frame, bare.frame, bare.as_trained) == (([0], [1]), ([], []), model)
     window = WINDOWS[0]
     text = np.concatenate([window.prefix, window.suffix]).astype(np.int64)
     masked = np.tile(text, (4, 1))

@@ -25,6 +25,7 @@ from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.extraction.plan import plan_of
 from memaudit.audits.extraction.result import Audit
 from memaudit.audits.extraction.sampling import blocks_of, sample_of, writes
+from memaudit.audits.extraction.start_token import asked_twice
 from memaudit.audits.extraction.windows import measure_windows
 from memaudit.audits.lifecycle import Delivery, Question, carry_out, refined
 from memaudit.audits.logged import check_measures, sections_of, take_all
@@ -139,11 +140,13 @@ class Extraction(Question[Audit, ExtractionReport]):
         self.inputs, self.options = prepare_inputs(self.model, self.sources, corpora, self.options)
         if not self.inputs.starts:
             self._ask("none")  # its chat template does not write a start token either
-        asked = bool(self.measures)
+        asked, asked_for = bool(self.measures), [each for each in self.measures if each.name in self.options.measures]
         self.training = self.inputs.training_index(needed=True) if asked else None
         if self._samples:
             self.measures = [*self.measures, UNPROMPTED]
         self.subject = self.inputs.subject(self.model, self.training, self.options, documents=asked)
+        if self.options.start_token == "both":
+            self.measures += asked_twice(asked_for, self.model, fuzzy=self.options.fuzzy)
         check_measures(self.measures, self.subject)
 
     def _ask(self, choice: StartToken) -> None:
