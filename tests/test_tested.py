@@ -65,6 +65,9 @@ TESTED_BY = {
     "audits/test_several.py": "cli.checkpoints",
     "audits/test_structured.py": "audits.benchmark.structured",
     "audits/test_use.py": "audits.measures.prompts",
+    "audits/test_work.py": "audits.work.conclude audits.work.judgement audits.work.section audits.work.wording "
+    "cli.work",
+    "audits/test_work_reading.py": "audits.work.passing",
     "audits/test_workers.py": "engines.processes",
     "cli/test_answers.py": "cli.answers",
     "cli/test_audit.py": "cli.audit",
@@ -110,7 +113,7 @@ TESTED_BY = {
     "report/test_terminal.py": "report.extraction_terminal",
     "runs/test_directory.py": "runs.files",
     "runs/test_schema.py": "cli.schema runs.extraction_report runs.log_lines runs.measured_lines runs.options "
-    "runs.parts runs.plans runs.report_parts runs.reports runs.schemas",
+    "runs.parts runs.plans runs.report_parts runs.reports runs.schemas runs.work_plan runs.work_report",
     "stats/test_stats.py": "stats.power",
     "test_architecture.py": "",
     "test_config.py": "errors",
