@@ -50,6 +50,7 @@ TESTED_BY = {
     "audits/test_gap.py": "audits.gap.conclude audits.gap.items audits.gap.section cli.gap text.corpus.dates",
     "audits/test_extraction_sampling.py": "audits.extraction.finished audits.extraction.means",
     "audits/test_guided.py": "audits.logged",
+    "audits/test_judgement.py": "audits.work.blocks audits.work.overlap audits.work.power",
     "audits/test_laws.py": "audits.laws.conclude audits.laws.section cli.laws",
     "audits/test_likeness.py": "audits.contamination.judgement runs.contamination_report",
     "audits/test_membership.py": "audits.membership.conclude audits.membership.sides",
@@ -65,7 +66,7 @@ TESTED_BY = {
     "audits/test_several.py": "cli.checkpoints",
     "audits/test_structured.py": "audits.benchmark.structured",
     "audits/test_use.py": "audits.measures.prompts",
-    "audits/test_work.py": "audits.work.conclude audits.work.judgement audits.work.section audits.work.wording "
+    "audits/test_work.py": "audits.work.conclude audits.work.section audits.work.wording "
     "cli.work",
     "audits/test_work_reading.py": "audits.work.passing",
     "audits/test_workers.py": "engines.processes",

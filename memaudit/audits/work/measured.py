@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from memaudit.audits.work.reading import BoolArray, Places, Reading
 from memaudit.audits.work.texts import WholeWork
 from memaudit.metrics.probability import THRESHOLDS, attempts_needed
 from memaudit.runs.work_report import Cost, Passage, Reached, WorkMeasured, WorkPart
+from memaudit.stats import Interval
+from memaudit.stats.blocks import share_interval
 
 LISTED = 12
 """Passages and holes that are listed, of each."""
@@ -50,7 +52,7 @@ def measured(work: WholeWork, reading: Reading, threshold: float) -> WorkMeasure
         "levels": "".join(map(str, levels.tolist())),
         "greedy": "".join("01"[flag] for flag in reading.greedy.tolist()),
         "parts": _parts(work, reaching, covered),
-        "reached": _reached(reaching, covered),
+        "reached": _reached(reaching, covered, [share_interval(tokens, 1) for tokens in covered]),
         "costs": [_cost(work, reading, levels > place, place) for place in range(len(THRESHOLDS))],
         "longest": _longest(work, reading, reaching[chosen], covered[chosen], threshold),
         "holes": [
@@ -97,7 +99,10 @@ def fewest_windows(work: WholeWork, hits: BoolArray) -> list[int]:
     return chosen
 
 
-def _reached(reaching: list[BoolArray], covered: list[BoolArray]) -> list[Reached]:
+def _reached(
+    reaching: list[BoolArray], covered: list[BoolArray], intervals: Sequence[Interval | None] = ()
+) -> list[Reached]:
+    """Return the shares, greedy decoding first; a part has no interval, for it is no sample of parts."""
     thresholds: list[float | None] = [None, *THRESHOLDS]
     return [
         {
@@ -105,10 +110,12 @@ def _reached(reaching: list[BoolArray], covered: list[BoolArray]) -> list[Reache
             "windows": int(hits.sum()),
             "tokens": int(tokens.sum()),
             "share": float(tokens.mean()) if len(tokens) else None,
-            "low": None,
-            "high": None,
+            "low": None if interval is None else interval.low,
+            "high": None if interval is None else interval.high,
         }
-        for threshold, hits, tokens in zip(thresholds, reaching, covered, strict=True)
+        for threshold, hits, tokens, interval in zip(
+            thresholds, reaching, covered, intervals or [None] * len(covered), strict=True
+        )
     ]
 
 

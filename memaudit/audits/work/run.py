@@ -22,9 +22,11 @@ from memaudit.audits.result import RunResult, VerdictResult
 from memaudit.audits.self_tests import check_batches, check_precision, check_round_trip
 from memaudit.audits.work.conclude import conclude
 from memaudit.audits.work.options import WorkOptions
+from memaudit.audits.work.overlap import overlapping, told
 from memaudit.audits.work.reading import Progress, WindowReader
 from memaudit.audits.work.texts import WholeWork, read_works
 from memaudit.errors import InputError
+from memaudit.findings import Control
 from memaudit.models.base import LanguageModel
 from memaudit.models.loading.load import GivenModel
 from memaudit.records import SHOWN, Capability, Shown, Window
@@ -121,6 +123,7 @@ class Work(Question[WorkRun, WorkReport]):
         windows = _tested(self.works)
         batches, behaviour = check_batches(self.model, windows)
         controls = [check_round_trip(self.model, windows), batches, *check_precision(self.model, windows)]
+        controls += self._check_overlap()
         return {
             "model": {**describe_model(self.model, self.name), "self_test": behaviour},
             "options": as_record(self.options, StoredOptions),
@@ -129,6 +132,15 @@ class Work(Question[WorkRun, WorkReport]):
             "works": [_describe(work) for work in self.works],
             "controls": [as_record(control, parts.Control) for control in controls],
         }
+
+    def _check_overlap(self) -> list[Control]:
+        """Return whether control works share text with those in question, where there are any."""
+        asked, others = ([w.document for w in self.works if w.control == control] for control in (False, True))
+        if not others:
+            return []
+        found = [told(overlap) for overlap in overlapping(asked, others, self.model.tokenizer)]
+        detail = f"{len(found)} of {len(others)} control works share text with a work"
+        return [Control("control works share no text", not found, "; ".join([detail, *found[:1]]))]
 
     def measure(self, run: RunDirectory) -> None:
         """Read the windows that the log lacks."""
