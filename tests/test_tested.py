@@ -66,6 +66,9 @@ TESTED_BY = {
     "audits/test_start_token.py": "audits.bare_model",
     "audits/test_structured.py": "audits.benchmark.structured",
     "audits/test_use.py": "audits.measures.prompts",
+    "audits/test_work.py": "audits.work.conclude audits.work.section audits.work.wording "
+    "cli.work",
+    "audits/test_work_reading.py": "audits.work.passing",
     "audits/test_workers.py": "engines.processes",
     "cli/test_answers.py": "cli.answers",
     "cli/test_audit.py": "cli.audit",
@@ -111,7 +114,7 @@ TESTED_BY = {
     "report/test_terminal.py": "report.extraction_terminal",
     "runs/test_directory.py": "runs.files",
     "runs/test_schema.py": "cli.schema runs.extraction_report runs.log_lines runs.measured_lines runs.options "
-    "runs.parts runs.plans runs.report_parts runs.reports runs.schemas",
+    "runs.parts runs.plans runs.report_parts runs.reports runs.schemas runs.work_plan runs.work_report",
     "stats/test_stats.py": "stats.power",
     "test_architecture.py": "",
     "test_config.py": "errors",

@@ -13,6 +13,8 @@ from memaudit.runs.parts import (
     Control,
     Difference,
     Finding,
+    LabelledSets,
+    MaskedModel,
     ModelDescription,
     Rate,
     ReadFiles,
@@ -22,12 +24,11 @@ from memaudit.runs.plans import (
     BenchmarkSide,
     CounterfactualCorpus,
     HeldoutSide,
-    LabelledSets,
-    MaskedModel,
     PassageCorpus,
     ReferenceDescription,
 )
 from memaudit.runs.report_parts import ConfoundedVerdict, Effect, Judged, ReportHead, Sections, Verdict
+from memaudit.runs.work_report import WorkReport
 
 
 class GapItems(TypedDict):
@@ -338,7 +339,13 @@ class JudgedReport(AnyReport, Judged, Sections):
 
 
 VerdictReport = (
-    ExtractionReport | ContaminationReport | MembershipReport | GapReport | ExploitationReport | JudgedReport
+    ExtractionReport
+    | ContaminationReport
+    | MembershipReport
+    | GapReport
+    | ExploitationReport
+    | WorkReport
+    | JudgedReport
 )
 """Any report that comes to a verdict."""
 SectionedReport = (
@@ -347,6 +354,7 @@ SectionedReport = (
     | ExploitationReport
     | LawsReport
     | CounterfactualReport
+    | WorkReport
     | SectionsReport
     | JudgedReport
 )
@@ -359,5 +367,6 @@ REPORTS: Mapping[str, type] = {
     "laws": LawsReport,
     "counterfactual": CounterfactualReport,
     "exploitation": ExploitationReport,
+    "work": WorkReport,
 }
 """Kind of run -> what its report.json holds."""
