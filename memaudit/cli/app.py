@@ -23,6 +23,7 @@ from memaudit.cli.laws import laws
 from memaudit.cli.merge import merge
 from memaudit.cli.output import echo
 from memaudit.cli.plant import plant
+from memaudit.cli.reconstruct import reconstruct
 from memaudit.cli.report import report
 from memaudit.cli.sample import sample
 from memaudit.cli.schema import schema
@@ -40,7 +41,7 @@ app.add_typer(train_app, name="train")
 app.add_typer(index_app, name="index")
 
 COMMANDS: list[Callable[..., None]] = [
-    *(demo, sample, audit, contamination, merge, baseline, compare, trace),
+    *(demo, sample, audit, reconstruct, contamination, merge, baseline, compare, trace),
     *(plant, laws, counterfactual, exploitation, gap, report, schema),
 ]
 for command in COMMANDS:

@@ -26,6 +26,7 @@ from memaudit.runs.parts import (
     SchemaVersion,
     Summary,
 )
+from memaudit.runs.reconstruction import ReconstructionSubject
 
 
 class PlanHead(TypedDict):
@@ -394,6 +395,12 @@ class ContaminationPlan(PlanHead, ContaminationSubject):
     kind: Literal["contamination"]
 
 
+class ReconstructionPlan(PlanHead, ReconstructionSubject):
+    """Plan of a reconstruction."""
+
+    kind: Literal["reconstruction"]
+
+
 class MeasuredPlan(TypedDict):
     """What measures and detectors read of the plan of their run, which an audit or a membership run may be."""
 
@@ -416,5 +423,6 @@ PLANS: Mapping[str, type] = {
     "laws": LawsPlan,
     "counterfactual": CounterfactualPlan,
     "exploitation": ExploitationPlan,
+    "reconstruction": ReconstructionPlan,
 }
 """Kind of run -> what its plan.json holds."""

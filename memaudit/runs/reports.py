@@ -27,6 +27,7 @@ from memaudit.runs.plans import (
     PassageCorpus,
     ReferenceDescription,
 )
+from memaudit.runs.reconstruction_report import ReconstructionReport
 from memaudit.runs.report_parts import ConfoundedVerdict, Effect, Judged, ReportHead, Sections, Verdict
 
 
@@ -338,7 +339,13 @@ class JudgedReport(AnyReport, Judged, Sections):
 
 
 VerdictReport = (
-    ExtractionReport | ContaminationReport | MembershipReport | GapReport | ExploitationReport | JudgedReport
+    ExtractionReport
+    | ContaminationReport
+    | MembershipReport
+    | GapReport
+    | ExploitationReport
+    | ReconstructionReport
+    | JudgedReport
 )
 """Any report that comes to a verdict."""
 SectionedReport = (
@@ -347,6 +354,7 @@ SectionedReport = (
     | ExploitationReport
     | LawsReport
     | CounterfactualReport
+    | ReconstructionReport
     | SectionsReport
     | JudgedReport
 )
@@ -359,5 +367,6 @@ REPORTS: Mapping[str, type] = {
     "laws": LawsReport,
     "counterfactual": CounterfactualReport,
     "exploitation": ExploitationReport,
+    "reconstruction": ReconstructionReport,
 }
 """Kind of run -> what its report.json holds."""
