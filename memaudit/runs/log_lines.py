@@ -12,6 +12,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 from memaudit.records import WindowRecord
 from memaudit.runs.measured_lines import MEASURED, MeasuredLine
 from memaudit.runs.parts import FileDigest, Line
+from memaudit.runs.reconstruction import ReconstructionLine
 from memaudit.runs.schema import Tagged
 
 
@@ -161,5 +162,6 @@ LOGS: Mapping[str, Any] = {
     "counterfactual": CounterfactualLine,
     "exploitation": Tagged("seed", {}, ClassifierLine, LabelsLine),
     "work": Tagged("measure", OF_WORKS, MeasuredLine, WindowRecord),
+    "reconstruction": ReconstructionLine,
 }
 """Kind of run -> what a line of its log holds; a comparison of old and new items (gap) logs nothing."""
