@@ -62,6 +62,31 @@ class ReadFiles(TypedDict):
     files: list[FileDigest]
 
 
+class MaskedModel(TypedDict):
+    """The model whose labels are predicted."""
+
+    spec: str
+    family: str
+    parameters: int | None
+    sha256: str
+
+
+class LabelledSet(ReadFiles):
+    """Labelled texts."""
+
+    items: int
+    sha256: str
+    """Of texts and labels."""
+
+
+class LabelledSets(TypedDict):
+    """The texts that classifiers are trained on, and both halves of a test."""
+
+    train: LabelledSet
+    seen: LabelledSet
+    unseen: LabelledSet
+
+
 class TextDigest(TypedDict):
     """What was read, as every page of sections shows it."""
 

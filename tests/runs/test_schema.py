@@ -30,6 +30,7 @@ from memaudit.audits.laws.run import LawsOptions
 from memaudit.audits.measures import MEASURES
 from memaudit.audits.measures.unprompted import UNPROMPTED
 from memaudit.audits.membership.run import DETECTORS
+from memaudit.audits.work.options import WorkOptions
 from memaudit.cli.app import app
 from memaudit.errors import InputError
 from memaudit.findings import Finding
@@ -55,6 +56,7 @@ OPTIONS = [
     (AuditOptions, options.AuditOptions),
     (ContaminationOptions, options.ContaminationOptions),
     (Judgement, options.Judgement),
+    (WorkOptions, options.WorkOptions),
 ]
 
 
@@ -297,7 +299,7 @@ def test_written_schemas_are_up_to_date() -> None:
 def test_the_command_prints_and_writes_them(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["schema", "plan", "gap"])
     assert json.loads(done.stdout) == schema_of("plan", "gap")
-    assert CliRunner().invoke(app, ["schema", "--out", str(tmp_path / "new")]).stdout == "20 schemas\n"
+    assert CliRunner().invoke(app, ["schema", "--out", str(tmp_path / "new")]).stdout == "23 schemas\n"
     assert {path.name for path in (tmp_path / "new").iterdir()} == {path.name for path in WRITTEN.iterdir()}
 
 
