@@ -42,7 +42,6 @@ TESTED_BY = {
     "audits/test_counterfactual.py": "audits.counterfactual.attack audits.counterfactual.conclude "
     "audits.suite cli.counterfactual",
     "audits/test_coverage.py": "audits.measures.covering",
-    "audits/test_ended.py": "models.sampling",
     "audits/test_error_rates.py": "audits.comparison.detection audits.detectors.order_totals",
     "audits/test_exploitation.py": "audits.exploitation.conclude audits.exploitation.section cli.exploitation",
     "audits/test_extraction.py": "audits.extraction.conclude audits.extraction.inputs audits.extraction.limits "
@@ -64,9 +63,11 @@ TESTED_BY = {
     "audits/test_probability.py": "audits.measures.near_verbatim",
     "audits/test_reasons.py": "audits.extraction.result",
     "audits/test_several.py": "cli.checkpoints",
+    "audits/test_start_token.py": "audits.bare_model",
     "audits/test_structured.py": "audits.benchmark.structured",
     "audits/test_use.py": "audits.measures.prompts",
-    "audits/test_work.py": "audits.work.conclude audits.work.section audits.work.wording cli.work",
+    "audits/test_work.py": "audits.work.conclude audits.work.exhibits audits.work.near audits.work.section "
+    "audits.work.wording cli.work",
     "audits/test_work_reading.py": "audits.work.passing",
     "audits/test_workers.py": "engines.processes",
     "cli/test_answers.py": "cli.answers",

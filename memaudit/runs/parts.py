@@ -139,6 +139,10 @@ class DescribedModel(TypedDict):
     """Ids by which the model ends a text."""
     frame: NotRequired[tuple[list[int], list[int]]]
     """Ids before and behind every window."""
+    frame_text: NotRequired[tuple[str, str]]
+    """The same as text, by which methods call them."""
+    omitted: NotRequired[tuple[str, str]]
+    """What its tokenizer puts there, as text, of a model that was asked without."""
     notes: NotRequired[list[str]]
     placement: NotRequired[str]
     """Where the parts of a model lie that lie in several places; the same run whatever it is."""

@@ -25,6 +25,7 @@ from memaudit.audits.exploitation.run import ExploitationOptions
 from memaudit.audits.extraction.base_control import BASE
 from memaudit.audits.extraction.finished import FINISHED
 from memaudit.audits.extraction.options import AuditOptions
+from memaudit.audits.extraction.start_token import START
 from memaudit.audits.gap.run import GapOptions
 from memaudit.audits.laws.run import LawsOptions
 from memaudit.audits.measures import MEASURES
@@ -227,7 +228,7 @@ def test_a_line_of_a_measure_from_elsewhere_holds_what_it_likes() -> None:
 
 
 def test_every_measure_and_detector_of_ours_says_what_it_logs() -> None:
-    assert set(MEASURED) == {*MEASURES.builtin, *DETECTORS.builtin, "text", UNPROMPTED.name, FINISHED.name, BASE}
+    assert set(MEASURED) == {*MEASURES.builtin, *DETECTORS.builtin, "text", UNPROMPTED.name, FINISHED.name, BASE, START}
 
 
 def stored(hint: Any) -> Any:
@@ -258,6 +259,7 @@ def test_options_are_stored_as_their_dataclass_has_them(ours: type, written: typ
         "unprompted",
         "train_field",
         "heldout_field",
+        "start_token",
         "chat_template",
     }
 
