@@ -66,7 +66,8 @@ TESTED_BY = {
     "audits/test_start_token.py": "audits.bare_model",
     "audits/test_structured.py": "audits.benchmark.structured",
     "audits/test_use.py": "audits.measures.prompts",
-    "audits/test_work.py": "audits.work.conclude audits.work.section audits.work.wording cli.work",
+    "audits/test_work.py": "audits.work.conclude audits.work.exhibits audits.work.near audits.work.section "
+    "audits.work.wording cli.work",
     "audits/test_work_reading.py": "audits.work.passing",
     "audits/test_workers.py": "engines.processes",
     "cli/test_answers.py": "cli.answers",

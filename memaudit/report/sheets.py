@@ -175,7 +175,7 @@ def _facts(report: Mapping[str, Any], exhibited: Exhibited, exhibit: Exhibit) ->
     yield "Place", exhibit.place
     for name, digest in _digests(exhibited.texts, exhibit.record):
         yield "Text", f"{name}, sha256 {digest}"
-    yield "Rank", f"{exhibit.standing}, {exhibited.order}"
+    yield "Rank", exhibit.standing.in_full
     if exhibit.probability:
         yield "Probability of the true text", exhibit.probability
     if exhibit.copies:

@@ -239,7 +239,7 @@ class StoredRun:
 
     plan: dict[str, Any]
     records: list[WindowRecord]
-    """In the order of the plan; only an extraction audit has windows."""
+    """In the order of the plan; of an audit of whole works, those that are shown."""
     measured: list[dict[str, Any]]
     """What further measures logged, in the order of the plan; each names its ``measure``."""
     report: dict[str, Any] | None
@@ -258,7 +258,7 @@ def read_run(folder: Path) -> StoredRun:
     report = read_json(folder / REPORT) if (folder / REPORT).exists() else None
     if problem := misfit(report, _Complete | None, "the report"):
         raise foreign(folder / REPORT, problem)
-    windows = plan.get("kind", "extraction") == "extraction"
+    windows = plan.get("kind", "extraction") in ("extraction", "work")
     records: list[WindowRecord] = []
     measured: list[dict[str, Any]] = []
     for line in _lines(folder) if windows else ():

@@ -143,7 +143,7 @@ class WindowsLine(Line):
     windows: list[int]
     """Their places among the windows of the work."""
     log_p: list[float | None]
-    """Natural log of p_z; None where it is below every threshold and greedy decoding differs, or p_z is 0."""
+    """Natural log of p_z; None where it was left below every threshold, greedy decoding differing, or p_z is 0."""
     greedy: str
     """A digit a window: 1 where greedy decoding gives the suffix."""
 
@@ -151,7 +151,7 @@ class WindowsLine(Line):
 OF_WORKS: Mapping[str, type] = {
     "pass": PassLine,
     "windows": WindowsLine,
-    **{name: MEASURED[name] for name in ("probability", "near-verbatim")},
+    "near-verbatim": MEASURED["near-verbatim"],
 }
 """What is logged of whole works beside the windows that are shown."""
 LOGS: Mapping[str, Any] = {

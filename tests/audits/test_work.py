@@ -24,9 +24,9 @@ from memaudit.cli.app import app
 from memaudit.errors import InputError
 from memaudit.metrics.probability import THRESHOLDS, attempts_needed
 from memaudit.models.base import LanguageModel
-from memaudit.records import Document, Shown
+from memaudit.records import Decoding, Document, Shown
 from memaudit.report.kinds.work import KIND
-from memaudit.runs.directory import ReportInput
+from memaudit.runs.directory import ReportInput, read_run
 from memaudit.text.tokenize import train_tokenizer
 from memaudit.training.train import CorpusOptions
 
@@ -180,13 +180,20 @@ def test_the_command(model: LanguageModel, files: tuple[str, str], tmp_path: Pat
     assert CHAPTERS[1].splitlines()[2] not in (tmp_path / "run" / "report.json").read_text(encoding="utf-8")
 
 
+def whole_work(model: LanguageModel, text: str) -> WholeWork:
+    [encoding] = model.tokenizer.encode_batch([text])
+    return WholeWork(0, "d", Document("d", text, "d"), False, encoding, WorkOptions(**SMALL), None)
+
+
 def made(hits: list[bool], stride: int, suffix: int) -> tuple[WholeWork, Reading]:
     options = WorkOptions(prefix=2, suffix=suffix, stride=stride)
     text = "ab cd\n" * ((len(hits) * stride + suffix + 8) // 6)
     [encoding] = CHARACTERS.encode_batch([text[: stride * (len(hits) - 1) + options.window]])
-    work = WholeWork(0, Document("d", text[: len(encoding)], "d"), False, encoding, options, None, [Heading(0, "all")])
-    reached = np.array(hits, np.bool_)
-    return work, Reading(np.where(reached, np.log(0.6), -np.inf), reached, np.ones(len(hits), np.bool_))
+    work = WholeWork(
+        0, "d", Document("d", text[: len(encoding)], "d"), False, encoding, options, None, [Heading(0, "all")]
+    )
+    reached, no = np.array(hits, np.bool_), np.full(len(hits), -np.inf)
+    return work, Reading(np.where(reached, np.log(0.6), -np.inf), reached, np.ones(len(hits), np.bool_), no)
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=30), st.integers(1, 5), st.integers(5, 9))
@@ -219,6 +226,35 @@ def test_what_is_measured_adds_up(hits: list[bool], stride: int, suffix: int) ->
         places = sorted(t for span in spans for t in range(span["token"], span["token"] + span["tokens"]))
         assert set(places) <= set(range(len(work.ids)))
         assert len(places) == len(set(places))
+
+
+def test_what_is_shown(done: WorkRun, model: LanguageModel) -> None:
+    run = read_run(done.folder)
+    book, other = done.report["works"]
+    passages = [r for r in run.records if r.member and not r.sampled]
+    assert [(r.start + 10, min(200, p["tokens"])) for r, p in zip(passages, book["longest"], strict=True)] == [
+        (p["token"], len(r.suffix_ids)) for r, p in zip(passages, book["longest"], strict=True)
+    ]
+    assert all(r.continuation_text for r in passages)
+    assert all(BOOK.find(r.prefix_text + r.suffix_text) >= 0 for r in passages)
+    assert len([r for r in run.records if r.member and r.sampled]) == 8
+    [best, *_] = controls = [r for r in run.records if not r.member]
+    assert len(controls) == 4
+    windows = (whole_work(model, OTHER).window(place) for place in range(other["windows"]))
+    scores = [float(model.score([window], Decoding(1.0)).log_prob.sum()) for window in windows]
+    assert best.log_prob == pytest.approx(max(scores))
+
+
+def test_within_a_few_edits(model: LanguageModel, files: tuple[str, str], tmp_path: Path) -> None:
+    run = memaudit.work(model, *files, out=tmp_path / "run", near_verbatim=12, **SMALL)
+    _, section = run.report["sections"]
+    [book, other] = section["tables"][0]["rows"]
+    assert book[:2] == ["book", 12]
+    assert other[0] == "other (control)"
+    shares: Any = book[2:]
+    assert shares == sorted(shares)
+    again = memaudit.work(model, *files, out=run.folder, near_verbatim=12, **SMALL)
+    assert again.report == run.report
 
 
 def test_problems_are_the_works_that_are_found(done: WorkRun) -> None:

@@ -79,7 +79,7 @@ def whole_work(model: LanguageModel, text: str, number: int = 0, **options: Any)
     chosen = WorkOptions(**{"prefix": 12, "suffix": 8, "stride": 1, **options})
     [encoding] = model.tokenizer.encode_batch([text])
     document = Document("d", text, "d.txt")
-    return WholeWork(number, document, False, encoding, chosen, model.tokenizer.unknown_id)
+    return WholeWork(number, "d", document, False, encoding, chosen, model.tokenizer.unknown_id)
 
 
 def read(model: LanguageModel, work: WholeWork, folder: Path, *, exact: bool = False, **decoding: Any) -> Reading:

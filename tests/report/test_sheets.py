@@ -40,10 +40,10 @@ def test_an_exhibit_says_what_repeats_it() -> None:
         "Exhibit A1 alice",
         "Exhibit A1, page 1 of 1",
         "Exhibit C2, page 1 of 1",
-        "Given 50 tokens of the work, how probable are its next 50?",
-        "alice.txt:1782 · CHAPTER VI. Pig and Pepper, token 1,381 of 3,890 · from token 17,810",
+        "Given 50 tokens of the work, how probable are those that follow?",
+        "alice.txt:116 · CHAPTER I. Down the Rabbit-Hole, token 1,201 of 2,900 · line 86, words 924–2,292 of the work",
         f"alice, sha256 {report['works'][0]['sha256']}",
-        "Rank1 of 4,065 windows, the most probable first",
+        "Rank1 of 94 passages, the longest first",
         "0.75 in one sample, 1 sample for an even chance",
         "mine, GPT, 1,600,000 parameters, next-token objective",
         f"sha256 {report['model']['sha256']}",
@@ -86,7 +86,7 @@ def test_a_long_exhibit_takes_several_pages_and_numbers_them() -> None:
 
 def test_what_is_not_there_is_refused_in_a_line() -> None:
     one = run()
-    with pytest.raises(InputError, match=r"--exhibit Z1,A99: not in this run \(choose from A1 to A12, B1 to B8, C1"):
+    with pytest.raises(InputError, match=r"--exhibit Z1,A99: not in this run \(choose from A1 to A10, B1 to B8, C1"):
         render(one, exhibited(one), ["A1", "Z1", "A99"])
     nothing = replace(one, records=[])
     with pytest.raises(InputError, match="choose from none"):
@@ -98,7 +98,7 @@ def test_withheld_texts_stay_out_of_print() -> None:
     text = text_of(render(hidden, exhibited(hidden), ["A1", "B1"]))
     assert "Rabbit" not in text
     assert "characters" in text
-    assert "part VI, token 1,381 of 3,890" in text
+    assert "part I, token 1,201 of 2,900" in text
 
 
 @pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed")
@@ -111,7 +111,7 @@ def test_a_browser_prints_the_pages_that_are_numbered(
     one = run()
     long = "She had not gone far before she came in sight of the house of the March Hare. " * 28
     records = [replace(r, prefix_text=long[:700], suffix_text=long, continuation_text=long) for r in one.records]
-    mixed = replace(one, records=[*one.records[:12], *records[12:]])
+    mixed = replace(one, records=[*one.records[:10], *records[10:]])
     labels = ["A1", "A2", "B1", "C1"]
     page = render(mixed, exhibited(mixed), labels)
     (tmp_path / "exhibits.html").write_text(page, encoding="utf-8")
@@ -123,5 +123,5 @@ def test_a_browser_prints_the_pages_that_are_numbered(
     assert [re.findall(r"Exhibit \w+, page \d of \d", text) for text in texts] == [[number] for number in numbered]
     assert len(numbered) == len(printed.pages) > len(labels)
     assert one.report["model"]["sha256"] in texts[0]
-    assert "Rabbit 1781 ran down the hole" in texts[0]
+    assert "Rabbit 115 ran down the hole" in texts[0]
     assert one.report["provenance"]["command"] in texts[0]

@@ -62,11 +62,11 @@ def test_the_first_table_is_of_the_report() -> None:
     table = summary(made, work)
     assert table.head[6:] == ["Control: frankenstein", "Control: moby-dick"]
     assert [row[0][0] for row in table.rows] == [
-        "p ≥ 0.1%",
-        "p ≥ 1%",
-        "p ≥ 10%",
-        "p ≥ 50%",
-        "p ≥ 75%",
+        "p >= 0.1%",
+        "p >= 1%",
+        "p >= 10%",
+        "p >= 50%",
+        "p >= 75%",
         "greedy decoding",
     ]
     at_half = table.rows[3]
@@ -114,6 +114,10 @@ def test_no_control_work_no_parts_and_nothing_to_show() -> None:
         text = text_of(render(ReportInput(made, []), KIND.title))
         assert "Nothing can be tested: there is no control work." in text
         assert "nothing can be tested: there is no control work" in printed(made)
+        said = "nothing can be tested: there is no control work, that is why"
+        told: Any = {**made, "reasons": [said]}
+        assert printed(told).count("nothing can be tested") == 1
+        assert text_of(render(ReportInput(told, []), KIND.title)).lower().count("nothing can be tested") == 1
         assert "Inconclusive" in text
         assert ("The longest passages of" in text) == (levels == "5")
     for tokens in (0, 60):
@@ -129,7 +133,7 @@ def test_both_start_tokens_are_shown() -> None:
     assert "Without it" in text
     table = work_page(ReportInput(report(without_start=weaker), [])).start
     assert table is not None
-    assert table.rows[3] == ["alice", "p ≥ 50%", "38.2% [30.2%, 46.2%]", "0% [0%, 8.0%]"]
+    assert table.rows[3] == ["alice", "p >= 50%", "38.2% [30.2%, 46.2%]", "0% [0%, 8.0%]"]
 
 
 def test_the_curve_has_a_line_a_work() -> None:
@@ -155,21 +159,33 @@ def test_a_page_of_a_long_work_stays_small() -> None:
     assert len(whole) < MAX_BYTES
 
 
-def test_exhibits_are_ranked_among_all_windows_of_their_side() -> None:
+def test_exhibits_are_ranked_among_all_of_their_kind() -> None:
     one = run()
-    best, drawn, near = work_galleries(one)
-    assert [gallery.exhibits[0].label for gallery in (best, drawn, near)] == ["A1", "B1", "C1"]
-    assert (len(best.exhibits), len(drawn.exhibits), len(near.exhibits)) == (12, 8, 7)
-    known = [p for line in one.measured[:1] for p in line["log_p"]]
-    for shown in (*best.exhibits, *drawn.exhibits):
-        assert shown.standing.rank == 1 + sum(p > (shown.log_p or 0) + 1e-9 for p in known)
-        assert shown.standing.asked == len(known)
-    assert near.exhibits[0].standing.asked == 2566 + 891
-    assert best.exhibits[0].place.startswith("alice.txt:1782 · CHAPTER VI. Pig and Pepper, token 1,381 of 3,890")
+    passages, drawn, near = work_galleries(one)
+    assert [gallery.exhibits[0].label for gallery in (passages, drawn, near)] == ["A1", "B1", "C1"]
+    assert (len(passages.exhibits), len(drawn.exhibits), len(near.exhibits)) == (10, 8, 8)
+    lengths = [found["tokens"] for found in one.report["works"][0]["longest"]]
+    for shown, length in zip(passages.exhibits, lengths, strict=True):
+        ties = lengths.count(length) - 1
+        assert (shown.standing.rank, shown.standing.tied >= ties) == (1 + sum(n > length for n in lengths), True)
+    assert passages.exhibits[0].standing.in_full == "1 of 94 passages, the longest first"
+    assert passages.exhibits[0].place == (
+        "alice.txt:116 · CHAPTER I. Down the Rabbit-Hole, token 1,201 of 2,900 · line 86, words 924–2,292 of the work"
+        " · from token 1,150"
+    )
+    known = [p for p in one.measured[0]["log_p"] if p is not None]
+    for shown in drawn.exhibits:
+        assert shown.log_p is not None
+        assert shown.standing.asked == 4065
+        if shown.log_p >= math.log(0.001):
+            assert shown.standing.rank == 1 + sum(p > shown.log_p + 1e-9 for p in known)
+    assert near.exhibits[0].standing.in_full == "below p >= 0.1%, as 3,457 of 3,457 windows are"
     assert near.exhibits[0].side == "control work"
-    same = replace(one, measured=[{**line, "log_p": [-1.0] * len(line["log_p"])} for line in one.measured])
-    tied = work_galleries(same)[0].exhibits[0].standing
-    assert str(tied) == f"shares place 1 with {len(known) - 1:,} others, of {len(known):,} windows"
+    same = replace(one, measured=[{**line, "log_p": [-1.0] * len(line["log_p"])} for line in one.measured],
+                   records=[replace(record, log_prob=-1.0) for record in one.records])  # fmt: skip
+    tied = work_galleries(same)[1].exhibits[0].standing
+    assert str(tied) == "shares place 1 with 4,064 others, of 4,065 windows"
+    assert work_galleries(replace(one, records=[])) == []
 
 
 def test_a_terminal_shows_where(page: bytes) -> None:
@@ -205,10 +221,10 @@ def test_other_programs_are_told_the_same() -> None:
     made = report()
     [problem] = KIND.problems(made)
     assert (problem.level, problem.rule, str(problem.place)) == ("error", "memaudit/work", "alice.txt:1")
-    assert problem.sentence == "38.2% of alice can be had back at p ≥ 50%."
+    assert problem.sentence == "38.2% of alice can be had back: p_z of at least 50%."
     suite = KIND.suite(made)
     assert [case.outcome for case in suite.cases] == ["failure", None]
-    assert "p ≥ 50% 38.2%" in suite.cases[0].details
+    assert "p >= 50% 38.2%" in suite.cases[0].details
     assert "<td>38.2% [30.2%, 46.2%]</td>" in github.step_summary(made, KIND)
     assert json.loads(sarif.SARIF.render(run(), KIND))["runs"][0]["results"][0]["ruleId"] == "memaudit/work"
     assert b"alice: greedy" in junit.JUNIT.render(run(), KIND)

@@ -155,17 +155,19 @@ def controls(**options: Any) -> list[dict[str, Any]]:
 
 
 def records(made: WorkReport) -> tuple[list[WindowRecord], list[dict[str, Any]]]:
-    """Windows to be shown, the best of every part and a few that were drawn; and what the log says of all windows."""
+    """Windows to be shown: passages, some that were drawn, some of control works; and what the log says of all."""
     lot = random.Random(0)
-    shown, lines = [], []
+    shown, lines = list[WindowRecord](), list[dict[str, Any]]()
     for number, work in enumerate(made["works"]):
-        log_p = [math.log([1e-9, *THRESHOLDS][int(digit)] + 1e-4 * lot.random()) for digit in work["levels"]]
+        ps = [[1e-9, *THRESHOLDS][int(digit)] + 1e-4 * lot.random() for digit in work["levels"]]
+        log_p = [math.log(p) if p >= THRESHOLDS[0] else None for p in ps]
         lines.append({"index": number, "measure": "windows", "work": number, "windows": list(range(len(log_p))),
                       "log_p": log_p, "greedy": work["greedy"]})  # fmt: skip
-        parts = [range(part["token"] // 10, (part["token"] + part["tokens"] - 100) // 10) for part in work["parts"]]
-        best = [max(windows, key=log_p.__getitem__) for windows in parts if windows]
-        drawn = [] if work["control"] else sorted(lot.sample(range(len(log_p)), 8))
-        shown += [window_record(len(shown) + i, work, w, log_p[w], w in drawn) for i, w in enumerate([*best, *drawn])]
+        best = [] if work["control"] else [(passage["token"] - PREFIX) // 10 for passage in work["longest"]]
+        drawn = sorted(lot.sample(range(len(ps)), 4 if work["control"] else 8))
+        for window in [*best, *drawn]:
+            sampled = window in drawn and not work["control"]
+            shown.append(window_record(len(shown), work, window, math.log(ps[window]), sampled))
     return shown, lines
 
 
@@ -200,7 +202,7 @@ def report(works: Sequence[dict[str, Any]] | None = None, *, verdict: str = "fou
             "command": "memaudit work models/mine --text alice.txt --heldout frankenstein.txt --heldout moby-dick.txt",
             "versions": {"memaudit": "0.1.0", "python": "3.11.7", "torch": "2.13.0", "numpy": "2.4.0"},
         },
-        "headline": f"{share or 0:.1%} of alice can be had back at p ≥ 50%, in chapters I, VII and XI.",
+        "headline": f"{share or 0:.1%} of alice can be had back at p >= 50%, in chapters I, VII and XI.",
         "reasons": ["More than in either control work: p = 0.0005."],
         "controls": [{"name": "batch self-test", "passed": True, "detail": "3 windows score the same alone"}],
         "limits": ["Other prompts and other decoding may bring out more."],
@@ -216,14 +218,16 @@ def report(works: Sequence[dict[str, Any]] | None = None, *, verdict: str = "fou
             "top_p": None, "start_token": "as-trained", "parts": None, "threshold": 0.5, "max_rate": 0.01,
             "alpha": 0.05, "near_verbatim": 0, "seed": 0,
         },
+        "corpus": {"specs": ["alice.txt"], "units": "whole works, in order", "sha256": "ab" * 32},
         "thresholds": THRESHOLDS, "works": works,
         "test": {
             "possible": True, "why_not": None, "estimate": 0.24, "low": 0.2, "high": 0.28, "p_value": 0.0005,
             "block_tokens": 400, "blocks": [99, 90], "dependence": 0.41, "unit": "blocks", "detectable": 0.03,
+            "works": [],
         },
         "findings": [
             {"id": "v1:ab12", "kind": "work", "document": works[0]["name"], "source": works[0]["source"],
-             "metric": "share", "score": share or 0.0, "copies": None, "text": None}
+             "metric": "p_z of at least 50%", "score": share or 0.0, "copies": None, "text": None}
         ] if verdict == "found" else [],
     }  # fmt: skip
     return made | changes  # type: ignore[return-value]

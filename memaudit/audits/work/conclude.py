@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from memaudit.audits.work.judgement import judge
 from memaudit.audits.work.measured import measured
+from memaudit.audits.work.near import near_section
 from memaudit.audits.work.reading import Reading
 from memaudit.audits.work.section import reading_section
 from memaudit.audits.work.texts import WholeWork
@@ -14,6 +15,7 @@ from memaudit.audits.work.wording import headline
 from memaudit.findings import Control, fingerprint
 from memaudit.metrics.probability import THRESHOLDS
 from memaudit.runs import parts
+from memaudit.runs.measured_lines import NearVerbatimLine
 from memaudit.runs.options import WorkOptions
 from memaudit.runs.parts import Finding
 from memaudit.runs.plans import WorkPlan
@@ -33,17 +35,21 @@ LIMITS = (
 )
 
 
-def conclude(plan: WorkPlan, works: Sequence[WholeWork], readings: Sequence[Reading]) -> WorkReport:
+def conclude(
+    plan: WorkPlan, works: Sequence[WholeWork], readings: Sequence[Reading], near: Sequence[NearVerbatimLine] = ()
+) -> WorkReport:
     """Return the report: the same plan, texts and windows give the same report.
 
     Args:
         plan: As `memaudit.audits.work.run` makes it.
         works: Those in question, then the control works.
         readings: Their windows, in the same order.
+        near: What was found within a few edits of suffixes, where that was asked for.
     """
     options = plan["options"]
     found = [measured(*pair, options["threshold"]) for pair in zip(works, readings, strict=True)]
     judged = judge(found, options, [*(Control(**control) for control in plan["controls"]), _passed_over(found)])
+    sections = [reading_section(found, options, judged.method), *([near_section(near)] if near else [])]
     return {
         **report_head(plan),  # type: ignore[typeddict-item]  # mypy misses the keys that follow
         "kind": "work",
@@ -64,7 +70,7 @@ def conclude(plan: WorkPlan, works: Sequence[WholeWork], readings: Sequence[Read
         "works": found,
         "test": judged.test,
         "findings": [_finding(work, options) for work in found if _is_found(work, options)],
-        "sections": [as_record(reading_section(found, options, judged.method), parts.Section)],
+        "sections": [as_record(section, parts.Section) for section in sections],
     }
 
 

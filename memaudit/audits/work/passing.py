@@ -48,7 +48,7 @@ def pass_pays(model: LanguageModel, work: WholeWork) -> bool:
 
 def likely_windows(
     model: LanguageModel, work: WholeWork, decoding: Decoding, run: RunDirectory, first: int
-) -> tuple[NDArray[np.bool_], int]:
+) -> tuple[NDArray[np.bool_], FloatArray, int]:
     """Pass over a work and return which windows may reach the smallest threshold or be greedy, shape [windows].
 
     Args:
@@ -59,7 +59,7 @@ def likely_windows(
         first: Index of the first line.
 
     Returns:
-        The windows, and the index behind the last line.
+        The windows, their log p in the pass, and the index behind the last line.
     """
     log_p = np.zeros(len(work.ids), np.float32)
     greedy = np.zeros(len(work.ids), np.bool_)
@@ -74,7 +74,7 @@ def likely_windows(
         log_p[start:stop] = np.frombuffer(base64.b64decode(line["log_p"]), "<f4")
         hits = np.unpackbits(np.frombuffer(base64.b64decode(line["greedy"]), np.uint8), count=stop - start)
         greedy[start:stop] = hits.astype(np.bool_)
-    return _likely(work, log_p.astype(np.float64), greedy), first + len(starts)
+    return *_likely(work, log_p.astype(np.float64), greedy), first + len(starts)
 
 
 def _length(model: LanguageModel) -> int:
@@ -97,9 +97,9 @@ def _read(model: LanguageModel, work: WholeWork, decoding: Decoding, start: int,
     }
 
 
-def _likely(work: WholeWork, log_p: FloatArray, greedy: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _likely(work: WholeWork, log_p: FloatArray, greedy: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], FloatArray]:
     prefix, suffix, stride = work.options.prefix, work.options.suffix, work.options.stride
     sums = sliding_window_view(log_p, suffix)[prefix::stride].sum(axis=1)
     hits = sliding_window_view(greedy, suffix)[prefix::stride].sum(axis=1)
     near: NDArray[np.bool_] = (sums >= math.log(THRESHOLDS[0]) - MARGIN * suffix) | (hits >= LIKELY * suffix)
-    return near[: work.windows]
+    return near, sums

@@ -52,11 +52,14 @@ class Reading:
     """What is known of the windows of one work, arrays of shape [windows]."""
 
     log_p: FloatArray
-    """Natural log of p_z; -inf where it is below every threshold and greedy decoding differs."""
+    """Natural log of p_z; -inf where no more is known than that it is below every threshold and greedy decoding
+    differs."""
     greedy: BoolArray
     """Whether greedy decoding gives the suffix."""
     read: BoolArray
     """Whether it was settled by itself, and not passed over."""
+    guess: FloatArray
+    """Log p in the pass, with another context; -inf where there was none."""
     passed: bool = False
     """Whether there was a pass that windows were left to."""
     checked: int = 0
@@ -103,6 +106,7 @@ class WindowReader:
             np.full(work.windows, -np.inf),
             np.zeros(work.windows, np.bool_),
             ~work.known,  # an unknown token is never given back
+            np.full(work.windows, -np.inf),
         )
         if self.model.reach is not None and self.model.reach <= work.options.prefix:
             self._windows(work, reading, np.flatnonzero(work.known), self._at_once)
@@ -110,7 +114,7 @@ class WindowReader:
             self._windows(work, reading, np.flatnonzero(work.known), self._by_heads)
         else:
             reading.passed = True
-            likely, self.next = likely_windows(self.model, work, self.decoding, self.run, self.next)
+            likely, reading.guess, self.next = likely_windows(self.model, work, self.decoding, self.run, self.next)
             self._windows(work, reading, np.flatnonzero(likely & work.known), self._whole)
             self._check(work, reading)
         return reading
@@ -138,15 +142,12 @@ class WindowReader:
             block = places[first : first + BLOCK]
             if self.run.pending([range(self.next, self.next + 1)]):
                 log_p, greedy = values(work, block)
-                settled = greedy | (log_p >= LIMITS[0])
                 line = {
                     "index": self.next,
                     "measure": "windows",
                     "work": work.number,
                     "windows": block.tolist(),
-                    "log_p": [
-                        float(p) if keep and np.isfinite(p) else None for p, keep in zip(log_p, settled, strict=True)
-                    ],
+                    "log_p": [p if math.isfinite(p) else None for p in log_p.tolist()],
                     "greedy": "".join("01"[flag] for flag in greedy.tolist()),
                 }
                 self.run.append([line])

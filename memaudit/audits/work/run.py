@@ -21,6 +21,8 @@ from memaudit.audits.needs import check_needs
 from memaudit.audits.result import RunResult, VerdictResult
 from memaudit.audits.self_tests import check_batches, check_precision, check_round_trip
 from memaudit.audits.work.conclude import conclude
+from memaudit.audits.work.exhibits import choose, record
+from memaudit.audits.work.near import drawn_windows, measure_near
 from memaudit.audits.work.options import WorkOptions
 from memaudit.audits.work.overlap import overlapping, told
 from memaudit.audits.work.reading import Progress, WindowReader
@@ -29,7 +31,7 @@ from memaudit.errors import InputError
 from memaudit.findings import Control
 from memaudit.models.base import LanguageModel
 from memaudit.models.loading.load import GivenModel
-from memaudit.records import SHOWN, Capability, Shown, Window
+from memaudit.records import SHOWN, Capability, Shown, Window, WindowRecord
 from memaudit.report.disclosure import disclosed
 from memaudit.runs import parts
 from memaudit.runs.directory import ReportInput, RunDirectory
@@ -116,6 +118,8 @@ class Work(Question[WorkRun, WorkReport]):
         self.model = self.given.loaded()
         self.name = self.given.called(self.model)
         check_needs("a whole work", NEEDS, self.model)
+        if self.options.near_verbatim:
+            check_needs("--near-verbatim", frozenset((Capability.DISTRIBUTIONS,)), self.model)
         self.works, self.texts, self.heldout = read_works(*self.specs, self.model.tokenizer, self.options)
 
     def plan(self) -> WorkSubject:
@@ -148,14 +152,29 @@ class Work(Question[WorkRun, WorkReport]):
         reader = WindowReader(self.model, run, self.options.decoding, self.progress)
         self.readings = reader.read(self.works, exact=self.options.exact)
         run.times["windows"] = perf_counter() - started
+        windows = drawn_windows(self.works, self.options)
+        self.near = measure_near(self.model, windows, self.options, run, reader.next)
+        self.records = self._shown(run, reader.next + len(windows))
+
+    def _shown(self, run: RunDirectory, first: int) -> list[WindowRecord]:
+        """Continue the windows that are shown, unless the log holds them."""
+        chosen = choose(self.model, self.works, self.readings, self.options)
+        places = range(first, first + len(chosen))
+        if run.pending([places]):
+            run.append([found.line() for found in record(self.model, chosen, self.options.decoding, first)])
+        return [WindowRecord.of_line(run.records[place]) for place in places]
 
     def conclude(self, run: RunDirectory) -> WorkReport:
         """Measure every work, compare and decide."""
-        return conclude(run.plan_as(WorkPlan), self.works, self.readings)
+        return conclude(run.plan_as(WorkPlan), self.works, self.readings, self.near)
 
     def disclosed(self, report: WorkReport, shown: Shown) -> WorkReport:
         """Return the report with no more text than may be shown; it is data, in which nothing is masked."""
-        return disclosed(ReportInput(report, ()), Shown(shown.text, personal=True)).report
+        return disclosed(ReportInput(report, self.records), Shown(shown.text, personal=True)).report
+
+    def finished(self, report: WorkReport, run: RunDirectory) -> ReportInput[WorkReport]:
+        """Return the report, the windows that are shown, and what was logged of all of them."""
+        return ReportInput(report, self.records, [line for line in run.records.values() if "measure" in line])
 
     def result(self, outcome: RunResult[WorkReport]) -> WorkRun:
         """Return the outcome with its verdict."""

@@ -33,6 +33,8 @@ class WholeWork:
 
     number: int
     """Its place among the works of the run."""
+    name: str
+    """How reports call it; no other work of the run has this name."""
     document: Document
     control: bool
     encoding: Encoding
@@ -46,16 +48,6 @@ class WholeWork:
     def ids(self) -> TokenIds:
         """Its tokens."""
         return self.encoding.ids
-
-    @property
-    def name(self) -> str:
-        """How reports call it: the id of its record, or the name of its file."""
-        if self.document.id != self.document.source:
-            return self.document.id
-        name = PurePath(self.document.source).name
-        while name.lower().endswith(_ENDINGS):
-            name = name[: name.rindex(".")]
-        return name or self.document.source
 
     @cached_property
     def sha256(self) -> str:
@@ -101,7 +93,7 @@ class WholeWork:
         return Window(
             prefix=self.ids[start:first],
             suffix=self.ids[first:stop],
-            document=self.document.id,
+            document=self.name,
             source=self.document.source,
             start=start,
             member=not self.control,
@@ -185,10 +177,23 @@ def read_works(
         sides.append(read_corpus(specs, split="file", max_expand=max_expand))
         for document in sides[-1]:
             [encoding] = tokenizer.encode_batch([document.text])
-            works.append(WholeWork(len(works), document, control, encoding, options, tokenizer.unknown_id, headings=[]))
+            name = _name(document)
+            if any(work.name == name for work in works):
+                name = document.source
+            works.append(WholeWork(len(works), name, document, control, encoding, options, tokenizer.unknown_id))
             works[-1].headings.extend(parts_of(document.text, encoding, options.parts))
     _refuse_twice(works)
     return works, sides[0].summary(), sides[1].summary() if len(sides) > 1 else None
+
+
+def _name(document: Document) -> str:
+    """Return the id of a record, or the name of a file."""
+    if document.id != document.source:
+        return document.id
+    name = PurePath(document.source).name
+    while name.lower().endswith(_ENDINGS):
+        name = name[: name.rindex(".")]
+    return name or document.source
 
 
 def _refuse_twice(works: Sequence[WholeWork]) -> None:
