@@ -24,8 +24,6 @@ MOST_TURNS = 6
 """Turns before a reply that are shown beside the first."""
 LONGEST_TEXT = 2400
 """Characters of a prompt and of a continuation that are shown."""
-MAX_SAMPLES = 10**9
-"""Samples above which their number adds nothing to the probability."""
 
 
 class Said(NamedTuple):
@@ -79,7 +77,7 @@ class Exhibit:
         p = min(1.0, math.exp(self.log_p))
         samples = 1.0 if p > 0.5 else math.log(0.5) / math.log1p(-p) if p else math.inf
         odds = f"{rounding.significant(p)} in one sample"
-        if samples > MAX_SAMPLES:
+        if samples > rounding.MAX_SAMPLES:
             return odds
         return f"{odds}, {wording.counted(math.ceil(samples), 'sample')} for an even chance"
 
