@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator
 from typing import TypedDict
@@ -31,8 +30,6 @@ OWN_TEMPLATE = "the model's own"
 """Where a chat template is from that comes with the model."""
 BEYOND_LIMIT = "not drawn: beyond --limit"
 """Why a document gave no window that says nothing of it: more were there than were to be asked."""
-MAX_SAMPLES = 10**9
-"""Samples above which their number adds nothing to the probability."""
 SYMBOLS = {"found": "●", "clean": "○", "no-evidence": "◌", "inconclusive": "◐", "confounded": "⊘"}
 """Full, empty, dotted, half, crossed: told apart by shape, in colour or not."""
 VERDICTS = {
@@ -130,15 +127,6 @@ def copies(exact: int | None, normalised: int | None) -> str | None:
 def counted(count: int, one: str, many: str = "") -> str:
     """Return ``1 entry`` or ``2 entries``; the plural is formed with an s where none is given."""
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
-
-
-def samples(count: float) -> str:
-    """Return a number of samples that something takes, as far as it says anything.
-
-    >>> samples(0.7), samples(12.2), samples(1e240)
-    ('1', '13', 'more than 10^9')
-    """
-    return f"{math.ceil(count):,}" if count <= MAX_SAMPLES else f"more than 10^{round(math.log10(MAX_SAMPLES))}"
 
 
 def word_range(place: InWords) -> str:

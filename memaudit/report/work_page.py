@@ -20,7 +20,7 @@ from memaudit.report.work_exhibits import work_galleries
 from memaudit.runs.directory import ReportInput
 from memaudit.runs.parts import Graph, Series
 from memaudit.runs.work_report import Passage, Reached, WorkMeasured, WorkReport
-from memaudit.stats.rounding import NONE, percent, stated
+from memaudit.stats.rounding import NONE, percent, samples, stated
 
 MAX_CONTROLS = 3
 """Control works that have a column each; more are put together."""
@@ -119,7 +119,7 @@ def summary(report: WorkReport, work: WorkMeasured) -> WorkSummary:
         longest_words = words.get(threshold)
         in_words = "" if longest_words is None or not stretch else counted(longest_words, "word")
         cost = None if threshold is None else costs.get(threshold)
-        asked = (wording.samples(cost["samples"]), counted(cost["windows"], "window")) if cost else (NONE, "")
+        asked = (samples(cost["samples"]), counted(cost["windows"], "window")) if cost else (NONE, "")
         rows.append(
             [
                 (at_least(threshold), ""),
@@ -127,7 +127,7 @@ def summary(report: WorkReport, work: WorkMeasured) -> WorkSummary:
                 (f"{entry['tokens']:,}", f"of {work['tokens']:,}"),
                 (counted(stretch, "token"), in_words),
                 asked,
-                (wording.samples(cost["tokens"]) if cost else NONE, ""),
+                (samples(cost["tokens"]) if cost else NONE, ""),
                 *_beside(controls, threshold),
             ]
         )
