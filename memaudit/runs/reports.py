@@ -28,6 +28,7 @@ from memaudit.runs.plans import (
     ReferenceDescription,
 )
 from memaudit.runs.report_parts import ConfoundedVerdict, Effect, Judged, ReportHead, Sections, Verdict
+from memaudit.runs.work_report import WorkReport
 
 
 class GapItems(TypedDict):
@@ -338,7 +339,13 @@ class JudgedReport(AnyReport, Judged, Sections):
 
 
 VerdictReport = (
-    ExtractionReport | ContaminationReport | MembershipReport | GapReport | ExploitationReport | JudgedReport
+    ExtractionReport
+    | ContaminationReport
+    | MembershipReport
+    | GapReport
+    | ExploitationReport
+    | WorkReport
+    | JudgedReport
 )
 """Any report that comes to a verdict."""
 SectionedReport = (
@@ -347,6 +354,7 @@ SectionedReport = (
     | ExploitationReport
     | LawsReport
     | CounterfactualReport
+    | WorkReport
     | SectionsReport
     | JudgedReport
 )

@@ -24,6 +24,7 @@ KINDS = Registry(
         "exploitation": "memaudit.report.kinds.exploitation:KIND",
         "laws": "memaudit.report.kinds.laws:KIND",
         "counterfactual": "memaudit.report.kinds.counterfactual:KIND",
+        "work": "memaudit.report.kinds.work:KIND",
     },
 )
 
