@@ -62,7 +62,6 @@ TESTED_BY = {
     "audits/test_peers.py": "audits.comparison.reference_models audits.comparison.suspects",
     "audits/test_probability.py": "audits.measures.near_verbatim",
     "audits/test_reasons.py": "audits.extraction.result",
-    "audits/test_several.py": "cli.checkpoints",
     "audits/test_start_token.py": "audits.bare_model",
     "audits/test_structured.py": "audits.benchmark.structured",
     "audits/test_use.py": "audits.measures.prompts",
@@ -112,6 +111,8 @@ TESTED_BY = {
     "report/test_same_story.py": "report.formats.md report.formats.screen",
     "report/test_sections.py": "report.charts.graphs",
     "report/test_terminal.py": "report.extraction_terminal",
+    "report/test_work_compare.py": "report.charts.difference_strip report.charts.strips report.comparisons "
+    "report.work_compare_terminal",
     "report/test_work.py": "report.work_disclosure report.work_exhibits report.work_page report.work_terminal",
     "runs/test_directory.py": "runs.files",
     "runs/test_schema.py": "cli.schema runs.extraction_report runs.log_lines runs.measured_lines runs.options "

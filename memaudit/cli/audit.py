@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memaudit.cli.answers import AnswersFlags, audit_given, refuse_mixture
-from memaudit.cli.checkpoints import audit_checkpoints
 from memaudit.cli.command import invocation_of
 from memaudit.cli.groups import Panel
 from memaudit.cli.options import (
@@ -31,6 +30,7 @@ from memaudit.cli.options import (
     text_field_of,
 )
 from memaudit.cli.output import exit_with_verdict
+from memaudit.cli.several import run_each
 
 if TYPE_CHECKING:
     from memaudit.audits.comparison.options import MembershipOptions
@@ -238,7 +238,8 @@ def audit(
             )
 
     if len(model) > 1:
-        audit_checkpoints(model, out, invocation_of(call).command, shown.shown, one)
+        command = invocation_of(call).command
+        run_each(model, out, command, shown.shown, one, lambda done: done.report["windows"]["sha256"])
     exit_with_verdict(one(model[0], out))
 
 

@@ -31,24 +31,26 @@ def compare(
 
     Give the runs in the order in which the page shall show them, small models before large ones. Checkpoints of a
     training, each of another step by its name (checkpoint-500, step1000), stand in the order of these, with the curve
-    over steps. Of three trainings or
-    more that differ in their seed alone it gives the mean rate and AUC, with an interval over seeds and documents.
+    over steps. Of three trainings or more that differ in their seed alone it gives the mean rate and AUC, with an
+    interval over seeds and documents. Of runs over whole works it gives a grid of works and models, and where in each
+    work one model has what another lacks.
 
     \b
     Examples:
       memaudit compare runs/gpt-small runs/gpt-large
       memaudit compare runs/markov runs/ngram runs/lstm runs/gpt --out progress.html
       memaudit compare curve/checkpoint-* --out curve.html
+      memaudit compare runs/work-small runs/work-large --out works.html
       memaudit compare runs/gpt-seed-1 runs/gpt-seed-2 runs/gpt-seed-3 --out seeds.html
     """
-    from memaudit.report.compare import compare, refuse_foreign, render_comparison
-    from memaudit.report.compare_terminal import print_comparison
+    from memaudit.report.compare import refuse_foreign
+    from memaudit.report.comparisons import compared
     from memaudit.report.terminal import console, reader_may_leave
     from memaudit.runs.files import write_atomic
 
     refuse_foreign(out)
-    comparison = compare(runs, shown.shown, replicates=replicates)
-    write_atomic(out, render_comparison(comparison).encode("utf-8"))
+    comparison = compared(runs, shown.shown, replicates=replicates)
+    write_atomic(out, comparison.page.encode("utf-8"))
     with reader_may_leave():
-        print_comparison(comparison, console())
+        comparison.screen(console())
         echo(f"report: {out}")

@@ -27,6 +27,7 @@ from memaudit.runs.directory import ReportInput, read_finished
 from memaudit.runs.extraction_report import ExtractionReport, MetricEstimate
 from memaudit.runs.schema import as_record
 from memaudit.runs.steps import step_of_name
+from memaudit.runs.work_report import WorkReport
 from memaudit.sections import Table
 
 TITLE = "How much of the same text does each model reproduce?"
@@ -136,7 +137,9 @@ def compare(folders: Sequence[Path], shown: Shown = SHOWN, *, replicates: bool =
     runs = [disclosed(read_finished(folder), shown) for folder in folders]
     for folder, run in zip(folders, runs, strict=True):
         _refuse(folder, run.report, folders[0], runs[0].report)
-    contenders = [Contender(name, run) for name, run in zip(_names(folders, runs), runs, strict=True)]
+    contenders = [
+        Contender(name, run) for name, run in zip(names_of(folders, [run.report for run in runs]), runs, strict=True)
+    ]
     if Comparison(contenders, []).steps:
         contenders.sort(key=lambda contender: contender.step or 0)
     pairs = [_pair(*both) for both in pairwise(contenders)]
@@ -190,9 +193,9 @@ def _refuse(folder: Path, report: ExtractionReport, first: Path, other: Extracti
         raise InputError(f"{folder}: uses other windows than {first}", hint)
 
 
-def _names(folders: Sequence[Path], runs: Sequence[ReportInput[ExtractionReport]]) -> list[str]:
+def names_of(folders: Sequence[Path], reports: Sequence[ExtractionReport | WorkReport]) -> list[str]:
     """Return what to call each model: the end of its name, or else its whole name, or else its run."""
-    names = [str(run.report["model"]["name"]) for run in runs]
+    names = [str(report["model"]["name"]) for report in reports]
     for found in ([name.rstrip("/").rpartition("/")[2] for name in names], names, [f.name for f in folders]):
         if len(set(found)) == len(found):
             return found

@@ -136,7 +136,7 @@ def count(value: float) -> str:
 
 
 def samples(value: float) -> str:
-    """Return a number of samples that something takes; nobody draws more than a billion, and how many more says nothing.
+    """Return a number of samples that something takes; above a billion, how many more says nothing.
 
     >>> samples(0.7), samples(1_500), samples(10**240)
     ('1', '1,500', 'over 10^9')

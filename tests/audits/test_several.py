@@ -13,9 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 import memaudit
-from memaudit.audits.extraction.several import audit_several, run_names
+from memaudit.audits.several import run_names, run_several
 from memaudit.cli.app import app
-from memaudit.cli.checkpoints import audit_checkpoints
+from memaudit.cli.several import run_each
 from memaudit.errors import InputError, ModelError
 from memaudit.models.loading import load
 from memaudit.models.transformer import new_gpt
@@ -136,6 +136,10 @@ def test_what_is_finished_is_not_measured_again_and_one_model_is_held_at_a_time(
     assert held == [0] * 6
 
 
+def windows(result: Any) -> str:
+    return str(result.report["windows"]["sha256"])
+
+
 class Found:
     """What an audit comes to, without one."""
 
@@ -153,7 +157,7 @@ def test_the_exit_code_is_that_of_the_worst(tmp_path: Path, codes: list[int], wo
         return Found(next(left))
 
     models = ["m/checkpoint-10", "m/checkpoint-9", "m/checkpoint-100"]
-    runs, code = audit_several(models, tmp_path, one, lambda _: None)
+    runs, code = run_several(models, tmp_path, one, windows, lambda _: None)
     assert code == worst
     assert order == ["m/checkpoint-9", "m/checkpoint-10", "m/checkpoint-100"]
     assert [run.name for run in runs] == ["checkpoint-9", "checkpoint-10", "checkpoint-100"]
@@ -163,18 +167,18 @@ def test_models_of_other_tokens_are_refused_as_soon_as_they_are_seen(tmp_path: P
     made: dict[str, Any] = {"a": Found(0), "b": Found(0, "other"), "c": Found(0)}
     told: list[Any] = []
     with pytest.raises(ModelError, match="b: its tokenizer cuts other windows than that of a"):
-        audit_several(["a", "b", "c"], tmp_path, lambda model, _: made[model], told.append)
+        run_several(["a", "b", "c"], tmp_path, lambda model, _: made[model], windows, told.append)
     assert told == [made["a"], made["b"]]
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "plan.json").touch()
     with pytest.raises(InputError, match="holds a run of its own"):
-        audit_several(["a", "b"], tmp_path, lambda *_: Found(0), lambda _: None)  # type: ignore[arg-type,return-value]
+        run_several(["a", "b"], tmp_path, lambda *_: Found(0), windows, lambda _: None)  # type: ignore[arg-type,return-value]
     (tmp_path / "plan.json").unlink()
     (tmp_path / "compare.html").write_text("mine")
     with pytest.raises(InputError, match="is no comparison of memaudit"):
-        audit_several(["a", "b"], tmp_path, lambda *_: Found(0), lambda _: None)  # type: ignore[arg-type,return-value]
+        run_several(["a", "b"], tmp_path, lambda *_: Found(0), windows, lambda _: None)  # type: ignore[arg-type,return-value]
 
 
 @pytest.mark.parametrize(
@@ -215,5 +219,5 @@ def test_what_was_finished_before_a_model_is_refused_is_told(
         (("pickled", "a"), ""),
     ):
         with pytest.raises(ModelError, match="is a pickle"):
-            audit_checkpoints(models, tmp_path, "", Shown(), one)
+            run_each(models, tmp_path, "", Shown(), one, windows)
         assert capsys.readouterr().err.count(told or "audited") == bool(told)

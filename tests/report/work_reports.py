@@ -223,7 +223,10 @@ def report(works: Sequence[dict[str, Any]] | None = None, *, verdict: str = "fou
         "test": {
             "possible": True, "why_not": None, "estimate": 0.24, "low": 0.2, "high": 0.28, "p_value": 0.0005,
             "block_tokens": 400, "blocks": [99, 90], "dependence": 0.41, "unit": "blocks", "detectable": 0.03,
-            "works": [],
+            "works": [
+                {"name": works[0]["name"], "share": 0.24, "upper": 0.3, "block_tokens": 500, "blocks": 99,
+                 "p_value": 0.0005, "p_holm": 0.0005}
+            ],
         },
         "findings": [
             {"id": "v1:ab12", "kind": "work", "document": works[0]["name"], "source": works[0]["source"],

@@ -11,10 +11,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from memaudit.report.charts.charts import INK
+from memaudit.report.charts.strips import CELLS, EMPTY, GAP, GREEDY, HIGH, Swatch, area, heights, strip, swatch
 from memaudit.report.covered import Covered, Mask, level_of, longest
 from memaudit.report.wording import counted, interval
 from memaudit.runs.work_report import Reached, WorkMeasured, WorkReport
@@ -22,29 +20,14 @@ from memaudit.stats.rounding import percent, stated
 
 RAMP = ("#fad7bd", "#f6c3a0", "#f0a980", "#e88f62", "#d9663f", "#c0482f", "#a32a20", "#7f1a1c", "#570a18")
 """From the least probable to the most; `report.css` turns it round in the dark."""
-EMPTY = "#ebe5d8"
-"""Of tokens that could be covered, and are not."""
-CELLS = 120
-"""Of a line."""
 LINES = 12
 """Of a work of few parts: where it has fewer parts than this, each may take several lines."""
 MAX_LINES = 160
 """Of a work; above it a cell stands for more tokens."""
 MAX_CELLS = 15_000
 """Of a picture; above it a cell stands for more tokens, so that a page stays small."""
-HIGH, GAP, GREEDY = 20, 3, 4
-"""Units of the height of a cell, and of the line for greedy decoding beneath it."""
 _ROMAN = r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
 _NUMBERED = re.compile(rf"^(?:[^\W\d_]+\s+)?({_ROMAN}|\d{{1,4}})(?![^\W_]|,\d| to )")
-
-
-@dataclass(frozen=True, slots=True)
-class Swatch:
-    """An entry of the legend."""
-
-    id: str
-    label: str
-    svg: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,15 +146,9 @@ def _legend(thresholds: Sequence[float], id: str) -> list[Swatch]:
         ("greedy decoding", INK, GREEDY / HIGH),
     ]
     return [
-        Swatch(f"{id}-key-{i}", label, _swatch(f"{id}-key-{i}", fill, high))
+        Swatch(f"{id}-key-{i}", label, swatch(f"{id}-key-{i}", fill, high))
         for i, (label, fill, high) in enumerate(entries)
     ]
-
-
-def _swatch(name: str, fill: str, high: float) -> str:
-    height = round(HIGH * high)
-    box = f'<rect y="{(HIGH - height) / 2:g}" width="20" height="{height}" fill="{fill}"/>'
-    return f'<svg class="swatch" role="img" aria-labelledby="{name}" viewBox="0 0 20 {HIGH}">{box}</svg>'
 
 
 def _work_map(report: WorkReport, work: WorkMeasured, size: int, id: str) -> WorkMap:
@@ -196,42 +173,15 @@ def _strips(masks: Sequence[Mask], greedy: Mask, size: int, name: str) -> list[s
     """Return the lines of a part: what can be covered at all, then every threshold, and greedy decoding beneath."""
     tokens = len(greedy)
     fills = [EMPTY, *shades(len(masks) - 1)]
-    heights = [_heights(mask, size, HIGH) for mask in masks]
-    under = _heights(greedy, size, GREEDY)
+    levels = [heights(mask, size, HIGH) for mask in masks]
+    under = heights(greedy, size, GREEDY)
     found = []
     for first in range(0, max(1, -(-tokens // size)), CELLS):
         line = slice(first, first + CELLS)
-        areas = [_area(high[line], HIGH, fill) for high, fill in zip(heights, fills, strict=True)]
-        areas.append(_area(under[line], HIGH + GAP + GREEDY, INK))
-        found.append(_strip("".join(areas), min(CELLS, -(-tokens // size) - first), name))
+        areas = [area(high[line], HIGH, fill) for high, fill in zip(levels, fills, strict=True)]
+        areas.append(area(under[line], HIGH + GAP + GREEDY, INK))
+        found.append(strip("".join(areas), min(CELLS, -(-tokens // size) - first), name))
     return found
-
-
-def _strip(areas: str, cells: int, name: str) -> str:
-    width = f'width="{round(10_000 * max(cells, 1) / CELLS) / 100:g}%"'
-    box = f'viewBox="0 0 {max(cells, 1)} {HIGH + GAP + GREEDY}" preserveAspectRatio="none" shape-rendering="crispEdges"'
-    return f'<svg class="strip" role="img" aria-labelledby="{name}" {width} {box}>{areas}</svg>'
-
-
-def _heights(mask: Mask, size: int, most: int) -> NDArray[np.int64]:
-    """Return how high each cell is filled: never 0 where a token is, never to the top where one is not."""
-    cells = -(-len(mask) // size)
-    padded = np.zeros(cells * size, bool)
-    padded[: len(mask)] = mask
-    counts = padded.reshape(cells, size).sum(1)
-    sizes = np.full(cells, size)
-    sizes[-1:] = len(mask) - size * (cells - 1)
-    rounded = np.clip(np.rint(most * counts / np.maximum(sizes, 1)), 1, most - 1).astype(np.int64)
-    return np.where(counts == 0, 0, np.where(counts == sizes, most, rounded))
-
-
-def _area(heights: NDArray[np.int64], base: int, fill: str) -> str:
-    """Return the area under steps of these heights, in as few characters."""
-    if not heights.any():
-        return ""
-    ends = [*(np.flatnonzero(np.diff(heights)) + 1).tolist(), len(heights)]
-    steps = "".join(f"V{base - heights[end - 1]}H{end}" for end in ends)
-    return f'<path d="M0 {base}{steps}V{base}" fill="{fill}"/>'
 
 
 def _numbers(report: WorkReport, work: WorkMeasured) -> Iterable[list[str]]:

@@ -1,4 +1,4 @@
-"""``memaudit audit`` of several models: each in a run directory of its own, and a page that compares them."""
+"""A command for several models: each in a run directory of its own, and a page that compares them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from memaudit.cli.output import echo, log
 
 if TYPE_CHECKING:
-    from memaudit.audits.extraction.result import Audit
+    from memaudit.audits.result import VerdictResult
+    from memaudit.audits.several import Result
     from memaudit.records import Shown
 
 
-def audit_checkpoints(
-    models: tuple[str, ...], out: Path | None, command: str, shown: Shown, one: Callable[[str, Path], Audit]
+def run_each(
+    models: tuple[str, ...],
+    out: Path | None,
+    command: str,
+    shown: Shown,
+    one: Callable[[str, Path], Result],
+    windows: Callable[[Result], str],
 ) -> NoReturn:
     """Audit every model, write the comparison, and end with the exit code of the worst verdict.
 
@@ -26,37 +32,37 @@ def audit_checkpoints(
         command: What repeats it.
         shown: What of the texts may stand in the comparison.
         one: Audits a model into a run directory.
+        windows: Returns what identifies the windows of an audit.
     """
-    from memaudit.audits.extraction.several import PAGE, audit_several
+    from memaudit.audits.several import PAGE, run_several
     from memaudit.errors import ExitWithVerdict, MemauditError
-    from memaudit.report.compare import compare, render_comparison
-    from memaudit.report.compare_terminal import print_comparison
+    from memaudit.report.comparisons import compared
     from memaudit.report.terminal import console, reader_may_leave
     from memaudit.runs.files import write_atomic
 
     folder = out or Path("runs") / f"models-{hashlib.sha256(command.encode()).hexdigest()[:12]}"
-    finished: list[Audit] = []
+    finished: list[Result] = []
 
-    def told(result: Audit) -> None:
+    def told(result: Result) -> None:
         _tell(result)
         finished.append(result)
 
     try:
-        runs, code = audit_several(models, folder, one, told)
+        runs, code = run_several(models, folder, one, windows, told)
     except MemauditError:
         if finished:
             log(f"{len(finished)} of {len(models)} models are audited; with --out {folder} they are not measured again")
         raise
-    comparison = compare(runs, shown)
-    write_atomic(folder / PAGE, render_comparison(comparison).encode("utf-8"))
+    comparison = compared(runs, shown)
+    write_atomic(folder / PAGE, comparison.page.encode("utf-8"))
     with reader_may_leave():
         echo("")
-        print_comparison(comparison, console())
+        comparison.screen(console())
         echo(f"report: {folder / PAGE}")
     raise ExitWithVerdict(code)
 
 
-def _tell(result: Audit) -> None:
+def _tell(result: VerdictResult[Any]) -> None:
     """Print what became of one model in a line, and where its report is; on GitHub, annotate it."""
     from memaudit.report.formats.github import publish
     from memaudit.report.terminal import reader_may_leave

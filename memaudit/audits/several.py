@@ -1,4 +1,4 @@
-"""Several models audited one after the other on the same windows: checkpoints of a training, as a rule."""
+"""Several models asked the same one after the other, over the same windows: checkpoints of a training, as a rule."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
-from memaudit.audits.extraction.result import Audit
+from memaudit.audits.result import VerdictResult
 from memaudit.errors import InputError, ModelError
 from memaudit.report.compare import refuse_foreign
 from memaudit.runs.files import PLAN
@@ -19,10 +20,15 @@ LONGEST = 100
 """Characters of the name of a run directory."""
 WORST_FIRST = (1, 3, 0)
 """Exit codes of verdicts: found, inconclusive, clean."""
+Result = TypeVar("Result", bound=VerdictResult[Any])
 
 
-def audit_several(
-    models: Sequence[str], out: Path, one: Callable[[str, Path], Audit], told: Callable[[Audit], None]
+def run_several(
+    models: Sequence[str],
+    out: Path,
+    one: Callable[[str, Path], Result],
+    windows: Callable[[Result], str],
+    told: Callable[[Result], None],
 ) -> tuple[list[Path], int]:
     """Audit each model in a folder of its own; what is finished there is not measured again.
 
@@ -32,6 +38,7 @@ def audit_several(
         models: What `memaudit.load_model` takes; where all names say a step, the order is that of the steps.
         out: Folder of the runs.
         one: Audits a model into a run directory.
+        windows: Returns what identifies the windows of an audit.
         told: Called with every audit that is finished.
 
     Returns:
@@ -50,18 +57,18 @@ def audit_several(
     order = range(len(models))
     if None not in steps:
         order = sorted(order, key=lambda at: steps[at] or 0)  # type: ignore[assignment]
-    codes, windows = set(), ""
+    codes, first = set(), ""
     for at in order:
         result = one(models[at], out / names[at])
         told(result)
         codes.add(result.exit_code)
-        found = result.report["windows"]["sha256"]
-        if windows not in ("", found):
+        found = windows(result)
+        if first not in ("", found):
             raise ModelError(
                 f"{models[at]}: its tokenizer cuts other windows than that of {models[order[0]]}",
                 "windows are cut on tokens: only models of one vocabulary are compared",
             )
-        windows = found
+        first = found
     return [out / names[at] for at in order], next(code for code in WORST_FIRST if code in codes)
 
 
