@@ -15,7 +15,7 @@ from memaudit.records import Shown
 from memaudit.report.covered import Covered
 from memaudit.report.formats import github, junit, sarif
 from memaudit.report.kinds.work import KIND
-from memaudit.report.wording import samples, word_range
+from memaudit.report.wording import word_range
 from memaudit.report.work_disclosure import disclosed
 from memaudit.report.work_exhibits import work_galleries
 from memaudit.report.work_page import MAX_BYTES, curve, render, summary, work_page
@@ -23,6 +23,7 @@ from memaudit.report.work_terminal import print_work
 from memaudit.runs.directory import ReportInput
 from memaudit.runs.schema import misfit
 from memaudit.runs.work_report import WorkReport
+from memaudit.stats.rounding import samples
 from tests.report.conftest import HOSTILE
 from tests.report.pages import OURS, Page
 from tests.report.work_reports import alice, controls, long_work, measured, report, run
