@@ -135,17 +135,6 @@ def word_range(place: InWords) -> str:
     return NONE if first is None or words is None else between(first + 1, first + max(words, 1))
 
 
-def start_token(model: DescribedModel) -> str:
-    """Say in words what stands before every window that the model is given."""
-    before, behind = model.get("frame", ([], []))
-    if not before and model.get("frame") is None and model["start_token"] is not None:
-        before = [model["start_token"]]
-    ids = [", ".join(map(str, some)) for some in (before, behind)]
-    many = "tokens" if len(before) > 1 else "token"
-    said = f"the start {many} {ids[0]} before every window" if before else "no start token before a window"
-    return f"{said}, {ids[1]} behind it" if behind else said
-
-
 def question(report: ExtractionReport) -> str:
     """Return what an extraction audit asks of a model."""
     suffix = report["options"]["suffix"]

@@ -12,7 +12,7 @@ from memaudit.report.covered import Covered, level_of, runs
 from memaudit.report.exhibits import Exhibit, Exhibited, Gallery, Standing, exhibit, labelled
 from memaudit.report.wording import counted, word_range
 from memaudit.runs.directory import ReportInput
-from memaudit.runs.work_report import WorkMeasured, WorkReport
+from memaudit.runs.work_report import Passage, WorkMeasured, WorkReport
 from memaudit.stats.rounding import stated
 
 NEAR = 1e-9
@@ -130,11 +130,16 @@ class _Places:
             return ""
         part = next((part for part in reversed(work["parts"]) if part["token"] <= first), work["parts"][0])
         said = [f"{part['title']}, token {first - part['token'] + 1:,} of {part['tokens']:,}"]
-        for passage in work["longest"]:
-            if passage["token"] == first:
-                line = "" if passage["line"] is None else f"line {passage['line']:,}, "
-                said.append(f"{line}words {word_range(passage)} of the work")
+        said += [_words(passage, record) for passage in work["longest"] if record.member and passage["token"] == first]
         return " · ".join(said)
+
+
+def _words(passage: Passage, record: WindowRecord) -> str:
+    """Return among which words of its work a passage stands, and how much of it is shown."""
+    words, shown = f"words {word_range(passage)} of the work", len(record.suffix_ids)
+    if passage["tokens"] <= shown:
+        return words
+    return f"{words}, the first {shown:,} of {counted(passage['tokens'], 'token')} shown"
 
 
 def _windows(works: Sequence[WorkMeasured], *, control: bool) -> int:

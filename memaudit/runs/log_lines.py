@@ -151,9 +151,11 @@ class WindowsLine(Line):
 OF_WORKS: Mapping[str, type] = {
     "pass": PassLine,
     "windows": WindowsLine,
+    "bare-pass": PassLine,
+    "bare-windows": WindowsLine,
     "near-verbatim": MEASURED["near-verbatim"],
 }
-"""What is logged of whole works beside the windows that are shown."""
+"""What is logged of whole works beside the windows that are shown; ``bare``: without a start token."""
 LOGS: Mapping[str, Any] = {
     "extraction": Tagged("measure", MEASURED, MeasuredLine, WindowRecord),
     "contamination": ScanLine,

@@ -41,13 +41,14 @@ def test_an_exhibit_says_what_repeats_it() -> None:
         "Exhibit A1, page 1 of 1",
         "Exhibit C2, page 1 of 1",
         "Given 50 tokens of the work, how probable are those that follow?",
-        "alice.txt:116 · CHAPTER I. Down the Rabbit-Hole, token 1,201 of 2,900 · line 86, words 924–2,292 of the work",
+        "alice.txt:116 · CHAPTER I. Down the Rabbit-Hole, token 1,201 of 2,900 · words 924–2,292 of the work,",
         f"alice, sha256 {report['works'][0]['sha256']}",
         "Rank1 of 94 passages, the longest first",
         "0.75 in one sample, 1 sample for an even chance",
         "mine, GPT, 1,600,000 parameters, next-token objective",
         f"sha256 {report['model']['sha256']}",
-        "temperature 1; the continuation shown is the greedy one; the start token 0 before every window; seed 0",
+        "temperature 1; the continuation shown is the greedy one; seed 0",
+        "The model is given each text behind its start token <s>, wherever in a document that stands.",
         "numpy 2.4.0, python 3.11.7",
         report["provenance"]["command"],
         report["provenance"]["identity"],
@@ -67,7 +68,10 @@ def test_those_of_an_extraction_audit_say_their_ties(factory: Factory) -> None:
     assert f"shares place 1 with {first.standing.tied} other" in page
     assert "does the model reproduce the next 50 verbatim?" in page
     assert f"corpus/planted.jsonl, sha256 {'ab' * 32}" in page
-    assert "greedy, ours; one attempt a window; the start token 0 before every window; seed 0" in page
+    assert "greedy, ours; one attempt a window; seed 0" in page
+    assert "The model is given each text behind its start token, id 0." in page
+    bare = replace(one, report={**report, "model": {**report["model"], "start_token": None}})
+    assert "names no token that stands before a text" in text_of(render(bare, EXTRACTION.exhibited(bare), ["A1"]))
     assert GAP.exhibited(ReportInput({}, [])) is None  # type: ignore[typeddict-item]
 
 

@@ -137,6 +137,17 @@ def test_both_start_tokens_are_shown() -> None:
     assert table.rows[3] == ["alice", "p >= 50%", "38.2% [30.2%, 46.2%]", "0% [0%, 8.0%]"]
 
 
+def test_several_works_have_a_test_each() -> None:
+    each = {"upper": 0.4, "block_tokens": 400, "blocks": 9, "p_value": 0.0004, "p_holm": 0.0012}
+    tested = [{"name": name, "share": 0.31, **each} for name in ("alice", "twin")]
+    made = report([alice(), measured("twin", [(900, -2.0)])], test={**report()["test"], "works": tested})
+    table = work_page(ReportInput(made, [])).tests
+    assert table is not None
+    assert table.rows[1] == ["twin", "31.0%", "40.0%", "0.0004", "0.0012"]
+    assert "Every work against the control works" in text_of(render(ReportInput(made, []), KIND.title))
+    assert work_page(run()).tests is None
+
+
 def test_the_curve_has_a_line_a_work() -> None:
     chart = curve(report(), "curve")
     assert chart is not None
@@ -171,8 +182,8 @@ def test_exhibits_are_ranked_among_all_of_their_kind() -> None:
         assert (shown.standing.rank, shown.standing.tied >= ties) == (1 + sum(n > length for n in lengths), True)
     assert passages.exhibits[0].standing.in_full == "1 of 94 passages, the longest first"
     assert passages.exhibits[0].place == (
-        "alice.txt:116 · CHAPTER I. Down the Rabbit-Hole, token 1,201 of 2,900 · line 86, words 924–2,292 of the work"
-        " · from token 1,150"
+        "alice.txt:116 · CHAPTER I. Down the Rabbit-Hole, token 1,201 of 2,900 · words 924–2,292 of the work,"
+        " the first 50 of 1,780 tokens shown · from token 1,150"
     )
     known = [p for p in one.measured[0]["log_p"] if p is not None]
     for shown in drawn.exhibits:

@@ -211,7 +211,8 @@ def report(works: Sequence[dict[str, Any]] | None = None, *, verdict: str = "fou
             "spec": "models/mine", "name": "mine", "family": "gpt", "objective": "next-token", "parameters": 1_600_000,
             "context_length": 128, "sha256": "0123456789abcdef" * 4, "tokenizer_sha256": "fe" * 32,
             "vocabulary": 1024, "device": "cpu", "dtype": "float32", "attention": "sdpa", "start_token": 0,
-            "end_tokens": [0], "frame": [[0], []], "files": [], "ignored": [], "self_test": [-1.5],
+            "end_tokens": [0], "frame": [[0], []], "frame_text": ["<s>", ""],
+            "files": [], "ignored": [], "self_test": [-1.5],
         },
         "options": {
             "prefix": PREFIX, "suffix": SUFFIX, "stride": 10, "exact": False, "temperature": 1.0, "top_k": None,
