@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from memaudit.audits.laws.run import laws
     from memaudit.audits.membership.run import MembershipRun, membership
     from memaudit.audits.result import RunResult, VerdictResult
+    from memaudit.audits.work.options import WorkOptions
+    from memaudit.audits.work.run import WorkRun, work
     from memaudit.errors import MemauditError
     from memaudit.models.base import LanguageModel, NextTokenModel
     from memaudit.models.loading.load import load_model
@@ -64,6 +66,8 @@ __all__ = [
     "TokenScores",
     "VerdictResult",
     "Window",
+    "WorkOptions",
+    "WorkRun",
     "audit",
     "audit_answers",
     "build_index",
@@ -84,6 +88,7 @@ __all__ = [
     "train_neural",
     "train_ngram",
     "train_tokenizer",
+    "work",
 ]
 
 _HOMES = {
@@ -105,6 +110,8 @@ _HOMES = {
     "TokenScores": "records",
     "VerdictResult": "audits.result",
     "Window": "records",
+    "WorkOptions": "audits.work.options",
+    "WorkRun": "audits.work.run",
     "audit": "audits.extraction.run",
     "audit_answers": "audits.answers.run",
     "build_index": "text.index.corpus_index",
@@ -125,6 +132,7 @@ _HOMES = {
     "train_neural": "training.train",
     "train_ngram": "training.train",
     "train_tokenizer": "text.tokenize",
+    "work": "audits.work.run",
 }
 
 

@@ -42,7 +42,6 @@ TESTED_BY = {
     "audits/test_counterfactual.py": "audits.counterfactual.attack audits.counterfactual.conclude "
     "audits.suite cli.counterfactual",
     "audits/test_coverage.py": "audits.measures.covering",
-    "audits/test_ended.py": "models.sampling",
     "audits/test_error_rates.py": "audits.comparison.detection audits.detectors.order_totals",
     "audits/test_exploitation.py": "audits.exploitation.conclude audits.exploitation.section cli.exploitation",
     "audits/test_extraction.py": "audits.extraction.conclude audits.extraction.inputs audits.extraction.limits "
@@ -63,8 +62,12 @@ TESTED_BY = {
     "audits/test_peers.py": "audits.comparison.reference_models audits.comparison.suspects",
     "audits/test_probability.py": "audits.measures.near_verbatim",
     "audits/test_reasons.py": "audits.extraction.result",
+    "audits/test_start_token.py": "audits.bare_model",
     "audits/test_structured.py": "audits.benchmark.structured",
     "audits/test_use.py": "audits.measures.prompts",
+    "audits/test_work.py": "audits.work.conclude audits.work.exhibits audits.work.near audits.work.section "
+    "audits.work.wording cli.work",
+    "audits/test_work_reading.py": "audits.work.passing",
     "audits/test_workers.py": "engines.processes",
     "cli/test_answers.py": "cli.answers",
     "cli/test_audit.py": "cli.audit",
@@ -108,13 +111,12 @@ TESTED_BY = {
     "report/test_same_story.py": "report.formats.md report.formats.screen",
     "report/test_sections.py": "report.charts.graphs",
     "report/test_terminal.py": "report.extraction_terminal",
+    "report/test_work.py": "report.work_disclosure report.work_exhibits report.work_page report.work_terminal",
     "report/test_work_compare.py": "report.charts.difference_strip report.charts.strips report.comparisons "
     "report.work_compare_terminal",
-    "report/test_work.py": "report.work_disclosure report.work_exhibits report.work_page report.work_terminal "
-    "runs.work_report",
     "runs/test_directory.py": "runs.files",
     "runs/test_schema.py": "cli.schema runs.extraction_report runs.log_lines runs.measured_lines runs.options "
-    "runs.parts runs.plans runs.report_parts runs.reports runs.schemas",
+    "runs.parts runs.plans runs.report_parts runs.reports runs.schemas runs.work_plan runs.work_report",
     "stats/test_stats.py": "stats.power",
     "test_architecture.py": "",
     "test_config.py": "errors",

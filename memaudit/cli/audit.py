@@ -14,10 +14,10 @@ from memaudit.cli.command import invocation_of
 from memaudit.cli.groups import Panel
 from memaudit.cli.options import (
     ASKING,
-    MODEL_FORMS,
     Corpus,
     Formats,
     LoadingFlags,
+    Models,
     ReferenceFlags,
     Seed,
     ShownFlags,
@@ -36,14 +36,8 @@ if TYPE_CHECKING:
     from memaudit.audits.comparison.options import MembershipOptions
     from memaudit.audits.extraction.options import AuditOptions
     from memaudit.audits.extraction.result import Audit
+    from memaudit.records import StartToken
 
-Models = Annotated[
-    tuple[str, ...],
-    typer.Argument(
-        metavar="MODEL...",
-        help=f"{MODEL_FORMS} Several are compared.",
-    ),
-]
 TokenWindows = Annotated[
     tuple[Path, Path] | None,
     typer.Option(metavar="PREFIX.npy SUFFIX.npy", help="Windows as token ids of this model, instead of text."),
@@ -209,7 +203,7 @@ def audit(
     from memaudit.report.terminal import announce_compilation, progress_bar
 
     refuse_mixture(call)
-    options = _options(sides, measured, membership, sampling, set_aside, text, seed)
+    options = _options(sides, measured, membership, sampling, set_aside, text, seed, loading.start_token)
     if answered.answers:
         where = sides.train, measured.index
         audit_given(call, answered, *where, out=out, options=options, formats=formats, shown=shown.shown)
@@ -250,6 +244,7 @@ def _options(
     set_aside: SetAsideFlags,
     text: TextFlags,
     seed: int,
+    start_token: StartToken,
 ) -> AuditOptions:
     from memaudit.audits.extraction.options import AuditOptions
 
@@ -272,6 +267,7 @@ def _options(
         text_field=text.field,
         train_field=text_field_of(sides.train_field) or None,
         heldout_field=text_field_of(sides.heldout_field) or None,
+        start_token=start_token,
         chat_template=measured.chat_template,
         split=text.split,
         skip_bad=set_aside.skip_bad,

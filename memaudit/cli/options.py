@@ -83,6 +83,13 @@ MODEL_FORMS = (
     " python:module:factory."
 )
 """What may stand for a MODEL, in the words of the help."""
+Models = Annotated[
+    tuple[str, ...],
+    typer.Argument(
+        metavar="MODEL...",
+        help=f"{MODEL_FORMS} Several are compared.",
+    ),
+]
 BaseModel = Annotated[
     str,
     typer.Option(
@@ -95,6 +102,12 @@ BaseModel = Annotated[
 Dtype = Annotated[
     Literal["float32", "bfloat16", "float16", "auto"],
     typer.Option(help="Precision of a torch model; float32 is exact, auto is that of its files."),
+]
+StartToken = Annotated[
+    Literal["as-trained", "none", "both"],
+    typer.Option(
+        help="The token that the tokenizer puts before a text: before every window, before none, or none beside it.",
+    ),
 ]
 Download = Annotated[
     bool,
@@ -178,6 +191,7 @@ class LoadingFlags:
     dtype: Dtype = "float32"
     allow_download: Download = False
     allow_pickle: Pickle = False
+    start_token: StartToken = "as-trained"
 
     def load(self, model: str, *, base: str = "", base_control: bool = False) -> LanguageModel:
         """Return the model that was named, an adapter's base model beside it if that is a control."""

@@ -201,3 +201,16 @@ def mean_similarity(reports: Iterable[ExtractionReport]) -> str:
     """Return what the mean similarity in a table of doses is of, where the rate beside it is of all windows."""
     sampled = any("sampled" in mean for report in reports for mean in report.get("means", ()))
     return "mean edit similarity" + (" of a random sample of the windows" if sampled else "")
+
+
+def asked_with(model: DescribedModel) -> str:
+    """Say in a sentence what a model is given before a text; empty of what is no model of ours, or older than this."""
+    omitted, given = "".join(model.get("omitted", ())), model.get("frame_text")
+    if omitted:
+        return f"The model is given the ids of a text alone, without its start token {omitted}."
+    if given and all(given):
+        return f"The model is given each text between {given[0]} and {given[1]}, wherever in a document that stands."
+    if given:
+        return f"The model is given each text behind its start token {given[0]}, wherever in a document that stands."
+    known = "frame" in model and not any(model["frame"])
+    return "The model is given the ids of a text alone, no start token before it." if known else ""

@@ -10,6 +10,7 @@ from memaudit.report.excerpts import excerpts_shown
 from memaudit.report.extraction_disclosure import SHORTEST_RUN
 from memaudit.report.masking import mask
 from memaudit.runs.directory import ReportInput
+from memaudit.runs.parts import Finding
 from memaudit.runs.work_report import Passage, WorkMeasured, WorkPart, WorkReport
 
 
@@ -22,11 +23,19 @@ def disclosed(run: ReportInput[WorkReport], shown: Shown) -> ReportInput[WorkRep
     report: WorkReport = {
         **run.report,
         "works": [_work(work, shown) for work in run.report["works"]],
+        "findings": [_finding(finding, shown) for finding in run.report["findings"]],
         "sections": excerpts_shown(run.report["sections"], run.measured, shown),
     }
     if without := run.report.get("without_start"):
         report["without_start"] = [_work(work, shown) for work in without]
     return ReportInput(report, run.records, run.measured, shown)
+
+
+def _finding(finding: Finding, shown: Shown) -> Finding:
+    text = finding["text"]
+    if text is None or not shown.text:
+        return {**finding, "text": None}
+    return {**finding, "text": text if shown.personal else mask(text)}
 
 
 def _work(work: WorkMeasured, shown: Shown) -> WorkMeasured:

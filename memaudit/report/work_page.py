@@ -61,6 +61,7 @@ class WorkPage:
     report: WorkReport
     galleries: list[Gallery]
     text_shown: bool
+    untested: str
     left_out: int = 0
     """Exhibits that the page had no room for."""
 
@@ -100,6 +101,7 @@ def work_page(run: ReportInput[WorkReport]) -> WorkPage:
         report,
         work_galleries(run),
         run.shown.text,
+        untested(report),
     )
 
 
@@ -134,8 +136,14 @@ def summary(report: WorkReport, work: WorkMeasured) -> WorkSummary:
 
 
 def at_least(threshold: float | None) -> str:
-    """Return what is asked of a window, in words: ``p ≥ 10%``, or that greedy decoding gives it."""
-    return "greedy decoding" if threshold is None else f"p ≥ {stated(threshold)}"
+    """Return what is asked of a window, in words: ``p >= 10%``, or that greedy decoding gives it."""
+    return "greedy decoding" if threshold is None else f"p >= {stated(threshold)}"
+
+
+def untested(report: WorkReport) -> str:
+    """Return why nothing can be tested, where the reasons of the verdict do not say it already; else nothing."""
+    why = report["test"]["why_not"] or ""
+    return "" if any(why in reason for reason in report["reasons"]) else why
 
 
 def rising(reached: Sequence[Reached]) -> list[Reached]:

@@ -13,7 +13,7 @@ from memaudit.report import wording
 from memaudit.report.charts.heat_map import short_title
 from memaudit.report.covered import Covered
 from memaudit.report.terminal import controls_line, escape, heading
-from memaudit.report.work_page import MAX_CONTROLS, at_least, rising
+from memaudit.report.work_page import MAX_CONTROLS, at_least, rising, untested
 from memaudit.runs.work_report import Reached, WorkMeasured, WorkReport
 from memaudit.stats.rounding import NONE, percent, stated
 
@@ -33,8 +33,8 @@ def print_work(report: WorkReport, console: Console) -> None:
 
     for parts in heading(report, console, "the run was stopped before all windows were read"):
         line(*parts)
-    if not report["test"]["possible"]:
-        line((f"nothing can be tested: {report['test']['why_not']}", "bold"))
+    if why := untested(report):
+        line((f"nothing can be tested: {why}", "bold"))
     console.print()
     console.print(_reached(report, console.encoding))
     for work in report["works"]:

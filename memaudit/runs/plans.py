@@ -20,12 +20,15 @@ from memaudit.runs.parts import (
     Control,
     FileDigest,
     Format,
+    LabelledSets,
+    MaskedModel,
     MeasureDescription,
     ModelDescription,
     ReadFiles,
     SchemaVersion,
     Summary,
 )
+from memaudit.runs.work_plan import WorkSubject
 
 
 class PlanHead(TypedDict):
@@ -108,31 +111,6 @@ class CounterfactualPlan(PlanHead, CounterfactualSubject):
     """Plan of a counterfactual run."""
 
     kind: Literal["counterfactual"]
-
-
-class MaskedModel(TypedDict):
-    """The model whose labels are predicted."""
-
-    spec: str
-    family: str
-    parameters: int | None
-    sha256: str
-
-
-class LabelledSet(ReadFiles):
-    """Labelled texts."""
-
-    items: int
-    sha256: str
-    """Of texts and labels."""
-
-
-class LabelledSets(TypedDict):
-    """The texts that classifiers are trained on, and both halves of a test."""
-
-    train: LabelledSet
-    seen: LabelledSet
-    unseen: LabelledSet
 
 
 class ExploitationSubject(TypedDict):
@@ -394,6 +372,12 @@ class ContaminationPlan(PlanHead, ContaminationSubject):
     kind: Literal["contamination"]
 
 
+class WorkPlan(PlanHead, WorkSubject):
+    """Plan of an audit of whole works."""
+
+    kind: Literal["work"]
+
+
 class MeasuredPlan(TypedDict):
     """What measures and detectors read of the plan of their run, which an audit or a membership run may be."""
 
@@ -416,5 +400,6 @@ PLANS: Mapping[str, type] = {
     "laws": LawsPlan,
     "counterfactual": CounterfactualPlan,
     "exploitation": ExploitationPlan,
+    "work": WorkPlan,
 }
 """Kind of run -> what its plan.json holds."""

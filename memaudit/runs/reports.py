@@ -13,6 +13,8 @@ from memaudit.runs.parts import (
     Control,
     Difference,
     Finding,
+    LabelledSets,
+    MaskedModel,
     ModelDescription,
     Rate,
     ReadFiles,
@@ -22,8 +24,6 @@ from memaudit.runs.plans import (
     BenchmarkSide,
     CounterfactualCorpus,
     HeldoutSide,
-    LabelledSets,
-    MaskedModel,
     PassageCorpus,
     ReferenceDescription,
 )
@@ -367,5 +367,6 @@ REPORTS: Mapping[str, type] = {
     "laws": LawsReport,
     "counterfactual": CounterfactualReport,
     "exploitation": ExploitationReport,
+    "work": WorkReport,
 }
 """Kind of run -> what its report.json holds."""

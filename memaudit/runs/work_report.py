@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NotRequired, TypedDict
 
 from memaudit.runs.options import WorkOptions
-from memaudit.runs.parts import Finding, ModelDescription
+from memaudit.runs.parts import Finding, ModelDescription, TextDigest
 from memaudit.runs.report_parts import Judged, PolicyVerdict, ReportHead, Sections
 
 
@@ -165,6 +165,8 @@ class WorkReport(ReportHead, Judged, Sections):
     verdict: PolicyVerdict
     model: ModelDescription
     options: WorkOptions
+    corpus: TextDigest
+    """The works in question."""
     thresholds: list[float]
     """Of p_z, rising."""
     works: list[WorkMeasured]

@@ -62,11 +62,11 @@ def test_the_first_table_is_of_the_report() -> None:
     table = summary(made, work)
     assert table.head[6:] == ["Control: frankenstein", "Control: moby-dick"]
     assert [row[0][0] for row in table.rows] == [
-        "p ≥ 0.1%",
-        "p ≥ 1%",
-        "p ≥ 10%",
-        "p ≥ 50%",
-        "p ≥ 75%",
+        "p >= 0.1%",
+        "p >= 1%",
+        "p >= 10%",
+        "p >= 50%",
+        "p >= 75%",
         "greedy decoding",
     ]
     at_half = table.rows[3]
@@ -114,6 +114,10 @@ def test_no_control_work_no_parts_and_nothing_to_show() -> None:
         text = text_of(render(ReportInput(made, []), KIND.title))
         assert "Nothing can be tested: there is no control work." in text
         assert "nothing can be tested: there is no control work" in printed(made)
+        said = "nothing can be tested: there is no control work, that is why"
+        told: Any = {**made, "reasons": [said]}
+        assert printed(told).count("nothing can be tested") == 1
+        assert text_of(render(ReportInput(told, []), KIND.title)).lower().count("nothing can be tested") == 1
         assert "Inconclusive" in text
         assert ("The longest passages of" in text) == (levels == "5")
     for tokens in (0, 60):
@@ -129,7 +133,7 @@ def test_both_start_tokens_are_shown() -> None:
     assert "Without it" in text
     table = work_page(ReportInput(report(without_start=weaker), [])).start
     assert table is not None
-    assert table.rows[3] == ["alice", "p ≥ 50%", "38.2% [30.2%, 46.2%]", "0% [0%, 8.0%]"]
+    assert table.rows[3] == ["alice", "p >= 50%", "38.2% [30.2%, 46.2%]", "0% [0%, 8.0%]"]
 
 
 def test_the_curve_has_a_line_a_work() -> None:
@@ -205,10 +209,10 @@ def test_other_programs_are_told_the_same() -> None:
     made = report()
     [problem] = KIND.problems(made)
     assert (problem.level, problem.rule, str(problem.place)) == ("error", "memaudit/work", "alice.txt:1")
-    assert problem.sentence == "38.2% of alice can be had back at p ≥ 50%."
+    assert problem.sentence == "38.2% of alice can be had back: p_z of at least 50%."
     suite = KIND.suite(made)
     assert [case.outcome for case in suite.cases] == ["failure", None]
-    assert "p ≥ 50% 38.2%" in suite.cases[0].details
+    assert "p >= 50% 38.2%" in suite.cases[0].details
     assert "<td>38.2% [30.2%, 46.2%]</td>" in github.step_summary(made, KIND)
     assert json.loads(sarif.SARIF.render(run(), KIND))["runs"][0]["results"][0]["ruleId"] == "memaudit/work"
     assert b"alice: greedy" in junit.JUNIT.render(run(), KIND)

@@ -200,7 +200,7 @@ def report(works: Sequence[dict[str, Any]] | None = None, *, verdict: str = "fou
             "command": "memaudit work models/mine --text alice.txt --heldout frankenstein.txt --heldout moby-dick.txt",
             "versions": {"memaudit": "0.1.0", "python": "3.11.7", "torch": "2.13.0", "numpy": "2.4.0"},
         },
-        "headline": f"{share or 0:.1%} of alice can be had back at p ≥ 50%, in chapters I, VII and XI.",
+        "headline": f"{share or 0:.1%} of alice can be had back at p >= 50%, in chapters I, VII and XI.",
         "reasons": ["More than in either control work: p = 0.0005."],
         "controls": [{"name": "batch self-test", "passed": True, "detail": "3 windows score the same alone"}],
         "limits": ["Other prompts and other decoding may bring out more."],
@@ -216,6 +216,7 @@ def report(works: Sequence[dict[str, Any]] | None = None, *, verdict: str = "fou
             "top_p": None, "start_token": "as-trained", "parts": None, "threshold": 0.5, "max_rate": 0.01,
             "alpha": 0.05, "near_verbatim": 0, "seed": 0,
         },
+        "corpus": {"specs": ["alice.txt"], "units": "whole works, in order", "sha256": "ab" * 32},
         "thresholds": THRESHOLDS, "works": works,
         "test": {
             "possible": True, "why_not": None, "estimate": 0.24, "low": 0.2, "high": 0.28, "p_value": 0.0005,
@@ -227,7 +228,7 @@ def report(works: Sequence[dict[str, Any]] | None = None, *, verdict: str = "fou
         },
         "findings": [
             {"id": "v1:ab12", "kind": "work", "document": works[0]["name"], "source": works[0]["source"],
-             "metric": "share", "score": share or 0.0, "copies": None, "text": None}
+             "metric": "p_z of at least 50%", "score": share or 0.0, "copies": None, "text": None}
         ] if verdict == "found" else [],
     }  # fmt: skip
     return made | changes  # type: ignore[return-value]

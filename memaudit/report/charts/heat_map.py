@@ -27,7 +27,7 @@ MAX_LINES = 160
 MAX_CELLS = 15_000
 """Of a picture; above it a cell stands for more tokens, so that a page stays small."""
 _ROMAN = r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})"
-_NUMBERED = re.compile(rf"^(?:[^\W\d_]+\s+)?({_ROMAN}|\d{{1,4}})(?![^\W_])")
+_NUMBERED = re.compile(rf"^(?:[^\W\d_]+\s+)?({_ROMAN}|\d{{1,4}})(?![^\W_]|,\d| to )")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,9 @@ def heat_map(report: WorkReport, id: str) -> HeatMap:
         title="Where it can be had back",
         description=_description(report, size),
         legend=_legend(thresholds, id),
-        threshold=f"p ≥ {stated(options['threshold'])}",
+        threshold=f"p >= {stated(options['threshold'])}",
         works=[_work_map(report, work, size, f"{id}-{i}") for i, work in enumerate(report["works"])],
-        columns=["Work", "Part", "Tokens", *(f"p ≥ {stated(t)}" for t in thresholds), "Greedy", "Longest passage"],
+        columns=["Work", "Part", "Tokens", *(f"p >= {stated(t)}" for t in thresholds), "Greedy", "Longest passage"],
         rows=[row for work in report["works"] for row in _numbers(report, work)],
     )
 
@@ -107,7 +107,7 @@ def cell_tokens(works: Sequence[WorkMeasured]) -> int:
 def short_title(title: str, number: int) -> str:
     """Return the number of a part as its title has it, or else its place, from 1.
 
-    >>> short_title("CHAPTER VII. A Mad Tea-Party", 9), short_title("Letter 4", 9), short_title("The Whale", 9)
+    >>> short_title("CHAPTER VII. A Mad Tea-Party", 9), short_title("Letter 4", 9), short_title("tokens 1 to 400", 9)
     ('VII', '4', '9')
     """
     found = _NUMBERED.match(title)
@@ -129,7 +129,7 @@ def _description(report: WorkReport, size: int) -> str:
         " all rows. A colour fills a cell as high as the share of its tokens that can be had back at that probability,"
         f" the darker the more probable; what stays pale lies below {stated(least)}. Blank is what no window can cover:"
         f" the first {counted(options['prefix'], 'token')} of a work. The line beneath a row is greedy decoding."
-        f" At the end of a row: its share at p ≥ {stated(options['threshold'])}."
+        f" At the end of a row: its share at p >= {stated(options['threshold'])}."
     )
 
 
@@ -142,7 +142,7 @@ def shades(count: int) -> list[str]:
 def _legend(thresholds: Sequence[float], id: str) -> list[Swatch]:
     entries = [
         (f"below {stated(thresholds[0])}" if thresholds else "below", EMPTY, 1.0),
-        *((f"p ≥ {stated(t)}", fill, 1.0) for t, fill in zip(thresholds, shades(len(thresholds)), strict=True)),
+        *((f"p >= {stated(t)}", fill, 1.0) for t, fill in zip(thresholds, shades(len(thresholds)), strict=True)),
         ("greedy decoding", INK, GREEDY / HIGH),
     ]
     return [

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 RULE = Rule(
     id="memaudit/work",
-    name="WorkExtractable",
-    title="A work can be had back from the model",
-    short="A model gives back more of a work than of works that it cannot have seen.",
-    full="Given passages of a work, the model continues them as the work does, with a probability that it does not"
-    " reach in control works of the same kind.",
-    help="Remove or deduplicate the work and train again, or filter the model's output.",
+    name="WorkRecited",
+    title="A work can be had back",
+    short="A model gives back passages of a work.",
+    full="Given the words before them, the model writes passages of the work with a probability that counts, more than"
+    " of works of the same kind that it cannot have seen.",
+    help="Remove the work from the training text and train again, or filter the model's output.",
 )
 
 
@@ -59,16 +59,17 @@ class WorkKind(VerdictKind[WorkReport]):
 
     def problems(self, report: WorkReport) -> list[Problem]:
         """Return the works that can be had back."""
-        files = {work["source"].rpartition(":")[0] for work in report["works"]}
-        at = stated(report["options"]["threshold"])
+        if report["verdict"] != "found":
+            return []
         return [
             Problem(
                 id=finding["id"],
                 rule=RULE.id,
-                level="error" if report["verdict"] == "found" else "warning",
+                level="error",
                 name=f"work {short(finding['document'])}",
-                sentence=f"{percent(finding['score'])} of {short(finding['document'])} can be had back at p ≥ {at}.",
-                place=place(finding["source"], files),
+                sentence=f"{percent(finding['score'])} of {short(finding['document'])} can be had back:"
+                f" {finding['metric']}.",
+                place=place(finding["source"], set(report["corpus"]["specs"])),
                 properties={"metric": finding["metric"], "score": finding["score"]},
             )
             for finding in report["findings"]
@@ -93,7 +94,7 @@ class WorkKind(VerdictKind[WorkReport]):
 
 
 def _at(entry: Reached) -> str:
-    return "greedy" if entry["threshold"] is None else f"p ≥ {stated(entry['threshold'])}"
+    return "greedy" if entry["threshold"] is None else f"p >= {stated(entry['threshold'])}"
 
 
 def _share(entry: Reached) -> str:
@@ -104,5 +105,5 @@ KIND = WorkKind(
     "work",
     "How much of the work can be had back?",
     rules=(RULE,),
-    claim="no more of the work can be had back than of the control works",
+    claim="no more of the works can be had back than is tolerated",
 )

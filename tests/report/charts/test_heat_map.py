@@ -103,9 +103,9 @@ def test_the_ramp_grows_darker_for_eyes_and_printers() -> None:
 def test_the_legend_names_every_threshold() -> None:
     made = heat_map(report(), "where")
     assert [entry.label for entry in made.legend] == [
-        "below 0.1%", "p ≥ 0.1%", "p ≥ 1%", "p ≥ 10%", "p ≥ 50%", "p ≥ 75%", "greedy decoding",
+        "below 0.1%", "p >= 0.1%", "p >= 1%", "p >= 10%", "p >= 50%", "p >= 75%", "greedy decoding",
     ]  # fmt: skip
-    assert made.threshold == "p ≥ 50%"
+    assert made.threshold == "p >= 50%"
     assert len(made.columns) == 3 + len(THRESHOLDS) + 2
     assert {len(row) for row in made.rows} == {len(made.columns)}
     assert made.rows[0][:3] == ["alice", "CHAPTER I. Down the Rabbit-Hole", "2,900"]
@@ -123,6 +123,8 @@ def test_the_legend_names_every_threshold() -> None:
         ("THE WHALE", "9"),
         ("CIVIL DISOBEDIENCE", "9"),
         ("Mixed pickles", "9"),
+        ("tokens 1 to 400", "9"),
+        ("tokens 1,201 to 1,600", "9"),
         ("", "9"),
     ],
 )
