@@ -15,7 +15,7 @@ import argparse
 import math
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -50,7 +50,7 @@ DESIGNS: tuple[tuple[int, tuple[int, ...]], ...] = (
     (100_000, (100_000,)),
 )
 """Tokens of the work and of each control work."""
-STREAM = 6_000_000
+STREAM = 4_000_000
 HIGHEST = 0.064
 Hits = NDArray[np.bool_]
 
@@ -162,15 +162,6 @@ def null_works(read: Source, what: str, works: int, tokens: int) -> list[tuple[s
     return rows
 
 
-def type_one(report: Report, read: Source, works: int, tokens: int) -> None:
-    """Add how often null works are found, by dependence, rate and lengths."""
-    settings = [f"{dependence}, {often}" for dependence in STRETCHES for often in RATES]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for rows in pool.map(partial(null_works, read, works=works, tokens=tokens), settings):
-            for what, rejected, note in rows:
-                report.add(what, rejected / works, unit="p <= .05", goal=HIGHEST, at_most=True, note=note)
-
-
 def learnt(read: Source, parts: Sequence[tuple[float, float]], tokens: int, rng: np.random.Generator) -> Hits:
     """Return the windows of a work of which parts, from and to, stand in the novel that the model has read."""
     text = read.unread(tokens, rng)
@@ -181,46 +172,72 @@ def learnt(read: Source, parts: Sequence[tuple[float, float]], tokens: int, rng:
     return read.hits(text)
 
 
-def power(report: Report, read: Source, works: int, tokens: int, rng: np.random.Generator) -> None:
+@dataclass(frozen=True)
+class Case:
+    """A work of which the model knows parts, beside so many control works of the same length."""
+
+    name: str
+    tokens: int
+    parts: list[tuple[float, float]]
+    controls: int
+    goal: float | None
+    """Least share that is found; 0: no more."""
+
+
+def cases() -> list[Case]:
+    """Return what power is measured of."""
+    three, row = [(i / 12, (i + 1) / 12) for i in (0, 5, 10)], [(2 / 12, 5 / 12)]
+    many = [(place / 20 + 0.01, place / 20 + 0.0145) for place in range(20)]
+    return [
+        Case("all of it", 40_000, [(0, 1)], 1, 0.8),
+        *(Case("half of it", 40_000, [(0, 0.5)], n, None) for n in (1, 2)),
+        *(Case("3 of 12 chapters, apart", 40_000, three, n, goal) for n, goal in ((1, None), (2, 0.8))),
+        Case("3 of 12 chapters, apart", 100_000, three, 1, 0.8),
+        *(Case("3 of 12 chapters in a row", n, row, 2, None) for n in (40_000, 100_000)),
+        Case("9% in 20 places, 4% of windows", 40_000, many, 1, 0.8),
+        *(Case("none of it", n, [], 1, 0.0) for n in (40_000, 100_000)),
+    ]
+
+
+def known_works(read: Source, case: Case, rate: float, works: int, tokens: int) -> tuple[int, int]:
+    """Return how many works of a case are found, and how many are clean."""
+    rng = np.random.default_rng([20_267, case.tokens, case.controls, *map(ord, case.name)])
+    windows = stream(read, 0, rate, tokens, rng)
+    verdicts = []
+    for seed in range(works):
+        work = learnt(read, case.parts, case.tokens, rng)
+        verdicts.append(judged(work, [cut(windows, case.tokens, rng) for _ in range(case.controls)], seed).verdict)
+    return verdicts.count("found"), verdicts.count("clean")
+
+
+def power(report: Report, read: Source, works: int, tokens: int, pool: Executor) -> None:
     """Add how often works are found that the model knows in part, beside control works with few quotations or none."""
-    chapter, many = 1 / 12, [(place / 20 + 0.01, place / 20 + 0.01 + 0.0045) for place in range(20)]
-    three, next_ = [(i / 12, i / 12 + chapter) for i in (0, 5, 10)], [(2 / 12, 5 / 12)]
-    cases: tuple[tuple[str, int, list[tuple[float, float]], int, float | None], ...] = (
-        ("all of it", 40_000, [(0, 1)], 1, 0.8),
-        ("half of it", 40_000, [(0, 0.5)], 1, None),
-        ("half of it", 40_000, [(0, 0.5)], 2, None),
-        ("3 of 12 chapters, apart", 40_000, three, 1, None),
-        ("3 of 12 chapters, apart", 40_000, three, 2, 0.8),
-        ("3 of 12 chapters, apart", 100_000, three, 1, 0.8),
-        ("3 of 12 chapters in a row", 40_000, next_, 2, None),
-        ("3 of 12 chapters in a row", 100_000, next_, 2, None),
-        ("9% in 20 places, half of it in whole windows", 40_000, many, 1, 0.8),
-        ("none of it", 40_000, [], 1, None),
-        ("none of it", 100_000, [], 1, None),
-    )
     for often, rate in {"no": 0.0, "few": 0.00005}.items():
-        windows = stream(read, 0, rate, tokens, rng)
-        for name, length, parts, count, goal in cases:
-            found = clean = 0
-            for seed in range(works):
-                outcome = judged(
-                    learnt(read, parts, length, rng), [cut(windows, length, rng) for _ in range(count)], seed
-                )
-                found, clean = found + (outcome.verdict == "found"), clean + (outcome.verdict == "clean")
-            what = f"{name} of {length // 1000}k learnt, {count} control of the same length, {often} quotations"
-            none = "none" in name
-            report.add(what, found / works, unit="found", goal=0.0 if none else goal, at_most=none,
+        run = partial(known_works, read, rate=rate, works=works, tokens=tokens)
+        for case, (found, clean) in zip(cases(), pool.map(run, cases()), strict=True):
+            controls = "1 control work" if case.controls == 1 else f"{case.controls} control works"
+            what = f"{case.name} of {case.tokens // 1000}k learnt, {controls} as long, {often} quotations"
+            report.add(what, found / works, unit="found", goal=case.goal, at_most=case.goal == 0,
                        note=f"{told(found, works)}; {clean} clean")  # fmt: skip
+
+
+def type_one(report: Report, read: Source, works: int, tokens: int, pool: Executor) -> None:
+    """Add how often null works are found, by dependence, rate and lengths."""
+    settings = [f"{dependence}, {often}" for dependence in STRETCHES for often in RATES]
+    for rows in pool.map(partial(null_works, read, works=works, tokens=tokens), settings):
+        for what, rejected, note in rows:
+            report.add(what, rejected / works, unit="p <= .05", goal=HIGHEST, at_most=True, note=note)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="20 works a setting; keeps nothing")
     given = parser.parse_args()
-    report, rng = Report("type_one_works"), np.random.default_rng(20_265)
-    read = source(rng)
-    power(report, read, 10 if given.quick else 100, STREAM // 10, rng)
-    type_one(report, read, 20 if given.quick else 500, STREAM // 10 if given.quick else STREAM)
+    report, read = Report("type_one_works"), source(np.random.default_rng(20_265))
+    tokens = STREAM // 10 if given.quick else STREAM
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        type_one(report, read, 20 if given.quick else 500, tokens, pool)
+        power(report, read, 10 if given.quick else 50, STREAM // 10, pool)
     if not given.quick:
         report.finish()
 

@@ -14,10 +14,10 @@ from memaudit.cli.command import invocation_of
 from memaudit.cli.groups import Panel
 from memaudit.cli.options import (
     ASKING,
-    MODEL_FORMS,
     Corpus,
     Formats,
     LoadingFlags,
+    Models,
     ReferenceFlags,
     Seed,
     ShownFlags,
@@ -38,13 +38,6 @@ if TYPE_CHECKING:
     from memaudit.audits.extraction.result import Audit
     from memaudit.records import StartToken
 
-Models = Annotated[
-    tuple[str, ...],
-    typer.Argument(
-        metavar="MODEL...",
-        help=f"{MODEL_FORMS} Several are compared.",
-    ),
-]
 TokenWindows = Annotated[
     tuple[Path, Path] | None,
     typer.Option(metavar="PREFIX.npy SUFFIX.npy", help="Windows as token ids of this model, instead of text."),

@@ -83,6 +83,13 @@ MODEL_FORMS = (
     " python:module:factory."
 )
 """What may stand for a MODEL, in the words of the help."""
+Models = Annotated[
+    tuple[str, ...],
+    typer.Argument(
+        metavar="MODEL...",
+        help=f"{MODEL_FORMS} Several are compared.",
+    ),
+]
 BaseModel = Annotated[
     str,
     typer.Option(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from memaudit.cli.command import invocation_of
-from memaudit.cli.options import MODEL_FORMS, Formats, LoadingFlags, Seed, ShownFlags, TopK, TopP
+from memaudit.cli.options import Formats, LoadingFlags, Models, Seed, ShownFlags, TopK, TopP
 from memaudit.cli.output import exit_with_verdict
+from memaudit.cli.several import run_each
+
+if TYPE_CHECKING:
+    from memaudit.audits.work.run import WorkRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,11 +75,15 @@ class DrawingFlags:
 
 def work(
     call: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_FORMS)],
+    model: Models,
     *,
     works: WorksFlags,
     out: Annotated[
-        Path | None, typer.Option(metavar="RUN", help="Run directory; by default runs/work-IDENTITY.")
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Run directory; by default runs/work-IDENTITY. Of several models, a folder with a run of each.",
+        ),
     ] = None,
     windows: WindowFlags,
     policy: PolicyFlags,
@@ -88,14 +96,16 @@ def work(
     """How much of a whole work can be had back from a model: where in it, and at what cost?
 
     Every token of the work is counted. Without a control work the picture is drawn and nothing is tested. The same
-    command resumes an interrupted run. Exit code 1: more than control works explain. 0: within what is tolerated. 3:
-    inconclusive.
+    command resumes an interrupted run. Several models are asked one after the other, each in a run directory of its
+    own, and compare.html shows where in a work one has what another lacks. Exit code 1: more than control works
+    explain. 0: within what is tolerated. 3: inconclusive.
 
     \b
     Examples:
       memaudit work models/gpt --text alice.txt --heldout looking-glass.txt
       memaudit work EleutherAI/pythia-70m --text novel.txt.gz --heldout other.txt --stride 1
       memaudit work models/gpt --text a.txt --text b.txt --heldout c.txt --parts 'CHAPTER [IVX]+'
+      memaudit work models/small models/large --text alice.txt --heldout looking-glass.txt --out runs/alice
     """
     from memaudit.audits.work.options import WorkOptions
     from memaudit.audits.work.run import work
@@ -117,19 +127,24 @@ def work(
         start_token=loading.start_token,
         seed=seed,
     )
-    with progress_bar("windows") as progress:
-        done = work(
-            model,
-            works.text,
-            works.heldout,
-            out=out,
-            options=options,
-            name=model,
-            invocation=invocation_of(call),
-            formats=formats,
-            shown=shown.shown,
-            progress=progress,
-            load=loading.load_audited,
-            base=loading.base,
-        )
-    exit_with_verdict(done)
+
+    def one(name: str, run: Path | None) -> WorkRun:
+        with progress_bar("windows") as progress:
+            return work(
+                name,
+                works.text,
+                works.heldout,
+                out=run,
+                options=options,
+                name=name,
+                invocation=invocation_of(call, model=(name,)),
+                formats=formats,
+                shown=shown.shown,
+                progress=progress,
+                load=loading.load_audited,
+                base=loading.base,
+            )
+
+    if len(model) > 1:
+        run_each(model, out, invocation_of(call).command, shown.shown, one, lambda done: done.windows)
+    exit_with_verdict(one(model[0], out))

@@ -26,6 +26,7 @@ from memaudit.metrics.probability import THRESHOLDS, attempts_needed
 from memaudit.models.base import LanguageModel
 from memaudit.records import Decoding, Document, Shown
 from memaudit.report.kinds.work import KIND
+from memaudit.report.work_compare import compare_works, render_works
 from memaudit.runs.directory import ReportInput, read_run
 from memaudit.text.tokenize import train_tokenizer
 from memaudit.training.train import CorpusOptions
@@ -46,13 +47,24 @@ SMALL = {"prefix": 10, "suffix": 6, "stride": 2}
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> LanguageModel:
-    """Knows chapters 2 and 4, and the words of all."""
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a model that knows chapters 2 and 4 and the words of all, and of its corpus."""
     folder = tmp_path_factory.mktemp("model")
     (folder / "seen.txt").write_text(f"{CHAPTERS[1]}\n{CHAPTERS[3]}\n" * 4, encoding="utf-8")
     (folder / "words.txt").write_text("CHAPTER 1 2 3 4\n\n" + "\n".join(WORDS), encoding="utf-8")
+    trained(folder, 8)
+    return folder
+
+
+def trained(folder: Path, order: int) -> str:
     source = CorpusOptions([str(folder / "seen.txt"), str(folder / "words.txt")], unit="word")
-    return memaudit.train_ngram(source, folder / "model", order=8)
+    memaudit.train_ngram(source, folder / f"order-{order}", order=order)
+    return str(folder / f"order-{order}")
+
+
+@pytest.fixture(scope="module")
+def model(place: Path) -> LanguageModel:
+    return memaudit.load_model(str(place / "order-8"))
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +267,26 @@ def test_within_a_few_edits(model: LanguageModel, files: tuple[str, str], tmp_pa
     assert shares == sorted(shares)
     again = memaudit.work(model, *files, out=run.folder, near_verbatim=12, **SMALL)
     assert again.report == run.report
+
+
+def test_several_models_are_asked_one_by_one_and_compared(
+    place: Path, files: tuple[str, str], tmp_path: Path, done: WorkRun
+) -> None:
+    models, sizes = [trained(place, 2), str(place / "order-8")], ["--prefix", "10", "--suffix", "6", "--stride", "2"]
+    command = ["work", *models, "--text", files[0], "--heldout", files[1], *sizes, "--out", str(tmp_path / "runs")]
+    outcome = CliRunner().invoke(app, command)
+    reports = [json.loads((tmp_path / "runs" / f"order-{n}" / "report.json").read_bytes()) for n in (2, 8)]
+    assert outcome.exit_code == max(report["exit_code"] for report in reports), outcome.output
+    assert reports[1]["works"] == done.report["works"]
+    assert reports[1]["provenance"]["command"].count("order-") == 1, "the report of one repeats that one"
+    page = (tmp_path / "runs" / "compare.html").read_text()
+    found = compare_works([tmp_path / "runs" / f"order-{n}" for n in (2, 8)])
+    assert page == render_works(found)
+    assert [row.name for row in found.grid] == ["book", "other"]
+    assert found.apart[0].longest.rows[0][0] == "order-8"
+    assert found.apart[0].longest.rows[0][2] in ("CHAPTER 2", "CHAPTER 4")
+    assert CliRunner().invoke(app, command).exit_code == outcome.exit_code
+    assert page == (tmp_path / "runs" / "compare.html").read_text()
 
 
 def test_problems_are_the_works_that_are_found(done: WorkRun) -> None:

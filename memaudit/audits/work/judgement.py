@@ -241,7 +241,7 @@ def _not_shown(tests: Sequence[tuple[Tested, float | None]], detectable: float |
     told = f"that more is had back than of the control works is not shown: {p_equals(least)} > {policy.alpha:g}"
     if detectable is None:
         return f"{told}; no share would be found with a power of 80%: more text of control works is needed"
-    return f"{told}; a share of {percent(detectable)} would be found with a power of 80%"
+    return f"{told}; {percent(detectable)} of a work in whole blocks would be found with a power of 80%"
 
 
 def _why_not(tested: Tested | None, policy: Policy) -> str:

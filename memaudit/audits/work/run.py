@@ -54,6 +54,11 @@ NEEDS = frozenset((Capability.LEFT_TO_RIGHT,))
 class WorkRun(VerdictResult[WorkReport]):
     """A finished audit of whole works and the run directory it lies in."""
 
+    @property
+    def windows(self) -> str:
+        """What identifies the windows: the works, and how many tokens each has."""
+        return " ".join(f"{work['sha256']}:{work['tokens']}" for work in self.report["works"])
+
 
 def work(
     model: object,
