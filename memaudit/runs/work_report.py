@@ -104,6 +104,9 @@ class WorkMeasured(TypedDict):
     """A digit a window, in order: how many thresholds its p_z reaches."""
     greedy: str
     """A digit a window, in order: 1 where greedy decoding gives the suffix."""
+    shared: NotRequired[str]
+    """A digit a window, in order: 1 where it touches text that a work of the other side holds too, so that it is in no
+    test; absent where none does."""
     parts: list[WorkPart]
     reached: list[Reached]
     """Greedy decoding, then every threshold."""

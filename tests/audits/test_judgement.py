@@ -11,12 +11,9 @@ from hypothesis import strategies as st
 
 from memaudit.audits.work.blocks import SHORTEST, WorkHits, adjusted, against_controls, detectable, differ
 from memaudit.audits.work.judgement import CONTROLS_UNSEEN, Judgement, judge, judge_hits
-from memaudit.audits.work.overlap import overlapping, told
 from memaudit.audits.work.power import smallest_share
 from memaudit.findings import Control, Policy
-from memaudit.records import Document
 from memaudit.stats.blocks import block_test
-from memaudit.text.tokenize import train_tokenizer
 
 STRIDE = 10
 POLICY = Policy()
@@ -200,14 +197,5 @@ def test_hits_are_read_off_the_levels_of_windows() -> None:
     found = judge([book, control], options, [])
     assert (found.verdict, found.test["works"][0]["share"]) == ("found", 1.0)
     assert judge([book, control], options | {"threshold": 0.75}, []).test["works"][0]["share"] == 0.5
-
-
-def test_control_works_that_share_text_with_a_work_are_named() -> None:
-    rng = np.random.default_rng(6)
-    book, other, shared = (" ".join(map(str, rng.integers(0, 1000, 300))) for _ in range(3))
-    tokenizer = train_tokenizer("word", [f"{book} {other} {shared}"])
-    works = [Document("book", f"{book} {shared}", "book.txt")]
-    controls = [Document("a", other, "a.txt"), Document("b", f"{other} {shared}", "b.txt")]
-    (found,) = overlapping(works, controls, tokenizer)
-    assert (found.heldout, found.train, found.view) == ("b.txt", "book.txt", "exact")
-    assert told(found).startswith("b.txt shares 50 tokens in a row with book.txt: cut what both hold")
+    assert judge([book | {"shared": "01" * 2000}, control], options, []).test["works"][0]["share"] == 1.0
+    assert judge([book | {"shared": "1" * 4000}, control], options, []).test["works"] == []

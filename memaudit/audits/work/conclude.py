@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from memaudit.audits.work.judgement import judge
 from memaudit.audits.work.measured import measured
 from memaudit.audits.work.near import near_section
-from memaudit.audits.work.reading import Reading
+from memaudit.audits.work.reading import BoolArray, Reading
 from memaudit.audits.work.section import reading_section
 from memaudit.audits.work.texts import WholeWork
 from memaudit.audits.work.wording import headline
@@ -36,7 +36,11 @@ LIMITS = (
 
 
 def conclude(
-    plan: WorkPlan, works: Sequence[WholeWork], readings: Sequence[Reading], near: Sequence[NearVerbatimLine] = ()
+    plan: WorkPlan,
+    works: Sequence[WholeWork],
+    readings: Sequence[Reading],
+    shared: Sequence[BoolArray],
+    near: Sequence[NearVerbatimLine] = (),
 ) -> WorkReport:
     """Return the report: the same plan, texts and windows give the same report.
 
@@ -44,10 +48,14 @@ def conclude(
         plan: As `memaudit.audits.work.run` makes it.
         works: Those in question, then the control works.
         readings: Their windows, in the same order.
+        shared: Which of their windows touch text that a work of the other side holds too.
         near: What was found within a few edits of suffixes, where that was asked for.
     """
     options = plan["options"]
-    found = [measured(*pair, options["threshold"]) for pair in zip(works, readings, strict=True)]
+    found = [
+        measured(work, reading, options["threshold"], flags)
+        for work, reading, flags in zip(works, readings, shared, strict=True)
+    ]
     judged = judge(found, options, [*(Control(**control) for control in plan["controls"]), _passed_over(found)])
     sections = [reading_section(found, options, judged.method), *([near_section(near)] if near else [])]
     return {

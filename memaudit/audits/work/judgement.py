@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 import memaudit.stats as stats
 from memaudit.audits.work.blocks import (
@@ -66,16 +67,19 @@ def judge(works: Sequence[WorkMeasured], options: WorkOptions, controls: Sequenc
     """Return the verdict about works by the windows that reach the threshold of the options.
 
     Args:
-        works: Those in question and the control works.
+        works: Those in question and the control works; windows of text that both sides hold are not compared.
         options: With the threshold, what is tolerated, the level and the seed.
         controls: Checks of the instrument.
     """
     level = 1 + THRESHOLDS.index(options["threshold"])
-    hits = [
-        WorkHits(work["name"], work["control"], np.array([int(d) >= level for d in work["levels"]]), options["stride"])
-        for work in works
-    ]
+    hits = [WorkHits(work["name"], work["control"], _hits(work, level), options["stride"]) for work in works]
     return judge_hits(hits, Policy(options["max_rate"], options["alpha"]), controls, seed=options["seed"])
+
+
+def _hits(work: WorkMeasured, level: int) -> NDArray[np.bool_]:
+    """Return which windows reach a level; those of text that both sides hold are left out."""
+    shared = work.get("shared") or "0" * len(work["levels"])
+    return np.array([int(d) >= level for d, own in zip(work["levels"], shared, strict=True) if own == "0"], np.bool_)
 
 
 def judge_hits(works: Sequence[WorkHits], policy: Policy, controls: Sequence[Control] = (), *, seed: int) -> Judgement:

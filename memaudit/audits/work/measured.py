@@ -24,19 +24,20 @@ EVEN = 0.5
 """Chance of a suffix up to which it is asked for."""
 
 
-def measured(work: WholeWork, reading: Reading, threshold: float) -> WorkMeasured:
+def measured(work: WholeWork, reading: Reading, threshold: float, shared: BoolArray | None = None) -> WorkMeasured:
     """Return what is known of one work.
 
     Args:
         work: Its text.
         reading: Its windows.
         threshold: Of the verdict; passages and holes are those of it.
+        shared: Which windows touch text that a work of the other side holds too.
     """
     levels = reading.levels
     reaching = [reading.greedy, *(levels > place for place in range(len(THRESHOLDS)))]
     covered = [coverage(work, hits) for hits in reaching]
     chosen = 1 + THRESHOLDS.index(threshold)
-    return {
+    found: WorkMeasured = {
         "name": work.name,
         "source": work.document.source,
         "control": work.control,
@@ -50,7 +51,7 @@ def measured(work: WholeWork, reading: Reading, threshold: float) -> WorkMeasure
         "checked": reading.checked,
         "check_hits": reading.hits,
         "levels": "".join(map(str, levels.tolist())),
-        "greedy": "".join("01"[flag] for flag in reading.greedy.tolist()),
+        "greedy": _digits(reading.greedy),
         "parts": _parts(work, reaching, covered),
         "reached": _reached(reaching, covered, [share_interval(tokens, 1) for tokens in covered]),
         "costs": [_cost(work, reading, levels > place, place) for place in range(len(THRESHOLDS))],
@@ -60,6 +61,13 @@ def measured(work: WholeWork, reading: Reading, threshold: float) -> WorkMeasure
             for first, stop in _by_length(runs(~covered[chosen]))
         ],
     }
+    if shared is not None and shared.any():
+        found["shared"] = _digits(shared)
+    return found
+
+
+def _digits(flags: BoolArray) -> str:
+    return "".join("01"[flag] for flag in flags.tolist())
 
 
 def coverage(work: WholeWork, hits: BoolArray) -> BoolArray:

@@ -25,11 +25,10 @@ from memaudit.audits.work.exhibits import choose, record
 from memaudit.audits.work.measured import measured
 from memaudit.audits.work.near import drawn_windows, measure_near
 from memaudit.audits.work.options import WorkOptions
-from memaudit.audits.work.overlap import overlapping, told
 from memaudit.audits.work.reading import Progress, Reading, WindowReader
+from memaudit.audits.work.shared import shared_control, shared_windows
 from memaudit.audits.work.texts import WholeWork, read_works
 from memaudit.errors import InputError
-from memaudit.findings import Control
 from memaudit.models.base import LanguageModel
 from memaudit.models.loading.load import GivenModel
 from memaudit.models.start import with_start_token
@@ -130,13 +129,14 @@ class Work(Question[WorkRun, WorkReport]):
         if self.options.near_verbatim:
             check_needs("--near-verbatim", frozenset((Capability.DISTRIBUTIONS,)), self.model)
         self.works, self.texts, self.heldout = read_works(*self.specs, self.model.tokenizer, self.options)
+        self.shared = shared_windows(self.works)
 
     def plan(self) -> WorkSubject:
         """Return model, works and options, with the self-tests of the model."""
         windows = _tested(self.works)
         batches, behaviour = check_batches(self.model, windows)
         controls = [check_round_trip(self.model, windows), batches, *check_precision(self.model, windows)]
-        controls += self._check_overlap()
+        controls += shared_control(self.works, self.shared)
         return {
             "model": {**describe_model(self.model, self.name), "self_test": behaviour},
             "options": as_record(self.options, StoredOptions),
@@ -145,15 +145,6 @@ class Work(Question[WorkRun, WorkReport]):
             "works": [_describe(work) for work in self.works],
             "controls": [as_record(control, parts.Control) for control in controls],
         }
-
-    def _check_overlap(self) -> list[Control]:
-        """Return whether control works share text with those in question, where there are any."""
-        asked, others = ([w.document for w in self.works if w.control == control] for control in (False, True))
-        if not others:
-            return []
-        found = [told(overlap) for overlap in overlapping(asked, others, self.model.tokenizer)]
-        detail = f"{len(found)} of {len(others)} control works share text with a work"
-        return [Control("control works share no text", not found, "; ".join([detail, *found[:1]]))]
 
     def measure(self, run: RunDirectory) -> None:
         """Read the windows that the log lacks."""
@@ -179,7 +170,7 @@ class Work(Question[WorkRun, WorkReport]):
 
     def conclude(self, run: RunDirectory) -> WorkReport:
         """Measure every work, compare and decide."""
-        report = conclude(run.plan_as(WorkPlan), self.works, self.readings, self.near)
+        report = conclude(run.plan_as(WorkPlan), self.works, self.readings, self.shared, self.near)
         if self.bare:
             pairs = zip(self.works, self.bare, strict=True)
             report["without_start"] = [measured(*pair, self.options.threshold) for pair in pairs]

@@ -43,6 +43,8 @@ def reading_section(works: Sequence[WorkMeasured], options: WorkOptions, tested:
 def _note(work: WorkMeasured) -> str:
     """Say what of a work cannot be covered, and what was passed over."""
     told = []
+    if shared := work.get("shared", "").count("1"):
+        told.append(f"{shared:,} windows hold text of a work of the other side too and are in no test")
     if work["coverable"] < work["tokens"]:
         left = work["tokens"] - work["coverable"]
         told.append(f"{left:,} of {work['tokens']:,} tokens stand in no suffix, the first ones above all")

@@ -114,7 +114,7 @@ class Spans:
         return np.array_equal(self.sequences[owner][place : place + self.length], span)
 
 
-def span_hashes(ids: TokenIds, length: int) -> NDArray[np.uint64]:
+def span_hashes(ids: NDArray[np.integer], length: int) -> NDArray[np.uint64]:
     """Return the polynomial hash modulo 2**64 of every span of ``length`` ids, shape [len(ids) - length + 1].
 
     Prefix sums of ``mixed id * base**i`` give every span in two passes; dividing by ``base**i`` (times
