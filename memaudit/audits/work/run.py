@@ -136,7 +136,7 @@ class Work(Question[WorkRun, WorkReport]):
         windows = _tested(self.works)
         batches, behaviour = check_batches(self.model, windows)
         controls = [check_round_trip(self.model, windows), batches, *check_precision(self.model, windows)]
-        controls += shared_control(self.works, self.shared)
+        controls.append(shared_control(self.works, self.shared))
         return {
             "model": {**describe_model(self.model, self.name), "self_test": behaviour},
             "options": as_record(self.options, StoredOptions),

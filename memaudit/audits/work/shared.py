@@ -46,8 +46,8 @@ def shared_windows(works: Sequence[WholeWork]) -> list[BoolArray]:
     return [_touching(work, own) for work, own in zip(works, flags, strict=True)]
 
 
-def shared_control(works: Sequence[WholeWork], shared: Sequence[BoolArray]) -> list[Control]:
-    """Return whether control works are other works than those in question; nothing without a control work."""
+def shared_control(works: Sequence[WholeWork], shared: Sequence[BoolArray]) -> Control:
+    """Return whether control works are other works than those in question; without any, nothing is clean."""
     told, failed = [], False
     for work, flags in zip(works, shared, strict=True):
         if work.control and flags.any():
@@ -55,14 +55,14 @@ def shared_control(works: Sequence[WholeWork], shared: Sequence[BoolArray]) -> l
             failed |= share > MOST
             told.append(f"{percent(share)} of the windows of {work.name}")
     if not any(work.control for work in works):
-        return []
+        return Control(NAME, None, "no control work was given")
     ours = sum(int(flags.sum()) for work, flags in zip(works, shared, strict=True) if not work.control)
     detail = "no text is shared" if not told else f"text that a work holds too is in {', '.join(told)}"
     if failed:
         detail += ": the same work, an edition of it, or a collection? Choose another control work"
     elif told:
         detail += f"; these and {ours:,} windows of the works in question are in no test"
-    return [Control(NAME, not failed, detail)]
+    return Control(NAME, not failed, detail)
 
 
 def _known(work: WholeWork) -> Symbols:
