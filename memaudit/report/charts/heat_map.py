@@ -16,7 +16,7 @@ from memaudit.report.charts.strips import CELLS, EMPTY, GAP, GREEDY, HIGH, Swatc
 from memaudit.report.covered import Covered, Mask, level_of, longest
 from memaudit.report.wording import counted, interval
 from memaudit.runs.work_report import Reached, WorkMeasured, WorkReport
-from memaudit.stats.rounding import percent, stated
+from memaudit.stats.rounding import NONE, percent, stated
 
 RAMP = ("#fad7bd", "#f6c3a0", "#f0a980", "#e88f62", "#d9663f", "#c0482f", "#a32a20", "#7f1a1c", "#570a18")
 """From the least probable to the most; `report.css` turns it round in the dark."""
@@ -110,8 +110,12 @@ def short_title(title: str, number: int) -> str:
     >>> short_title("CHAPTER VII. A Mad Tea-Party", 9), short_title("Letter 4", 9), short_title("tokens 1 to 400", 9)
     ('VII', '4', '9')
     """
+    return _numeral(title) or str(number)
+
+
+def _numeral(title: str) -> str:
     found = _NUMBERED.match(title)
-    return found[1] if found and found[1] else str(number)
+    return found[1] if found else ""
 
 
 def _round_sizes() -> Iterable[int]:
@@ -154,13 +158,14 @@ def _legend(thresholds: Sequence[float], id: str) -> list[Swatch]:
 def _work_map(report: WorkReport, work: WorkMeasured, size: int, id: str) -> WorkMap:
     covered = Covered(work, report["options"])
     masks = [covered.at_least(level) for level in range(len(report["thresholds"]) + 1)]
-    rows = []
+    numbered, rows = any(_numeral(part["title"]) for part in work["parts"]), []
     for number, part in enumerate(work["parts"], 1):
+        short = _numeral(part["title"]) or (NONE if numbered else str(number))
         name, place = f"{id}-{number}", slice(part["token"], part["token"] + part["tokens"])
         own = [mask[place] for mask in masks]
         strips = _strips(own, covered.greedy[place], size, name)
         share = percent(_at(part["reached"], report["options"]["threshold"]))
-        rows.append(Row(name, part["title"], short_title(part["title"], number), strips, share))
+        rows.append(Row(name, part["title"], short, strips, share))
     role = "control work" if work["control"] else "the work asked about"
     return WorkMap(work["name"], f"{role}, {counted(work['tokens'], 'token')}", rows)
 

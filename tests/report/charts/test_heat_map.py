@@ -132,6 +132,14 @@ def test_short_titles(title: str, short: str) -> None:
     assert short_title(title, 9) == short
 
 
+def test_a_part_without_a_number_among_numbered_ones_has_none() -> None:
+    titles = ["Front matter", "CHAPTER I. The Whale", "CHAPTER II. The Ship"]
+    rows = heat_map(report([measured("some", [(300, 0)] * 3, titles=titles)]), "w").works[0].rows
+    assert [row.short for row in rows] == ["–", "I", "II"]
+    rows = heat_map(report([measured("some", [(300, 0)] * 2, titles=["The Whale", "The Ship"])]), "w").works[0].rows
+    assert [row.short for row in rows] == ["1", "2"]
+
+
 def test_nothing_and_everything() -> None:
     windows = (2000 - 100) // 10 + 1
     none = heat_map(report([measured("none", [(2000, 0)], levels="0" * windows)]), "w").works[0].rows[0]
