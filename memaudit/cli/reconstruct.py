@@ -53,7 +53,10 @@ class WritingFlags:
         int, typer.Option(min=1, help="Tokens without new words of the work, after which it is asked for no more.")
     ] = 500
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Most tokens that it writes; by default as many as the work has.")
+        int | None,
+        typer.Option(
+            min=1, help="Most tokens that it writes; by default as many as the work has, and more to begin anew."
+        ),
     ] = None
     attempts: Annotated[
         int, typer.Option(min=1, help="At what follows given tokens; the best is gone on with, all are counted.")

@@ -17,7 +17,7 @@ class ReconstructionOptions(TypedDict):
     patience: int
     """Tokens without new words of the work, after which no more are asked for."""
     max_tokens: int | None
-    """That are written at most; None: as many as the work has."""
+    """That are written at most; None: as many as the work has, and ``patience`` more for every new beginning."""
     attempts: int
     """At what follows given tokens."""
     temperature: float

@@ -30,11 +30,12 @@ from memaudit.audits.laws.run import LawsOptions
 from memaudit.audits.measures import MEASURES
 from memaudit.audits.measures.unprompted import UNPROMPTED
 from memaudit.audits.membership.run import DETECTORS
+from memaudit.audits.reconstruction.options import ReconstructionOptions
 from memaudit.cli.app import app
 from memaudit.errors import InputError
 from memaudit.findings import Finding
 from memaudit.records import WindowRecord
-from memaudit.runs import options, parts
+from memaudit.runs import options, parts, reconstruction
 from memaudit.runs.log_lines import LOGS
 from memaudit.runs.measured_lines import MEASURED
 from memaudit.runs.plans import PLANS
@@ -54,6 +55,7 @@ OPTIONS = [
     (MembershipOptions, options.MembershipOptions),
     (AuditOptions, options.AuditOptions),
     (ContaminationOptions, options.ContaminationOptions),
+    (ReconstructionOptions, reconstruction.ReconstructionOptions),
     (Judgement, options.Judgement),
 ]
 

@@ -24,7 +24,8 @@ class ReconstructionOptions:
     patience: int = 500
     """Tokens without new words of the work, after which no more are asked for."""
     max_tokens: int | None = None
-    """That are written at most, those of attempts that were left alone not counted; None: as many as the work has."""
+    """That are written at most, those of attempts that were left alone not counted; None: as many as the work has, and
+    ``patience`` more for every new beginning."""
     attempts: int = 1
     """At what follows given tokens: the one that agrees best with the work is gone on with."""
     temperature: float = 0.0

@@ -84,7 +84,8 @@ class Course:
 
     def __post_init__(self) -> None:
         self._progress = Progress(self.work.words.hashes)
-        self.limit = self.options.max_tokens or self.work.tokens
+        beginnings = self.options.reseeds * self.options.patience
+        self.limit = self.options.max_tokens or self.work.tokens + beginnings
         self._give(0)
 
     @property
