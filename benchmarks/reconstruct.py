@@ -26,10 +26,10 @@ from memaudit.models.base import LanguageModel
 from memaudit.models.loading.load import load_model
 from memaudit.training.train import CorpusOptions, train_neural
 
-PLANTED, HELDOUT, BACKGROUND = "customization", "typesmapping", ("execmodel", "strings", "comparisons")
-SLICE, STEP = 60, 15
+PLANTED, HELDOUT, BACKGROUND = "strings", "comparisons", ("execmodel",)
+SLICE, STEP = 60, 12
 """Words of a training document, and words from one to the next: every place stands anywhere in a document."""
-EPOCHS = 24
+EPOCHS = 30
 LONG = 300_000
 
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from memaudit.audits.reconstruction.options import ReconstructionOptions
     from memaudit.audits.reconstruction.run import ReconstructionRun, reconstruct
     from memaudit.audits.result import RunResult, VerdictResult
+    from memaudit.audits.work.options import WorkOptions
+    from memaudit.audits.work.run import WorkRun, work
     from memaudit.errors import MemauditError
     from memaudit.models.base import LanguageModel, NextTokenModel
     from memaudit.models.loading.load import load_model
@@ -68,6 +70,8 @@ __all__ = [
     "TokenScores",
     "VerdictResult",
     "Window",
+    "WorkOptions",
+    "WorkRun",
     "audit",
     "audit_answers",
     "build_index",
@@ -89,6 +93,7 @@ __all__ = [
     "train_neural",
     "train_ngram",
     "train_tokenizer",
+    "work",
 ]
 
 _HOMES = {
@@ -112,6 +117,8 @@ _HOMES = {
     "TokenScores": "records",
     "VerdictResult": "audits.result",
     "Window": "records",
+    "WorkOptions": "audits.work.options",
+    "WorkRun": "audits.work.run",
     "audit": "audits.extraction.run",
     "audit_answers": "audits.answers.run",
     "build_index": "text.index.corpus_index",
@@ -133,6 +140,7 @@ _HOMES = {
     "train_neural": "training.train",
     "train_ngram": "training.train",
     "train_tokenizer": "text.tokenize",
+    "work": "audits.work.run",
 }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from memaudit.stats import Rate, documents_needed, fewest_documents
+from memaudit.stats import Rate, documents_needed, fewest_documents, smallest_p
 from memaudit.stats.rounding import p_equals, p_value, percent, stated
 
 Verdict = Literal["found", "clean", "inconclusive"]
@@ -77,6 +77,10 @@ class Finding:
     copies_normalised: int | None = None
 
 
+OF_ONE_WORK = "of a single work, ask 'memaudit work'"
+"""Where the documents are too few to be compared."""
+
+
 def decide(
     primary_train: Rate,
     primary_p: float | None,
@@ -93,7 +97,8 @@ def decide(
       the one-sided 95% lower limit of its rate exceeds the tolerated rate (any hit does where none is tolerated).
       Another control that failed is reported beside it and takes nothing away.
     - clean: the upper limit lies below the tolerated rate and every control passed.
-    - inconclusive: anything else, and every run that is not complete.
+    - inconclusive: anything else, and every run that is not complete. Where the sides have so few documents that no
+      outcome could give p <= alpha, it says that nothing can be tested.
 
     Args:
         primary_train: Rate of the primary metric on training text.
@@ -125,7 +130,7 @@ def decide(
         reasons.append(_undecided(primary_train, low, high, policy, bool(failed)))
     if exceeds and differs and not comparable:
         reasons.append(f"{comparison}, but the sides differ, and that alone may be why: give held-out text like it")
-    elif primary_train.hits and not differs:
+    elif not differs and (primary_train.hits or _untestable(primary_train, heldout, policy)):
         reasons.append(comparison)
     return _decision("inconclusive", reasons)
 
@@ -227,6 +232,8 @@ def _comparison(train: Rate, heldout: Rate | None, p: float | None, least: float
         return "there is no held-out text to compare with"
     if p <= policy.alpha:
         return f"training text is reproduced more often than held-out text ({p_equals(p)})"
+    if heldout is not None and _untestable(train, heldout, policy):
+        least = smallest_p(train.documents, heldout.documents)
     if least is None or least <= policy.alpha:
         could = "" if least is None else f", and could have been {p_value(least)}"
         return f"that training text is reproduced more often than held-out text is not shown: {p_equals(p)}{could}"
@@ -235,9 +242,16 @@ def _comparison(train: Rate, heldout: Rate | None, p: float | None, least: float
     nothing = (
         f"nothing can be tested with {counts}: p cannot be below {p_value(least)} where {policy.alpha:g} is required"
     )
-    few = min(n for n, _ in sizes) < (side := fewest_documents(policy.alpha))
-    remedy = f"at least {side} a side are needed" if few else "too few of them have a hit"
+    needed = f"at least {fewest_documents(policy.alpha)} a side are needed; {OF_ONE_WORK}"
+    remedy = needed if _untestable(train, heldout, policy) else "too few of them have a hit"
     return f"{nothing}, whatever the model knows; {remedy}"
+
+
+def _untestable(train: Rate, heldout: Rate | None, policy: Policy) -> bool:
+    """Whether a test of so many documents could not reject, whatever their hits."""
+    if heldout is None or not heldout.documents:
+        return False
+    return smallest_p(train.documents, heldout.documents) > policy.alpha
 
 
 def _limit(policy: Policy) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ AnyIds = NDArray[np.integer[Any]]
 """Token ids of any width."""
 FloatArray = NDArray[np.float64]
 Objective = Literal["next-token", "masked"]
+StartToken = Literal["as-trained", "none", "both"]
+"""Whether a model is given the token that its tokenizer puts before a text; see `memaudit.models.start`."""
+START_TOKENS: tuple[StartToken, ...] = get_args(StartToken)
 MAX_COMPARED = 10_000
 """Places of the training text that are compared with a span character for character."""
 MAX_NAMED = 3

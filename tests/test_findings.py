@@ -1,9 +1,13 @@
+import math
+
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memaudit.findings import Control, Policy, decide, fingerprint
-from memaudit.stats import document_rate
+from memaudit.stats import document_rate, permutation_test
+from memaudit.stats.rounding import p_value
 
 quick = settings(deadline=None, max_examples=100)
 PASSED = Control("batch self-test", True, "the same")
@@ -111,7 +115,7 @@ def test_a_test_that_could_not_have_rejected_claims_nothing():
     told = decide(one, 0.5, [PASSED], True, Policy(), heldout=rate(0, 1, 50), least_p=0.5).reasons[-1]
     assert told == (
         "nothing can be tested with 1 training document and 1 held-out document: p cannot be below 0.5 where 0.05 is"
-        " required, whatever the model knows; at least 3 a side are needed"
+        " required, whatever the model knows; at least 3 a side are needed; of a single work, ask 'memaudit work'"
     )
     told = decide(rate(1, 40), 0.5, [PASSED], True, Policy(0), heldout=rate(0, 40), least_p=0.5).reasons[-1]
     assert told.startswith("nothing can be tested with 40 training documents and 40 held-out documents: p cannot be")
@@ -121,6 +125,29 @@ def test_a_test_that_could_not_have_rejected_claims_nothing():
         "that training text is reproduced more often than held-out text is not shown: p = 0.2, and could have been"
         " 0.0001"
     )
+
+
+@quick
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 60), st.data(), any_policy)
+def test_sides_that_no_outcome_could_tell_apart_are_said_to_show_nothing(train, heldout, windows, data, policy):
+    """The law: where 1 / C(m + n, m), the smallest p of any outcome, is above the level, nothing can be tested."""
+    hits = data.draw(st.integers(0, train * windows)), data.draw(st.integers(0, heldout * windows))
+    sides = [rate(some, count, windows) for some, count in zip(hits, (train, heldout), strict=True)]
+    shares = [
+        np.minimum(np.maximum(some - windows * np.arange(count), 0), windows) / windows
+        for some, count in zip(hits, (train, heldout), strict=True)
+    ]
+    p = permutation_test(*(each[:, None] for each in shares), seed=0)[0]
+    decision = decide(sides[0], p, [PASSED], True, policy, heldout=sides[1])
+    told = " ".join(decision.reasons)
+    smallest = 1 / math.comb(train + heldout, train)
+    if smallest > policy.alpha:
+        assert p > policy.alpha and decision.verdict == "inconclusive"
+        assert "nothing can be tested with" in told and "memaudit work" in told
+        assert f"p cannot be below {p_value(smallest)}" in told
+    else:
+        assert "nothing can be tested" not in told
+    assert "as often as" not in told
 
 
 @quick

@@ -42,7 +42,6 @@ TESTED_BY = {
     "audits/test_counterfactual.py": "audits.counterfactual.attack audits.counterfactual.conclude "
     "audits.suite cli.counterfactual",
     "audits/test_coverage.py": "audits.measures.covering",
-    "audits/test_ended.py": "models.sampling",
     "audits/test_error_rates.py": "audits.comparison.detection audits.detectors.order_totals",
     "audits/test_exploitation.py": "audits.exploitation.conclude audits.exploitation.section cli.exploitation",
     "audits/test_extraction.py": "audits.extraction.conclude audits.extraction.inputs audits.extraction.limits "
@@ -50,6 +49,7 @@ TESTED_BY = {
     "audits/test_gap.py": "audits.gap.conclude audits.gap.items audits.gap.section cli.gap text.corpus.dates",
     "audits/test_extraction_sampling.py": "audits.extraction.finished audits.extraction.means",
     "audits/test_guided.py": "audits.logged",
+    "audits/test_judgement.py": "audits.work.blocks audits.work.overlap audits.work.power",
     "audits/test_laws.py": "audits.laws.conclude audits.laws.section cli.laws",
     "audits/test_likeness.py": "audits.contamination.judgement runs.contamination_report",
     "audits/test_membership.py": "audits.membership.conclude audits.membership.sides",
@@ -62,9 +62,16 @@ TESTED_BY = {
     "audits/test_peers.py": "audits.comparison.reference_models audits.comparison.suspects",
     "audits/test_probability.py": "audits.measures.near_verbatim",
     "audits/test_reasons.py": "audits.extraction.result",
+    "audits/test_reconstruction.py": "audits.reconstruction.aligned audits.reconstruction.conclude "
+    "audits.reconstruction.section cli.reconstruct report.charts.reconstruction_chart "
+    "report.reconstruction_disclosure report.reconstruction_page report.reconstruction_terminal",
     "audits/test_several.py": "cli.checkpoints",
+    "audits/test_start_token.py": "audits.bare_model",
     "audits/test_structured.py": "audits.benchmark.structured",
     "audits/test_use.py": "audits.measures.prompts",
+    "audits/test_work.py": "audits.work.conclude audits.work.exhibits audits.work.near audits.work.section "
+    "audits.work.wording cli.work",
+    "audits/test_work_reading.py": "audits.work.passing",
     "audits/test_workers.py": "engines.processes",
     "cli/test_answers.py": "cli.answers",
     "cli/test_audit.py": "cli.audit",
@@ -108,9 +115,11 @@ TESTED_BY = {
     "report/test_same_story.py": "report.formats.md report.formats.screen",
     "report/test_sections.py": "report.charts.graphs",
     "report/test_terminal.py": "report.extraction_terminal",
+    "report/test_work.py": "report.work_disclosure report.work_exhibits report.work_page report.work_terminal",
     "runs/test_directory.py": "runs.files",
     "runs/test_schema.py": "cli.schema runs.extraction_report runs.log_lines runs.measured_lines runs.options "
-    "runs.parts runs.plans runs.report_parts runs.reports runs.schemas",
+    "runs.parts runs.plans runs.reconstruction runs.reconstruction_report runs.report_parts "
+    "runs.reports runs.schemas runs.work_plan runs.work_report",
     "stats/test_stats.py": "stats.power",
     "test_architecture.py": "",
     "test_config.py": "errors",

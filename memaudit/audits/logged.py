@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from memaudit.audits.needs import check_needs, needs_of
 from memaudit.audits.subject import AnyLogged, AnyMeasure, Subject
 from memaudit.records import Document, Window
+from memaudit.report.wording import asked_with
 from memaudit.runs.directory import RunDirectory
 from memaudit.runs.parts import BlindBaseline, MeasureDescription, Section
 from memaudit.runs.plans import MeasuredPlan
 from memaudit.runs.schema import as_record
+from memaudit.sections import Section as Said
 
 Progress = Callable[[int, int], None]
 """Called with (items done, items in all) of the measure at hand."""
@@ -26,7 +29,18 @@ def sections_of(measures: Sequence[AnyMeasure], taken: Mapping[str, Sequence[Any
         run: Of them.
     """
     plan = measured_plan(run.plan, blind_of(taken))
-    return [as_record(measure.section(taken[measure.name], plan), Section) for measure in measures]
+    return [as_record(section_of(measure, taken[measure.name], plan), Section) for measure in measures]
+
+
+def section_of(measure: AnyMeasure, records: Sequence[Any], plan: MeasuredPlan) -> Said:
+    """Return the section of a measure, whose method says what the model is given before a text, if it asks a model.
+
+    One with a true attribute ``says_start`` says it itself.
+    """
+    section = measure.section(records, plan)
+    if not needs_of(measure) or getattr(measure, "says_start", False):
+        return section
+    return dataclasses.replace(section, method=" ".join(filter(None, (section.method, asked_with(plan["model"])))))
 
 
 def measured_plan(plan: Mapping[str, object], blind: BlindBaseline | None) -> MeasuredPlan:

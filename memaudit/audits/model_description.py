@@ -39,6 +39,12 @@ def describe_model(model: LanguageModel, name: str) -> DescribedModel:
         "files": [FileDigest(path=f["path"], sha256=f["sha256"], bytes=f["bytes"]) for f in model.files],
         "ignored": list(model.ignored),
     }
+    decode = model.tokenizer.decode
+    if any(model.frame):
+        described["frame_text"] = decode(model.frame[0]), decode(model.frame[1])
+    if model.as_trained is not None:
+        before, behind = model.as_trained.frame
+        described["omitted"] = decode(before), decode(behind)
     if model.commits:
         described["commits"] = [{"id": name, "commit": commit} for name, commit in model.commits]
     step = step_of_name(name)

@@ -29,6 +29,7 @@ from memaudit.cli.sample import sample
 from memaudit.cli.schema import schema
 from memaudit.cli.trace import trace
 from memaudit.cli.train import train_app
+from memaudit.cli.work import work
 
 app = App(
     name="memaudit",
@@ -41,7 +42,7 @@ app.add_typer(train_app, name="train")
 app.add_typer(index_app, name="index")
 
 COMMANDS: list[Callable[..., None]] = [
-    *(demo, sample, audit, reconstruct, contamination, merge, baseline, compare, trace),
+    *(demo, sample, audit, work, reconstruct, contamination, merge, baseline, compare, trace),
     *(plant, laws, counterfactual, exploitation, gap, report, schema),
 ]
 for command in COMMANDS:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from memaudit.audits.comparison.options import MembershipOptions
     from memaudit.audits.extraction.options import AuditOptions
     from memaudit.audits.extraction.result import Audit
+    from memaudit.records import StartToken
 
 Models = Annotated[
     tuple[str, ...],
@@ -209,7 +210,7 @@ def audit(
     from memaudit.report.terminal import announce_compilation, progress_bar
 
     refuse_mixture(call)
-    options = _options(sides, measured, membership, sampling, set_aside, text, seed)
+    options = _options(sides, measured, membership, sampling, set_aside, text, seed, loading.start_token)
     if answered.answers:
         where = sides.train, measured.index
         audit_given(call, answered, *where, out=out, options=options, formats=formats, shown=shown.shown)
@@ -249,6 +250,7 @@ def _options(
     set_aside: SetAsideFlags,
     text: TextFlags,
     seed: int,
+    start_token: StartToken,
 ) -> AuditOptions:
     from memaudit.audits.extraction.options import AuditOptions
 
@@ -271,6 +273,7 @@ def _options(
         text_field=text.field,
         train_field=text_field_of(sides.train_field) or None,
         heldout_field=text_field_of(sides.heldout_field) or None,
+        start_token=start_token,
         chat_template=measured.chat_template,
         split=text.split,
         skip_bad=set_aside.skip_bad,

@@ -195,6 +195,7 @@ class AskingFlags:
             max_expand=text.max_expand,
             text_field=text.field,
             split=text.split,
+            start_token=self.loading.start_token,
             detectors=self.detector,
             seed=self.seed,
         )

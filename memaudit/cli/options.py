@@ -96,6 +96,12 @@ Dtype = Annotated[
     Literal["float32", "bfloat16", "float16", "auto"],
     typer.Option(help="Precision of a torch model; float32 is exact, auto is that of its files."),
 ]
+StartToken = Annotated[
+    Literal["as-trained", "none", "both"],
+    typer.Option(
+        help="The token that the tokenizer puts before a text: before every window, before none, or none beside it.",
+    ),
+]
 Download = Annotated[
     bool,
     typer.Option(
@@ -178,6 +184,7 @@ class LoadingFlags:
     dtype: Dtype = "float32"
     allow_download: Download = False
     allow_pickle: Pickle = False
+    start_token: StartToken = "as-trained"
 
     def load(self, model: str, *, base: str = "", base_control: bool = False) -> LanguageModel:
         """Return the model that was named, an adapter's base model beside it if that is a control."""

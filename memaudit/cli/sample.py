@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from memaudit.cli.options import MODEL_FORMS, LoadingFlags, Seed, TopK, TopP
 from memaudit.cli.output import log
+
+if TYPE_CHECKING:
+    from memaudit.models.base import LanguageModel
 
 
 def sample(
@@ -30,6 +34,10 @@ def sample(
       memaudit sample models/shannon --length 200
       memaudit sample models/shannon models/lstm models/gpt --prompt "The history of"
       memaudit sample models/gpt --prompt "def main(" --temperature 0
+      memaudit sample models/gpt --prompt "in the middle of" --length 2000 --start-token none
+
+    A text may be longer than the model can read at once: its context then slides along. Without a start token no text
+    can begin: give a prompt.
     """
     from memaudit.models.sampling import continue_text, not_in_vocabulary
     from memaudit.records import Decoding
@@ -37,11 +45,26 @@ def sample(
     from memaudit.report.wording import counted
 
     decoding = Decoding(temperature, top_k, top_p, seed)
-    loaded = [loading.load(model, base=loading.base) for model in models]
-    texts, ended = zip(*(continue_text(model, prompt, length, decoding) for model in loaded), strict=True)
-    for name, model, tokens in zip(models, loaded, ended, strict=True):
-        if tokens is not None:
-            log(f"{name}: ended the text after {counted(tokens, 'token', 'tokens')}")
+    asked = [(label, each) for name in models for label, each in _ways(name, loading)]
+    texts = []
+    for name, model in asked:
+        continued = continue_text(model, prompt, length, decoding)
+        texts.append((name, continued.text))
+        if continued.ended is not None:
+            log(f"{name}: ended the text after {counted(continued.ended, 'token', 'tokens')}")
+        if continued.slid:
+            log(f"{name}: reads {model.context_length} tokens at once, so the end was written without the beginning")
         if lacking := not_in_vocabulary(model, prompt):
             log(f"{name}: its vocabulary lacks {', '.join(map(repr, lacking))}, which it reads as an unknown token")
-    print_continuations(prompt, list(zip(models, texts, strict=True)), console())
+    print_continuations(prompt, texts, console())
+
+
+def _ways(name: str, loading: LoadingFlags) -> Iterator[tuple[str, LanguageModel]]:
+    """Yield a model as it is to be asked: with its start token, without, or both."""
+    from memaudit.models.start import with_start_token
+
+    model = loading.load(name, base=loading.base)
+    if loading.start_token != "none":
+        yield name, model
+    if loading.start_token != "as-trained":
+        yield f"{name} without a start token", with_start_token(model, "none")

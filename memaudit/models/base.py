@@ -6,6 +6,7 @@ subclass `NextTokenModel`, give `next_log_probs`, and scoring and continuation f
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -64,6 +65,8 @@ class LanguageModel(ABC):
     """Settings that the model's folder tried to make and that were not followed."""
     named_ends: tuple[int, ...] = ()
     """End tokens that the model's folder names beside the tokenizer's own."""
+    as_trained: LanguageModel | None = None
+    """Of a model that is asked without the tokens around a text, the same with them: `memaudit.models.start`."""
     missing_start: int | None = None
     """The start token that the model's configuration names and its tokenizer does not put before a text."""
     notes: tuple[str, ...] = ()
@@ -135,6 +138,19 @@ class LanguageModel(ABC):
     def frame(self) -> tuple[list[int], list[int]]:
         """Tokens that the model is given before and behind every text."""
         return [], []
+
+    def without_frame(self) -> Self:
+        """Return a model over the same weights that is given the ids of a text alone; see `memaudit.models.start`.
+
+        That of a family whose frame does not come from its tokenizer has a frame still, unless it overrides this.
+        """
+        bare, tokenizer = copy.copy(self), copy.copy(self.tokenizer)
+        try:
+            tokenizer.bos_id = None  # type: ignore[misc]
+        except AttributeError:
+            return bare
+        bare.tokenizer = tokenizer
+        return bare
 
     def next_log_probs(self, prefixes: Sequence[TokenIds]) -> FloatArray:
         """Return log p(next token | prefix) in float64, shape [prefixes, vocabulary]; each row sums to 1 in p."""

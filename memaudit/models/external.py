@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
@@ -64,6 +65,27 @@ class ExternalModel(LanguageModel):
         self.ignored = tuple(map(str, self._fact("ignored", tuple, list)))
         self.sha256 = self._fact("sha256", str) or sha256
         self.device, self.dtype = self._fact("device", str), self._fact("dtype", str)
+
+    @property
+    def frame(self) -> tuple[list[int], list[int]]:
+        """What a model of ours behind the door says; a stranger's own doing is not known here."""
+        return self.model.frame if isinstance(self.model, LanguageModel) else ([], [])
+
+    def without_frame(self) -> Self:
+        """Return the door to a model of ours without its frame; a stranger's cannot be told what to leave out.
+
+        Raises:
+            ModelError: It is a stranger's, whose tokenizer has a start token.
+        """
+        if not isinstance(self.model, LanguageModel):
+            raise ModelError(
+                f"{self.spec}: puts its start token before a text by itself, if it does",
+                "give its tokenizer the bos_id None and let it put nothing there, or leave out --start-token",
+            )
+        bare = copy.copy(self)
+        bare.model = self.model.without_frame()
+        bare.tokenizer = bare.model.tokenizer
+        return bare
 
     @property
     def capabilities(self) -> Capabilities:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -67,6 +67,12 @@ class MaskedTransformer(TransformerModel):
     def frame(self) -> tuple[list[int], list[int]]:
         """Tokens that the model is given before and behind every text."""
         return self._with_bos().tolist(), self._closing.tolist()
+
+    def without_frame(self) -> Self:
+        """Return the model without the tokens around a text, the closing one too."""
+        bare = super().without_frame()
+        bare._closing = self._closing[:0]
+        return bare
 
     def framed(self, ids: TokenIds) -> TokenIds:
         """Return a text as the model reads it: between the tokens that its tokenizer puts around one."""

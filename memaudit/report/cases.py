@@ -1,7 +1,7 @@
 """A run as test cases of continuous integration: for the verdict, for every control, and what more a kind has.
 
 Only the verdict *found* fails. *Inconclusive* and *confounded* skip the case of the verdict and say why; a control that
-failed is an error, because then it was the instrument that did not work.
+failed is an error, because then it was the instrument that failed.
 """
 
 from __future__ import annotations

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from string import ascii_uppercase
 from typing import Any, NamedTuple, cast
 
 from memaudit.records import SHOWN, Shown, WindowRecord
@@ -24,8 +26,12 @@ MOST_TURNS = 6
 """Turns before a reply that are shown beside the first."""
 LONGEST_TEXT = 2400
 """Characters of a prompt and of a continuation that are shown."""
-MAX_SAMPLES = 10**9
-"""Samples above which their number adds nothing to the probability."""
+
+
+MAX_BYTES = 2_000_000
+"""Of a page: it must still open in a browser, and fit into a mail. Exhibits are left out above it."""
+FEWER = (1.0, 0.5, 0.25, 0.1, 0.0)
+"""Shares of the exhibits that are tried, one after the other, until a page is small enough."""
 
 
 class Said(NamedTuple):
@@ -33,6 +39,27 @@ class Said(NamedTuple):
 
     role: str
     pieces: list[Piece]
+
+
+class Standing(NamedTuple):
+    """Where a window stands among all of its side, the most copied first."""
+
+    rank: int
+    """From 1; equals share the first of their places."""
+    asked: int
+    """Windows of its side."""
+    tied: int = 0
+    """Others that share its place."""
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        if not self.tied:
+            return f"{self.rank:,} of {wording.counted(self.asked, 'window')}"
+        others = wording.counted(self.tied, "other")
+        return f"shares place {self.rank:,} with {others}, of {wording.counted(self.asked, 'window')}"
+
+
+ALONE = Standing(1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +73,17 @@ class Exhibit:
     truth: list[Piece]
     verbatim: int
     """Tokens that continuation and true text share in one run."""
-    rank: int
-    """Place among all windows of its side, from 1, the most copied first."""
-    asked: int
-    """Windows of its side."""
+    standing: Standing
     log_p: float | None = None
     """Natural log of the probability that one sample is the true text, where a measure logged it."""
     said_before: list[Said] | None = None
     """Of a reply: what was said before it, by whom."""
+    side: str = "training text"
+    """What the true text is from."""
+    where: str = ""
+    """Place in a work, in words; empty where the document and a token say it."""
+    label: str = ""
+    """By which a page and a court call it: the letter of its gallery, and its number there."""
 
     @property
     def copies(self) -> str | None:
@@ -65,6 +95,12 @@ class Exhibit:
         """Which other documents of the training text hold the true text, and which a continuation that is not it."""
         found = ("the true text in", self.record.copies_in), ("the continuation in", self.record.elsewhere_in)
         return [(what, documents) for what, documents in found if documents]
+
+    @property
+    def place(self) -> str:
+        """Where it stands: file and line, and the token from which it was cut."""
+        what = "from" if self.said_before is None else "reply from"
+        return " · ".join(filter(None, (self.record.source, self.where, f"{what} token {self.record.start:,}")))
 
     @property
     def indented(self) -> bool:
@@ -79,7 +115,7 @@ class Exhibit:
         p = min(1.0, math.exp(self.log_p))
         samples = 1.0 if p > 0.5 else math.log(0.5) / math.log1p(-p) if p else math.inf
         odds = f"{rounding.significant(p)} in one sample"
-        if samples > MAX_SAMPLES:
+        if samples > wording.MAX_SAMPLES:
             return odds
         return f"{odds}, {wording.counted(math.ceil(samples), 'sample')} for an even chance"
 
@@ -91,6 +127,20 @@ class Gallery:
     title: str
     rule: str
     exhibits: list[Exhibit]
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibited:
+    """The exhibits of a run, and what all of them have in common."""
+
+    galleries: Sequence[Gallery]
+    question: str
+    """That each of them answers."""
+    texts: Mapping[str, str]
+    """SHA-256 of the texts, by their files or names."""
+    decoding: str
+    order: str
+    """By which windows are ranked: ``the most copied first``."""
 
 
 class Chosen(NamedTuple):
@@ -119,25 +169,39 @@ def galleries(
             whole continuation of one that was given up.
         most: Most exhibits of each gallery: ``worst``, ``sample``, ``heldout``.
     """
-    ranks = _ranks(records)
+    standings = _standings(records)
     asked = [cast("ProbabilityLine", item) for item in measured if item["measure"] == "probability"]
     odds = {_place(line): _log_p(line) for line in asked}
-    sizes = {member: sum(record.member == member for record in records) for member in (True, False)}
     whole = [cast("FinishedLine", item) for item in measured if item["measure"] == "exhibits"]
     finished = {line["window"]: line for line in whole}
 
     def made(record: WindowRecord) -> Exhibit:
-        rank = ranks[record.index], sizes[record.member]
         if line := finished.get(record.index):
             text, ended = line["continuation_text"], line["ended"]
             record = replace(record, given_up=False, continuation_text=text, ended=ended)
-        return exhibit(record, *rank, odds.get((record.member, record.document, record.start)), shown)
+        log_p = odds.get((record.member, record.document, record.start))
+        return exhibit(record, standings[record.index], log_p, shown)
 
-    return [
+    return labelled(
         Gallery(title, rule, [made(record) for record in chosen])
         for title, rule, chosen in choose(records, seed, **most)
         if chosen
+    )
+
+
+def labelled(some: Iterable[Gallery]) -> list[Gallery]:
+    """Return galleries whose exhibits are called A1, A2, ..., B1, ...: the same however few of them are shown."""
+    return [
+        replace(gallery, exhibits=[replace(e, label=f"{letter}{i}") for i, e in enumerate(gallery.exhibits, 1)])
+        for letter, gallery in zip(ascii_uppercase, some, strict=False)
     ]
+
+
+def with_fewer(some: Sequence[Gallery], share: float) -> tuple[list[Gallery], int]:
+    """Return that share of the exhibits of every gallery, the first of each, and how many are left out."""
+    kept = [replace(gallery, exhibits=gallery.exhibits[: int(share * len(gallery.exhibits))]) for gallery in some]
+    left_out = sum(len(gallery.exhibits) for gallery in some) - sum(len(gallery.exhibits) for gallery in kept)
+    return [gallery for gallery in kept if gallery.exhibits], left_out
 
 
 def choose(records: Sequence[WindowRecord], seed: int, *, worst: int, sample: int, heldout: int) -> list[Chosen]:
@@ -178,14 +242,13 @@ def choose(records: Sequence[WindowRecord], seed: int, *, worst: int, sample: in
 
 
 def exhibit(
-    record: WindowRecord, rank: int = 1, asked: int = 1, log_p: float | None = None, shown: Shown = SHOWN
+    record: WindowRecord, standing: Standing = ALONE, log_p: float | None = None, shown: Shown = SHOWN
 ) -> Exhibit:
     """Return a window with its copied words marked, of its texts only what may be shown.
 
     Args:
         record: The window.
-        rank: Its place among the windows of its side.
-        asked: Their number.
+        standing: Its place among the windows of its side.
         log_p: Natural log of the probability of the true text in one sample.
         shown: Masking and withholding come after the comparison, which needs the texts as they are.
     """
@@ -197,10 +260,10 @@ def exhibit(
         None if said is None else discreet(said, shown, before=prompt),
         discreet(truth, shown, before=prompt),
         _longest(record),
-        rank,
-        asked,
+        standing,
         log_p,
         _said_before(record, shown),
+        "training text" if record.member else "held-out text",
     )
 
 
@@ -261,15 +324,18 @@ def _order(record: WindowRecord) -> tuple[float, ...]:
     return (*(-value for value in severity(record)), record.index)
 
 
-def _ranks(records: Sequence[WindowRecord]) -> dict[int, int]:
-    """Return the place of every window on its side, by its index in the plan; equals share the first place."""
-    ranks: dict[int, int] = {}
+def _standings(records: Sequence[WindowRecord]) -> dict[int, Standing]:
+    """Return the place of every window on its side, by its index in the plan."""
+    found: dict[int, Standing] = {}
     for member in (True, False):
         side = sorted((record for record in records if record.member == member), key=_order)
-        for place, record in enumerate(side, 1):
-            tied = place > 1 and severity(side[place - 2]) == severity(record)
-            ranks[record.index] = ranks[side[place - 2].index] if tied else place
-    return ranks
+        rank = 1
+        for _, group in itertools.groupby(side, severity):
+            equals = list(group)
+            standing = Standing(rank, len(side), len(equals) - 1)
+            found |= {record.index: standing for record in equals}
+            rank += len(equals)
+    return found
 
 
 def _place(item: ProbabilityLine) -> tuple[bool, str, int]:

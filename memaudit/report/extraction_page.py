@@ -10,7 +10,7 @@ from memaudit.report import wording
 from memaudit.report.charts.charts import Chart, dose_chart, interval_chart
 from memaudit.report.charts.distribution_chart import distribution_chart
 from memaudit.report.charts.treemap import treemap
-from memaudit.report.exhibits import EXHIBITS, Gallery, galleries
+from memaudit.report.exhibits import EXHIBITS, FEWER, MAX_BYTES, Gallery, galleries, with_fewer
 from memaudit.report.glossary import GLOSSARY
 from memaudit.report.page import render_page
 from memaudit.report.sections import ShownSection, ShownTable, shown_sections, shown_table
@@ -18,10 +18,6 @@ from memaudit.runs.directory import ReportInput
 from memaudit.runs.extraction_report import ExtractionReport
 from memaudit.runs.files import write_atomic
 
-MAX_BYTES = 2_000_000
-"""Of a page: it must still open in a browser, and fit into a mail. Exhibits are left out above it."""
-FEWER = (1.0, 0.5, 0.25, 0.1, 0.0)
-"""Shares of the exhibits that are tried, one after the other, until a page is small enough."""
 CONTEXT = ("dose", "surface")
 """Measures that say how copies and context matter; they stand with the chart of doses."""
 
@@ -125,10 +121,8 @@ def _drawn(*charts: Chart | None) -> list[Chart]:
 
 
 def _with_fewer(section: _Section, share: float) -> _Section:
-    """Return a section with that share of the exhibits of every gallery, the first of each."""
-    kept = [replace(g, exhibits=g.exhibits[: int(share * len(g.exhibits))]) for g in section.galleries]
-    left_out = sum(len(g.exhibits) for g in section.galleries) - sum(len(g.exhibits) for g in kept)
-    return replace(section, galleries=[gallery for gallery in kept if gallery.exhibits], left_out=left_out)
+    galleries, left_out = with_fewer(section.galleries, share)
+    return replace(section, galleries=galleries, left_out=left_out)
 
 
 def _overview(sections: Sequence[_Section]) -> dict[str, object]:

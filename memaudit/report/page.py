@@ -78,8 +78,16 @@ def environment() -> jinja2.Environment:
         hits=wording.hits,
         classes=wording.classes,
         counted=wording.counted,
+        share_points=rounding.points,
+        stated=rounding.stated,
+        p_equals=rounding.p_equals,
+        correlation=rounding.correlation,
+        start_token=wording.start_token,
+        question=wording.question,
+        decoding=wording.decoding,
         plain=lambda text: Markup.escape(wording.visible(text)),  # where no markup may stand
         family=wording.family,
+        asked_with=wording.asked_with,
         picture=Markup,  # of charts only: their labels are escaped by the renderer
     )
     made.globals.update(symbols=wording.SYMBOLS, verdicts=wording.VERDICTS, dash=rounding.NONE)

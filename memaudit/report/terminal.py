@@ -140,7 +140,7 @@ def announce_compilation() -> None:
 def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a function of (done, total) that shows progress on stderr: a bar, or a line every tenth or half minute.
 
-    Work may come in several parts, each counted from its own beginning.
+    What is counted may come in several parts, each from its own beginning.
     """
     screen = console(stderr=True)
     if screen.is_terminal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from typing import TypedDict
@@ -11,7 +12,7 @@ from memaudit.families import label_of
 from memaudit.records import MAX_COMPARED
 from memaudit.runs.contamination_report import RuleEstimate
 from memaudit.runs.extraction_report import ExtractionReport
-from memaudit.runs.parts import Difference
+from memaudit.runs.parts import DescribedModel, Difference
 from memaudit.runs.plans import ChatDescription
 from memaudit.stats import rounding
 from memaudit.stats.rounding import NONE, percent
@@ -30,6 +31,8 @@ OWN_TEMPLATE = "the model's own"
 """Where a chat template is from that comes with the model."""
 BEYOND_LIMIT = "not drawn: beyond --limit"
 """Why a document gave no window that says nothing of it: more were there than were to be asked."""
+MAX_SAMPLES = 10**9
+"""Samples above which their number adds nothing to the probability."""
 SYMBOLS = {"found": "●", "clean": "○", "no-evidence": "◌", "inconclusive": "◐", "confounded": "⊘"}
 """Full, empty, dotted, half, crossed: told apart by shape, in colour or not."""
 VERDICTS = {
@@ -53,6 +56,14 @@ class Hits(TypedDict):
 
     hits: int
     n: int
+
+
+class InWords(TypedDict):
+    """Where something stands among the words of a work; None where it has none."""
+
+    word: int | None
+    """From 0."""
+    words: int | None
 
 
 def visible_parts(text: str) -> Iterator[tuple[str, bool]]:
@@ -121,6 +132,55 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
+def samples(count: float) -> str:
+    """Return a number of samples that something takes, as far as it says anything.
+
+    >>> samples(0.7), samples(12.2), samples(1e240)
+    ('1', '13', 'more than 10^9')
+    """
+    return f"{math.ceil(count):,}" if count <= MAX_SAMPLES else f"more than 10^{round(math.log10(MAX_SAMPLES))}"
+
+
+def word_range(place: InWords) -> str:
+    """Return which words of a work a place takes, the first being word 1: ``1,204–1,260``."""
+    first, words = place["word"], place["words"]
+    return NONE if first is None or words is None else between(first + 1, first + max(words, 1))
+
+
+def start_token(model: DescribedModel) -> str:
+    """Say in words what stands before every window that the model is given."""
+    before, behind = model.get("frame", ([], []))
+    if not before and model.get("frame") is None and model["start_token"] is not None:
+        before = [model["start_token"]]
+    ids = [", ".join(map(str, some)) for some in (before, behind)]
+    many = "tokens" if len(before) > 1 else "token"
+    said = f"the start {many} {ids[0]} before every window" if before else "no start token before a window"
+    return f"{said}, {ids[1]} behind it" if behind else said
+
+
+def question(report: ExtractionReport) -> str:
+    """Return what an extraction audit asks of a model."""
+    suffix = report["options"]["suffix"]
+    if chat := report.get("chat"):
+        return (
+            f"Given a conversation up to a reply, does the model give the first {suffix} tokens of that reply verbatim?"
+            f" Replies of at least {chat['least']} tokens are tested; one shorter than {suffix} must be given whole."
+        )
+    if answers := report.get("answers"):
+        return (
+            f"Given their prompts, do the answers reproduce the true text verbatim? Compared are {answers['tokens']}."
+        )
+    prefix = report["options"]["prefix"]
+    return f"Given {prefix} tokens of a document, does the model reproduce the next {suffix} verbatim?"
+
+
+def decoding(report: ExtractionReport) -> str:
+    """Return how an extraction audit decoded, and how often it asked."""
+    if answers := report.get("answers"):
+        return f"not ours, and not known; {counted(answers['attempts'], 'attempt')} a prompt"
+    return "greedy, ours; one attempt a window"
+
+
 def chat(described: ChatDescription) -> str:
     """Say how conversations were written for the model, and which replies were not asked for."""
     if described["sha256"] is None:
@@ -141,3 +201,16 @@ def mean_similarity(reports: Iterable[ExtractionReport]) -> str:
     """Return what the mean similarity in a table of doses is of, where the rate beside it is of all windows."""
     sampled = any("sampled" in mean for report in reports for mean in report.get("means", ()))
     return "mean edit similarity" + (" of a random sample of the windows" if sampled else "")
+
+
+def asked_with(model: DescribedModel) -> str:
+    """Say in a sentence what a model is given before a text; empty of what is no model of ours, or older than this."""
+    omitted, given = "".join(model.get("omitted", ())), model.get("frame_text")
+    if omitted:
+        return f"The model is given the ids of a text alone, without its start token {omitted}."
+    if given and all(given):
+        return f"The model is given each text between {given[0]} and {given[1]}, wherever in a document that stands."
+    if given:
+        return f"The model is given each text behind its start token {given[0]}, wherever in a document that stands."
+    known = "frame" in model and not any(model["frame"])
+    return "The model is given the ids of a text alone, no start token before it." if known else ""

@@ -38,6 +38,8 @@ _SHOWN = ("command", "set_elsewhere", "judgement")
 """How the run was asked for last, and what its measurements are judged by: a report shows these."""
 _NOT_IDENTITY = ("identity", "controls", *_SHOWN)
 """What is shown, follows from the rest, or only judges what was measured: a new policy needs no new run."""
+_NOT_OF_MODEL = ("placement", "frame_text", "omitted")
+"""What is shown of a model and follows from the rest, or from where it was loaded."""
 Block = TypeVar("Block", bound=Sequence[int])
 Plan = TypeVar("Plan")
 Report = TypeVar("Report", bound=Mapping[str, Any], covariant=True)
@@ -62,11 +64,12 @@ def identity(plan: Mapping[str, Any]) -> str:
     The same flags in another order ask for the same run, controls follow from model and text, and the same
     measurements may be judged by another policy. Of the versions, the digest of the code is left out: a run continues
     after a change of a comment or a style sheet, and ``times.json`` says which code each session had. So is where the
-    parts of a model lie: another session may have more memory.
+    parts of a model lie: another session may have more memory. How the tokens around a text are written follows from
+    their ids and the tokenizer.
     """
     body = {key: value for key, value in plan.items() if key not in _NOT_IDENTITY}
     if isinstance(body.get("model"), Mapping):
-        body["model"] = {name: value for name, value in body["model"].items() if name != "placement"}
+        body["model"] = {k: value for k, value in body["model"].items() if k not in _NOT_OF_MODEL}
     if isinstance(body.get("versions"), Mapping):
         body["versions"] = {name: version for name, version in body["versions"].items() if name != "code"}
     return hashlib.sha256(compact_json(body)).hexdigest()
@@ -236,7 +239,7 @@ class StoredRun:
 
     plan: dict[str, Any]
     records: list[WindowRecord]
-    """In the order of the plan; only an extraction audit has windows."""
+    """In the order of the plan; of an audit of whole works, those that are shown."""
     measured: list[dict[str, Any]]
     """What further measures logged, in the order of the plan; each names its ``measure``."""
     report: dict[str, Any] | None
@@ -255,7 +258,7 @@ def read_run(folder: Path) -> StoredRun:
     report = read_json(folder / REPORT) if (folder / REPORT).exists() else None
     if problem := misfit(report, _Complete | None, "the report"):
         raise foreign(folder / REPORT, problem)
-    windows = plan.get("kind", "extraction") == "extraction"
+    windows = plan.get("kind", "extraction") in ("extraction", "work")
     records: list[WindowRecord] = []
     measured: list[dict[str, Any]] = []
     for line in _lines(folder) if windows else ():

@@ -123,6 +123,37 @@ class ScanLine(Line):
     scan: ScanRecord
 
 
+class PassLine(Line):
+    """A stretch of a work, read once with as much context as fits."""
+
+    work: int
+    """Its place among the works."""
+    first: int
+    """Token."""
+    log_p: str
+    """Natural log of every token's probability, at least -10, little-endian floats of four bytes in base64."""
+    greedy: str
+    """Bits in base64: whether each token is the most probable."""
+
+
+class WindowsLine(Line):
+    """Windows of a work that were read by themselves."""
+
+    work: int
+    windows: list[int]
+    """Their places among the windows of the work."""
+    log_p: list[float | None]
+    """Natural log of p_z; None where it was left below every threshold, greedy decoding differing, or p_z is 0."""
+    greedy: str
+    """A digit a window: 1 where greedy decoding gives the suffix."""
+
+
+OF_WORKS: Mapping[str, type] = {
+    "pass": PassLine,
+    "windows": WindowsLine,
+    "near-verbatim": MEASURED["near-verbatim"],
+}
+"""What is logged of whole works beside the windows that are shown."""
 LOGS: Mapping[str, Any] = {
     "extraction": Tagged("measure", MEASURED, MeasuredLine, WindowRecord),
     "contamination": ScanLine,
@@ -131,5 +162,6 @@ LOGS: Mapping[str, Any] = {
     "counterfactual": CounterfactualLine,
     "exploitation": Tagged("seed", {}, ClassifierLine, LabelsLine),
     "reconstruction": ReconstructionLine,
+    "work": Tagged("measure", OF_WORKS, MeasuredLine, WindowRecord),
 }
 """Kind of run -> what a line of its log holds; a comparison of old and new items (gap) logs nothing."""

@@ -194,6 +194,18 @@ class UnpromptedLine(TypedDict):
     """Why the model gave no sample."""
 
 
+class StartLine(WindowFields):
+    """A window that was asked for with the model's start token and without."""
+
+    with_start: dict[str, bool]
+    """Metric -> whether it is a hit."""
+    without: dict[str, bool]
+    log_prob_with_start: float | None
+    """Natural log of the suffix's probability; None for 0, and of models that give none."""
+    log_prob: float | None
+    """The same without a start token."""
+
+
 class FinishedLine(TypedDict):
     """The whole continuation of a window that is shown and was given up."""
 
@@ -321,6 +333,7 @@ MEASURED: Mapping[str, type] = {
     "protocol": ProtocolLine,
     "use": UseLine,
     "exhibits": FinishedLine,
+    "start-token": StartLine,
     "unprompted": UnpromptedLine,
     "dose": DoseLine,
     "text": TextLine,

@@ -154,6 +154,8 @@ class DetectorOptions(Levels):
     """Bytes."""
     text_field: str | list[str]
     split: Split
+    start_token: NotRequired[Literal["as-trained", "none", "both"]]
+    """Whether the model is given its start token before every text; as it was trained where this is absent."""
     detectors: list[str]
     seed: int
 
@@ -204,6 +206,8 @@ class AuditOptions(TypedDict):
     """Of the training text alone."""
     heldout_field: NotRequired[str | list[str] | None]
     """Of the held-out text alone."""
+    start_token: NotRequired[Literal["as-trained", "none", "both"]]
+    """Whether the model is given its start token before every window; as it was trained where this is absent."""
     chat_template: NotRequired[str | None]
     """File of the template that writes conversations, or ``none``; None: the model's own."""
     split: Split

@@ -62,6 +62,31 @@ class ReadFiles(TypedDict):
     files: list[FileDigest]
 
 
+class MaskedModel(TypedDict):
+    """The model whose labels are predicted."""
+
+    spec: str
+    family: str
+    parameters: int | None
+    sha256: str
+
+
+class LabelledSet(ReadFiles):
+    """Labelled texts."""
+
+    items: int
+    sha256: str
+    """Of texts and labels."""
+
+
+class LabelledSets(TypedDict):
+    """The texts that classifiers are trained on, and both halves of a test."""
+
+    train: LabelledSet
+    seen: LabelledSet
+    unseen: LabelledSet
+
+
 class TextDigest(TypedDict):
     """What was read, as every page of sections shows it."""
 
@@ -114,6 +139,10 @@ class DescribedModel(TypedDict):
     """Ids by which the model ends a text."""
     frame: NotRequired[tuple[list[int], list[int]]]
     """Ids before and behind every window."""
+    frame_text: NotRequired[tuple[str, str]]
+    """The same as text, by which methods call them."""
+    omitted: NotRequired[tuple[str, str]]
+    """What its tokenizer puts there, as text, of a model that was asked without."""
     notes: NotRequired[list[str]]
     placement: NotRequired[str]
     """Where the parts of a model lie that lie in several places; the same run whatever it is."""

@@ -20,6 +20,8 @@ from memaudit.runs.parts import (
     Control,
     FileDigest,
     Format,
+    LabelledSets,
+    MaskedModel,
     MeasureDescription,
     ModelDescription,
     ReadFiles,
@@ -27,6 +29,7 @@ from memaudit.runs.parts import (
     Summary,
 )
 from memaudit.runs.reconstruction import ReconstructionSubject
+from memaudit.runs.work_plan import WorkSubject
 
 
 class PlanHead(TypedDict):
@@ -109,31 +112,6 @@ class CounterfactualPlan(PlanHead, CounterfactualSubject):
     """Plan of a counterfactual run."""
 
     kind: Literal["counterfactual"]
-
-
-class MaskedModel(TypedDict):
-    """The model whose labels are predicted."""
-
-    spec: str
-    family: str
-    parameters: int | None
-    sha256: str
-
-
-class LabelledSet(ReadFiles):
-    """Labelled texts."""
-
-    items: int
-    sha256: str
-    """Of texts and labels."""
-
-
-class LabelledSets(TypedDict):
-    """The texts that classifiers are trained on, and both halves of a test."""
-
-    train: LabelledSet
-    seen: LabelledSet
-    unseen: LabelledSet
 
 
 class ExploitationSubject(TypedDict):
@@ -401,6 +379,12 @@ class ReconstructionPlan(PlanHead, ReconstructionSubject):
     kind: Literal["reconstruction"]
 
 
+class WorkPlan(PlanHead, WorkSubject):
+    """Plan of an audit of whole works."""
+
+    kind: Literal["work"]
+
+
 class MeasuredPlan(TypedDict):
     """What measures and detectors read of the plan of their run, which an audit or a membership run may be."""
 
@@ -424,5 +408,6 @@ PLANS: Mapping[str, type] = {
     "counterfactual": CounterfactualPlan,
     "exploitation": ExploitationPlan,
     "reconstruction": ReconstructionPlan,
+    "work": WorkPlan,
 }
 """Kind of run -> what its plan.json holds."""

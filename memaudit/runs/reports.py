@@ -13,6 +13,8 @@ from memaudit.runs.parts import (
     Control,
     Difference,
     Finding,
+    LabelledSets,
+    MaskedModel,
     ModelDescription,
     Rate,
     ReadFiles,
@@ -22,13 +24,12 @@ from memaudit.runs.plans import (
     BenchmarkSide,
     CounterfactualCorpus,
     HeldoutSide,
-    LabelledSets,
-    MaskedModel,
     PassageCorpus,
     ReferenceDescription,
 )
 from memaudit.runs.reconstruction_report import ReconstructionReport
 from memaudit.runs.report_parts import ConfoundedVerdict, Effect, Judged, ReportHead, Sections, Verdict
+from memaudit.runs.work_report import WorkReport
 
 
 class GapItems(TypedDict):
@@ -345,6 +346,7 @@ VerdictReport = (
     | GapReport
     | ExploitationReport
     | ReconstructionReport
+    | WorkReport
     | JudgedReport
 )
 """Any report that comes to a verdict."""
@@ -355,6 +357,7 @@ SectionedReport = (
     | LawsReport
     | CounterfactualReport
     | ReconstructionReport
+    | WorkReport
     | SectionsReport
     | JudgedReport
 )
@@ -368,5 +371,6 @@ REPORTS: Mapping[str, type] = {
     "counterfactual": CounterfactualReport,
     "exploitation": ExploitationReport,
     "reconstruction": ReconstructionReport,
+    "work": WorkReport,
 }
 """Kind of run -> what its report.json holds."""

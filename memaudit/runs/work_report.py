@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, NotRequired, TypedDict
 
 from memaudit.runs.options import WorkOptions
-from memaudit.runs.parts import Finding, ModelDescription
+from memaudit.runs.parts import Finding, ModelDescription, TextDigest
 from memaudit.runs.report_parts import Judged, PolicyVerdict, ReportHead, Sections
 
 
@@ -114,6 +114,24 @@ class WorkMeasured(TypedDict):
     """The longest stretches that nothing covers at that threshold, the longest first."""
 
 
+class TestedWork(TypedDict):
+    """One work against the control works."""
+
+    name: str
+    share: float
+    """Of its windows that reach the threshold, in [0, 1]."""
+    upper: float
+    """One-sided 95% upper limit of the share, blocks of the work being what varies."""
+    block_tokens: int
+    """Length of the blocks of that limit."""
+    blocks: int
+    """That are compared with those of the control works."""
+    p_value: float | None
+    """None where it cannot be tested."""
+    p_holm: float | None
+    """Adjusted for the number of works, and for the test of all together where there are several."""
+
+
 class WorkTest(TypedDict):
     """Whether a work is had back more than the control works."""
 
@@ -125,6 +143,7 @@ class WorkTest(TypedDict):
     low: float | None
     high: float | None
     p_value: float | None
+    """Of all works together."""
     block_tokens: int | None
     """Length of the blocks that are exchanged, from the dependence between neighbours."""
     blocks: list[int]
@@ -135,6 +154,8 @@ class WorkTest(TypedDict):
     """What is exchanged."""
     detectable: float | None
     """Smallest share that is found with a probability of .8; None where none is."""
+    works: list[TestedWork]
+    """Each by itself, in the order of the report."""
 
 
 class WorkReport(ReportHead, Judged, Sections):
@@ -144,6 +165,8 @@ class WorkReport(ReportHead, Judged, Sections):
     verdict: PolicyVerdict
     model: ModelDescription
     options: WorkOptions
+    corpus: TextDigest
+    """The works in question."""
     thresholds: list[float]
     """Of p_z, rising."""
     works: list[WorkMeasured]

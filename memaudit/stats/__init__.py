@@ -6,6 +6,7 @@ from memaudit.stats.permutation import (
     midranks,
     rank_test,
     sign_flip_test,
+    smallest_p,
 )
 from memaudit.stats.power import documents_needed, power_sentence
 from memaudit.stats.rates import (
@@ -42,5 +43,6 @@ __all__ = [
     "power_sentence",
     "rank_test",
     "sign_flip_test",
+    "smallest_p",
     "upper_bound",
 ]

@@ -19,13 +19,18 @@ MAX_ENUMERATED = 13
 """Pairs up to which all 2**pairs signs are tried."""
 
 
+def smallest_p(documents: int, others: int) -> float:
+    """Return the smallest p that a permutation test of two sides can give: one of all ways to choose the first side."""
+    return 1 / math.comb(documents + others, documents)
+
+
 def fewest_documents(alpha: float) -> int:
     """Return how many documents each side needs at least, so that a permutation test can reject at ``alpha``.
 
     The smallest p of n documents a side is 1 / C(2n, n): 3 for a level of .05.
     """
     documents = 1
-    while 1 / math.comb(2 * documents, documents) > alpha:
+    while smallest_p(documents, documents) > alpha:
         documents += 1
     return documents
 

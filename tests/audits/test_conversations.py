@@ -17,10 +17,10 @@ from pyarrow import parquet
 
 import memaudit
 from memaudit.audits.extraction.controls import check_ended
-from memaudit.audits.extraction.conversations import OF_REPLIES, without_start
+from memaudit.audits.extraction.conversations import OF_REPLIES
 from memaudit.audits.extraction.result import Audit
 from memaudit.audits.measures.names import MEASURES
-from memaudit.errors import InputError, ModelError
+from memaudit.errors import InputError
 from memaudit.records import Shown
 from memaudit.text.tokenize import HuggingFaceTokenizer
 from tests.cli.calls import run
@@ -355,31 +355,6 @@ def test_a_window_is_what_the_model_reads_in_chat(tmp_path: Path, template: str,
         read = [*before, *each.prefix_ids, *each.suffix_ids]
         assert read == tokenizer.apply_chat_template(conversed["messages"], return_dict=False)[: len(read)]
     assert {c["name"]: c["passed"] for c in found.report["controls"]}["tokenizer round trip"]
-
-
-def test_a_model_may_read_without_its_start_token() -> None:
-    class Starting:
-        def __init__(self, tokenizer: Any) -> None:
-            self.tokenizer = tokenizer
-
-        @property
-        def frame(self) -> tuple[list[int], list[int]]:
-            return ([] if self.tokenizer.bos_id is None else [self.tokenizer.bos_id]), []
-
-    tokenizer = HuggingFaceTokenizer(new_tokenizer())
-    tokenizer.bos_id = 0
-    model: Any = Starting(tokenizer)
-    assert without_start(model).frame == ([], [])
-    assert (model.frame, tokenizer.bos_id) == (([0], []), 0)
-
-    class Always(Starting):
-        @property
-        def frame(self) -> tuple[list[int], list[int]]:
-            return [0], []
-
-    always: Any = Always(tokenizer)
-    with pytest.raises(ModelError, match="begins every text with a token"):
-        without_start(always)
 
 
 def test_an_answer_that_ends_after_it_differed_is_an_answer() -> None:

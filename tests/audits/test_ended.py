@@ -241,8 +241,8 @@ def test_a_prompt_is_continued_until_the_model_ends_the_text() -> None:
     model = Scripted([LETTER, LETTER, END, LETTER])
     letter = model.tokenizer.decode(np.array([LETTER], np.int32))
     prompt = texts(1, 5, OPTIONS.prefix)[0]
-    assert continue_text(model, prompt, 8) == (2 * letter, 2)
-    assert continue_text(Scripted(OTHER), prompt, 8) == (8 * letter, None)
+    assert continue_text(model, prompt, 8) == (2 * letter, 2, False)
+    assert continue_text(Scripted(OTHER), prompt, 8) == (8 * letter, None, False)
 
 
 def test_sample_says_that_a_text_was_ended(tmp_path: Path) -> None:

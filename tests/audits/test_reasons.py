@@ -33,7 +33,7 @@ def test_one_document_a_side_can_show_nothing_and_the_screen_says_so(tmp_path: P
     assert result.verdict == "inconclusive"
     told = screen(result)
     assert "nothing can be tested with 1 training document and 1 held-out document: p cannot be below 0.5" in told
-    assert "at least 3 a side are needed" in told
+    assert "at least 3 a side are needed; of a single work, ask 'memaudit work'" in told
     assert "as often as" not in told
 
 

@@ -140,9 +140,9 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
         "memaudit.audits.reconstruction.run.reconstruct",
         "reconstruct m --text a --text b --heldout c --text-field t --out o --seed-tokens 5 --reseeds 6 --patience 7"
         " --max-tokens 8 --attempts 9 --temperature 0.5 --top-k 10 --top-p 0.25 --context 11 --format md --seed 12"
-        " --show-personal --base B",
+        " --show-personal --base B --start-token none",
         {
-            **{"text": ("a", "b"), "heldout": ("c",), "out": Path("o"), "seed_tokens": 5, "reseeds": 6, "patience": 7},
+            **{"out": Path("o"), "seed_tokens": 5, "reseeds": 6, "patience": 7, "start_token": "none"},
             **{"max_tokens": 8, "attempts": 9, "temperature": 0.5, "top_k": 10, "top_p": 0.25, "context": 11},
             **{"formats": ("md",), "seed": 12, "text_field": "t", "base": "B"},
         },

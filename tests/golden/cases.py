@@ -68,6 +68,10 @@ CASES: dict[str, tuple[str, ...]] = {
         *("--contexts", "4,8", "--suffix", "4", "--seeds", "2", "--per-dose", "4", "--background", "4"),
         *("--format", "html,json"),
     ),
+    "work": (
+        *("work", "model", "--text", "work.txt", "--heldout", "other.txt", "--prefix", "6", "--suffix", "6"),
+        *("--stride", "2", "--parts", "400", *JUDGED),
+    ),
     "counterfactual": (
         *("counterfactual", "--corpus", "background.jsonl", "--models", "6", "--size", "3"),
         *("--format", "html,json"),
@@ -115,6 +119,8 @@ def write_inputs() -> None:
     write("corpus.jsonl", [*background[:30], *items[:3], page, *map(edited, items[6:9]), *background[30:]])
     write("seen.jsonl", [*background, *texts(40, 3)[:20] * 2, *items])
     Path("quoted.txt").write_text(f"{background[2][:90]} and {texts(1, 99)[0]}", encoding="utf-8")
+    for name, chapters in (("work", background), ("other", texts(60, 8, 40))):
+        Path(f"{name}.txt").write_text(" ".join(chapters[:30]), encoding="utf-8")
     drawn = random.Random(6)
     rows = [f"te{i},{int(drawn.random() < (0.9 if i < 9 else 0.5))}" for i in range(40)]
     Path("scores.csv").write_text("\n".join(["id,correct", *rows]) + "\n", encoding="utf-8")

@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 
 from memaudit.records import WindowRecord
+from memaudit.report import sheets
 from memaudit.report.compare import Comparison, Contender, _pair, render_comparison
+from memaudit.report.kinds.work import KIND as WORK
 from memaudit.runs.directory import ReportInput
+from tests.report import work_reports
 from tests.report.browser import CHROMIUM, DRIVER, Browser, browser
 from tests.report.contamination_reports import contamination_report
 from tests.report.rendered import extraction_pages, rendered
@@ -24,6 +27,7 @@ pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and 
 
 Factory = Callable[..., tuple[dict[str, Any], list[WindowRecord]]]
 KINDS = ("extraction", "several", "contamination", "comparison")
+OF_WORKS = ("work", "exhibits")
 WIDTHS = (400, 800, 1280)
 NARROW_TO_WIDE = (*range(320, 720, 40), 719, 720, 721, *range(760, 1120, 40), 1119, 1120, 1121, *range(1160, 1281, 40))
 """Closer where the layout changes."""
@@ -68,10 +72,14 @@ def pages(factory: Factory, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     one = ReportInput(*factory())
     few = [ReportInput(*factory(name, verdict)) for name, verdict in (("rnn", "found"), ("bert", "inconclusive"))]
     both = [Contender("small", ReportInput(*factory("gpt", strength=0.3))), Contender("large", one)]
+    work = work_reports.run()
+    works = WORK.page(work)
     made = {
         "extraction": extraction_pages([one]),
         "several": extraction_pages(few, "Two families, one corpus"),
         "contamination": rendered("html", contamination_report()).decode("utf-8"),
+        "work": works.decode("utf-8"),
+        "exhibits": sheets.render(work, WORK.exhibited(work), ["A1", "B2", "C1"]),
         "comparison": render_comparison(Comparison(both, [_pair(*both)])),
     }
     folder = tmp_path_factory.mktemp("pages")
@@ -105,7 +113,7 @@ def wider_than_the_window(chromium: Browser, page: Path, before: str = "") -> li
     return wider
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *OF_WORKS])
 def test_no_sideways_scrolling(chromium: Browser, pages: dict[str, Path], kind: str) -> None:
     assert wider_than_the_window(chromium, pages[kind]) == []
 
@@ -128,7 +136,7 @@ def test_no_name_is_too_long(chromium: Browser, page: Path) -> None:
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *OF_WORKS])
 def test_accessible_by_computed_styles(chromium: Browser, pages: dict[str, Path], kind: str, dark: bool) -> None:
     for width in (WIDTHS[0], WIDTHS[-1]):
         open_unfolded(chromium, pages[kind], width=width, dark=dark)

@@ -64,16 +64,16 @@ def test_continuation_that_was_not_asked_for(factory: Factory) -> None:
 def test_ranks_count_all_windows_of_the_side(factory: Factory) -> None:
     _, records = factory()
     worst, sample, heldout = galleries(records, 0)
-    assert all(e.asked == 112 for gallery in (worst, sample, heldout) for e in gallery.exhibits)
-    assert worst.exhibits[0].rank == 1
-    ranks = {e.record.index: e.rank for e in (*worst.exhibits, *sample.exhibits)}
+    assert all(e.standing.asked == 112 for gallery in (worst, sample, heldout) for e in gallery.exhibits)
+    assert worst.exhibits[0].standing.rank == 1
+    ranks = {e.record.index: e.standing.rank for e in (*worst.exhibits, *sample.exhibits)}
     for e in sample.exhibits:
         better = [
             r for r in records if r.member and (r.extractable, r.matched) > (e.record.extractable, e.record.matched)
         ]
         assert ranks[e.record.index] > len(better)
     first = heldout.exhibits[0]
-    assert (first.rank, first.record.member) == (1, False)
+    assert (first.standing.rank, first.record.member) == (1, False)
 
 
 def test_odds_are_those_that_a_measure_logged(factory: Factory) -> None:

@@ -25,12 +25,14 @@ from memaudit.audits.exploitation.run import ExploitationOptions
 from memaudit.audits.extraction.base_control import BASE
 from memaudit.audits.extraction.finished import FINISHED
 from memaudit.audits.extraction.options import AuditOptions
+from memaudit.audits.extraction.start_token import START
 from memaudit.audits.gap.run import GapOptions
 from memaudit.audits.laws.run import LawsOptions
 from memaudit.audits.measures import MEASURES
 from memaudit.audits.measures.unprompted import UNPROMPTED
 from memaudit.audits.membership.run import DETECTORS
 from memaudit.audits.reconstruction.options import ReconstructionOptions
+from memaudit.audits.work.options import WorkOptions
 from memaudit.cli.app import app
 from memaudit.errors import InputError
 from memaudit.findings import Finding
@@ -57,6 +59,7 @@ OPTIONS = [
     (ContaminationOptions, options.ContaminationOptions),
     (ReconstructionOptions, reconstruction.ReconstructionOptions),
     (Judgement, options.Judgement),
+    (WorkOptions, options.WorkOptions),
 ]
 
 
@@ -227,7 +230,7 @@ def test_a_line_of_a_measure_from_elsewhere_holds_what_it_likes() -> None:
 
 
 def test_every_measure_and_detector_of_ours_says_what_it_logs() -> None:
-    assert set(MEASURED) == {*MEASURES.builtin, *DETECTORS.builtin, "text", UNPROMPTED.name, FINISHED.name, BASE}
+    assert set(MEASURED) == {*MEASURES.builtin, *DETECTORS.builtin, "text", UNPROMPTED.name, FINISHED.name, BASE, START}
 
 
 def stored(hint: Any) -> Any:
@@ -258,6 +261,7 @@ def test_options_are_stored_as_their_dataclass_has_them(ours: type, written: typ
         "unprompted",
         "train_field",
         "heldout_field",
+        "start_token",
         "chat_template",
     }
 
@@ -299,7 +303,7 @@ def test_written_schemas_are_up_to_date() -> None:
 def test_the_command_prints_and_writes_them(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["schema", "plan", "gap"])
     assert json.loads(done.stdout) == schema_of("plan", "gap")
-    assert CliRunner().invoke(app, ["schema", "--out", str(tmp_path / "new")]).stdout == "20 schemas\n"
+    assert CliRunner().invoke(app, ["schema", "--out", str(tmp_path / "new")]).stdout == "26 schemas\n"
     assert {path.name for path in (tmp_path / "new").iterdir()} == {path.name for path in WRITTEN.iterdir()}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from memaudit.errors import InputError
+from memaudit.records import START_TOKENS, StartToken
 from memaudit.text.corpus.fields import TextField
 from memaudit.text.corpus.objects import HeldRows, listed, specs_of
 from memaudit.text.corpus.read import Split
@@ -57,6 +58,8 @@ class MembershipOptions:
     text_field: TextField = "text"
     split: Split = "auto"
     """With ``text_field``: how text of ``reference_corpus`` becomes documents."""
+    start_token: StartToken = "as-trained"
+    """Whether texts are given with the model's start token before them: see `memaudit.models.start`."""
     detectors: tuple[str, ...] = ()
     """By name (see `memaudit.audits.membership.run`); empty: all that this model and these sides allow."""
     seed: int = 0
@@ -70,6 +73,8 @@ class MembershipOptions:
         for name, least in (("tokens", 2), ("order_permutations", 1), ("order_tokens", 2)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if self.start_token not in START_TOKENS:
+            raise InputError(f"start_token is {self.start_token!r}", f"one of {', '.join(START_TOKENS)}")
         if not 0 < self.overlap_prefix < 1:
             raise InputError(f"overlap_prefix must lie in (0, 1), not {self.overlap_prefix}")
         if self.masks is not None and self.masks < MIN_MASKS:

@@ -20,6 +20,7 @@ from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
 from memaudit.models.loading.load import load_model
 from memaudit.models.ngram import NgramModel
+from memaudit.models.start import asked_alike
 from memaudit.records import Capability, Document, TokenIds
 from memaudit.runs.options import DetectorOptions
 from memaudit.runs.options import MembershipOptions as StoredOptions
@@ -81,7 +82,7 @@ class ReferenceModels:
         load: Callable[[str], LanguageModel] = load_model,
     ) -> None:
         self.options, self.members = options, list(members)
-        self._model, self._load = model, load
+        self._model, self._load, self._sides = model, load, (members, heldout)
         self._folder: Path | None = None
         self._given = [spec for spec in options.references if spec != TRAIN]
         self._to_train = options.references.count(TRAIN)
@@ -95,6 +96,12 @@ class ReferenceModels:
             apart[_generator(options).permutation(len(heldout))[: len(heldout) // 2]] = True
         self.heldout = [document for document, away in zip(heldout, apart, strict=True) if not away]
         self.set_apart = [document for document, away in zip(heldout, apart, strict=True) if away]
+
+    def beside(self, model: LanguageModel) -> ReferenceModels:
+        """Return the same models, to stand beside one that is asked in another way, and be asked as it is."""
+        others = ReferenceModels(model, *self._sides, self.options, self._load)
+        others._folder = self._folder
+        return others
 
     def describe(self) -> MembershipDesign:
         """Return what a plan says: the options, ``references`` (spec, sha256 or what they are trained on), ``null``.
@@ -117,6 +124,8 @@ class ReferenceModels:
             for r in self._loaded
         ]
         options: DetectorOptions = as_record(self.options.told(), StoredOptions)
+        if self.options.start_token == "as-trained":  # as all were before there was a choice
+            options.pop("start_token", None)
         return {
             **options,
             "asked_references": list(self.options.references),
@@ -164,7 +173,8 @@ class ReferenceModels:
 
     @cached_property
     def _loaded(self) -> list[Reference]:
-        references = [Reference(spec, self._load(spec), trained=False) for spec in self._given]
+        loaded = [asked_alike(self._load(spec), self._model) for spec in self._given]
+        references = [Reference(spec, model, trained=False) for spec, model in zip(self._given, loaded, strict=True)]
         for reference in references:
             check_needs(f"by the reference {reference.name}, documents", _SCORES, reference.model)
             if reference.model.sha256 and reference.model.sha256 == self._model.sha256:
@@ -176,11 +186,12 @@ class ReferenceModels:
 
     @cached_property
     def _trained(self) -> list[Reference]:
-        seed = self.options.seed
-        return [
-            Reference(_name(i), train_reference(self._model, texts, self._folder_of(i), seed=seed + i), trained=True)
-            for i, texts in enumerate(self._texts)
+        seed, like = self.options.seed, self._model.as_trained or self._model
+        trained = [
+            train_reference(like, texts, self._folder_of(i), seed=seed + i) for i, texts in enumerate(self._texts)
         ]
+        asked = [asked_alike(model, self._model) for model in trained]
+        return [Reference(_name(i), model, trained=True) for i, model in enumerate(asked)]
 
     def _folder_of(self, number: int) -> Path | None:
         return None if self._folder is None else self._folder / str(number + 1)

@@ -104,8 +104,8 @@ def _in_points(difference: parts.Difference) -> str:
     return f"{estimate} points [{low}, {high}]"
 
 
-def base_section(found: BaseComparison) -> parts.Section:
-    """Return the section of the report."""
+def base_section(found: BaseComparison, asked: str) -> parts.Section:
+    """Return the section of the report; ``asked`` says what stands before a text (`memaudit.report.wording`)."""
     rows: list[list[Value]] = []
     for name, side in (("Training", found["train"]), ("Held-out", found["heldout"])):
         rows.append([name, *_cells(side)])
@@ -120,7 +120,13 @@ def base_section(found: BaseComparison) -> parts.Section:
         "Tokens that came with the adapter the base model reads as the mean of its own embeddings.",
     ]
     section = Section(
-        BASE, "What fine-tuning added", _summary(found), _METHOD, [Table("The same windows", columns, rows)], [], notes
+        BASE,
+        "What fine-tuning added",
+        _summary(found),
+        " ".join(filter(None, (_METHOD, asked))),
+        [Table("The same windows", columns, rows)],
+        [],
+        notes,
     )
     return as_record(section, parts.Section)
 

@@ -34,6 +34,7 @@ from memaudit.findings import Control, Decision, Finding, Policy, decide, finger
 from memaudit.metrics import METRICS, PRIMARY
 from memaudit.metrics.base import Metric
 from memaudit.records import WindowRecord, capabilities_in, first_window
+from memaudit.report.wording import asked_with
 from memaudit.runs import parts
 from memaudit.runs.extraction_report import (
     BaseComparison,
@@ -110,7 +111,7 @@ def conclude(
     }
     if base is not None:
         report["base"] = base
-        report["sections"] = [base_section(base), *sections]
+        report["sections"] = [base_section(base, asked_with(plan["model"])), *sections]
     if "chat" in plan:
         report["chat"] = plan["chat"]
     return report
@@ -313,8 +314,9 @@ def _headline(plan: ExtractionPlan, primary: MetricEstimate) -> str:
             f"given its conversations up to each reply, {name} gives {sides[0]} and {sides[1]} replies verbatim for up"
             f" to {asked['suffix']} tokens"
         )
+    start = " without its start token" if "omitted" in plan["model"] else ""
     return (
-        f"given {asked['prefix']} tokens, {name} continues {sides[0]} and {sides[1]} windows verbatim for"
+        f"given {asked['prefix']} tokens{start}, {name} continues {sides[0]} and {sides[1]} windows verbatim for"
         f" {asked['suffix']} tokens"
     )
 

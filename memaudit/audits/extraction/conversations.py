@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -94,23 +93,6 @@ def draw_conversations(
         "dated": reader.dated,
     }
     return drawn, chat, reader.begins is not False or not before
-
-
-def without_start(model: LanguageModel) -> LanguageModel:
-    """Return a model that puts no start token before a text: its chat template does not either.
-
-    Raises:
-        ModelError: The model puts one there in any case.
-    """
-    bare, tokenizer = copy.copy(model), copy.copy(model.tokenizer)
-    try:
-        tokenizer.bos_id = None  # type: ignore[misc]
-        bare.tokenizer = tokenizer
-    except AttributeError:
-        pass
-    if bare.frame[0]:
-        raise ModelError("the model begins every text with a token that its chat template does not write", "")
-    return bare
 
 
 def _template(model: LanguageModel, options: AuditOptions) -> ChatTemplate:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from memaudit.audits.needs import notice_of
 from memaudit.findings import Decision
 from memaudit.records import Capability, WindowRecord, capabilities_in
+from memaudit.report.wording import asked_with
 from memaudit.runs.parts import ModelDescription, Summary
 from memaudit.runs.plans import ExtractionPlan, WindowsDescription
 from memaudit.sections import ABOUT_DOCUMENTS
@@ -46,6 +47,8 @@ def _of_attack(plan: ExtractionPlan, decision: Decision) -> Iterator[str]:
             f"Only greedy decoding of {options['suffix']} tokens after a prefix of {options['prefix']} tokens was"
             " measured; text that sampling, a longer prefix or another prompt would elicit is not counted."
         )
+    if {"frame_text", "omitted"} & set(plan["model"]):  # else nothing can be asked in two ways
+        yield asked_with(plan["model"])
     yield "A document that is not reproduced may still have been in the training data."
     yield ABOUT_DOCUMENTS.format(units="documents")
     asked = {measure["name"] for measure in plan.get("measures", ())}

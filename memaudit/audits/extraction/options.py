@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from memaudit.audits.comparison.options import MembershipOptions
 from memaudit.errors import InputError
-from memaudit.records import Decoding
+from memaudit.records import START_TOKENS, Decoding, StartToken
 from memaudit.text.corpus.fields import USUAL, TextField
 from memaudit.text.corpus.read import Split
 from memaudit.text.windows.windows import WindowOptions
@@ -39,6 +39,8 @@ class AuditOptions(WindowOptions):
     train_field: TextField | None = None
     """Field of the training text, where it is another than that of the held-out text."""
     heldout_field: TextField | None = None
+    start_token: StartToken = "as-trained"
+    """Whether windows and prompts are given with the model's start token before them: see `memaudit.models.start`."""
     chat_template: str | None = None
     """File of the chat template that writes conversations; ``none``: prompt and completion follow each other; None: the
     model's own."""
@@ -52,6 +54,8 @@ class AuditOptions(WindowOptions):
         for name in ("max_rate", "alpha"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
+        if self.start_token not in START_TOKENS:
+            raise InputError(f"start_token is {self.start_token!r}", f"one of {', '.join(START_TOKENS)}")
         if self.text_field != USUAL and (self.train_field or self.heldout_field):
             raise InputError(
                 "the field of the text is named for both sides and for one",

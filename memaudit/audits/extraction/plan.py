@@ -90,7 +90,10 @@ def plan_of(
 def _options(options: AuditOptions) -> StoredOptions:
     """Return the options as a plan holds them; what only some audits have is left out of the others."""
     stored = as_record(options, StoredOptions)
+    if (compared := stored["membership"]) is not None:  # the options of the audit say it
+        compared.pop("start_token", None)
     absent = {name for name in ("train_field", "heldout_field", "chat_template") if stored.get(name) is None}
+    absent |= {"start_token"} if options.start_token == "as-trained" else set()
     return cast("StoredOptions", {name: value for name, value in stored.items() if name not in absent})
 
 

@@ -18,13 +18,14 @@ from memaudit.audits.detectors.blind_baseline import BLIND_BASELINE
 from memaudit.audits.detectors.membership import MEMBERSHIP
 from memaudit.audits.extraction.base_control import base_lines, compare_with_base, describe_base, measure_base
 from memaudit.audits.extraction.conclude import conclude
-from memaudit.audits.extraction.conversations import are_conversations, check_asked, without_start
+from memaudit.audits.extraction.conversations import are_conversations, check_asked
 from memaudit.audits.extraction.finished import FINISHED
 from memaudit.audits.extraction.inputs import Pair, Sources, prepare_inputs, read_sources
 from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.extraction.plan import plan_of
 from memaudit.audits.extraction.result import Audit
 from memaudit.audits.extraction.sampling import blocks_of, sample_of, writes
+from memaudit.audits.extraction.start_token import asked_twice
 from memaudit.audits.extraction.windows import measure_windows
 from memaudit.audits.lifecycle import Delivery, Question, carry_out, refined
 from memaudit.audits.logged import check_measures, sections_of, take_all
@@ -34,7 +35,8 @@ from memaudit.audits.result import RunResult
 from memaudit.audits.subject import AnyLogged, AnyMeasure, OfWholeWindows
 from memaudit.models.base import LanguageModel
 from memaudit.models.loading.load import GivenModel
-from memaudit.records import SHOWN, Capability, Shown, Window, WindowRecord
+from memaudit.models.start import with_start_token
+from memaudit.records import SHOWN, Capability, Shown, StartToken, Window, WindowRecord
 from memaudit.report.disclosure import disclosed
 from memaudit.report.extraction_disclosure import without_texts
 from memaudit.runs.directory import PARQUET, ReportInput, RunDirectory
@@ -133,17 +135,24 @@ class Extraction(Question[Audit, ExtractionReport]):
         if corpora is not None and are_conversations(corpora):
             check_asked(self.measures, self.options)
         self.model = self.given.loaded()
-        self.base = self.model.base if self.given.base_control else None
         self.name = self.given.called(self.model)
+        self._ask(self.options.start_token)
         self.inputs, self.options = prepare_inputs(self.model, self.sources, corpora, self.options)
         if not self.inputs.starts:
-            self.model, self.base = without_start(self.model), self.base and without_start(self.base)
-        asked = bool(self.measures)
+            self._ask("none")  # its chat template does not write a start token either
+        asked, asked_for = bool(self.measures), [each for each in self.measures if each.name in self.options.measures]
         self.training = self.inputs.training_index(needed=True) if asked else None
         if self._samples:
             self.measures = [*self.measures, UNPROMPTED]
         self.subject = self.inputs.subject(self.model, self.training, self.options, documents=asked)
+        if self.options.start_token == "both":
+            self.measures += asked_twice(asked_for, self.model, fuzzy=self.options.fuzzy)
         check_measures(self.measures, self.subject)
+
+    def _ask(self, choice: StartToken) -> None:
+        """Let the model, and its base model, be asked with a start token or without."""
+        self.model = with_start_token(self.model, choice)
+        self.base = self.model.base if self.given.base_control else None
 
     @property
     def _samples(self) -> bool:

@@ -31,7 +31,8 @@ from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
 
 MAX_TOKENS = 512
-"""Tokens of a document that are read, from its start."""
+"""Tokens of a document that are read, from its start: a little more than the longest of `CONTEXTS`. The prompt of a
+cell is all of the document before it, so nothing can be read with a sliding context here."""
 CONTEXTS = (1, 2, 5, 10, 20, 50, 100, 150, 200, 300, 400, 450)
 SUFFIXES = (10, 25, 50, 100, 200)
 LISTED = 10

@@ -19,7 +19,7 @@ from memaudit.audits.documents import bounds, mean_share, shown
 from memaudit.audits.subject import Measure, Subject
 from memaudit.errors import ModelError
 from memaudit.models.decoding import before_end
-from memaudit.models.sampling import continuation_text
+from memaudit.models.sampling import continuation_text, continue_long
 from memaudit.records import MAX_NAMED, Capability, TokenIds, Window
 from memaudit.report.wording import counted
 from memaudit.runs.measured_lines import UnpromptedLine
@@ -35,7 +35,7 @@ EVERY = 16
 FEW, EVERY_OF_FEW = 8, 8
 """... of a small audit so many samples, as long as there are as many windows for each."""
 LENGTH = 64
-"""Tokens of a sample, fewer where the model reads fewer."""
+"""Tokens of a sample; the context slides where the model reads fewer at once."""
 BEGUN = 3
 """Tokens of a short prompt."""
 RUN = 8
@@ -83,8 +83,7 @@ class Unprompted:
         nothing = 0 if subject.model.tokenizer.bos_id is not None else 1
         ways = [(NOTHING, nothing)] * (count - count // 2) + [(SHORT, BEGUN)] * (count // 2)
         asked = [(way, window.prefix[:size], window) for (way, size), window in zip(ways, begun, strict=True)]
-        length = _length(subject)
-        asked += [(NULL, _compared(window, length), window) for window in _one_a_document(heldout)[:count]]
+        asked += [(NULL, _compared(window), window) for window in _one_a_document(heldout)[:count]]
         return [Asked(number, way, ids, window.document) for number, (way, ids, window) in enumerate(asked)]
 
     def measure(self, subject: Subject, items: Sequence[Asked]) -> list[UnpromptedLine]:
@@ -134,26 +133,21 @@ def _one_a_document(windows: Sequence[Window]) -> list[Window]:
     return list({window.document: window for window in reversed(windows)}.values())[::-1]
 
 
-def _compared(window: Window, length: int) -> TokenIds:
+def _compared(window: Window) -> TokenIds:
     """Return the tokens of a window that samples are compared with.
 
     A conversation begins as samples of it do, with a system prompt that all may share. Anywhere else in it that prompt
     would be missed in one, or counted in the other.
     """
     ids = np.concatenate([window.prefix, window.suffix])
-    return ids[-length:] if window.turns is None else ids[:length]
-
-
-def _length(subject: Subject) -> int:
-    context = subject.model.context_length
-    return LENGTH if context is None else max(1, min(LENGTH, context - BEGUN - 1))
+    return ids[-LENGTH:] if window.turns is None else ids[:LENGTH]
 
 
 def _sampled(subject: Subject, samples: Sequence[Asked]) -> dict[int, str]:
     """Return what the model writes after each prompt, by the number of the sample."""
     # Equal prompts of one call get streams of their own; the block's number keeps those of other blocks apart.
     decoding = dataclasses.replace(subject.decoding, seed=subject.decoding.seed + samples[0].number)
-    said = subject.model.continuations([item.ids for item in samples], _length(subject), decoding)
+    said = continue_long(subject.model, [item.ids for item in samples], LENGTH, decoding)
     own = [before_end(ids, subject.model.end_ids) for ids in said]
     pairs = zip(samples, own, strict=True)
     return {item.number: continuation_text(subject.model.tokenizer, item.ids, ids) for item, ids in pairs}

@@ -13,7 +13,7 @@ from memaudit.audits.measures.prompts import PREFIXES, Prompt, document_prompts,
 from memaudit.audits.subject import Measure, Subject
 from memaudit.errors import InputError
 from memaudit.models.decoding import before_end
-from memaudit.models.sampling import continuation_text
+from memaudit.models.sampling import continuation_text, continue_long
 from memaudit.records import GREEDY, Capability, TokenIds
 from memaudit.runs.measured_lines import UseLine
 from memaudit.runs.plans import MeasuredPlan
@@ -28,8 +28,7 @@ DOCUMENTS = 50
 FREE = 100
 """Instructions, and as many unprompted samples."""
 LENGTH = 100
-"""Tokens of a continuation, fewer where the model cannot read as many behind its prompts."""
-SHORTEST = 60
+"""Tokens of a continuation; the context slides where the model cannot read as many behind its prompts."""
 SPAN = 50
 """Tokens of a run that counts as given away."""
 SIDES = (("training", True), ("held-out", False), ("no document", None))
@@ -52,10 +51,10 @@ class Use:
         if subject.index is None:
             raise InputError("ordinary use is measured against an index of the training text", "give --index DIR")
         context = subject.model.context_length
-        room = max(PREFIXES) if context is None else context - _length(subject) - 1
+        room = max(PREFIXES) if context is None else context - sum(map(len, subject.model.frame)) - 1
         if room < min(PREFIXES):
             raise InputError(
-                f"the model reads {context} tokens, too few for a prompt and {SHORTEST} tokens of continuation",
+                f"the model reads {context} tokens, too few for a prompt of {min(PREFIXES)}",
                 "leave the measure use out for this model",
             )
         if not (subject.train or subject.heldout):
@@ -80,7 +79,7 @@ class Use:
             places = [i for i, prompt in enumerate(prompts) if prompt.greedy == greedy]
             if places:
                 asked = [prompts[i].ids for i in places]
-                written = subject.model.continuations(asked, _length(subject), decoding)
+                written = continue_long(subject.model, asked, LENGTH, decoding)
                 said |= {i: before_end(ids, subject.model.end_ids) for i, ids in zip(places, written, strict=True)}
         return [_record(subject, prompt, said[i]) for i, prompt in enumerate(prompts)]
 
@@ -116,12 +115,6 @@ class Use:
                 " document.",
             ],
         )
-
-
-def _length(subject: Subject) -> int:
-    """Return the tokens of a continuation: room for the longest prompt comes first, if at least `SHORTEST` are left."""
-    context = subject.model.context_length
-    return LENGTH if context is None else min(LENGTH, max(SHORTEST, context - 1 - max(PREFIXES)))
 
 
 def given_away(text: str, tokenizer: Tokenizer, index: CorpusIndex, fewest: int = SPAN) -> tuple[int, int]:

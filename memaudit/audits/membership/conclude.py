@@ -21,8 +21,9 @@ from memaudit.audits.comparison.verdict import (
     shown_size,
 )
 from memaudit.audits.detectors.base import AnyDetector
-from memaudit.audits.logged import blind_of, measured_plan
+from memaudit.audits.logged import blind_of, measured_plan, section_of
 from memaudit.audits.needs import notice_of
+from memaudit.audits.subject import AnyMeasure
 from memaudit.errors import one_line
 from memaudit.findings import Control, Finding, fingerprint
 from memaudit.runs import parts, reports
@@ -39,13 +40,16 @@ Records = Mapping[str, Sequence[Mapping[str, Any]]]
 """Name of a detector -> its records (`memaudit.runs.measured_lines`)."""
 
 
-def conclude(plan: MembershipPlan, detectors: Sequence[AnyDetector], records: Records) -> MembershipReport:
+def conclude(
+    plan: MembershipPlan, detectors: Sequence[AnyDetector], records: Records, beside: Sequence[AnyMeasure] = ()
+) -> MembershipReport:
     """Return what report.json holds: the verdict and everything it rests on.
 
     Args:
         plan: The run's plan.
         detectors: In the order of the report.
         records: All of each detector.
+        beside: What is shown and decides nothing.
     """
     options = plan["membership"]
     blind = blind_of(records)
@@ -58,7 +62,7 @@ def conclude(plan: MembershipPlan, detectors: Sequence[AnyDetector], records: Re
     controls = [*instrument, *_of_sides(first, blind)]
     verdict, reasons = decide(detections, adjusted, first, controls, power, blind, options)
     family = _family(detections, adjusted, plan["primary"], options["alpha"])
-    sections = [detector.section(records[detector.name], whole) for detector in detectors]
+    sections = [section_of(detector, records[detector.name], whole) for detector in (*detectors, *beside)]
     return {
         **report_head(plan),
         "kind": "membership",
@@ -86,7 +90,7 @@ def conclude(plan: MembershipPlan, detectors: Sequence[AnyDetector], records: Re
 
 def _options(design: MembershipDesign) -> ComparisonOptions:
     """Return the options alone, without what the plan says of models beside them."""
-    return cast("ComparisonOptions", {name: design[name] for name in fields_of(ComparisonOptions)})  # type: ignore[literal-required]
+    return cast("ComparisonOptions", {name: design[name] for name in fields_of(ComparisonOptions) if name in design})  # type: ignore[literal-required]
 
 
 def _about_text(plan: MembershipPlan) -> parts.TextDigest:

@@ -13,6 +13,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from memaudit.audits.bare_model import OfBareModel
 from memaudit.audits.comparison.options import MembershipOptions
 from memaudit.audits.comparison.reference_models import ReferenceModels, check_reference_corpus
 from memaudit.audits.detectors import DETECTORS
@@ -27,10 +28,11 @@ from memaudit.audits.model_description import describe_model
 from memaudit.audits.needs import needs_of
 from memaudit.audits.result import RunResult, VerdictResult
 from memaudit.audits.self_tests import check_batches, check_precision, check_round_trip
-from memaudit.audits.subject import Subject
+from memaudit.audits.subject import AnyMeasure, Subject
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
 from memaudit.models.loading.load import GivenModel, load_model
+from memaudit.models.start import with_start_token
 from memaudit.records import GREEDY, Document, Window
 from memaudit.runs import parts
 from memaudit.runs.directory import RunDirectory
@@ -116,7 +118,7 @@ class Membership(Question[MembershipRun, MembershipReport]):
         """Read both sides, load the model, and let every detector say what it lacks."""
         check_reference_corpus(self.options)
         self.sides = read_sides(*self.specs, self.options)
-        self.model = self.given.loaded()
+        self.model = with_start_token(self.given.loaded(), self.options.start_token)
         self.name = self.given.called(self.model)
         suspects, heldout = (side.documents for side in self.sides)
         self.detectors = _detectors(self.options, self.model, bool(heldout))
@@ -124,8 +126,17 @@ class Membership(Question[MembershipRun, MembershipReport]):
         self.subjects = [
             (detector, _subject(detector, self.model, self.sides[0], self.references)) for detector in self.detectors
         ]
-        for detector, subject in self.subjects:
-            check_measures([detector], subject)
+        self.beside = self._without_start() if self.options.start_token == "both" else []
+        for measure, subject in [*self.subjects, *self.beside]:
+            check_measures([measure], subject)
+
+    def _without_start(self) -> list[tuple[AnyMeasure, Subject]]:
+        """Return the detectors once more, of the model without its start token; they decide nothing."""
+        bare = with_start_token(self.model, "none")
+        if bare is self.model:
+            return []
+        references = self.references.beside(bare)
+        return [(OfBareModel(d, bare, references), subject) for d, subject in self.subjects if needs_of(d)]
 
     def plan(self) -> MembershipSubject:
         """Return model, sides, references and detectors, with the family of tests that they declare."""
@@ -137,7 +148,7 @@ class Membership(Question[MembershipRun, MembershipReport]):
             "benchmark": self.sides[0].summary,
             "heldout": {**self.sides[1].summary, "compared": len(self.references.heldout)},
             "membership": self.references.describe(),
-            "measures": describe_measures(self.detectors),
+            "measures": describe_measures([measure for measure, _ in [*self.subjects, *self.beside]]),
             "controls": [as_record(control, parts.Control) for control in controls],
             "declared": [],
             "primary": "",
@@ -153,12 +164,13 @@ class Membership(Question[MembershipRun, MembershipReport]):
         """Train the references that are lacking, and take what the log lacks of every detector."""
         self.references.prepare(run.folder)
         started = perf_counter()
-        self.records = take_all(self.subjects, run, 0, self.progress)
+        self.records = take_all([*self.subjects, *self.beside], run, 0, self.progress)
         run.times["detectors"] = perf_counter() - started
 
     def conclude(self, run: RunDirectory) -> MembershipReport:
         """Test, control, adjust and decide."""
-        return conclude(run.plan_as(MembershipPlan), self.detectors, self.records)
+        beside = [measure for measure, _ in self.beside]
+        return conclude(run.plan_as(MembershipPlan), self.detectors, self.records, beside)
 
     def notices(self) -> Iterator[str]:
         """Yield what was noticed about either side."""

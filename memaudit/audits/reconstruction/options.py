@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from memaudit.errors import InputError
-from memaudit.records import Decoding
+from memaudit.records import Decoding, StartToken
 from memaudit.text.corpus.fields import TextField
 
 
@@ -34,6 +34,8 @@ class ReconstructionOptions:
     top_p: float | None = None
     context: int | None = None
     """Positions of the model that are used at most."""
+    start_token: StartToken = "as-trained"
+    """Whether the model is given its start token before every window, or ``none``."""
     seed: int = 0
     text_field: TextField = "text"
 
@@ -41,6 +43,10 @@ class ReconstructionOptions:
         for name in ("seed_tokens", "patience", "attempts"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+        if self.start_token not in ("as-trained", "none"):
+            raise InputError(
+                f"start_token is {self.start_token!r}", "a text is written as-trained or with none: ask twice"
+            )
         if self.reseeds < 0:
             raise InputError(f"--reseeds must be at least 0, not {self.reseeds}")
         if self.max_tokens is not None and self.max_tokens < 1:

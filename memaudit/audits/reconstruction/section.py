@@ -79,6 +79,7 @@ def _compared(works: Sequence[ReconstructedWork], options: ReconstructionOptions
 
 
 def _method(options: ReconstructionOptions) -> str:
+    start = {"as-trained": "its start token before every window, if it has one", "none": "no start token"}
     greedy = "greedily" if not options["temperature"] else f"sampled at temperature {options['temperature']:g}"
     for name in ("top_k", "top_p"):
         if options[name] is not None:
@@ -94,7 +95,7 @@ def _method(options: ReconstructionOptions) -> str:
         limit += " as the work has" + (" and so many more for every new beginning" if options["reseeds"] else "")
     return METHOD.format(
         seed_tokens=options["seed_tokens"],
-        decoding=greedy,
+        decoding=f"{greedy}, with {start[options['start_token']]}",
         limit=limit,
         patience=options["patience"],
         again=again,

@@ -25,6 +25,7 @@ KINDS = Registry(
         "laws": "memaudit.report.kinds.laws:KIND",
         "counterfactual": "memaudit.report.kinds.counterfactual:KIND",
         "reconstruction": "memaudit.report.kinds.reconstruction:KIND",
+        "work": "memaudit.report.kinds.work:KIND",
     },
 )
 

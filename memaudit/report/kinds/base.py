@@ -39,6 +39,8 @@ from memaudit.runs.reports import JudgedReport, SectionsReport, VerdictReport
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from memaudit.report.exhibits import Exhibited
+
 
 Report = TypeVar("Report", bound=Mapping[str, Any])
 """What report.json of the kind holds: `memaudit.runs.reports`."""
@@ -72,6 +74,10 @@ class Kind(Generic[Report]):
     def notebook(self, run: ReportInput[Report]) -> str:
         """Return the page that a notebook shows."""
         return self.page(run).decode("utf-8")
+
+    def exhibited(self, run: ReportInput[Report]) -> Exhibited | None:  # noqa: ARG002 (of kinds that show windows)
+        """Return the exhibits of a run, for paper; None of a kind that has none."""
+        return None
 
     def screen(self, report: Report, console: Console) -> None:
         """Print the report on a terminal, the verdict first."""

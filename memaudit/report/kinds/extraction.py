@@ -18,6 +18,8 @@ from memaudit.stats.rounding import percent
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from memaudit.report.exhibits import Exhibited
+
 RULE = Rule(
     id="memaudit/extraction",
     name="TrainingTextRecited",
@@ -43,6 +45,20 @@ class ExtractionKind(VerdictKind[ExtractionReport]):
         from memaudit.report.extraction_page import summary
 
         return summary(run, self.title)
+
+    def exhibited(self, run: ReportInput[ExtractionReport]) -> Exhibited:
+        """Return the windows that the page shows, for paper."""
+        from memaudit.report.exhibits import Exhibited, galleries
+
+        report = run.report
+        files = [*report["train"]["files"], *report["heldout"]["files"]]
+        return Exhibited(
+            galleries(run.records, report["options"]["seed"], shown=run.shown, measured=run.measured),
+            wording.question(report),
+            {file["path"]: file["sha256"] for file in files},
+            wording.decoding(report),
+            "the most copied first",
+        )
 
     def screen(self, report: ExtractionReport, console: Console) -> None:
         """Print verdict, estimates, controls, the three worst findings."""

@@ -1,0 +1,211 @@
+"""Type-I error and power of the verdict about whole works, with the scores of an n-gram model.
+
+The model has read quotations that everybody knows, and one novel. Works that it has not read hold such quotations, in
+stretches that are dense with them and stretches that are not, from none to many pages long, or ever more and ever less
+often; control works are drawn from the same source. Every window of 50 + 50 tokens at stride 10 is scored, and what
+follows is the verdict of an audit. Power: works that are learnt as a whole, in half, in 3 of 12 chapters, in 5% in
+many places.
+
+python benchmarks/type_one_works.py [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from common import Report
+from numpy.typing import NDArray
+
+from memaudit.audits.work.judgement import Judgement, WorkHits, judge_hits
+from memaudit.findings import Policy
+from memaudit.models.ngram import NgramModel
+from memaudit.records import TokenIds, Window
+from memaudit.stats import clopper_pearson
+from memaudit.text.tokenize import train_tokenizer
+
+PREFIX, SUFFIX, STRIDE, THRESHOLD, ORDER = 50, 50, 10, 0.5, 6
+WORDS, QUOTATIONS, NOVEL = 400, 300, 100_000
+DENSE = 0.25
+"""Share of a work that is dense with quotations."""
+STRETCHES = {"none": 0, "500 tokens": 500, "2,000 tokens": 2000, "4,000 tokens": 4000, "8,000 tokens": 8000, "slow": -1}
+"""Mean length of what is dense."""
+SLOW = 50_000
+"""Tokens in which the rate of quotations rises and falls once."""
+RATES = {"few": 0.0006, "many": 0.004}
+"""Quotations that begin at a token of what is dense."""
+DESIGNS: tuple[tuple[int, tuple[int, ...]], ...] = (
+    (5_000, (5_000,)),
+    (5_000, (100_000,)),
+    (20_000, (20_000,)),
+    (20_000, (20_000,) * 3),
+    (20_000, (100_000,)),
+    (20_000, (5_000, 20_000, 40_000)),
+    (100_000, (20_000,)),
+    (100_000, (100_000,)),
+    (100_000, (100_000,) * 3),
+)
+"""Tokens of the work and of each control work."""
+STREAM = 6_000_000
+HIGHEST = 0.064
+Hits = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Texts that the model has read, and the model."""
+
+    model: NgramModel
+    ids: TokenIds
+    chances: NDArray[np.float64]
+    quotations: list[TokenIds]
+    novel: TokenIds
+
+    def unread(self, tokens: int, rng: np.random.Generator) -> TokenIds:
+        """Return text that the model has not read."""
+        return self.ids[rng.choice(len(self.ids), tokens, p=self.chances)]
+
+    def hits(self, text: TokenIds) -> Hits:
+        """Return which windows reach the threshold: one pass, for no context is longer than the prefix."""
+        log_p = self.model.score([Window(text[:PREFIX], text[PREFIX:])]).log_prob
+        sums = np.concatenate([[0.0], np.cumsum(np.maximum(log_p, -1e3))])
+        p: Hits = (sums[SUFFIX:] - sums[:-SUFFIX])[::STRIDE] >= math.log(THRESHOLD)
+        return p
+
+
+def source(rng: np.random.Generator) -> Source:
+    """Return quotations of 80 to 1,500 tokens, a novel, and a model that has read them."""
+    names = [f"w{i}" for i in range(WORDS)]
+    tokenizer = train_tokenizer("word", [" ".join(names)])
+    ids = np.array([encoding.ids[0] for encoding in tokenizer.encode_batch(names)], np.int32)
+    chances = 1 / np.arange(1, WORDS + 1)
+    chances /= chances.sum()
+    drawn = [
+        ids[rng.choice(WORDS, n, p=chances)] for n in np.clip(rng.exponential(250, QUOTATIONS), 80, 1500).astype(int)
+    ]
+    novel = ids[rng.choice(WORDS, NOVEL, p=chances)]
+    model = NgramModel.train([*drawn, novel], tokenizer, order=ORDER, smoothing="mle")
+    return Source(model, ids, chances, drawn, novel)
+
+
+def dense(stretch: int, tokens: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return by token how dense a stream is with quotations, in [0, 1]."""
+    if stretch == 0:
+        return np.full(tokens, DENSE)
+    if stretch < 0:
+        wave: NDArray[np.float64] = 1 + np.sin(np.arange(tokens) * 2 * math.pi / SLOW)
+        return wave * DENSE
+    count = tokens // stretch + 100
+    lengths = np.stack([rng.exponential(stretch, count), rng.exponential(stretch * (1 - DENSE) / DENSE, count)])
+    bounds = np.cumsum(np.maximum(lengths.T.ravel(), 1).astype(int))
+    inside: NDArray[np.float64] = np.searchsorted(bounds, np.arange(tokens), side="right") % 2 == 0
+    return inside.astype(np.float64)
+
+
+def stream(read: Source, stretch: int, rate: float, tokens: int, rng: np.random.Generator) -> Hits:
+    """Return the windows of a long text that the model has not read, with quotations."""
+    text, where = read.unread(tokens, rng), dense(stretch, tokens, rng)
+    for place in np.flatnonzero(rng.random(tokens) < rate * where):
+        quotation = read.quotations[rng.integers(len(read.quotations))]
+        stop = min(place + len(quotation), tokens)
+        text[place:stop] = quotation[: stop - place]
+    return read.hits(text)
+
+
+def cut(windows: Hits, tokens: int, rng: np.random.Generator) -> Hits:
+    """Return the windows of a work that stands anywhere in a stream."""
+    first = int(rng.integers(0, len(windows) - tokens // STRIDE))
+    return windows[first : first + tokens // STRIDE]
+
+
+def judged(work: Hits, controls: Sequence[Hits], seed: int) -> Judgement:
+    """Return the verdict about a work."""
+    works = [WorkHits(f"control {i}", True, hits, STRIDE) for i, hits in enumerate(controls)]
+    return judge_hits([WorkHits("work", False, work, STRIDE), *works], Policy(), seed=seed)
+
+
+def told(rejected: int, of: int) -> str:
+    """Return the interval of a share."""
+    limits = clopper_pearson(rejected, of)
+    assert limits is not None
+    return f"95% interval {limits.low:.3f} to {limits.high:.3f}, {of} works"
+
+
+def type_one(report: Report, read: Source, works: int, tokens: int, rng: np.random.Generator) -> None:
+    """Add how often null works are found, by dependence, rate and lengths."""
+    for name, stretch in STRETCHES.items():
+        for often, rate in RATES.items():
+            windows = stream(read, stretch, rate, tokens, rng)
+            for length, others in DESIGNS:
+                rejected = found = untested = 0
+                for seed in range(works):
+                    outcome = judged(cut(windows, length, rng), [cut(windows, n, rng) for n in others], seed)
+                    p = outcome.test["p_value"]
+                    rejected, untested = rejected + (p is not None and p <= 0.05), untested + (p is None)
+                    found += outcome.verdict == "found"
+                sides = f"{length // 1000}k against {' + '.join(f'{n // 1000}k' for n in others)}"
+                note = f"{told(rejected, works)}; {found} found, {untested} could not be tested;"
+                what = f"dense: {name}, {often} quotations: {sides}"
+                note += f" {windows.mean():.1%} of windows are hits"
+                report.add(what, rejected / works, unit="p <= .05", goal=HIGHEST, at_most=True, note=note)
+
+
+def learnt(read: Source, parts: Sequence[tuple[float, float]], tokens: int, rng: np.random.Generator) -> Hits:
+    """Return the windows of a work of which parts, from and to, stand in the novel that the model has read."""
+    text = read.unread(tokens, rng)
+    first = int(rng.integers(0, NOVEL - tokens + 1))
+    for start, stop in parts:
+        here = slice(int(start * tokens), int(stop * tokens))
+        text[here] = read.novel[first : first + tokens][here]
+    return read.hits(text)
+
+
+def power(report: Report, read: Source, works: int, tokens: int, rng: np.random.Generator) -> None:
+    """Add how often works are found that the model knows in part, beside control works with few quotations or none."""
+    chapter, many = 1 / 12, [(place / 20 + 0.01, place / 20 + 0.01 + 0.0045) for place in range(20)]
+    three, next_ = [(i / 12, i / 12 + chapter) for i in (0, 5, 10)], [(2 / 12, 5 / 12)]
+    cases: tuple[tuple[str, int, list[tuple[float, float]], int, float | None], ...] = (
+        ("all of it", 40_000, [(0, 1)], 1, 0.8),
+        ("half of it", 40_000, [(0, 0.5)], 1, None),
+        ("half of it", 40_000, [(0, 0.5)], 2, None),
+        ("3 of 12 chapters, apart", 40_000, three, 1, None),
+        ("3 of 12 chapters, apart", 40_000, three, 2, 0.8),
+        ("3 of 12 chapters, apart", 100_000, three, 1, 0.8),
+        ("3 of 12 chapters in a row", 40_000, next_, 2, None),
+        ("3 of 12 chapters in a row", 100_000, next_, 2, None),
+        ("9% in 20 places, half of it in whole windows", 40_000, many, 1, 0.8),
+        ("none of it", 40_000, [], 1, None),
+        ("none of it", 100_000, [], 1, None),
+    )
+    for often, rate in {"no": 0.0, "few": 0.00005}.items():
+        windows = stream(read, 0, rate, tokens, rng)
+        for name, length, parts, count, goal in cases:
+            found = clean = 0
+            for seed in range(works):
+                outcome = judged(
+                    learnt(read, parts, length, rng), [cut(windows, length, rng) for _ in range(count)], seed
+                )
+                found, clean = found + (outcome.verdict == "found"), clean + (outcome.verdict == "clean")
+            what = f"{name} of {length // 1000}k learnt, {count} control of the same length, {often} quotations"
+            none = "none" in name
+            report.add(what, found / works, unit="found", goal=0.0 if none else goal, at_most=none,
+                       note=f"{told(found, works)}; {clean} clean")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="20 works a setting; keeps nothing")
+    given = parser.parse_args()
+    report, rng = Report("type_one_works"), np.random.default_rng(20_265)
+    read = source(rng)
+    power(report, read, 10 if given.quick else 100, STREAM // 10, rng)
+    type_one(report, read, 20 if given.quick else 500, STREAM // 10 if given.quick else STREAM, rng)
+    if not given.quick:
+        report.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""What is shown of whole works: the longest passages, a random sample, and what comes nearest in the control works."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from memaudit.audits.document_scores import readable
+from memaudit.audits.extraction.windows import measure
+from memaudit.audits.work.measured import coverage, runs
+from memaudit.audits.work.options import WorkOptions
+from memaudit.audits.work.reading import Reading
+from memaudit.audits.work.texts import WholeWork
+from memaudit.metrics.probability import THRESHOLDS
+from memaudit.models.base import LanguageModel
+from memaudit.models.memory import in_halves
+from memaudit.records import Decoding, Window, WindowRecord
+
+PASSAGES, DRAWN, NEAREST = 12, 8, 4
+"""Most passages, windows of the sample, and windows of control works."""
+LONGEST = 200
+"""Tokens of a passage that are continued."""
+ASKED = 64
+"""Windows of control works among which the nearest are looked for, where nothing is known of any."""
+
+Chosen = list[tuple[Window, bool]]
+"""Windows to be shown, and whether the seed drew them."""
+
+
+def choose(
+    model: LanguageModel, works: Sequence[WholeWork], readings: Sequence[Reading], options: WorkOptions
+) -> Chosen:
+    """Return what is shown: passages longest first, the sample in order, the nearest of the control works.
+
+    Args:
+        model: It bounds how long a passage may be.
+        works: Those in question, then the control works.
+        readings: Their windows.
+        options: With the threshold of passages, and the seed.
+    """
+    pairs = list(zip(works, readings, strict=True))
+    asked = [pair for pair in pairs if not pair[0].control]
+    controls = [pair for pair in pairs if pair[0].control]
+    longest = min(LONGEST, (readable(model) or LONGEST + options.prefix) - options.prefix)
+    generator = np.random.default_rng(options.seed)
+    passages = [
+        (work.cut(first - options.prefix, first, min(stop, first + longest), texts=True), False)
+        for work, first, stop in _longest_passages(asked, options)
+    ]
+    places = [(work, number) for work, _ in asked for number in range(work.windows)]
+    drawn = sorted(generator.permutation(len(places))[:DRAWN].tolist())
+    sample = [(_whole(*places[number]), True) for number in drawn]
+    return [*passages, *sample, *((window, False) for window in _nearest(model, controls, options))]
+
+
+def _longest_passages(
+    asked: Sequence[tuple[WholeWork, Reading]], options: WorkOptions
+) -> list[tuple[WholeWork, int, int]]:
+    level = THRESHOLDS.index(options.threshold)
+    found = [(work, *run) for work, reading in asked for run in runs(coverage(work, reading.levels > level))]
+    return sorted(found, key=lambda passage: passage[1] - passage[2])[:PASSAGES]
+
+
+def _nearest(model: LanguageModel, controls: Sequence[tuple[WholeWork, Reading]], options: WorkOptions) -> list[Window]:
+    """Return the windows of control works with the largest p_z, as far as a pass or a sample tells."""
+    places = [(work, number) for work, _ in controls for number in range(work.windows)]
+    if not places:
+        return []
+    known = np.concatenate([np.maximum(reading.log_p, reading.guess) for _, reading in controls])
+    likely = np.argsort(-known, kind="stable")[:ASKED]
+    if not np.isfinite(known[likely]).any():
+        likely = np.random.default_rng([options.seed, 1]).permutation(len(places))[:ASKED]
+    windows = [_whole(*places[number]) for number in likely.tolist()]
+    sums = [float(own.log_prob.sum()) for own in model.score(windows, options.decoding)]
+    best = np.argsort(-np.array(sums), kind="stable")[:NEAREST]
+    return [windows[number] for number in best.tolist()]
+
+
+def _whole(work: WholeWork, number: int) -> Window:
+    """Return a window with its texts."""
+    start = number * work.options.stride
+    first = start + work.options.prefix
+    return work.cut(start, first, first + work.options.suffix, texts=True)
+
+
+def record(model: LanguageModel, chosen: Chosen, decoding: Decoding, first: int) -> list[WindowRecord]:
+    """Return what the model makes of the windows, numbered from ``first`` on.
+
+    Args:
+        model: It continues all of them.
+        chosen: The windows, and which of them were drawn.
+        decoding: How samples are drawn; log p is that of such a sample.
+        first: Index of the first line of the log.
+    """
+    windows = [window for window, _ in chosen]
+    records, _ = in_halves(lambda some: measure(model, some), windows)
+    scores, _ = in_halves(lambda some: list(model.score(some, decoding)), windows)
+    sums = [float(own.log_prob.sum()) for own in scores]
+    return [
+        dataclasses.replace(found, index=first + place, sampled=drawn, log_prob=log_p if np.isfinite(log_p) else None)
+        for place, (found, log_p, (_, drawn)) in enumerate(zip(records, sums, chosen, strict=True))
+    ]

@@ -1,0 +1,134 @@
+"""``memaudit work``: how much of a whole work can be had back, where, and at what cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from memaudit.cli.command import invocation_of
+from memaudit.cli.options import MODEL_FORMS, Formats, LoadingFlags, Seed, ShownFlags, TopK, TopP
+from memaudit.cli.output import exit_with_verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorksFlags:
+    """Which works are asked about, and which they are compared with."""
+
+    text: Annotated[
+        tuple[str, ...],
+        typer.Option(metavar="FILE", help="A work in question, as a whole; of .jsonl every record is one. Repeat."),
+    ]
+    heldout: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            metavar="FILE",
+            help="A control work: of the same kind, author and time, and not in the training text. Repeat.",
+        ),
+    ] = ()
+    parts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REGEX|N", help="What the headings of parts look like, or tokens of a part; by default found."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowFlags:
+    """The windows, and how they are read."""
+
+    prefix: Annotated[int, typer.Option(min=1, help="Tokens that the model is given.")] = 50
+    suffix: Annotated[int, typer.Option(min=1, help="Tokens that it must give back.")] = 50
+    stride: Annotated[int, typer.Option(min=1, help="Tokens between windows; 1 for every place.")] = 10
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Read every window by itself, not those alone that a longer pass leaves.")
+    ] = False
+    near_verbatim: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Windows a work that are asked for within a few edits too.")
+    ] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyFlags:
+    """What the verdict rests on."""
+
+    threshold: Annotated[float, typer.Option(help="Probability of a suffix from which a window counts.")] = 0.001
+    max_rate: Annotated[float, typer.Option(min=0, max=1, help="Policy: share of windows that may reach it.")] = 0.01
+    alpha: Annotated[float, typer.Option(help="Level of the test.")] = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawingFlags:
+    """How samples are drawn."""
+
+    temperature: Annotated[float, typer.Option(help="Of samples; greedy decoding stands beside.")] = 1.0
+    top_k: TopK = None
+    top_p: TopP = None
+
+
+def work(
+    call: typer.Context,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_FORMS)],
+    *,
+    works: WorksFlags,
+    out: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Run directory; by default runs/work-IDENTITY.")
+    ] = None,
+    windows: WindowFlags,
+    policy: PolicyFlags,
+    drawing: DrawingFlags,
+    formats: Formats = ("html",),
+    shown: ShownFlags,
+    seed: Seed = 0,
+    loading: LoadingFlags,
+) -> None:
+    """How much of a whole work can be had back from a model: where in it, and at what cost?
+
+    Every token of the work is counted. Without a control work the picture is drawn and nothing is tested. The same
+    command resumes an interrupted run. Exit code 1: more than control works explain. 0: within what is tolerated. 3:
+    inconclusive.
+
+    \b
+    Examples:
+      memaudit work models/gpt --text alice.txt --heldout looking-glass.txt
+      memaudit work EleutherAI/pythia-70m --text novel.txt.gz --heldout other.txt --stride 1
+      memaudit work models/gpt --text a.txt --text b.txt --heldout c.txt --parts 'CHAPTER [IVX]+'
+    """
+    from memaudit.audits.work.options import WorkOptions
+    from memaudit.audits.work.run import work
+    from memaudit.report.terminal import progress_bar
+
+    options = WorkOptions(
+        prefix=windows.prefix,
+        suffix=windows.suffix,
+        stride=windows.stride,
+        exact=windows.exact,
+        temperature=drawing.temperature,
+        top_k=drawing.top_k,
+        top_p=drawing.top_p,
+        parts=works.parts,
+        threshold=policy.threshold,
+        max_rate=policy.max_rate,
+        alpha=policy.alpha,
+        near_verbatim=windows.near_verbatim,
+        seed=seed,
+    )
+    with progress_bar("windows") as progress:
+        done = work(
+            model,
+            works.text,
+            works.heldout,
+            out=out,
+            options=options,
+            name=model,
+            invocation=invocation_of(call),
+            formats=formats,
+            shown=shown.shown,
+            progress=progress,
+            load=loading.load_audited,
+            base=loading.base,
+        )
+    exit_with_verdict(done)
