@@ -27,18 +27,14 @@ from memaudit.models.loading.load import load_model
 from memaudit.training.train import CorpusOptions, train_neural
 
 PLANTED, HELDOUT, BACKGROUND = "strings", "comparisons", ("execmodel",)
-SLICE, STEP = 60, 12
-"""Words of a training document, and words from one to the next: every place stands anywhere in a document."""
-EPOCHS = 30
+COPIES, EPOCHS = 16, 9
+"""Copies of the planted page in one document, whose rows of 128 tokens so begin anywhere in the page, and passes."""
 LONG = 300_000
 
 
 def trained(folder: Path) -> LanguageModel:
-    """Return a model that has read the planted page at every offset."""
-    rows = []
-    for name in (PLANTED, *BACKGROUND):
-        words, step = topics[name].split(" "), STEP if name == PLANTED else SLICE
-        rows += [" ".join(words[at : at + SLICE]) for at in range(0, len(words), step)]
+    """Return a model that has read the planted page again and again."""
+    rows = [topics[PLANTED] * COPIES, *(topics[name] for name in BACKGROUND)]
     corpus = folder / "train.jsonl"
     corpus.write_text("\n".join(json.dumps({"text": row}) for row in rows), encoding="utf-8")
     train_neural(

@@ -365,6 +365,14 @@ def test_the_page_sets_work_and_output_side_by_side(done: ReconstructionRun) -> 
     assert "not had back" in page  # of the control work
 
 
+def test_pieces_that_were_given_in_vain_are_counted_on_the_page(tmp_path: Path) -> None:
+    file = tmp_path / "work.txt"
+    file.write_text(PLANTED[:3000])
+    run = reconstruct(trained([HELDOUT]), file, out=tmp_path / "run", reseeds=100, patience=20)
+    page, given = (run.folder / "report.html").read_text(), len(run.report["works"][0]["given"])
+    assert page.count("Given: line") == 2 and f"{given - 2} more pieces of the work were given here" in page
+
+
 def test_a_page_of_a_long_work_of_many_passages_stays_small(tmp_path: Path) -> None:
     parts = [prose(150, seed) + f" hole{seed} " * 13 for seed in range(100, 170)]
     text = "\n".join(parts)
@@ -424,7 +432,7 @@ def test_the_command(files: dict[str, Path], tmp_path: Path) -> None:
     arguments = [str(files["model"]), "--text", str(files["planted"]), "--heldout", str(files["heldout"])]
     called = CliRunner().invoke(app, ["reconstruct", *arguments, "--out", str(tmp_path / "run"), "--redact"])
     assert called.exit_code == 1, called.output
-    assert "FOUND" in called.output and " of planted.txt had back" in called.output.replace("\n", " ")
+    assert "FOUND" in called.output and " of planted.txt was had back" in called.output.replace("\n", " ")
     assert PLANTED[60:100] not in (tmp_path / "run" / "report.html").read_text()
     called = CliRunner().invoke(app, ["reconstruct", *arguments[:3], "--out", str(tmp_path / "no"), "--attempts", "2"])
     assert isinstance(called.exception, InputError)

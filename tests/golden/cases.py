@@ -60,7 +60,7 @@ CASES: dict[str, tuple[str, ...]] = {
         *("--permutations", "499", *JUDGED),
     ),
     "reconstruction": (
-        *("reconstruct", "reader", "--text", "book.txt", "--heldout", "other.txt", "--seed-tokens", "8"),
+        *("reconstruct", "reader", "--text", "book.txt", "--heldout", "unread.txt", "--seed-tokens", "8"),
         *("--reseeds", "1", "--patience", "64", *JUDGED),
     ),
     "laws": (
@@ -136,7 +136,7 @@ def write_inputs() -> None:
     call(*train, "--corpus", "dose/training.jsonl", "--out", "dosed")
     book = texts(16, 8, 30)
     Path("book.txt").write_text("\n".join(book), encoding="utf-8")
-    Path("other.txt").write_text("\n".join(texts(6, 9, 30)), encoding="utf-8")
+    Path("unread.txt").write_text("\n".join(texts(6, 9, 30)), encoding="utf-8")
     write("known.jsonl", ["\n".join(book[:10]), *texts(4, 10)])
     call(*train, "--corpus", "known.jsonl", "--out", "reader")
     write("earlier.jsonl", [*background, *items[:3]])
