@@ -12,7 +12,7 @@ from memaudit.sections import Column, Section, Table, Value
 from memaudit.stats.rounding import percent
 
 ROWS = 300
-"""Passages that a table lists: the longest."""
+"""Passages that a table lists, the longest; and pieces that were given, the first."""
 METHOD = (
     "The model is given the first {seed_tokens} tokens of the work and writes on from its own words, {decoding}; its"
     " window slides along when it is full and then holds the last half. It is asked for no more when it ends the text,"
@@ -191,7 +191,7 @@ def _pieces(given: Sequence[GivenPiece]) -> Table:
         Column("Then", "text"),
     ]
     rows: list[list[Value]] = []
-    for piece in given:
+    for piece in given[:ROWS]:
         probe, then = piece["probe"], STOPS[piece["stop"]]
         agreed = "" if probe is None else f"{probe['agreeing'][probe['chosen']]} of {probe['words'][probe['chosen']]}"
         rows.append(
@@ -205,4 +205,6 @@ def _pieces(given: Sequence[GivenPiece]) -> Table:
                 then,
             ]
         )
-    return Table("What was given, and what became of it", columns, rows)
+    left = len(given) - len(rows)
+    more = f", the first {ROWS}; {left:,} more in report.json" if left > 0 else ""
+    return Table(f"What was given, and what became of it{more}", columns, rows)
