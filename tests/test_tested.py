@@ -62,6 +62,9 @@ TESTED_BY = {
     "audits/test_peers.py": "audits.comparison.reference_models audits.comparison.suspects",
     "audits/test_probability.py": "audits.measures.near_verbatim",
     "audits/test_reasons.py": "audits.extraction.result",
+    "audits/test_reconstruction.py": "audits.reconstruction.aligned audits.reconstruction.conclude "
+    "audits.reconstruction.section cli.reconstruct report.charts.reconstruction_chart "
+    "report.reconstruction_disclosure report.reconstruction_page report.reconstruction_terminal",
     "audits/test_start_token.py": "audits.bare_model",
     "audits/test_structured.py": "audits.benchmark.structured",
     "audits/test_use.py": "audits.measures.prompts",
@@ -116,7 +119,8 @@ TESTED_BY = {
     "report/test_work.py": "report.work_disclosure report.work_exhibits report.work_page report.work_terminal",
     "runs/test_directory.py": "runs.files",
     "runs/test_schema.py": "cli.schema runs.extraction_report runs.log_lines runs.measured_lines runs.options "
-    "runs.parts runs.plans runs.report_parts runs.reports runs.schemas runs.work_plan runs.work_report",
+    "runs.parts runs.plans runs.reconstruction runs.reconstruction_report runs.report_parts "
+    "runs.reports runs.schemas runs.work_plan runs.work_report",
     "stats/test_stats.py": "stats.power",
     "test_architecture.py": "",
     "test_config.py": "errors",

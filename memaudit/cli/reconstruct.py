@@ -24,6 +24,7 @@ from memaudit.cli.output import exit_with_verdict
 
 if TYPE_CHECKING:
     from memaudit.audits.reconstruction.options import ReconstructionOptions
+    from memaudit.records import StartToken
     from memaudit.text.corpus.fields import TextField
 
 
@@ -53,7 +54,10 @@ class WritingFlags:
         int, typer.Option(min=1, help="Tokens without new words of the work, after which it is asked for no more.")
     ] = 500
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Most tokens that it writes; by default as many as the work has.")
+        int | None,
+        typer.Option(
+            min=1, help="Most tokens that it writes; by default as many as the work has, and more to begin anew."
+        ),
     ] = None
     attempts: Annotated[
         int, typer.Option(min=1, help="At what follows given tokens; the best is gone on with, all are counted.")
@@ -65,7 +69,7 @@ class WritingFlags:
         int | None, typer.Option(min=2, help="Positions of the model that are used; by default all it has.")
     ] = None
 
-    def options(self, seed: int, text_field: TextField) -> ReconstructionOptions:
+    def options(self, seed: int, text_field: TextField, start_token: StartToken) -> ReconstructionOptions:
         """Return how to ask."""
         from memaudit.audits.reconstruction.options import ReconstructionOptions
 
@@ -79,6 +83,7 @@ class WritingFlags:
             top_k=self.top_k,
             top_p=self.top_p,
             context=self.context,
+            start_token=start_token,
             seed=seed,
             text_field=text_field,
         )
@@ -121,7 +126,7 @@ def reconstruct(
             works.text,
             works.heldout,
             out=out,
-            options=writing.options(seed, text_field_of(works.text_field)),
+            options=writing.options(seed, text_field_of(works.text_field), loading.start_token),
             invocation=invocation_of(call),
             formats=formats,
             shown=shown.shown,

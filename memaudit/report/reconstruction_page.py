@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 from memaudit.report.alignment import Piece, number_edits
 from memaudit.report.charts.reconstruction_chart import reconstruction_chart
@@ -23,7 +24,10 @@ LONGEST = 6_000
 PROSE = 50
 """Characters that the middle one of the lines of a text has, from which its line ends are those of a page and not of
 the text: they are shown as spaces."""
+IN_VAIN = 3
+"""Pieces in a row that were given and led to no passage, of which all are shown: of more, the first and the last."""
 _LINE_END = re.compile(r"(?<!\n)\n(?!\n)")
+_EMPTY_LINES = re.compile(r"\n(?:[^\S\n]*\n){2,}")
 Side = list[Piece]
 
 
@@ -43,6 +47,8 @@ class Shown:
     title: str
     pairs: list[Pair]
     """None where texts are withheld; two of a passage of which the middle is left out."""
+    before: int = 0
+    """Pieces that were given before it in vain and are not shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,20 @@ def _book(work: ReconstructedWork, share: float) -> Book:
     kept = {id(passages[i]) for i in longest[: int(share * len(passages))]}
     items = [item for item in work["side_by_side"] if item["kind"] != "passage" or id(item) in kept]
     left_out = work["side_left_out"] + len(passages) - len(kept)
-    return Book(work, [_shown(item) for item in items], left_out)
+    return Book(work, _folded([_shown(item) for item in items]), left_out)
+
+
+def _folded(items: Sequence[Shown]) -> list[Shown]:
+    """Return what is shown of a work, without most pieces that were given in a row and led to no passage."""
+    folded: list[Shown] = []
+    for passage, group in groupby(items, key=lambda shown: shown.item["kind"] == "passage"):
+        some = list(group)
+        places = [at for at, shown in enumerate(some) if shown.item["kind"] == "given"]
+        if not passage and len(places) > IN_VAIN:
+            last = replace(some[places[-1]], before=len(places) - 2)
+            some = [*some[: places[1]], last, *some[places[-1] + 1 :]]
+        folded += some
+    return folded
 
 
 def _shown(item: SideBySide) -> Shown:
@@ -119,7 +138,7 @@ def _laid_out(pieces: Sequence[Piece]) -> Side:
     for piece in pieces:
         if left <= 0:
             break
-        shown.append(piece._replace(text=piece.text[:left]))
+        shown.append(piece._replace(text=_EMPTY_LINES.sub("\n\n", piece.text[:left])))
         left -= len(piece.text)
     if left < 0:
         shown.append(Piece(f"… {counted(len(whole) - LONGEST, 'character')} …", "left out"))

@@ -373,16 +373,16 @@ class ContaminationPlan(PlanHead, ContaminationSubject):
     kind: Literal["contamination"]
 
 
-class WorkPlan(PlanHead, WorkSubject):
-    """Plan of an audit of whole works."""
-
-    kind: Literal["work"]
-
-
 class ReconstructionPlan(PlanHead, ReconstructionSubject):
     """Plan of a reconstruction."""
 
     kind: Literal["reconstruction"]
+
+
+class WorkPlan(PlanHead, WorkSubject):
+    """Plan of an audit of whole works."""
+
+    kind: Literal["work"]
 
 
 class MeasuredPlan(TypedDict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from memaudit.runs.parts import Control, Line, ModelDescription, Summary
 
@@ -17,7 +17,7 @@ class ReconstructionOptions(TypedDict):
     patience: int
     """Tokens without new words of the work, after which no more are asked for."""
     max_tokens: int | None
-    """That are written at most; None: as many as the work has."""
+    """That are written at most; None: as many as the work has, and ``patience`` more for every new beginning."""
     attempts: int
     """At what follows given tokens."""
     temperature: float
@@ -26,6 +26,7 @@ class ReconstructionOptions(TypedDict):
     top_p: float | None
     context: int | None
     """Positions of the model that are used at most."""
+    start_token: Literal["as-trained", "none"]
     seed: int
     text_field: str | list[str]
 

@@ -25,6 +25,7 @@ from memaudit.models.ngram import NgramModel
 from memaudit.records import FloatArray, Shown, TokenIds
 from memaudit.report.formats.screen import print_report
 from memaudit.report.kinds import kind_of
+from memaudit.report.kinds.reconstruction import KIND
 from memaudit.report.reconstruction_page import MAX_BYTES
 from memaudit.report.terminal import console
 from memaudit.runs.directory import read_finished
@@ -364,6 +365,14 @@ def test_the_page_sets_work_and_output_side_by_side(done: ReconstructionRun) -> 
     assert "not had back" in page  # of the control work
 
 
+def test_pieces_that_were_given_in_vain_are_counted_on_the_page(tmp_path: Path) -> None:
+    file = tmp_path / "work.txt"
+    file.write_text(PLANTED[:3000])
+    run = reconstruct(trained([HELDOUT]), file, out=tmp_path / "run", reseeds=100, patience=20)
+    page, given = (run.folder / "report.html").read_text(), len(run.report["works"][0]["given"])
+    assert page.count("Given: line") == 2 and f"{given - 2} more pieces of the work were given here" in page
+
+
 def test_a_page_of_a_long_work_of_many_passages_stays_small(tmp_path: Path) -> None:
     parts = [prose(150, seed) + f" hole{seed} " * 13 for seed in range(100, 170)]
     text = "\n".join(parts)
@@ -385,23 +394,27 @@ def test_texts_are_withheld_and_masked(files: dict[str, Path], tmp_path: Path) -
         run = reconstruct(model, file, out=tmp_path / name, shown=shown)
         return (run.folder / "report.html").read_text(), (run.folder / "report.json").read_text()
 
-    page, report = written("shown", Shown())
+    page, _ = written("shown", Shown())
     assert PLANTED.split()[100] in page
     for text in written("withheld", Shown(text=False)):
         assert not any(run in text for run in (PLANTED[400:440], PLANTED[60:100], "jane"))
-    short = Shown(personal=True)
-    [place] = [i for i in json.loads(report)["works"][0]["side_by_side"] if i["kind"] == "passage"][:1]
-    assert place["work_text"] and short.personal
-    folder = tmp_path / "mask"
-    found = reconstruct(model, file, out=folder, max_tokens=1200, formats=[])
-    item = found.report["works"][0]["side_by_side"][0]
-    item["work_text"] = [("jane.doe@", False), ("example.com", True)]  # an address may lie in several pieces
-    shown = kind_of(found.report).disclosed(read_finished(folder), Shown())
-    assert shown.report["verdict"] == "found"
-    from memaudit.report.reconstruction_disclosure import _text
+    run = read_finished(tmp_path / "shown")
+    item = next(i for i in run.report["works"][0]["side_by_side"] if i["kind"] == "passage")
+    item["work_text"] = [["to jane.doe@", False], ["example.com now", True]]  # an address may lie in several pieces
+    told, bare, whole = (
+        kind_of(run.report).disclosed(run, shown).report["works"][0]["side_by_side"]
+        for shown in (Shown(), Shown(text=False), Shown(personal=True))
+    )
+    place = run.report["works"][0]["side_by_side"].index(item)
+    assert told[place]["work_text"] == [("to ••••.•••@", False), ("•••••••.••• now", True)]
+    assert bare[place]["work_text"] is None and whole[place] == item
 
-    masked = _text([("to jane.doe@", False), ("example.com now", True)], Shown())
-    assert masked is not None and "jane" not in masked[0][0] and "example" not in masked[1][0]
+
+def test_findings_are_the_works_in_question(done: ReconstructionRun) -> None:
+    [problem] = KIND.problems(done.report)
+    assert problem.level == "error" and str(problem.place).startswith("planted.txt")
+    assert problem.properties["longest"] == done.report["works"][0]["recall"][0]["longest"]
+    assert KIND.problems({**done.report, "verdict": "inconclusive"}) == []
 
 
 def test_every_format_is_written(files: dict[str, Path], tmp_path: Path) -> None:
@@ -419,7 +432,7 @@ def test_the_command(files: dict[str, Path], tmp_path: Path) -> None:
     arguments = [str(files["model"]), "--text", str(files["planted"]), "--heldout", str(files["heldout"])]
     called = CliRunner().invoke(app, ["reconstruct", *arguments, "--out", str(tmp_path / "run"), "--redact"])
     assert called.exit_code == 1, called.output
-    assert "FOUND" in called.output and " of planted.txt had back" in called.output.replace("\n", " ")
+    assert "FOUND" in called.output and " of planted.txt was had back" in called.output.replace("\n", " ")
     assert PLANTED[60:100] not in (tmp_path / "run" / "report.html").read_text()
     called = CliRunner().invoke(app, ["reconstruct", *arguments[:3], "--out", str(tmp_path / "no"), "--attempts", "2"])
     assert isinstance(called.exception, InputError)

@@ -136,6 +136,17 @@ CASES: dict[str, tuple[str, str, dict[str, Any]]] = {
             **{"alpha": 0.25, "least_gap": 0.125, "permutations": 99, "formats": ("md",), "seed": 3},
         },
     ),
+    "reconstruct": (
+        "memaudit.audits.reconstruction.run.reconstruct",
+        "reconstruct m --text a --text b --heldout c --text-field t --out o --seed-tokens 5 --reseeds 6 --patience 7"
+        " --max-tokens 8 --attempts 9 --temperature 0.5 --top-k 10 --top-p 0.25 --context 11 --format md --seed 12"
+        " --show-personal --base B --start-token none",
+        {
+            **{"out": Path("o"), "seed_tokens": 5, "reseeds": 6, "patience": 7, "start_token": "none"},
+            **{"max_tokens": 8, "attempts": 9, "temperature": 0.5, "top_k": 10, "top_p": 0.25, "context": 11},
+            **{"formats": ("md",), "seed": 12, "text_field": "t", "base": "B"},
+        },
+    ),
     "plant": (
         "memaudit.text.planting.dose_kit.plant_corpus",
         "plant b --out o --passages p --doses 0,1,3 --per-dose 4 --canaries 5 --words 60 --changed 2 --digits 7"

@@ -59,6 +59,10 @@ CASES: dict[str, tuple[str, ...]] = {
         *("gap", "results.csv", "--model", "suspect", "--control", "open", "--cutoff", "2023-06-30"),
         *("--permutations", "499", *JUDGED),
     ),
+    "reconstruction": (
+        *("reconstruct", "reader", "--text", "book.txt", "--heldout", "unread.txt", "--seed-tokens", "8"),
+        *("--reseeds", "1", "--patience", "64", *JUDGED),
+    ),
     "laws": (
         *("laws", "--family", "ngram", "--corpus", "background.jsonl", "--sizes", "2,4", "--doses", "1,4"),
         *("--contexts", "4,8", "--suffix", "4", "--seeds", "2", "--per-dose", "4", "--background", "4"),
@@ -103,7 +107,7 @@ def edited(text: str) -> str:
 
 
 def write_inputs() -> None:
-    """Write all inputs into the working directory, and train the two models."""
+    """Write all inputs into the working directory, and train the models."""
     background, items = texts(60, 1, 40), texts(40, 2, 30)
     write("background.jsonl", background)
     write("train.jsonl", texts(40, 3))
@@ -130,6 +134,11 @@ def write_inputs() -> None:
          "--words", "20", "--changed", "0")  # fmt: skip
     call(*train, "--corpus", "seen.jsonl", "--out", "model")
     call(*train, "--corpus", "dose/training.jsonl", "--out", "dosed")
+    book = texts(16, 8, 30)
+    Path("book.txt").write_text("\n".join(book), encoding="utf-8")
+    Path("unread.txt").write_text("\n".join(texts(6, 9, 30)), encoding="utf-8")
+    write("known.jsonl", ["\n".join(book[:10]), *texts(4, 10)])
+    call(*train, "--corpus", "known.jsonl", "--out", "reader")
     write("earlier.jsonl", [*background, *items[:3]])
     call("contamination", "test.jsonl", "--corpus", "earlier.jsonl", "--out", "earlier")
     call("baseline", "earlier", "--out", "accepted.json")

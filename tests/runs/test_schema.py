@@ -31,12 +31,13 @@ from memaudit.audits.laws.run import LawsOptions
 from memaudit.audits.measures import MEASURES
 from memaudit.audits.measures.unprompted import UNPROMPTED
 from memaudit.audits.membership.run import DETECTORS
+from memaudit.audits.reconstruction.options import ReconstructionOptions
 from memaudit.audits.work.options import WorkOptions
 from memaudit.cli.app import app
 from memaudit.errors import InputError
 from memaudit.findings import Finding
 from memaudit.records import WindowRecord
-from memaudit.runs import options, parts
+from memaudit.runs import options, parts, reconstruction
 from memaudit.runs.log_lines import LOGS
 from memaudit.runs.measured_lines import MEASURED
 from memaudit.runs.plans import PLANS
@@ -56,6 +57,7 @@ OPTIONS = [
     (MembershipOptions, options.MembershipOptions),
     (AuditOptions, options.AuditOptions),
     (ContaminationOptions, options.ContaminationOptions),
+    (ReconstructionOptions, reconstruction.ReconstructionOptions),
     (Judgement, options.Judgement),
     (WorkOptions, options.WorkOptions),
 ]
@@ -301,7 +303,7 @@ def test_written_schemas_are_up_to_date() -> None:
 def test_the_command_prints_and_writes_them(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["schema", "plan", "gap"])
     assert json.loads(done.stdout) == schema_of("plan", "gap")
-    assert CliRunner().invoke(app, ["schema", "--out", str(tmp_path / "new")]).stdout == "23 schemas\n"
+    assert CliRunner().invoke(app, ["schema", "--out", str(tmp_path / "new")]).stdout == "26 schemas\n"
     assert {path.name for path in (tmp_path / "new").iterdir()} == {path.name for path in WRITTEN.iterdir()}
 
 

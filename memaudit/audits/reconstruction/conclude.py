@@ -84,12 +84,10 @@ def decide(works: Sequence[ReconstructedWork]) -> tuple[ReconstructionVerdict, l
             f"a passage of {least} words or more of a control work was written too: {names}",
             "either the model has seen that work, or it shares text with those in question",
         ]
-    longest = max(had, key=lambda work: work["recall"][0]["longest"])
-    run = max(passage["longest_run"] for passage in longest["passages"])
-    reasons = [
-        f"the longest passage has {longest['recall'][0]['longest']:,} words, {run:,} of them without any other between"
-        " them, none of which it was given",
-    ]
+    passage = max((passage for work in had for passage in work["passages"]), key=lambda passage: passage["words"])
+    run = f"its longest unbroken run {passage['longest_run']:,}"
+    run = "in one unbroken run" if passage["longest_run"] == passage["words"] else run
+    reasons = [f"the longest passage has {passage['words']:,} words, {run}, none of which the model was given"]
     if controls:
         works_seen = counted(len(controls), "control work")
         reasons.append(f"the same procedure gave no passage of {least} words or more of {works_seen}")
@@ -108,7 +106,7 @@ def headline(works: Sequence[ReconstructedWork]) -> str:
     longest = max(work["recall"][0]["longest"] for work in asked)
     what = asked[0]["name"] if len(asked) == 1 else f"{len(asked)} works"
     told = sum(work["help_tokens"] for work in asked)
-    said = f"{percent(written / words) if words else 'nothing'} of {what} had back ({written:,} of {words:,} words"
+    said = f"{percent(written / words) if words else 'nothing'} of {what} was had back ({written:,} of {words:,} words"
     said += f" in passages of at least {LEASTS[0]}, the longest {longest:,})" if written else ")"
     said += f", given {told:,} tokens of {sum(work['tokens'] for work in asked):,}"
     if controls:

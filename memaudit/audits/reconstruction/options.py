@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from memaudit.errors import InputError
-from memaudit.records import Decoding
+from memaudit.records import Decoding, StartToken
 from memaudit.text.corpus.fields import TextField
 
 
@@ -24,7 +24,8 @@ class ReconstructionOptions:
     patience: int = 500
     """Tokens without new words of the work, after which no more are asked for."""
     max_tokens: int | None = None
-    """That are written at most, those of attempts that were left alone not counted; None: as many as the work has."""
+    """That are written at most, those of attempts that were left alone not counted; None: as many as the work has, and
+    ``patience`` more for every new beginning."""
     attempts: int = 1
     """At what follows given tokens: the one that agrees best with the work is gone on with."""
     temperature: float = 0.0
@@ -33,6 +34,8 @@ class ReconstructionOptions:
     top_p: float | None = None
     context: int | None = None
     """Positions of the model that are used at most."""
+    start_token: StartToken = "as-trained"
+    """Whether the model is given its start token before every window, or ``none``."""
     seed: int = 0
     text_field: TextField = "text"
 
@@ -40,6 +43,10 @@ class ReconstructionOptions:
         for name in ("seed_tokens", "patience", "attempts"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(self, name)}")
+        if self.start_token not in ("as-trained", "none"):
+            raise InputError(
+                f"start_token is {self.start_token!r}", "a text is written as-trained or with none: ask twice"
+            )
         if self.reseeds < 0:
             raise InputError(f"--reseeds must be at least 0, not {self.reseeds}")
         if self.max_tokens is not None and self.max_tokens < 1:

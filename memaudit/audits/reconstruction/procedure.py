@@ -24,6 +24,7 @@ from memaudit.audits.reconstruction.matching import Progress, matching_runs, sym
 from memaudit.audits.reconstruction.options import ReconstructionOptions
 from memaudit.audits.reconstruction.texts import Work
 from memaudit.audits.reconstruction.writer import Begun, Written
+from memaudit.records import TokenIds
 from memaudit.runs.reconstruction_report import Stop
 from memaudit.text.words.words import words_of
 
@@ -49,7 +50,8 @@ class Stretch:
     """Tokens of the work."""
     text: str = ""
     tokens: int = 0
-    seen: list[int] | None = None
+    seen: TokenIds | None = None
+    """Token ids of the text, where the writer tells them."""
     probe: Probe | None = None
     """None before anything was written."""
     stop: Stop | None = None
@@ -84,7 +86,8 @@ class Course:
 
     def __post_init__(self) -> None:
         self._progress = Progress(self.work.words.hashes)
-        self.limit = self.options.max_tokens or self.work.tokens
+        beginnings = self.options.reseeds * self.options.patience
+        self.limit = self.options.max_tokens or self.work.tokens + beginnings
         self._give(0)
 
     @property
@@ -136,7 +139,9 @@ class Course:
         self.generated += sum(attempt.tokens for attempt in attempts)
         stretch.text += chosen.text
         stretch.tokens += chosen.tokens
-        stretch.seen = None if chosen.seen is None else [*(stretch.seen or ()), *chosen.seen]
+        if chosen.seen is not None:
+            before = [] if stretch.seen is None else [stretch.seen]
+            stretch.seen = np.concatenate([*before, np.array(chosen.seen, np.int32)])
         stretch.since = 0 if self._progress.note(self._complete(chosen)) else stretch.since + chosen.tokens
         stretch.stop = self._stop(stretch, chosen)
         again = stretch.stop in ("end of the text", "no new words") and len(self.stretches) <= self.options.reseeds

@@ -26,6 +26,7 @@ from memaudit.audits.self_tests import check_batches, check_precision, check_rou
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
 from memaudit.models.loading.load import GivenModel
+from memaudit.models.start import with_start_token
 from memaudit.records import SHOWN, Capability, Shown, Window
 from memaudit.report.disclosure import disclosed
 from memaudit.runs import parts
@@ -115,7 +116,7 @@ class Reconstruction(Question[ReconstructionRun, ReconstructionReport]):
         """Load the model, read the works, and refuse what cannot be asked."""
         if not self.specs[0]:
             raise InputError("no work given", "name one with --text FILE")
-        self.model = self.given.loaded()
+        self.model = with_start_token(self.given.loaded(), self.options.start_token)
         self.name = self.given.called(self.model)
         check_needs("a reconstruction", NEEDS, self.model)
         self.writer: Writer = LocalWriter(self.model, self.options.decoding, self.options.context)

@@ -12,11 +12,11 @@ from memaudit.sections import Column, Section, Table, Value
 from memaudit.stats.rounding import percent
 
 ROWS = 300
-"""Passages that a table lists: the longest."""
+"""Passages that a table lists, the longest; and pieces that were given, the first."""
 METHOD = (
     "The model is given the first {seed_tokens} tokens of the work and writes on from its own words, {decoding}; its"
     " window slides along when it is full and then holds the last half. It is asked for no more when it ends the text,"
-    " comes to the end of the work, has written {limit} tokens, or {patience} tokens without twenty new words of the"
+    " comes to the end of the work, has written {limit} tokens, or {patience} without twenty new words of the"
     " work in a row. {again} Output and work are matched by words, in order, none taken twice: the longest run that"
     " both share, then what stands before it and behind it (Ratcliff & Metzener 1988), runs of {shortest} words or"
     " more; runs with at most 2 words between them are one passage if it has {solid} words, and those with at most"
@@ -33,7 +33,7 @@ LIMITS = (
     "A passage that the work repeats counts as often as it was written, and no more often than it stands in the work.",
 )
 STOPS = {
-    "end of the text": "the model ended the text",
+    "end of the text": "it ended the text",
     "end of the work": "it came to the end of the work",
     "no new words": "it wrote no new words of the work",
     "token limit": "it had written as many tokens as were allowed",
@@ -57,7 +57,7 @@ def _compared(works: Sequence[ReconstructedWork], options: ReconstructionOptions
     ]
     rows: list[list[Value]] = [
         [
-            work["name"] + (" (control)" if work["control"] else ""),
+            _titled(work),
             work["words"],
             *(recall["share"] for recall in work["recall"]),
             max(recall["longest"] for recall in work["recall"]),
@@ -71,7 +71,7 @@ def _compared(works: Sequence[ReconstructedWork], options: ReconstructionOptions
     return Section(
         name="recall",
         title="Near-verbatim recall",
-        summary=" ".join(_recall(work) for work in works),
+        summary=" ".join(f"{_titled(work)}: {_recall(work)}" for work in works),
         method=_method(options),
         tables=[Table("What was had back of every work", columns, rows)],
         notes=notes,
@@ -79,6 +79,7 @@ def _compared(works: Sequence[ReconstructedWork], options: ReconstructionOptions
 
 
 def _method(options: ReconstructionOptions) -> str:
+    start = {"as-trained": "its start token before every window, if it has one", "none": "no start token"}
     greedy = "greedily" if not options["temperature"] else f"sampled at temperature {options['temperature']:g}"
     for name in ("top_k", "top_p"):
         if options[name] is not None:
@@ -89,10 +90,12 @@ def _method(options: ReconstructionOptions) -> str:
     if options["reseeds"]:
         times = counted(options["reseeds"], "time")
         again = f"Then the next {options['seed_tokens']} tokens of the work are given, up to {times}."
-    limit = f"{options['max_tokens']:,}" if options["max_tokens"] else "as many as the work has"
+    limit = f"{options['max_tokens']:,}" if options["max_tokens"] else "as many"
+    if not options["max_tokens"]:
+        limit += " as the work has" + (" and so many more for every new beginning" if options["reseeds"] else "")
     return METHOD.format(
         seed_tokens=options["seed_tokens"],
-        decoding=greedy,
+        decoding=f"{greedy}, with {start[options['start_token']]}",
         limit=limit,
         patience=options["patience"],
         again=again,
@@ -103,25 +106,31 @@ def _method(options: ReconstructionOptions) -> str:
     )
 
 
+def _titled(work: ReconstructedWork) -> str:
+    return work["name"] + (" (control)" if work["control"] else "")
+
+
 def _recall(work: ReconstructedWork) -> str:
     recall = work["recall"][0]
-    what = f"{work['name']} (control)" if work["control"] else work["name"]
-    return f"{what}: {percent(recall['share'])} of {work['words']:,} words."
+    return (
+        f"{percent(recall['share'])} of {work['words']:,} words were had back in passages of at least"
+        f" {recall['least']}."
+    )
 
 
 def _one(work: ReconstructedWork) -> Section:
     tables = [_recalls(work), *_passages(work), _pieces(work["given"])]
     diverged = work["diverged"]
-    where = "It wrote all of it."
+    where = "It wrote all of it without a difference."
     if diverged is not None:
         alike = counted(work["given"][0]["alike"], "word")
-        where = f"It first differs from the work behind {alike}, in line {diverged['line']:,}."
+        where = f"It first differs from the work after {alike}, in line {diverged['line']:,}."
     ended = STOPS[work["given"][-1]["stop"]]
     share = percent(work["help_share"])
     return Section(
         name=f"work {work['sha256'][:12]}",
-        title=work["name"] + (" (control)" if work["control"] else ""),
-        summary=f"{_recall(work)} {where} The last it was asked: {ended}.",
+        title=_titled(work),
+        summary=f"{_recall(work)} {where} It was asked for no more because {ended}.",
         method=f"{work['source']} · sha256 {work['sha256'][:12]} · {work['tokens']:,} tokens, {work['words']:,} words, "
         f"{work['lines']:,} lines. Help: {work['help_tokens']:,} tokens ({share} of the work) were given"
         f" in {counted(len(work['given']), 'piece')}. Cost: {work['generated']:,} tokens generated,"
@@ -182,7 +191,7 @@ def _pieces(given: Sequence[GivenPiece]) -> Table:
         Column("Then", "text"),
     ]
     rows: list[list[Value]] = []
-    for piece in given:
+    for piece in given[:ROWS]:
         probe, then = piece["probe"], STOPS[piece["stop"]]
         agreed = "" if probe is None else f"{probe['agreeing'][probe['chosen']]} of {probe['words'][probe['chosen']]}"
         rows.append(
@@ -196,4 +205,6 @@ def _pieces(given: Sequence[GivenPiece]) -> Table:
                 then,
             ]
         )
-    return Table("What was given, and what became of it", columns, rows)
+    left = len(given) - len(rows)
+    more = f", the first {ROWS}; {left:,} more in report.json" if left > 0 else ""
+    return Table(f"What was given, and what became of it{more}", columns, rows)

@@ -9,7 +9,7 @@ tokenizer that was named for counting. Every call is complete in itself, so that
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -40,7 +40,7 @@ class Begun:
     tokens: range
     """Of the work, that are given; the model's own words follow."""
     written: str
-    seen: Sequence[int] | None
+    seen: TokenIds | None
     """Token ids of what was written, where the writer told them."""
 
     @property
@@ -92,7 +92,7 @@ class LocalWriter:
     def write(self, begun: Begun, tokens: int, attempts: int) -> list[Written]:
         """Return what several attempts write next; errors as of `memaudit.models.rolling.continue_rolling`."""
         given = begun.work.encoding.ids[begun.tokens.start : begun.tokens.stop]
-        before = np.concatenate([given, np.array(begun.seen or (), np.int32)]).astype(np.int32)
+        before = given if begun.seen is None else np.concatenate([given, begun.seen])
         ends = self.model.end_ids
         pieces = continue_rolling(
             self.model, [before] * attempts, tokens, self.decoding, sliding=self.sliding, piece=tokens, ends=ends

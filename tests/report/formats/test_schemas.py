@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from memaudit.report.kinds import KINDS, kind_named
 from memaudit.report.kinds.base import VerdictKind
+from tests.golden.cases import FROZEN
 from tests.report.conftest import poison as poisoned_audit
 from tests.report.contamination_reports import contamination_report, poison
 from tests.report.rendered import rendered
@@ -25,6 +27,7 @@ VERDICTS = {
     "membership": ("found", "no-evidence", "inconclusive", "confounded"),
     "gap": ("found", "no-evidence", "inconclusive"),
     "exploitation": ("found", "no-evidence", "inconclusive", "confounded"),
+    "reconstruction": ("found", "inconclusive"),
 }
 texts = st.lists(st.text(st.characters(exclude_categories=()), max_size=30), min_size=1, max_size=4)
 
@@ -35,6 +38,9 @@ def report_of(kind: str, verdict: str, factory: Factory, hostile: list[str]) -> 
         return poison(contamination_report(verdict), lot, hostile)  # type: ignore[no-any-return]
     if kind == "extraction":
         return poisoned_audit(factory(verdict=verdict)[0], lot, hostile)  # type: ignore[no-any-return]
+    if kind == "reconstruction":
+        frozen = json.loads((FROZEN / kind / "report.json").read_bytes())
+        return poison(frozen, lot, hostile) | {"verdict": verdict}  # type: ignore[no-any-return]
     return made(verdict, " ".join(hostile)) | {"kind": kind}
 
 
