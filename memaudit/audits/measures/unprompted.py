@@ -109,13 +109,16 @@ class Unprompted:
         decoding = f"temperature {options['temperature']:g}"
         decoding += "".join(f", {k} {options[k]:g}" for k in ("top_k", "top_p") if options[k] is not None)
         samples = [r for r in records if r["way"] != NULL]
+        bare = plan["model"].get("start_token", 0) is None
+        unprompted = "after a first token, since nothing stands before a text" if bare else "unprompted"
         compared = "the beginnings of held-out conversations" if "chat" in plan else "held-out windows"
         return Section(
             self.name,
             "What the model writes by itself",
             _summary(ways, samples) if refused is None else f"Not measured: {refused}",
-            f"Samples of at most {LENGTH} tokens ({decoding}), until the model ends the text: half of them unprompted,"
-            f" half after the first {BEGUN} tokens of held-out windows, which give nothing of the training text away."
+            f"Samples of at most {LENGTH} tokens ({decoding}), until the model ends the text: half of them"
+            f" {unprompted}, half after the first {BEGUN} tokens of held-out windows, which give nothing of the"
+            " training text away."
             f" Every run of {RUN} words or more that occurs in the training text, word for word after normalisation,"
             f" is looked up in all of it, as are {compared} of the same length: such runs are what any text of"
             " this kind shares with the training text. Intervals are exact, over samples.",

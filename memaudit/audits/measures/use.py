@@ -111,10 +111,17 @@ class Use:
             notes=[
                 "Prompts are plain text: no chat template is applied. Edited beginnings are no paraphrases by a"
                 " person.",
+                *_unprompted(plan),
                 f"At most {DOCUMENTS} documents a side were used for prompts, {FREE} prompts of each kind without a"
                 " document.",
             ],
         )
+
+
+def _unprompted(plan: MeasuredPlan) -> list[str]:
+    """Say what unprompted samples begin with where nothing stands before a text."""
+    bare = plan["model"].get("start_token", 0) is None
+    return ["Without a start token unprompted samples begin with the first token of a document."] if bare else []
 
 
 def given_away(text: str, tokenizer: Tokenizer, index: CorpusIndex, fewest: int = SPAN) -> tuple[int, int]:
