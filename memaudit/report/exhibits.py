@@ -125,7 +125,7 @@ class Exhibit:
         p = min(1.0, math.exp(self.log_p))
         samples = 1.0 if p > 0.5 else math.log(0.5) / math.log1p(-p) if p else math.inf
         odds = f"{rounding.significant(p)} in one sample"
-        if samples > wording.MAX_SAMPLES:
+        if samples > rounding.MAX_SAMPLES:
             return odds
         return f"{odds}, {wording.counted(math.ceil(samples), 'sample')} for an even chance"
 

@@ -31,8 +31,6 @@ OWN_TEMPLATE = "the model's own"
 """Where a chat template is from that comes with the model."""
 BEYOND_LIMIT = "not drawn: beyond --limit"
 """Why a document gave no window that says nothing of it: more were there than were to be asked."""
-MAX_SAMPLES = 10**9
-"""Samples above which their number adds nothing to the probability."""
 SYMBOLS = {"found": "●", "clean": "○", "no-evidence": "◌", "inconclusive": "◐", "confounded": "⊘"}
 """Full, empty, dotted, half, crossed: told apart by shape, in colour or not."""
 VERDICTS = {
@@ -136,9 +134,9 @@ def samples(count: float) -> str:
     """Return a number of samples that something takes, as far as it says anything.
 
     >>> samples(0.7), samples(12.2), samples(1e240)
-    ('1', '13', 'more than 10^9')
+    ('1', '13', 'over 10^9')
     """
-    return f"{math.ceil(count):,}" if count <= MAX_SAMPLES else f"more than 10^{round(math.log10(MAX_SAMPLES))}"
+    return rounding.samples(math.ceil(min(count, rounding.MAX_SAMPLES + 1)))
 
 
 def word_range(place: InWords) -> str:
@@ -193,13 +191,14 @@ def mean_similarity(reports: Iterable[ExtractionReport]) -> str:
 
 
 def asked_with(model: DescribedModel) -> str:
-    """Say in a sentence what a model is given before a text; empty of what is no model of ours, or older than this."""
+    """Say in a sentence what stands before a text; empty of what is no model of ours, or older than this sentence."""
     omitted, given = "".join(model.get("omitted", ())), model.get("frame_text")
+    each = "Each window, prompt or document is given"
     if omitted:
-        return f"The model is given the ids of a text alone, without its start token {omitted}."
+        return f"{each} without a start token: its ids alone, {omitted} left out."
     if given and all(given):
-        return f"The model is given each text between {given[0]} and {given[1]}, wherever in a document that stands."
+        return f"{each} between the tokens {given[0]} and {given[1]}, wherever in a text it begins."
     if given:
-        return f"The model is given each text behind its start token {given[0]}, wherever in a document that stands."
+        return f"{each} with the model's start token {given[0]} before it, wherever in a text it begins."
     known = "frame" in model and not any(model["frame"])
-    return "The model is given the ids of a text alone, no start token before it." if known else ""
+    return f"{each} as its ids alone, no start token before it." if known else ""

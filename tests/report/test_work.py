@@ -254,7 +254,7 @@ def test_nothing_hostile_acts() -> None:
 
 def test_numbers_in_words() -> None:
     assert [samples(count) for count in (0.0, 1.2, 1e9, 1e10, math.inf)] == [
-        "0", "2", "1,000,000,000", "more than 10^9", "more than 10^9",
+        "0", "2", "1,000,000,000", "over 10^9", "over 10^9",
     ]  # fmt: skip
     assert word_range({"word": 9, "words": 1}) == "10"
     assert word_range({"word": None, "words": None}) == "–"
