@@ -48,7 +48,7 @@ def test_an_exhibit_says_what_repeats_it() -> None:
         "mine, GPT, 1,600,000 parameters, next-token objective",
         f"sha256 {report['model']['sha256']}",
         "temperature 1; the continuation shown is the greedy one; seed 0",
-        "Each window, prompt or document is given with the model's start token <s> before it, wherever in a text it begins.",
+        "Each window, prompt or document is given with the model's start token <s> before it, wherever in a text",
         "numpy 2.4.0, python 3.11.7",
         report["provenance"]["command"],
         report["provenance"]["identity"],
