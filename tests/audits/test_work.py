@@ -135,6 +135,9 @@ def test_without_a_control_work_nothing_is_tested(model: LanguageModel, files: t
     assert "control work" in (alone.report["test"]["why_not"] or "")
     assert "as often as" not in json.dumps(alone.report)
     assert alone.report["works"][0]["reached"][1]["share"] > 0.4
+    unseen = memaudit.work(model, files[1], out=tmp_path / "unseen", **SMALL)
+    assert unseen.verdict == "inconclusive"
+    assert not unseen.report["findings"]
 
 
 def test_several_works_from_records(model: LanguageModel, tmp_path: Path) -> None:

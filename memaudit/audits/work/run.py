@@ -142,13 +142,14 @@ class Work(Question[WorkRun, WorkReport]):
         }
 
     def _check_overlap(self) -> list[Control]:
-        """Return whether control works share text with those in question, where there are any."""
+        """Return whether control works share text with those in question; without any, nothing is clean."""
+        name = "control works share no text"
         asked, others = ([w.document for w in self.works if w.control == control] for control in (False, True))
         if not others:
-            return []
+            return [Control(name, None, "no control work was given")]
         found = [told(overlap) for overlap in overlapping(asked, others, self.model.tokenizer)]
         detail = f"{len(found)} of {len(others)} control works share text with a work"
-        return [Control("control works share no text", not found, "; ".join([detail, *found[:1]]))]
+        return [Control(name, not found, "; ".join([detail, *found[:1]]))]
 
     def measure(self, run: RunDirectory) -> None:
         """Read the windows that the log lacks."""
