@@ -129,10 +129,12 @@ def ranked(report: Report, alice: WorkMeasured) -> None:
         )
         report.add(f"share at p >= 50%, {dose} exposures", high / tokens, unit="", goal=goals[1], note=note)
     shares = [
-        (EXPOSURES.get(number, EPOCHS), part["reached"][1]["share"] or 0.0) for number, part in enumerate(chapters, 1)
+        (EXPOSURES.get(number, EPOCHS), sum(reached["share"] or 0.0 for reached in part["reached"][1:]))
+        for number, part in enumerate(chapters, 1)
     ]
-    wrong = sum(a < b and p > q for a, p in shares for b, q in shares)
-    report.add("pairs of chapters out of the order of their exposures", wrong, unit="pairs", goal=0, at_most=True)
+    wrong = sum(a < b and p >= q for a, p in shares for b, q in shares)
+    note = "by their shares, mean over the thresholds; equal ones count"
+    report.add("pairs of chapters out of order of exposures", wrong, unit="pairs", goal=0, at_most=True, note=note)
 
 
 def beside_transformers(report: Report, run: WorkRun, model: LanguageModel, folder: Path, text: str) -> None:

@@ -195,8 +195,8 @@ def _facts(report: Mapping[str, Any], exhibited: Exhibited, exhibit: Exhibit) ->
 def _start_token(model: Mapping[str, Any]) -> str:
     """Return what an older run says of the token before a text."""
     if model["start_token"] is None:
-        return "The model names no token that stands before a text."
-    return f"The model is given each text behind its start token, id {model['start_token']}."
+        return "No token that stands before a text is known of the model."
+    return f"Each window is given with the model's start token, id {model['start_token']}, before it."
 
 
 def _digests(texts: Mapping[str, str], record: WindowRecord) -> list[tuple[str, str]]:

@@ -48,7 +48,7 @@ def test_an_exhibit_says_what_repeats_it() -> None:
         "mine, GPT, 1,600,000 parameters, next-token objective",
         f"sha256 {report['model']['sha256']}",
         "temperature 1; the continuation shown is the greedy one; seed 0",
-        "The model is given each text behind its start token <s>, wherever in a document that stands.",
+        "Each window, prompt or document is given with the model's start token <s> before it, wherever in a text",
         "numpy 2.4.0, python 3.11.7",
         report["provenance"]["command"],
         report["provenance"]["identity"],
@@ -69,9 +69,9 @@ def test_those_of_an_extraction_audit_say_their_ties(factory: Factory) -> None:
     assert "does the model reproduce the next 50 verbatim?" in page
     assert f"corpus/planted.jsonl, sha256 {'ab' * 32}" in page
     assert "greedy, ours; one attempt a window; seed 0" in page
-    assert "The model is given each text behind its start token, id 0." in page
+    assert "Each window is given with the model's start token, id 0, before it." in page
     bare = replace(one, report={**report, "model": {**report["model"], "start_token": None}})
-    assert "names no token that stands before a text" in text_of(render(bare, EXTRACTION.exhibited(bare), ["A1"]))
+    assert "No token that stands before a text is known" in text_of(render(bare, EXTRACTION.exhibited(bare), ["A1"]))
     assert GAP.exhibited(ReportInput({}, [])) is None  # type: ignore[typeddict-item]
 
 

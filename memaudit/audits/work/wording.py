@@ -30,8 +30,10 @@ def headline(works: Sequence[WorkMeasured], threshold: float, verdict: str) -> s
     told = [f"{shares(asked)} of {name} can be had back at p >= {' / '.join(map(stated, THRESHOLDS))}"]
     if where := _where(asked, place):
         told[0] += f", most of it in {where}"
-    if longest := max((passage["words"] or 0 for work in asked for passage in work["longest"]), default=0):
-        told.append(f"the longest passage has {longest:,} {'word' if longest == 1 else 'words'}")
+    passages = [passage for work in asked for passage in work["longest"]]
+    if passages:
+        words = max(passages, key=lambda passage: passage["tokens"])["words"] or 0
+        told.append(f"the longest passage has {words:,} {'word' if words == 1 else 'words'}")
         costs = [work["costs"][place] for work in asked]
         samples, tokens = (round(sum(cost[what] for cost in costs)) for what in ("samples", "tokens"))
         told.append(f"to have it all takes {samples:,} samples of {tokens:,} tokens at p >= {stated(threshold)}")
