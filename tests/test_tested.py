@@ -62,7 +62,7 @@ TESTED_BY = {
     "audits/test_peers.py": "audits.comparison.reference_models audits.comparison.suspects",
     "audits/test_probability.py": "audits.measures.near_verbatim",
     "audits/test_reasons.py": "audits.extraction.result",
-    "audits/test_reconstruction.py": "audits.reconstruction.aligned audits.reconstruction.conclude "
+    "audits/test_reconstruction.py": "audits.reconstruction.conclude "
     "audits.reconstruction.section cli.reconstruct report.charts.reconstruction_chart "
     "report.reconstruction_disclosure report.reconstruction_page report.reconstruction_terminal",
     "audits/test_start_token.py": "audits.bare_model",

@@ -26,7 +26,8 @@ class ReconstructionOptions(TypedDict):
     top_p: float | None
     context: int | None
     """Positions of the model that are used at most."""
-    start_token: Literal["as-trained", "none"]
+    start_token: Literal["as-trained", "none", "both"]
+    """Whether the model is given its start token before every window; never both."""
     seed: int
     text_field: str | list[str]
 

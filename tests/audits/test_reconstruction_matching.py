@@ -46,7 +46,7 @@ def by_difflib(work: Sequence[int], output: Sequence[int]) -> list[Run]:
     return [Run(block.a, block.b, block.size) for block in blocks]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(st.tuples(texts, texts) | copies(), st.integers(1, 6), st.sampled_from([(1 << 16, 8), (0, 8), (0, 0)]))
 def test_runs_are_those_of_difflib(pair: tuple[list[int], list[int]], shortest: int, ways: tuple[int, int]) -> None:
     kept = matching.SMALL, matching.PAIRS
@@ -88,7 +88,7 @@ def literally(runs: list[Run], stretches: list[int]) -> list[list[Run]]:
     return found
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(
     st.lists(st.tuples(st.integers(0, 14), st.integers(0, 14), st.integers(5, 30)), max_size=20),
     st.lists(st.integers(0, 500), max_size=4).map(sorted),
@@ -120,7 +120,7 @@ def test_words_that_are_set_apart_match_nothing() -> None:
     assert matching_runs(work, output) == [Run(0, 0, 7), Run(8, 8, 12), Run(21, 21, 18)]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(copies(), st.integers(1, 6), st.lists(st.tuples(st.integers(0, 149), st.integers(1, 30)), max_size=3))
 def test_what_was_given_is_given_wherever_it_stands_again(
     pair: tuple[list[int], list[int]], words: int, pieces: list[tuple[int, int]]

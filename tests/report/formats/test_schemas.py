@@ -28,6 +28,7 @@ VERDICTS = {
     "gap": ("found", "no-evidence", "inconclusive"),
     "exploitation": ("found", "no-evidence", "inconclusive", "confounded"),
     "reconstruction": ("found", "inconclusive"),
+    "work": ("found", "clean", "inconclusive"),
 }
 texts = st.lists(st.text(st.characters(exclude_categories=()), max_size=30), min_size=1, max_size=4)
 
@@ -38,7 +39,7 @@ def report_of(kind: str, verdict: str, factory: Factory, hostile: list[str]) -> 
         return poison(contamination_report(verdict), lot, hostile)  # type: ignore[no-any-return]
     if kind == "extraction":
         return poisoned_audit(factory(verdict=verdict)[0], lot, hostile)  # type: ignore[no-any-return]
-    if kind == "reconstruction":
+    if kind in ("reconstruction", "work"):
         frozen = json.loads((FROZEN / kind / "report.json").read_bytes())
         return poison(frozen, lot, hostile) | {"verdict": verdict}  # type: ignore[no-any-return]
     return made(verdict, " ".join(hostile)) | {"kind": kind}
