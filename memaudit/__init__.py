@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from memaudit.audits.gap.run import GapRun, gap
     from memaudit.audits.laws.run import laws
     from memaudit.audits.membership.run import MembershipRun, membership
+    from memaudit.audits.reconstruction.options import ReconstructionOptions
+    from memaudit.audits.reconstruction.run import ReconstructionRun, reconstruct
     from memaudit.audits.result import RunResult, VerdictResult
     from memaudit.audits.work.options import WorkOptions
     from memaudit.audits.work.run import WorkRun, work
@@ -61,6 +63,8 @@ __all__ = [
     "MembershipRun",
     "MemorizationCallback",
     "NextTokenModel",
+    "ReconstructionOptions",
+    "ReconstructionRun",
     "RunResult",
     "Texts",
     "TokenScores",
@@ -84,6 +88,7 @@ __all__ = [
     "merge",
     "plant",
     "read_corpus",
+    "reconstruct",
     "trace",
     "train_neural",
     "train_ngram",
@@ -105,6 +110,8 @@ _HOMES = {
     "MembershipRun": "audits.membership.run",
     "MemorizationCallback": "audits.during_training.callback",
     "NextTokenModel": "models.base",
+    "ReconstructionOptions": "audits.reconstruction.options",
+    "ReconstructionRun": "audits.reconstruction.run",
     "RunResult": "audits.result",
     "Texts": "text.corpus.objects",
     "TokenScores": "records",
@@ -128,6 +135,7 @@ _HOMES = {
     "merge": "audits.contamination.run",
     "plant": "text.planting.dose_kit:plant_corpus",
     "read_corpus": "text.corpus.read",
+    "reconstruct": "audits.reconstruction.run",
     "trace": "text.index.trace",
     "train_neural": "training.train",
     "train_ngram": "training.train",

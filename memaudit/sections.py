@@ -61,6 +61,7 @@ class Graph:
     y_share: bool = True
     """Whether y is a share in [0, 1]."""
     x_share: bool = False
+    """Whether x is one too; both have their ticks in percent."""
     y_scale: Literal["linear", "log"] = "linear"
     """``log`` for shares that are to be told apart near 0, as ROC curves are at low false positive rates."""
 

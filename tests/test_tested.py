@@ -111,9 +111,9 @@ TESTED_BY = {
     "report/test_same_story.py": "report.formats.md report.formats.screen",
     "report/test_sections.py": "report.charts.graphs",
     "report/test_terminal.py": "report.extraction_terminal",
-    "report/test_work.py": "report.work_disclosure report.work_exhibits report.work_page report.work_terminal",
     "report/test_work_compare.py": "report.charts.difference_strip report.charts.strips report.comparisons "
     "report.work_compare_terminal",
+    "report/test_work.py": "report.work_disclosure report.work_exhibits report.work_page report.work_terminal",
     "runs/test_directory.py": "runs.files",
     "runs/test_schema.py": "cli.schema runs.extraction_report runs.log_lines runs.measured_lines runs.options "
     "runs.parts runs.plans runs.report_parts runs.reports runs.schemas runs.work_plan runs.work_report",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypedDict, TypeVar
@@ -27,6 +28,8 @@ SourcedRecord = TypeVar("SourcedRecord", bound=_Sourced)
 DocumentRecord = TypeVar("DocumentRecord", bound=DocumentFields)
 MAX_GROUPS = 4
 """Groups of copies told apart in a chart, beside the two sides."""
+LONGEST_NUMBER = 18
+"""Digits of a place that are read as one number."""
 
 
 class Member(NamedTuple):
@@ -75,8 +78,10 @@ def about_window(window: Window) -> WindowFields:
     }
 
 
-def encoded(subject: Subject, items: Sequence[Member], most: int) -> Iterator[tuple[Member, TokenIds, int]]:
-    """Yield every item with its first ``most`` tokens, and how many the document has."""
+def encoded(
+    subject: Subject, items: Sequence[Member], most: int | None = None
+) -> Iterator[tuple[Member, TokenIds, int]]:
+    """Yield every item with its first ``most`` tokens, or all, and how many the document has."""
     encodings = subject.model.tokenizer.encode_batch([item.document.text for item in items])
     for item, encoding in zip(items, encodings, strict=True):
         yield item, encoding.ids[:most], len(encoding)
@@ -146,6 +151,34 @@ def median(values: Sequence[float]) -> float | None:
 def worst(
     records: Sequence[SourcedRecord], value: Callable[[SourcedRecord], float | None], most: int
 ) -> list[SourcedRecord]:
-    """Return the records of the largest values above 0, at most ``most``, ties in the order of their sources."""
+    """Return the records of the largest values above 0, at most ``most``, ties in the order of their places."""
     above = [(-found, record) for record in records if (found := value(record))]
-    return [record for _, record in sorted(above, key=lambda pair: (pair[0], pair[1]["source"]))[:most]]
+    return [record for _, record in sorted(above, key=lambda pair: (pair[0], in_order(pair[1]["source"])))[:most]]
+
+
+def in_order(place: str) -> tuple[tuple[int, str], ...]:
+    """Return what places are sorted by, so that line 9 stands before line 10: numbers as numbers."""
+    parts = re.split(rf"(\d{{1,{LONGEST_NUMBER}}})", place)
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
+
+
+def ties(
+    records: Sequence[SourcedRecord],
+    value: Callable[[SourcedRecord], float | None],
+    most: int,
+    said: Callable[[float], str],
+) -> list[str]:
+    """Say how many records share the smallest value that `worst` shows, where it shows only some of these.
+
+    Args:
+        records: As for `worst`.
+        value: The same.
+        most: The same.
+        said: Returns what documents of a value have, in words.
+    """
+    shown = worst(records, value, most)
+    last = value(shown[-1]) if shown else None
+    alike, listed = (sum(value(record) == last for record in some) for some in (records, shown))
+    if last is None or alike == listed:
+        return []
+    return [f"{alike:,} documents have {said(last)}; the first {listed:,} of them, by their place, are listed."]

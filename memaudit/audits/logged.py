@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from memaudit.audits.needs import check_needs, needs_of
 from memaudit.audits.subject import AnyLogged, AnyMeasure, Subject
-from memaudit.records import Document, Window
+from memaudit.records import Document
 from memaudit.report.wording import asked_with
 from memaudit.runs.directory import RunDirectory
 from memaudit.runs.parts import BlindBaseline, MeasureDescription, Section
@@ -95,9 +95,9 @@ def check_measures(measures: Sequence[AnyMeasure], subject: Subject) -> None:
         measure.items(subject)
 
 
-def asked_documents(corpus: Iterable[Document], windows: Sequence[Window], member: bool) -> list[Document]:
-    """Return the documents of one side of which windows were drawn, in the order of their first windows."""
-    wanted = dict.fromkeys(window.document for window in windows if window.member == member)
+def asked_documents(corpus: Iterable[Document], names: Iterable[str]) -> list[Document]:
+    """Return the documents with these ids, each once, in the order of their names."""
+    wanted = dict.fromkeys(names)
     found = {document.id: document for document in corpus if document.id in wanted} if wanted else {}
     return [found[name] for name in wanted if name in found]
 

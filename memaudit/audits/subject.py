@@ -41,6 +41,9 @@ class Subject:
     """How samples are drawn (temperature 1 by default); greedy measures do not look at it."""
     reference_models: ReferenceModels | None = None
     """References and null model, and the options of the membership detectors; None where there are none."""
+    unmatched: tuple[Sequence[Document], Sequence[Document]] = ((), ())
+    """Training and held-out documents that gave no window for want of a counterpart on the other side; read where a
+    measure is `OfEveryDocument`."""
 
 
 class Logged(Protocol[Item, Found]):
@@ -84,6 +87,13 @@ class OfWholeWindows(Protocol):
     """
 
     whole_windows: Literal[True]
+
+
+@runtime_checkable
+class OfEveryDocument(Protocol):
+    """A measure of each document by itself: documents without a counterpart on the other side are measured too."""
+
+    every_document: Literal[True]
 
 
 AnyLogged = Logged[Any, Any]

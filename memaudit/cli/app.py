@@ -23,6 +23,7 @@ from memaudit.cli.laws import laws
 from memaudit.cli.merge import merge
 from memaudit.cli.output import echo
 from memaudit.cli.plant import plant
+from memaudit.cli.reconstruct import reconstruct
 from memaudit.cli.report import report
 from memaudit.cli.sample import sample
 from memaudit.cli.schema import schema
@@ -41,7 +42,7 @@ app.add_typer(train_app, name="train")
 app.add_typer(index_app, name="index")
 
 COMMANDS: list[Callable[..., None]] = [
-    *(demo, sample, audit, work, contamination, merge, baseline, compare, trace),
+    *(demo, sample, audit, work, reconstruct, contamination, merge, baseline, compare, trace),
     *(plant, laws, counterfactual, exploitation, gap, report, schema),
 ]
 for command in COMMANDS:

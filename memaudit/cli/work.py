@@ -124,6 +124,7 @@ def work(
         max_rate=policy.max_rate,
         alpha=policy.alpha,
         near_verbatim=windows.near_verbatim,
+        start_token=loading.start_token,
         seed=seed,
     )
 

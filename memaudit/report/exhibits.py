@@ -42,7 +42,7 @@ class Said(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """Where a window stands among all of its side, the most copied first."""
+    """Where a window stands among all of its side."""
 
     rank: int
     """From 1; equals share the first of their places."""
@@ -50,13 +50,23 @@ class Standing(NamedTuple):
     """Windows of its side."""
     tied: int = 0
     """Others that share its place."""
+    what: str = "window"
+    """Among which it is ranked."""
+    order: str = "the most copied first"
+    told: str = ""
+    """What is said of it where its place is not known."""
 
     def __str__(self) -> str:
         """Return it in words."""
-        if not self.tied:
-            return f"{self.rank:,} of {wording.counted(self.asked, 'window')}"
+        if self.told or not self.tied:
+            return self.told or f"{self.rank:,} of {wording.counted(self.asked, self.what)}"
         others = wording.counted(self.tied, "other")
-        return f"shares place {self.rank:,} with {others}, of {wording.counted(self.asked, 'window')}"
+        return f"shares place {self.rank:,} with {others}, of {wording.counted(self.asked, self.what)}"
+
+    @property
+    def in_full(self) -> str:
+        """Return it in words, with the order."""
+        return self.told or f"{self}, {self.order}"
 
 
 ALONE = Standing(1, 1)
@@ -115,7 +125,7 @@ class Exhibit:
         p = min(1.0, math.exp(self.log_p))
         samples = 1.0 if p > 0.5 else math.log(0.5) / math.log1p(-p) if p else math.inf
         odds = f"{rounding.significant(p)} in one sample"
-        if samples > wording.MAX_SAMPLES:
+        if samples > rounding.MAX_SAMPLES:
             return odds
         return f"{odds}, {wording.counted(math.ceil(samples), 'sample')} for an even chance"
 
@@ -139,8 +149,6 @@ class Exhibited:
     texts: Mapping[str, str]
     """SHA-256 of the texts, by their files or names."""
     decoding: str
-    order: str
-    """By which windows are ranked: ``the most copied first``."""
 
 
 class Chosen(NamedTuple):

@@ -82,7 +82,6 @@ def environment() -> jinja2.Environment:
         stated=rounding.stated,
         p_equals=rounding.p_equals,
         correlation=rounding.correlation,
-        start_token=wording.start_token,
         question=wording.question,
         decoding=wording.decoding,
         plain=lambda text: Markup.escape(wording.visible(text)),  # where no markup may stand

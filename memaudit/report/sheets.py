@@ -175,7 +175,7 @@ def _facts(report: Mapping[str, Any], exhibited: Exhibited, exhibit: Exhibit) ->
     yield "Place", exhibit.place
     for name, digest in _digests(exhibited.texts, exhibit.record):
         yield "Text", f"{name}, sha256 {digest}"
-    yield "Rank", f"{exhibit.standing}, {exhibited.order}"
+    yield "Rank", exhibit.standing.in_full
     if exhibit.probability:
         yield "Probability of the true text", exhibit.probability
     if exhibit.copies:
@@ -183,12 +183,20 @@ def _facts(report: Mapping[str, Any], exhibited: Exhibited, exhibit: Exhibit) ->
     size = f", {model['parameters']:,} parameters" if model["parameters"] else ""
     yield "Model", f"{model['name']}, {wording.family(model['family'])}{size}, {model['objective']} objective"
     yield "Digest of the model", f"sha256 {model['sha256']}"
-    yield "Decoding", f"{exhibited.decoding}; {wording.start_token(model)}; seed {report['options']['seed']}"
+    yield "Decoding", f"{exhibited.decoding}; seed {report['options']['seed']}"
+    yield "Start token", wording.asked_with(model) or _start_token(model)
     yield "Versions", ", ".join(f"{name} {version}" for name, version in sorted(provenance["versions"].items()))
     yield "Command", provenance["command"]
     for told in provenance.get("set_elsewhere", ()):
         yield "Set elsewhere", told
     yield "Run", provenance["identity"]
+
+
+def _start_token(model: Mapping[str, Any]) -> str:
+    """Return what an older run says of the token before a text."""
+    if model["start_token"] is None:
+        return "The model names no token that stands before a text."
+    return f"The model is given each text behind its start token, id {model['start_token']}."
 
 
 def _digests(texts: Mapping[str, str], record: WindowRecord) -> list[tuple[str, str]]:

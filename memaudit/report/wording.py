@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator
 from typing import TypedDict
@@ -31,8 +30,6 @@ OWN_TEMPLATE = "the model's own"
 """Where a chat template is from that comes with the model."""
 BEYOND_LIMIT = "not drawn: beyond --limit"
 """Why a document gave no window that says nothing of it: more were there than were to be asked."""
-MAX_SAMPLES = 10**9
-"""Samples above which their number adds nothing to the probability."""
 SYMBOLS = {"found": "●", "clean": "○", "no-evidence": "◌", "inconclusive": "◐", "confounded": "⊘"}
 """Full, empty, dotted, half, crossed: told apart by shape, in colour or not."""
 VERDICTS = {
@@ -132,30 +129,10 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
-def samples(count: float) -> str:
-    """Return a number of samples that something takes, as far as it says anything.
-
-    >>> samples(0.7), samples(12.2), samples(1e240)
-    ('1', '13', 'more than 10^9')
-    """
-    return f"{math.ceil(count):,}" if count <= MAX_SAMPLES else f"more than 10^{round(math.log10(MAX_SAMPLES))}"
-
-
 def word_range(place: InWords) -> str:
     """Return which words of a work a place takes, the first being word 1: ``1,204–1,260``."""
     first, words = place["word"], place["words"]
     return NONE if first is None or words is None else between(first + 1, first + max(words, 1))
-
-
-def start_token(model: DescribedModel) -> str:
-    """Say in words what stands before every window that the model is given."""
-    before, behind = model.get("frame", ([], []))
-    if not before and model.get("frame") is None and model["start_token"] is not None:
-        before = [model["start_token"]]
-    ids = [", ".join(map(str, some)) for some in (before, behind)]
-    many = "tokens" if len(before) > 1 else "token"
-    said = f"the start {many} {ids[0]} before every window" if before else "no start token before a window"
-    return f"{said}, {ids[1]} behind it" if behind else said
 
 
 def question(report: ExtractionReport) -> str:

@@ -1,21 +1,20 @@
-"""Exhibits of whole works: their most probable windows, a random sample, and the best of the control works."""
+"""Exhibits of whole works: the longest passages, a random sample, and what comes nearest in the control works."""
 
 from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from memaudit.records import WindowRecord
+from memaudit.report.covered import Covered, level_of, runs
 from memaudit.report.exhibits import Exhibit, Exhibited, Gallery, Standing, exhibit, labelled
-from memaudit.report.wording import counted
+from memaudit.report.wording import counted, word_range
 from memaudit.runs.directory import ReportInput
-from memaudit.runs.work_report import WorkMeasured, WorkReport
+from memaudit.runs.work_report import Passage, WorkMeasured, WorkReport
+from memaudit.stats.rounding import stated
 
-MOST = 60
-"""Exhibits of a gallery."""
 NEAR = 1e-9
 """Nats by which equal probabilities may differ."""
 
@@ -24,51 +23,51 @@ def work_galleries(run: ReportInput[WorkReport]) -> list[Gallery]:
     """Return the galleries of a run over whole works.
 
     Args:
-        run: Its records are the windows that were chosen to be shown; of the works asked about those are ``sampled``
-            that chance drew.
+        run: Its records are the windows that were chosen to be shown, in order; of the works asked about those are
+            ``sampled`` that chance drew, and the others are passages.
     """
-    probabilities = _Probabilities(run)
-    works = {work["name"]: work for work in run.report["works"]}
+    report, places = run.report, _Places(run)
 
-    def made(record: WindowRecord) -> Exhibit:
-        standing, log_p = probabilities.standing(record), probabilities.of(record)
+    def made(record: WindowRecord, standing: Standing) -> Exhibit:
         side = "the work" if record.member else "control work"
-        where = _where(works.get(record.document), record)
-        return replace(exhibit(record, standing, log_p, run.shown), side=side, where=where)
+        log_p = -math.inf if record.log_prob is None else record.log_prob
+        return replace(exhibit(record, standing, log_p, run.shown), side=side, where=places.where(record))
 
-    asked = sum(work["windows"] for work in run.report["works"] if not work["control"])
-    controls = sum(work["windows"] for work in run.report["works"] if work["control"])
     members = [record for record in run.records if record.member]
-    drawn = [record for record in members if record.sampled]
-    best = probabilities.ordered(record for record in members if not record.sampled)[:MOST]
-    near = probabilities.ordered(record for record in run.records if not record.member)[:MOST]
-    seed = run.report["options"]["seed"]
-    chosen = [
-        ("The most probable", f"{counted(len(best), 'window')} of {asked:,}: the most probable of every part.", best),
+    passages = [made(record, places.by_length(record)) for record in members if not record.sampled]
+    drawn = [made(record, places.by_probability(record)) for record in members if record.sampled]
+    near = [made(record, places.by_probability(record)) for record in run.records if not record.member]
+    at, seed = stated(report["options"]["threshold"]), report["options"]["seed"]
+    asked, controls = places.windows
+    found = [
         (
-            "A random sample",
-            f"{counted(len(drawn), 'window')} of {asked:,}, drawn by seed {seed}: what is typical, good or bad.",
-            drawn[:MOST],
+            "The longest passages",
+            f"{len(passages):,} of {counted(len(places.lengths), 'passage')} that can be had back at p >= {at}, the"
+            " longest first; of a very long one its beginning.",
+            passages,
         ),
         (
-            "The most probable of the control works",
-            f"{counted(len(near), 'window')} of {controls:,} of works that the model cannot have seen:"
-            " what similarity looks like without memorization.",
+            "A random sample",
+            f"{len(drawn):,} of {counted(asked, 'window')}, drawn by seed {seed}: what is typical, good or bad.",
+            drawn,
+        ),
+        (
+            "The nearest of the control works",
+            f"{len(near):,} of {counted(controls, 'window')} of works that the model cannot have seen: what similarity"
+            " looks like without memorization.",
             near,
         ),
     ]
-    return labelled(Gallery(title, rule, [made(r) for r in records]) for title, rule, records in chosen if records)
+    return labelled(Gallery(title, rule, exhibits) for title, rule, exhibits in found if exhibits)
 
 
 def exhibited(run: ReportInput[WorkReport]) -> Exhibited:
     """Return what exhibits of whole works have in common, on paper."""
-    options = run.report["options"]
     return Exhibited(
         work_galleries(run),
-        f"Given {options['prefix']} tokens of the work, how probable are its next {options['suffix']}?",
+        f"Given {run.report['options']['prefix']} tokens of the work, how probable are those that follow?",
         {work["name"]: work["sha256"] for work in run.report["works"]},
-        f"p of samples at {sampling(run.report)}; the continuation shown is the greedy one",
-        "the most probable first",
+        f"p is that of a sample at {sampling(run.report)}; the continuation shown is the greedy one",
     )
 
 
@@ -81,60 +80,67 @@ def sampling(report: WorkReport) -> str:
     return ", ".join(parts)
 
 
-def _where(work: WorkMeasured | None, record: WindowRecord) -> str:
-    """Return the part in which the suffix begins, and how far into it."""
-    token = record.start + len(record.prefix_ids)
-    if work is None or not work["parts"]:
-        return ""
-    part = next((part for part in reversed(work["parts"]) if part["token"] <= token), work["parts"][0])
-    return f"{part['title']}, token {token - part['token'] + 1:,} of {part['tokens']:,}"
-
-
-class _Probabilities:
-    """Of the windows of a run, as its log has them."""
+class _Places:
+    """Where the windows of a run stand: in their works, and among all windows of their side."""
 
     def __init__(self, run: ReportInput[WorkReport]) -> None:
-        works = run.report["works"]
-        self._stride = run.report["options"]["stride"]
-        self._numbers = {work["name"]: number for number, work in enumerate(works)}
-        self._known: dict[tuple[int, int], float] = {}
+        report = run.report
+        self._works = {work["name"]: work for work in report["works"]}
+        self._least = report["thresholds"][0] if report["thresholds"] else 1.0
+        sides: tuple[list[float], list[float]] = ([], [])
         for line in run.measured:
             if line["measure"] == "windows":
-                self._known |= _logged(line)
-        self._sizes = [
-            sum(work["windows"] for work in works if work["control"] == control) for control in (False, True)
-        ]
-        sides: tuple[list[float], list[float]] = ([], [])
-        for (number, _), log_p in self._known.items():
-            sides[works[number]["control"]].append(log_p)
+                known = [log_p for log_p in line["log_p"] if log_p is not None]
+                sides[report["works"][line["work"]]["control"]].extend(known)
         self._sides = [sorted(side) for side in sides]
+        self.windows = [_windows(report["works"], control=control) for control in (False, True)]
+        level = level_of(report["thresholds"], report["options"]["threshold"])
+        asked = [work for work in report["works"] if not work["control"]]
+        self.lengths = [
+            passage.tokens for work in asked for passage in runs(Covered(work, report["options"]).at_least(level))
+        ]
+        """Tokens of every passage of the works asked about."""
 
-    def of(self, record: WindowRecord) -> float | None:
-        """Return the natural log of p_z of a window; None where it is not known."""
-        number = self._numbers.get(record.document, -1)
-        return self._known.get((number, record.start // self._stride), record.log_prob)
+    def by_length(self, record: WindowRecord) -> Standing:
+        """Return the place of a passage among all, the longest first."""
+        first = record.start + len(record.prefix_ids)
+        work = self._works.get(record.document)
+        found = [passage["tokens"] for passage in work["longest"] if passage["token"] == first] if work else []
+        length = found[0] if found else len(record.suffix_ids)
+        longer = sum(other > length for other in self.lengths)
+        equal = self.lengths.count(length)
+        return Standing(longer + 1, len(self.lengths), max(0, equal - 1), "passage", "the longest first")
 
-    def standing(self, record: WindowRecord) -> Standing:
+    def by_probability(self, record: WindowRecord) -> Standing:
         """Return the place of a window among all of its side, the most probable first."""
-        log_p, side = self.of(record), self._sides[not record.member]
-        if log_p is None or not side:
-            return Standing(1, 1)
+        side, asked = self._sides[not record.member], self.windows[not record.member]
+        log_p = -math.inf if record.log_prob is None else record.log_prob
+        if log_p < math.log(self._least):  # of those no more is known
+            above = len(side) - bisect.bisect_left(side, math.log(self._least))
+            told = f"below p >= {stated(self._least)}, as {asked - above:,} of {counted(asked, 'window')} are"
+            return Standing(above + 1, asked, told=told)
         better = len(side) - bisect.bisect_right(side, log_p + NEAR)
         equal = len(side) - better - bisect.bisect_left(side, log_p - NEAR)
-        return Standing(better + 1, self._sizes[not record.member], max(0, equal - 1))
+        return Standing(better + 1, asked, max(0, equal - 1), order="the most probable first")
 
-    def ordered(self, records: Iterable[WindowRecord]) -> list[WindowRecord]:
-        """Return windows, the most probable first."""
-        return sorted(records, key=lambda record: (-_value(self.of(record)), record.index))
+    def where(self, record: WindowRecord) -> str:
+        """Return the part in which the suffix begins, how far into it, and among which words where these are known."""
+        work, first = self._works.get(record.document), record.start + len(record.prefix_ids)
+        if work is None or not work["parts"]:
+            return ""
+        part = next((part for part in reversed(work["parts"]) if part["token"] <= first), work["parts"][0])
+        said = [f"{part['title']}, token {first - part['token'] + 1:,} of {part['tokens']:,}"]
+        said += [_words(passage, record) for passage in work["longest"] if record.member and passage["token"] == first]
+        return " · ".join(said)
 
 
-def _value(log_p: float | None) -> float:
-    return -math.inf if log_p is None else log_p
+def _words(passage: Passage, record: WindowRecord) -> str:
+    """Return among which words of its work a passage stands, and how much of it is shown."""
+    words, shown = f"words {word_range(passage)} of the work", len(record.suffix_ids)
+    if passage["tokens"] <= shown:
+        return words
+    return f"{words}, the first {shown:,} of {counted(passage['tokens'], 'token')} shown"
 
 
-def _logged(line: Mapping[str, Any]) -> dict[tuple[int, int], float]:
-    log_p: Sequence[float | None] = line["log_p"]
-    return {
-        (line["work"], window): -math.inf if value is None else value
-        for window, value in zip(line["windows"], log_p, strict=True)
-    }
+def _windows(works: Sequence[WorkMeasured], *, control: bool) -> int:
+    return sum(work["windows"] for work in works if work["control"] == control)

@@ -20,7 +20,7 @@ from memaudit.report.work_exhibits import work_galleries
 from memaudit.runs.directory import ReportInput
 from memaudit.runs.parts import Graph, Series
 from memaudit.runs.work_report import Passage, Reached, WorkMeasured, WorkReport
-from memaudit.stats.rounding import NONE, percent, stated
+from memaudit.stats.rounding import NONE, p_value, percent, samples, stated
 
 MAX_CONTROLS = 3
 """Control works that have a column each; more are put together."""
@@ -52,6 +52,8 @@ class WorkPage:
     """All that the template shows beside the report itself."""
 
     summaries: list[WorkSummary]
+    tests: ShownTable | None
+    """Of every work by itself, where there are several."""
     start: ShownTable | None
     """With a start token beside without one, where both were asked for."""
     heat_map: HeatMap
@@ -93,6 +95,7 @@ def work_page(run: ReportInput[WorkReport]) -> WorkPage:
     asked = [work for work in report["works"] if not work["control"]]
     return WorkPage(
         [summary(report, work) for work in asked],
+        _tests(report),
         _with_and_without(report),
         heat_map(report, "where"),
         curve(report, "curve"),
@@ -119,7 +122,7 @@ def summary(report: WorkReport, work: WorkMeasured) -> WorkSummary:
         longest_words = words.get(threshold)
         in_words = "" if longest_words is None or not stretch else counted(longest_words, "word")
         cost = None if threshold is None else costs.get(threshold)
-        asked = (wording.samples(cost["samples"]), counted(cost["windows"], "window")) if cost else (NONE, "")
+        asked = (samples(cost["samples"]), counted(cost["windows"], "window")) if cost else (NONE, "")
         rows.append(
             [
                 (at_least(threshold), ""),
@@ -127,7 +130,7 @@ def summary(report: WorkReport, work: WorkMeasured) -> WorkSummary:
                 (f"{entry['tokens']:,}", f"of {work['tokens']:,}"),
                 (counted(stretch, "token"), in_words),
                 asked,
-                (wording.samples(cost["tokens"]) if cost else NONE, ""),
+                (samples(cost["tokens"]) if cost else NONE, ""),
                 *_beside(controls, threshold),
             ]
         )
@@ -182,6 +185,26 @@ def _with_and_without(report: WorkReport) -> ShownTable | None:
     ]
     columns = [("Work", False), ("Probability", False), ("With the start token", True), ("Without it", True)]
     return ShownTable("Share of the work, with a start token before every window and without one", columns, rows)
+
+
+def _tests(report: WorkReport) -> ShownTable | None:
+    """Return the verdicts' numbers, work by work, where more than one is asked about."""
+    tested = report["test"]["works"]
+    if len(tested) < 2:
+        return None
+    rows = [
+        [
+            test["name"],
+            percent(test["share"]),
+            percent(test["upper"]),
+            p_value(test["p_value"]),
+            p_value(test["p_holm"]),
+        ]
+        for test in tested
+    ]
+    at = at_least(report["options"]["threshold"])
+    columns = [("Work", False), (f"Windows at {at}", True), ("At most, 95%", True), ("p", True), ("p, Holm", True)]
+    return ShownTable("Every work against the control works", columns, rows)
 
 
 def _in_line(entry: Reached) -> str:

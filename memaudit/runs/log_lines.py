@@ -12,6 +12,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 from memaudit.records import WindowRecord
 from memaudit.runs.measured_lines import MEASURED, MeasuredLine
 from memaudit.runs.parts import FileDigest, Line
+from memaudit.runs.reconstruction import ReconstructionLine
 from memaudit.runs.schema import Tagged
 
 
@@ -150,9 +151,11 @@ class WindowsLine(Line):
 OF_WORKS: Mapping[str, type] = {
     "pass": PassLine,
     "windows": WindowsLine,
+    "bare-pass": PassLine,
+    "bare-windows": WindowsLine,
     "near-verbatim": MEASURED["near-verbatim"],
 }
-"""What is logged of whole works beside the windows that are shown."""
+"""What is logged of whole works beside the windows that are shown; ``bare``: without a start token."""
 LOGS: Mapping[str, Any] = {
     "extraction": Tagged("measure", MEASURED, MeasuredLine, WindowRecord),
     "contamination": ScanLine,
@@ -161,5 +164,6 @@ LOGS: Mapping[str, Any] = {
     "counterfactual": CounterfactualLine,
     "exploitation": Tagged("seed", {}, ClassifierLine, LabelsLine),
     "work": Tagged("measure", OF_WORKS, MeasuredLine, WindowRecord),
+    "reconstruction": ReconstructionLine,
 }
 """Kind of run -> what a line of its log holds; a comparison of old and new items (gap) logs nothing."""

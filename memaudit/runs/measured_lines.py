@@ -46,15 +46,20 @@ class BaseLine(DocumentFields):
 class CoverageLine(DocumentFields):
     """Tokens of a document that lie in extractable windows."""
 
+    matched: bool
+    """Whether the other side has a document of its domain and length, so that windows of it were drawn."""
     tokens: int
-    left_out: int
-    """Tokens behind those that were read."""
     coverable: int
+    """Tokens that lie in the suffix of any window."""
     covered: int
     coverage: float | None
-    """Share of the coverable tokens, in [0, 1]."""
+    """Share of all tokens, in [0, 1]; None where there is no whole window."""
     longest_span: int
     longest_span_start: int | None
+    passages: list[list[int]]
+    """First token and length of the longest runs of covered tokens."""
+    holes: list[list[int]]
+    """The same of tokens that nothing covers, those before the first suffix left out."""
     windows: int
     windows_asked: int
     control: int
@@ -324,6 +329,7 @@ class GuidedLine(DocumentFields):
 MEASURED: Mapping[str, type] = {
     "base": BaseLine,
     "coverage": CoverageLine,
+    "coverage-exact": CoverageLine,
     "surface": SurfaceLine,
     "cloze": ClozeLine,
     "probability": ProbabilityLine,

@@ -28,6 +28,7 @@ from memaudit.runs.parts import (
     SchemaVersion,
     Summary,
 )
+from memaudit.runs.reconstruction import ReconstructionSubject
 from memaudit.runs.work_plan import WorkSubject
 
 
@@ -378,6 +379,12 @@ class WorkPlan(PlanHead, WorkSubject):
     kind: Literal["work"]
 
 
+class ReconstructionPlan(PlanHead, ReconstructionSubject):
+    """Plan of a reconstruction."""
+
+    kind: Literal["reconstruction"]
+
+
 class MeasuredPlan(TypedDict):
     """What measures and detectors read of the plan of their run, which an audit or a membership run may be."""
 
@@ -401,5 +408,6 @@ PLANS: Mapping[str, type] = {
     "counterfactual": CounterfactualPlan,
     "exploitation": ExploitationPlan,
     "work": WorkPlan,
+    "reconstruction": ReconstructionPlan,
 }
 """Kind of run -> what its plan.json holds."""

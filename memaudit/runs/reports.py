@@ -27,6 +27,7 @@ from memaudit.runs.plans import (
     PassageCorpus,
     ReferenceDescription,
 )
+from memaudit.runs.reconstruction_report import ReconstructionReport
 from memaudit.runs.report_parts import ConfoundedVerdict, Effect, Judged, ReportHead, Sections, Verdict
 from memaudit.runs.work_report import WorkReport
 
@@ -345,6 +346,7 @@ VerdictReport = (
     | GapReport
     | ExploitationReport
     | WorkReport
+    | ReconstructionReport
     | JudgedReport
 )
 """Any report that comes to a verdict."""
@@ -355,6 +357,7 @@ SectionedReport = (
     | LawsReport
     | CounterfactualReport
     | WorkReport
+    | ReconstructionReport
     | SectionsReport
     | JudgedReport
 )
@@ -368,5 +371,6 @@ REPORTS: Mapping[str, type] = {
     "counterfactual": CounterfactualReport,
     "exploitation": ExploitationReport,
     "work": WorkReport,
+    "reconstruction": ReconstructionReport,
 }
 """Kind of run -> what its report.json holds."""

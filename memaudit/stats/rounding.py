@@ -7,12 +7,16 @@ p-value: .0496 is not .05. tests/test_architecture.py refuses formats that round
 
 from __future__ import annotations
 
+import math
+
 NONE = "–"
 """What stands where a value is undefined."""
 MIN_PERCENT = 1e-4
 """Percentage below which only that it is smaller is said."""
 MIN_P = 1e-4
 """P-value below which only that it is smaller is said."""
+MAX_SAMPLES = 10**9
+"""Samples above which only that they are more is said."""
 
 
 def percent(share: float | None) -> str:
@@ -129,6 +133,15 @@ def seconds(value: float) -> str:
 def count(value: float) -> str:
     """Return a number of things, which may be a mean or an estimate, as a whole number."""
     return f"{value:,.0f}"
+
+
+def samples(value: float) -> str:
+    """Return a number of samples that something takes; above a billion, how many more says nothing.
+
+    >>> samples(0.7), samples(1_500), samples(10**240)
+    ('1', '1,500', 'over 10^9')
+    """
+    return f"{math.ceil(value):,}" if value <= MAX_SAMPLES else f"over 10^{len(str(MAX_SAMPLES)) - 1}"
 
 
 def short_count(value: int) -> str:

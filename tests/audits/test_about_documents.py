@@ -14,6 +14,7 @@ from rich.console import Console
 
 from memaudit import audit
 from memaudit.audits.counterfactual.run import counterfactual
+from memaudit.audits.documents import in_order, ties, worst
 from memaudit.audits.gap.run import gap
 from memaudit.audits.membership.run import membership
 from memaudit.report.formats.html import HTML
@@ -100,3 +101,23 @@ def test_a_folder_names_what_its_training_was(tmp_path: Path) -> None:
         same = {name: (t["corpus"], t["recipe"]) for name, t in seen.items()}
         assert same["first"] == same["replicate"]
         assert len(set(same.values())) == 4
+
+
+def test_places_are_sorted_as_people_count() -> None:
+    places = ["b.txt:9", "a2.txt:1", "b.txt:10", "a10.txt:1", "b.txt", "b.txt:"]
+    assert sorted(places, key=in_order) == ["a2.txt:1", "a10.txt:1", "b.txt", "b.txt:", "b.txt:9", "b.txt:10"]
+
+
+def test_ties_are_told_where_a_list_ends_among_them() -> None:
+    records: list[Any] = [{"source": f"a:{i}", "v": v} for i, v in enumerate([0.5, 1.0, 0.5, 0.5, None, 0.0])]
+
+    def value(record: Any) -> float | None:
+        found: float | None = record["v"]
+        return found
+
+    assert [r["source"] for r in worst(records, value, 3)] == ["a:1", "a:0", "a:2"]
+    assert ties(records, value, 3, "a share of {}".format) == [
+        "3 documents have a share of 0.5; the first 2 of them, by their place, are listed."
+    ]
+    assert ties(records, value, 4, str) == ties(records, value, 1, str) == []
+    assert ties([], value, 3, str) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -12,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memaudit.audits.measures import covering
-from memaudit.audits.measures.coverage import COVERAGE, Coverage
+from memaudit.audits.measures import covering, measures
+from memaudit.audits.measures.coverage import COVERAGE, EXACT_COVERAGE, Coverage, longest_stretches
 from memaudit.audits.measures.covering import Covered, cover_documents
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel, NextTokenModel
@@ -22,6 +23,7 @@ from memaudit.models.ngram import NgramModel
 from memaudit.models.rnn import new_rnn
 from memaudit.models.transformer import new_bert
 from memaudit.records import FloatArray, TokenIds
+from memaudit.stats.rounding import percent
 from memaudit.text.tokenize import train_tokenizer
 from tests.audits.test_surface import CHARS, SHAPE, documents, oracle, plan, subject, texts
 
@@ -184,29 +186,113 @@ def test_the_measure_says_coverage_of_both_sides():
     heldout = documents([*texts(5, 2), "short"], "heldout", domain="a")
     about = subject(oracle(known), train, heldout)
     records = json.loads(json.dumps(COVERAGE.measure(about, COVERAGE.items(about)), allow_nan=False))
-    assert [record["coverage"] for record in records] == [1.0] * 6 + [0.0] * 5 + [None]
+    share = 1 - PREFIX / len(known[0])  # of all tokens: the first ones lie in no suffix
+    assert [record["coverage"] for record in records] == [share] * 6 + [0.0] * 5 + [None]
+    assert [record["covered"] == record["coverable"] for record in records[:6]] == [True] * 6
     section = COVERAGE.section(records, plan(about.options))
     assert json.loads(json.dumps(dataclasses.asdict(section), allow_nan=False))
     rows: dict[Any, Any] = {row[0]: row[1:] for row in section.tables[0].rows}
-    assert rows["Training documents"][:2] == [6, 1.0]
+    assert rows["Training documents"][:2] == [6, pytest.approx(share)]
     assert rows["Held-out documents"][:2] == [5, 0.0]
     assert rows["1 copy"][0] == rows["2 copies"][0] == 3
-    assert "100% [54.1%, 100%]" in section.summary
+    assert f"cover {percent(share)} [" in section.summary
+    assert f"at most {percent(share)} can be covered" in section.summary
     assert any("1 of 12 documents are shorter than 20 tokens" in note for note in section.notes)
-    assert {row[-1] for row in section.tables[-1].rows} == {f"train.jsonl:{i}" for i in range(1, 7)}
+    tables = {table.caption: table.rows for table in section.tables}
+    sources = [f"train.jsonl:{i}" for i in range(1, 7)]
+    assert [row[-1] for row in tables["Documents with the largest coverage"]] == sources
+    assert [row[-1] for row in tables["Longest passages that are covered"]] == sources
+    assert "Longest stretches of these training documents that nothing covers" not in tables
     assert len(section.graphs[0].series) == 4
     assert section.graphs[0].series[0].points[0][1] == 1.0
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_long_document_is_covered_stretch_by_stretch_as_it_is_at_once(monkeypatch, exact):
+    known, mixed = planted(3)
+    models = oracle(known, 11), InfinityModel.train([ids(text) for text in known], CHARS)
+    texts_ = [ids(mixed + mixed[7:]), ids("0123"), ids(mixed)]
+    at_once = [cover_documents(model, texts_, PREFIX, SUFFIX, exact=True) for model in models]
+    for stretch, together in ((1, 10), (33, 60), (50, 10**6)):
+        monkeypatch.setattr(covering, "STRETCH", stretch)
+        monkeypatch.setattr(covering, "TOGETHER", together)
+        for model, whole in zip(models, at_once, strict=True):
+            covers = cover_documents(model, texts_, PREFIX, SUFFIX, exact=exact)
+            assert [tokens(cover) for cover in covers] == [tokens(cover) for cover in whole]
+            assert [cover.windows for cover in covers] == [cover.windows for cover in whole]
+            assert [cover.coverable for cover in covers] == [cover.coverable for cover in whole]
+            if exact:
+                assert [cover.asked for cover in covers] == [cover.windows for cover in covers]
+
+
+def test_a_document_is_read_to_its_end_and_its_holes_are_listed():
+    known = texts(1, 1, 400)[0]
+    hole = texts(1, 9, 300)[0]
+    text = known * 30 + hole + known  # more than the 10,000 tokens of one stretch
+    about = subject(oracle([known * 3], 11), documents([text], "train"), documents(texts(1, 2), "heldout"))
+    records = COVERAGE.measure(about, COVERAGE.items(about))
+    assert (records[0]["tokens"], records[0]["coverable"]) == (len(text), len(text) - PREFIX)
+    [first, count] = records[0]["holes"][0]
+    assert 12_000 <= first <= 12_010 and 300 <= count <= 320
+    assert records[0]["passages"][0] == [PREFIX, first - PREFIX]
+    assert records[0]["coverage"] == pytest.approx((len(text) - PREFIX - count) / len(text))
+    section = COVERAGE.section(records, plan(about.options))
+    [table] = [t for t in section.tables if t.caption.startswith("Longest stretches")]
+    assert table.rows[0] == [count, first, "train", "train.jsonl:1"]
+    assert not any("only these were read" in note for note in section.notes)
+
+
+def test_documents_without_a_counterpart_are_covered_too():
+    known = texts(3, 1)
+    about = subject(oracle(known), documents(known[:2], "train"), documents(texts(2, 2), "heldout"))
+    about = dataclasses.replace(about, unmatched=(documents(known[2:], "long"), ()))
+    records = COVERAGE.measure(about, COVERAGE.items(about))
+    assert [record["matched"] for record in records] == [True] * 4 + [False]
+    assert records[-1]["source"] == "long.jsonl:1" and records[-1]["coverage"]
+    section = COVERAGE.section(records, plan(about.options))
+    rows = {row[0]: row[1] for row in section.tables[0].rows}
+    assert rows["Training documents"] == 3
+    assert rows["Training documents with a counterpart on the other side"] == 2
+    assert any("1 document has no counterpart" in note for note in section.notes)
+
+
+def test_equally_covered_documents_are_counted_where_not_all_are_listed():
+    known = texts(12, 1)
+    about = subject(oracle(known), documents(known, "train"), documents(texts(2, 2), "heldout"))
+    records = COVERAGE.measure(about, COVERAGE.items(about))
+    section = COVERAGE.section(records, plan(about.options))
+    [table] = [t for t in section.tables if t.caption.startswith("Documents with the largest")]
+    assert [row[-1] for row in table.rows] == [f"train.jsonl:{i}" for i in range(1, 11)]
+    share = percent(1 - PREFIX / len(known[0]))
+    said = f"12 documents have a coverage of {share}; the first 10 of them, by their place, are listed."
+    assert said in section.notes
+
+
+@given(st.lists(st.booleans(), max_size=60), st.integers(1, 5))
+def test_longest_stretches_are_those_of_a_plain_scan(marked, most):
+    runs = [(place, len(list(group))) for place, group in _runs(marked)]
+    best = sorted(runs, key=lambda run: (-run[1], run[0]))[:most]
+    assert longest_stretches(np.array(marked, np.bool_), most) == [list(run) for run in best]
+
+
+def _runs(marked):
+    for _, group in itertools.groupby(enumerate(marked), key=lambda pair: pair[1]):
+        pairs = list(group)
+        if pairs[0][1]:
+            yield pairs[0][0], pairs
 
 
 def test_asking_for_every_window_is_said():
     known, mixed = planted(2)
     all_asked = {"member": True, "copies": None, "domain": None, "source": "a:1", "coverage": 0.5, "covered": 5}
     all_asked |= {"longest_span": 5, "longest_span_start": 0, "windows": 9, "windows_asked": 9}
-    all_asked |= {"control": 0, "control_hits": 0, "left_out": 0}
+    all_asked |= {"control": 0, "control_hits": 0, "matched": True, "tokens": 20, "coverable": 10}
+    all_asked |= {"passages": [[0, 5]], "holes": [[15, 5]]}
     assert "Every window was tested" in Coverage().section([all_asked], {}).method
     assert "Every window" not in Coverage().section([all_asked | {"windows_asked": 8}], {}).method
     about = subject(InfinityModel.train([ids(t) for t in known], CHARS), documents([mixed], "train"), [])
-    measure = Coverage(exact=True)
+    measure = EXACT_COVERAGE
+    assert measures(["coverage-exact"]) == [measure] and measure.name == "coverage-exact"
     [record] = measure.measure(about, measure.items(about))
     assert record["windows_asked"] == record["windows"]
     section = measure.section([record], plan(about.options))

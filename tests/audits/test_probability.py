@@ -17,12 +17,14 @@ from memaudit.audits.measures.near_verbatim import EDITS, NEAR_VERBATIM, SAMPLE
 from memaudit.audits.measures.probability import ATTEMPTS, PROBABILITIES, PROBABILITY
 from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
+from memaudit.metrics.probability import attempts_needed
 from memaudit.models.base import LanguageModel
 from memaudit.models.ngram import NgramModel
 from memaudit.models.transformer import new_bert
 from memaudit.records import Decoding, Window
 from memaudit.sections import Section
 from memaudit.stats import clopper_pearson, upper_bound
+from memaudit.stats.rounding import samples
 from memaudit.text.tokenize import train_tokenizer
 from memaudit.text.windows.windows import WindowOptions
 
@@ -220,3 +222,8 @@ def test_near_misses_are_asked_beside_the_sample_and_are_in_no_rate(model: Ngram
     assert "1 other near misses" in section.notes[1]
     assert "3 tokens: any text is within as many edits" in section.notes[2]
     assert len(NEAR_VERBATIM.section([], {"options": {**PLAN["options"], "suffix": EDITS + 1}}).notes) == 2
+
+
+def test_more_samples_than_anybody_draws_are_not_counted_out() -> None:
+    assert samples(10**9) == "1,000,000,000"
+    assert samples(10**9 + 1) == samples(attempts_needed(-552.6, 0.5) or 0) == "over 10^9"

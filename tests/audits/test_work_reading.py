@@ -178,6 +178,19 @@ def test_suffixes_are_left_at_their_beginning(ngram: LanguageModel, tmp_path: Pa
     assert model.asked < 0.9 * work.windows * work.options.suffix
 
 
+def test_with_and_without_a_start_token(gpt: LanguageModel, tmp_path: Path) -> None:
+    text, options = KNOWN[:500], {"prefix": 12, "suffix": 8, "stride": 4}
+    both = memaudit.work(gpt, Texts([text]), out=tmp_path / "both", start_token="both", **options).report
+    none = memaudit.work(gpt, Texts([text]), out=tmp_path / "none", start_token="none", **options).report
+    trained = memaudit.work(gpt, Texts([text]), out=tmp_path / "as-trained", **options).report
+    assert both["works"] == trained["works"]
+    assert [work["levels"] for work in both["without_start"]] == [work["levels"] for work in none["works"]]
+    assert both["works"][0]["levels"] != none["works"][0]["levels"]
+    assert "without_start" not in trained
+    again = memaudit.work(gpt, Texts([text]), out=tmp_path / "both", start_token="both", **options)
+    assert again.report == both
+
+
 @pytest.mark.parametrize("sight", [None, 20])
 def test_a_run_that_was_stopped_goes_on(
     ngram: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sight: int | None

@@ -88,7 +88,7 @@ def test_a_model_that_read_neither_side_is_not_found_by_their_time(place: Path, 
 
 
 def drawn(train: list[str], heldout: list[str]) -> WindowSet:
-    return WindowSet([], [], [], True, "", {"train": train, "heldout": heldout})
+    return WindowSet([], [], [], True, "", dates={"train": train, "heldout": heldout})
 
 
 WRITTEN = {

@@ -322,7 +322,8 @@ def mean(values: list[float]) -> float | None:
 def poison(value: Any, lot: random.Random, texts: Sequence[str] = HOSTILE) -> Any:
     """Put hostile text into every string of a report but the words that the contract fixes."""
     if isinstance(value, dict):
-        fixed = ("verdict", "kind", "primary_metric", "metric", "objective", "family", "side", "unit", "split")
+        fixed = {"verdict", "kind", "primary_metric", "metric", "objective", "family", "side", "unit", "split"}
+        fixed.add("start_token")
         return {k: v if k in fixed else poison(v, lot, texts) for k, v in value.items()}
     if isinstance(value, list):
         return [poison(v, lot, texts) for v in value]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -109,3 +110,14 @@ def test_a_report_of_an_earlier_version_has_no_sections(factory: Factory) -> Non
     old = {key: value for key, value in report.items() if key != "sections"}
     without = extraction_pages([ReportInput({**old, "sections": []}, records)])
     assert extraction_pages([ReportInput(old, records)]) == without
+
+
+def test_shares_along_both_axes_are_in_percent() -> None:
+    graph = Graph("t", "d", "x", "y", [Series("a", [[0.01, 0.5, None, None], [1.0, 0.25, None, None]])], x_share=True)
+    chart = graph_chart(dataclasses.asdict(graph), "id")  # type: ignore[arg-type]
+    assert chart is not None
+    assert [row[1] for row in chart.rows] == ["1.0%", "100%"]
+    for _, svg in chart.svgs:
+        labels = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+        assert {"0%", "20%", "40%", "60%", "80%", "100%", "25%", "50%", "75%"} <= set(labels)
+        assert not [label for label in labels if re.fullmatch(r"[0-9.]+", label)]

@@ -40,14 +40,15 @@ def test_an_exhibit_says_what_repeats_it() -> None:
         "Exhibit A1 alice",
         "Exhibit A1, page 1 of 1",
         "Exhibit C2, page 1 of 1",
-        "Given 50 tokens of the work, how probable are its next 50?",
-        "alice.txt:1782 · CHAPTER VI. Pig and Pepper, token 1,381 of 3,890 · from token 17,810",
+        "Given 50 tokens of the work, how probable are those that follow?",
+        "alice.txt:116 · CHAPTER I. Down the Rabbit-Hole, token 1,201 of 2,900 · words 924–2,292 of the work,",
         f"alice, sha256 {report['works'][0]['sha256']}",
-        "Rank1 of 4,065 windows, the most probable first",
+        "Rank1 of 94 passages, the longest first",
         "0.75 in one sample, 1 sample for an even chance",
         "mine, GPT, 1,600,000 parameters, next-token objective",
         f"sha256 {report['model']['sha256']}",
-        "temperature 1; the continuation shown is the greedy one; the start token 0 before every window; seed 0",
+        "temperature 1; the continuation shown is the greedy one; seed 0",
+        "The model is given each text behind its start token <s>, wherever in a document that stands.",
         "numpy 2.4.0, python 3.11.7",
         report["provenance"]["command"],
         report["provenance"]["identity"],
@@ -67,7 +68,10 @@ def test_those_of_an_extraction_audit_say_their_ties(factory: Factory) -> None:
     assert f"shares place 1 with {first.standing.tied} other" in page
     assert "does the model reproduce the next 50 verbatim?" in page
     assert f"corpus/planted.jsonl, sha256 {'ab' * 32}" in page
-    assert "greedy, ours; one attempt a window; the start token 0 before every window; seed 0" in page
+    assert "greedy, ours; one attempt a window; seed 0" in page
+    assert "The model is given each text behind its start token, id 0." in page
+    bare = replace(one, report={**report, "model": {**report["model"], "start_token": None}})
+    assert "names no token that stands before a text" in text_of(render(bare, EXTRACTION.exhibited(bare), ["A1"]))
     assert GAP.exhibited(ReportInput({}, [])) is None  # type: ignore[typeddict-item]
 
 
@@ -86,7 +90,7 @@ def test_a_long_exhibit_takes_several_pages_and_numbers_them() -> None:
 
 def test_what_is_not_there_is_refused_in_a_line() -> None:
     one = run()
-    with pytest.raises(InputError, match=r"--exhibit Z1,A99: not in this run \(choose from A1 to A12, B1 to B8, C1"):
+    with pytest.raises(InputError, match=r"--exhibit Z1,A99: not in this run \(choose from A1 to A10, B1 to B8, C1"):
         render(one, exhibited(one), ["A1", "Z1", "A99"])
     nothing = replace(one, records=[])
     with pytest.raises(InputError, match="choose from none"):
@@ -98,7 +102,7 @@ def test_withheld_texts_stay_out_of_print() -> None:
     text = text_of(render(hidden, exhibited(hidden), ["A1", "B1"]))
     assert "Rabbit" not in text
     assert "characters" in text
-    assert "part VI, token 1,381 of 3,890" in text
+    assert "part I, token 1,201 of 2,900" in text
 
 
 @pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="chromium and chromedriver are not installed")
@@ -111,7 +115,7 @@ def test_a_browser_prints_the_pages_that_are_numbered(
     one = run()
     long = "She had not gone far before she came in sight of the house of the March Hare. " * 28
     records = [replace(r, prefix_text=long[:700], suffix_text=long, continuation_text=long) for r in one.records]
-    mixed = replace(one, records=[*one.records[:12], *records[12:]])
+    mixed = replace(one, records=[*one.records[:10], *records[10:]])
     labels = ["A1", "A2", "B1", "C1"]
     page = render(mixed, exhibited(mixed), labels)
     (tmp_path / "exhibits.html").write_text(page, encoding="utf-8")
@@ -123,5 +127,5 @@ def test_a_browser_prints_the_pages_that_are_numbered(
     assert [re.findall(r"Exhibit \w+, page \d of \d", text) for text in texts] == [[number] for number in numbered]
     assert len(numbered) == len(printed.pages) > len(labels)
     assert one.report["model"]["sha256"] in texts[0]
-    assert "Rabbit 1781 ran down the hole" in texts[0]
+    assert "Rabbit 115 ran down the hole" in texts[0]
     assert one.report["provenance"]["command"] in texts[0]

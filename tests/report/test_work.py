@@ -15,7 +15,7 @@ from memaudit.records import Shown
 from memaudit.report.covered import Covered
 from memaudit.report.formats import github, junit, sarif
 from memaudit.report.kinds.work import KIND
-from memaudit.report.wording import samples, word_range
+from memaudit.report.wording import word_range
 from memaudit.report.work_disclosure import disclosed
 from memaudit.report.work_exhibits import work_galleries
 from memaudit.report.work_page import MAX_BYTES, curve, render, summary, work_page
@@ -23,6 +23,7 @@ from memaudit.report.work_terminal import print_work
 from memaudit.runs.directory import ReportInput
 from memaudit.runs.schema import misfit
 from memaudit.runs.work_report import WorkReport
+from memaudit.stats.rounding import samples
 from tests.report.conftest import HOSTILE
 from tests.report.pages import OURS, Page
 from tests.report.work_reports import alice, controls, long_work, measured, report, run
@@ -136,6 +137,17 @@ def test_both_start_tokens_are_shown() -> None:
     assert table.rows[3] == ["alice", "p >= 50%", "38.2% [30.2%, 46.2%]", "0% [0%, 8.0%]"]
 
 
+def test_several_works_have_a_test_each() -> None:
+    each = {"upper": 0.4, "block_tokens": 400, "blocks": 9, "p_value": 0.0004, "p_holm": 0.0012}
+    tested = [{"name": name, "share": 0.31, **each} for name in ("alice", "twin")]
+    made = report([alice(), measured("twin", [(900, -2.0)])], test={**report()["test"], "works": tested})
+    table = work_page(ReportInput(made, [])).tests
+    assert table is not None
+    assert table.rows[1] == ["twin", "31.0%", "40.0%", "0.0004", "0.0012"]
+    assert "Every work against the control works" in text_of(render(ReportInput(made, []), KIND.title))
+    assert work_page(run()).tests is None
+
+
 def test_the_curve_has_a_line_a_work() -> None:
     chart = curve(report(), "curve")
     assert chart is not None
@@ -159,21 +171,33 @@ def test_a_page_of_a_long_work_stays_small() -> None:
     assert len(whole) < MAX_BYTES
 
 
-def test_exhibits_are_ranked_among_all_windows_of_their_side() -> None:
+def test_exhibits_are_ranked_among_all_of_their_kind() -> None:
     one = run()
-    best, drawn, near = work_galleries(one)
-    assert [gallery.exhibits[0].label for gallery in (best, drawn, near)] == ["A1", "B1", "C1"]
-    assert (len(best.exhibits), len(drawn.exhibits), len(near.exhibits)) == (12, 8, 7)
-    known = [p for line in one.measured[:1] for p in line["log_p"]]
-    for shown in (*best.exhibits, *drawn.exhibits):
-        assert shown.standing.rank == 1 + sum(p > (shown.log_p or 0) + 1e-9 for p in known)
-        assert shown.standing.asked == len(known)
-    assert near.exhibits[0].standing.asked == 2566 + 891
-    assert best.exhibits[0].place.startswith("alice.txt:1782 · CHAPTER VI. Pig and Pepper, token 1,381 of 3,890")
+    passages, drawn, near = work_galleries(one)
+    assert [gallery.exhibits[0].label for gallery in (passages, drawn, near)] == ["A1", "B1", "C1"]
+    assert (len(passages.exhibits), len(drawn.exhibits), len(near.exhibits)) == (10, 8, 8)
+    lengths = [found["tokens"] for found in one.report["works"][0]["longest"]]
+    for shown, length in zip(passages.exhibits, lengths, strict=True):
+        ties = lengths.count(length) - 1
+        assert (shown.standing.rank, shown.standing.tied >= ties) == (1 + sum(n > length for n in lengths), True)
+    assert passages.exhibits[0].standing.in_full == "1 of 94 passages, the longest first"
+    assert passages.exhibits[0].place == (
+        "alice.txt:116 · CHAPTER I. Down the Rabbit-Hole, token 1,201 of 2,900 · words 924–2,292 of the work,"
+        " the first 50 of 1,780 tokens shown · from token 1,150"
+    )
+    known = [p for p in one.measured[0]["log_p"] if p is not None]
+    for shown in drawn.exhibits:
+        assert shown.log_p is not None
+        assert shown.standing.asked == 4065
+        if shown.log_p >= math.log(0.001):
+            assert shown.standing.rank == 1 + sum(p > shown.log_p + 1e-9 for p in known)
+    assert near.exhibits[0].standing.in_full == "below p >= 0.1%, as 3,457 of 3,457 windows are"
     assert near.exhibits[0].side == "control work"
-    same = replace(one, measured=[{**line, "log_p": [-1.0] * len(line["log_p"])} for line in one.measured])
-    tied = work_galleries(same)[0].exhibits[0].standing
-    assert str(tied) == f"shares place 1 with {len(known) - 1:,} others, of {len(known):,} windows"
+    same = replace(one, measured=[{**line, "log_p": [-1.0] * len(line["log_p"])} for line in one.measured],
+                   records=[replace(record, log_prob=-1.0) for record in one.records])  # fmt: skip
+    tied = work_galleries(same)[1].exhibits[0].standing
+    assert str(tied) == "shares place 1 with 4,064 others, of 4,065 windows"
+    assert work_galleries(replace(one, records=[])) == []
 
 
 def test_a_terminal_shows_where(page: bytes) -> None:
@@ -231,7 +255,7 @@ def test_nothing_hostile_acts() -> None:
 
 def test_numbers_in_words() -> None:
     assert [samples(count) for count in (0.0, 1.2, 1e9, 1e10, math.inf)] == [
-        "0", "2", "1,000,000,000", "more than 10^9", "more than 10^9",
+        "0", "2", "1,000,000,000", "over 10^9", "over 10^9",
     ]  # fmt: skip
     assert word_range({"word": 9, "words": 1}) == "10"
     assert word_range({"word": None, "words": None}) == "–"

@@ -155,17 +155,19 @@ def controls(**options: Any) -> list[dict[str, Any]]:
 
 
 def records(made: WorkReport) -> tuple[list[WindowRecord], list[dict[str, Any]]]:
-    """Windows to be shown, the best of every part and a few that were drawn; and what the log says of all windows."""
+    """Windows to be shown: passages, some that were drawn, some of control works; and what the log says of all."""
     lot = random.Random(0)
-    shown, lines = [], []
+    shown, lines = list[WindowRecord](), list[dict[str, Any]]()
     for number, work in enumerate(made["works"]):
-        log_p = [math.log([1e-9, *THRESHOLDS][int(digit)] + 1e-4 * lot.random()) for digit in work["levels"]]
+        ps = [[1e-9, *THRESHOLDS][int(digit)] + 1e-4 * lot.random() for digit in work["levels"]]
+        log_p = [math.log(p) if p >= THRESHOLDS[0] else None for p in ps]
         lines.append({"index": number, "measure": "windows", "work": number, "windows": list(range(len(log_p))),
                       "log_p": log_p, "greedy": work["greedy"]})  # fmt: skip
-        parts = [range(part["token"] // 10, (part["token"] + part["tokens"] - 100) // 10) for part in work["parts"]]
-        best = [max(windows, key=log_p.__getitem__) for windows in parts if windows]
-        drawn = [] if work["control"] else sorted(lot.sample(range(len(log_p)), 8))
-        shown += [window_record(len(shown) + i, work, w, log_p[w], w in drawn) for i, w in enumerate([*best, *drawn])]
+        best = [] if work["control"] else [(passage["token"] - PREFIX) // 10 for passage in work["longest"]]
+        drawn = sorted(lot.sample(range(len(ps)), 4 if work["control"] else 8))
+        for window in [*best, *drawn]:
+            sampled = window in drawn and not work["control"]
+            shown.append(window_record(len(shown), work, window, math.log(ps[window]), sampled))
     return shown, lines
 
 
@@ -209,7 +211,8 @@ def report(works: Sequence[dict[str, Any]] | None = None, *, verdict: str = "fou
             "spec": "models/mine", "name": "mine", "family": "gpt", "objective": "next-token", "parameters": 1_600_000,
             "context_length": 128, "sha256": "0123456789abcdef" * 4, "tokenizer_sha256": "fe" * 32,
             "vocabulary": 1024, "device": "cpu", "dtype": "float32", "attention": "sdpa", "start_token": 0,
-            "end_tokens": [0], "frame": [[0], []], "files": [], "ignored": [], "self_test": [-1.5],
+            "end_tokens": [0], "frame": [[0], []], "frame_text": ["<s>", ""],
+            "files": [], "ignored": [], "self_test": [-1.5],
         },
         "options": {
             "prefix": PREFIX, "suffix": SUFFIX, "stride": 10, "exact": False, "temperature": 1.0, "top_k": None,

@@ -194,6 +194,7 @@ def _graphs(groups: Mapping[str, NDArray[np.int64]], found: Counterfactual, text
             x="Counterfactual memorization, at least",
             y="Documents",
             series=series,
+            x_share=True,
         )
     ]
 

@@ -10,7 +10,7 @@ from memaudit.audits.comparison.nulls import NULL_NAME
 from memaudit.audits.comparison.options import MembershipOptions
 from memaudit.audits.detectors.base import Detector
 from memaudit.audits.document_scores import readable
-from memaudit.audits.documents import Member, about, bounds, mean_share, shown, worst
+from memaudit.audits.documents import Member, about, bounds, mean_share, shown, ties, worst
 from memaudit.audits.subject import Subject
 from memaudit.metrics.overlap import GRAM, STARTS, gram_starts, overlap
 from memaudit.models.base import LanguageModel
@@ -231,6 +231,7 @@ def _graph(records: Sequence[OverlapLine]) -> Graph:
         f"{GRAM}-grams given, at least",
         "Documents",
         series,
+        x_share=True,
     )
 
 
@@ -238,6 +239,8 @@ def _notes(records: Sequence[OverlapLine]) -> list[str]:
     notes = ["A model that saw a paraphrase of a text, or memorized it only in part, need not reproduce it."]
     if short := sum(record["accuracy"] is None for record in records):
         notes.append(f"{short:,} documents have fewer than {GRAM + 2} tokens: no {GRAM}-gram was probed.")
+    suspects = [r for r in records if r["member"]]
+    notes += ties(suspects, _accuracy, MAX_LISTED, lambda share: f"{percent(share)} of their {GRAM}-grams given")
     if cut := sum(record["read"] < record["tokens"] for record in records):
         notes.append(f"Of {cut:,} documents only the beginning was probed: as much as one pass reads.")
     return notes

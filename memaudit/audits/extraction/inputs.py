@@ -81,6 +81,7 @@ class AuditInputs:
         options: AuditOptions,
         *,
         documents: bool,
+        unmatched: bool = False,
     ) -> Subject:
         """Return what measures are taken of, before anything is known about the windows.
 
@@ -89,12 +90,21 @@ class AuditInputs:
             index: Of the training text, where there is one.
             options: Of the audit.
             documents: Whether the corpora are read for the documents that the windows are from.
+            unmatched: Whether they are read for those without a counterpart on the other side too.
         """
         windows = self.drawn.windows
-        train, heldout = (documents and self.corpora) or ((), ())
-        sides = asked_documents(train, windows, True), asked_documents(heldout, windows, False)
-        reference_models = None if options.membership is None else ReferenceModels(model, *sides, options.membership)
-        return Subject(model, windows, (), *sides, index, options, options.decoding, reference_models)
+        corpora = self.corpora if documents else None
+        sides, apart = [], []
+        for number, side in enumerate(("train", "heldout")):
+            own = {window.document: None for window in windows if window.member is (side == "train")}
+            more = self.drawn.unmatched.get(side, ()) if unmatched else ()
+            read = asked_documents(() if corpora is None else corpora[number], [*own, *more])
+            sides.append([document for document in read if document.id in own])
+            apart.append([document for document in read if document.id not in own])
+        (train, heldout), compared = sides, options.membership
+        peers = None if compared is None else ReferenceModels(model, train, heldout, compared)
+        others = apart[0], apart[1]
+        return Subject(model, windows, (), train, heldout, index, options, options.decoding, peers, unmatched=others)
 
 
 def read_sources(sources: Sources, options: AuditOptions) -> tuple[Corpus, Corpus] | None:

@@ -32,7 +32,7 @@ from memaudit.audits.logged import check_measures, sections_of, take_all
 from memaudit.audits.measures import measures
 from memaudit.audits.measures.unprompted import UNPROMPTED
 from memaudit.audits.result import RunResult
-from memaudit.audits.subject import AnyLogged, AnyMeasure, OfWholeWindows
+from memaudit.audits.subject import AnyLogged, AnyMeasure, OfEveryDocument, OfWholeWindows
 from memaudit.models.base import LanguageModel
 from memaudit.models.loading.load import GivenModel
 from memaudit.models.start import with_start_token
@@ -144,7 +144,8 @@ class Extraction(Question[Audit, ExtractionReport]):
         self.training = self.inputs.training_index(needed=True) if asked else None
         if self._samples:
             self.measures = [*self.measures, UNPROMPTED]
-        self.subject = self.inputs.subject(self.model, self.training, self.options, documents=asked)
+        every = any(isinstance(each, OfEveryDocument) for each in self.measures)
+        self.subject = self.inputs.subject(self.model, self.training, self.options, documents=asked, unmatched=every)
         if self.options.start_token == "both":
             self.measures += asked_twice(asked_for, self.model, fuzzy=self.options.fuzzy)
         check_measures(self.measures, self.subject)

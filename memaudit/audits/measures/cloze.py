@@ -10,7 +10,7 @@ from typing import cast
 import numpy as np
 
 import memaudit.stats as stats
-from memaudit.audits.documents import Member, about, bounds, mean_share, shown, sides, worst
+from memaudit.audits.documents import Member, about, bounds, mean_share, shown, sides, ties, worst
 from memaudit.audits.measures.infilling import Filler
 from memaudit.audits.needs import check_needs
 from memaudit.audits.subject import Measure, Subject
@@ -21,7 +21,7 @@ from memaudit.records import Capability, TokenIds, Window, capabilities_in
 from memaudit.runs.measured_lines import ClozeLine
 from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Section, Table, Value
-from memaudit.stats.rounding import p_equals
+from memaudit.stats.rounding import count, p_equals
 
 MAX_PASSAGES = 8
 """Passages of one document that are asked, evenly over it: a book must not take the whole run."""
@@ -202,8 +202,12 @@ def _table(groups: Mapping[str, Sequence[ClozeLine]], rates: Sequence[stats.Rate
     return Table("Names recovered", columns, rows)
 
 
+def _recovered(record: ClozeLine) -> float:
+    return sum(record["right"])
+
+
 def _known(records: Sequence[ClozeLine]) -> Table:
-    known = worst(records, lambda record: sum(record["right"]), MAX_SHOWN)
+    known = worst(records, _recovered, MAX_SHOWN)
     columns = [Column("Document"), Column("Text"), Column("Recovered", "number"), Column("Masked", "number")]
     rows: list[list[Value]] = [
         [
@@ -225,6 +229,7 @@ def _notes(records: Sequence[ClozeLine], masked: bool) -> list[str]:
     ]
     if not masked:
         notes.append("What follows a name is not read, so these rates are lower than those of published clozes.")
+    notes += ties(records, _recovered, MAX_SHOWN, lambda names: f"{count(names)} recovered names")
     silent = sum(not record["names"] and not record["unreadable"] for record in records)
     if silent:
         notes.append(f"{silent:,} documents have no passage with exactly one name and are not counted.")

@@ -7,8 +7,8 @@ union of the suffixes of its extractable windows (Cooper et al. 2025, there for 
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,11 @@ FEW = 64
 """Documents with no more windows than this are asked for all of them."""
 CONTROL = 200
 """One in so many windows that were passed over is asked for after all."""
+STRETCH = 10_000
+"""Windows of a document that are searched together: a longer one is searched stretch by stretch, each with the tokens
+that its windows reach beyond it, so that memory does not grow with the document."""
+TOGETHER = 160_000
+"""Tokens of stretches that are searched together, so that batches are full."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,8 +61,8 @@ class Covered:
 
     @property
     def share(self) -> float | None:
-        """Covered tokens over coverable ones; None where there are none."""
-        return int(self.tokens.sum()) / self.coverable if self.coverable else None
+        """Covered tokens over all tokens of the document; None where it has no whole window."""
+        return int(self.tokens.sum()) / len(self.tokens) if self.coverable else None
 
 
 @dataclass(slots=True, eq=False)
@@ -193,7 +198,7 @@ def cover_documents(
     exact: bool = False,
     likely: float = LIKELY,
 ) -> list[Covered]:
-    """Return what extractable windows cover of every document.
+    """Return what extractable windows cover of every document, from its first token to its last.
 
     By default, for documents of more than `FEW` windows: (1) Windows that lie suffix to suffix are scored; they are
     verdicts in themselves, and say of every token whether it is a greedy hit with at least ``prefix`` tokens before
@@ -216,22 +221,52 @@ def cover_documents(
         InputError: The model gives no next-token scores from left to right.
     """
     check_needs("coverage", frozenset((Capability.LEFT_TO_RIGHT,)), model)
-    searches = [_Search(np.asarray(text, np.int32), prefix, suffix, model.tokenizer.unknown_id) for text in texts]
-    if not exact and model.reach is not None and model.reach <= prefix:
+    covers = [_nothing_yet(len(text), prefix, suffix) for text in texts]
+    for group in _groups(_stretches(texts, prefix, suffix)):
+        searches = [_Search(ids, prefix, suffix, model.tokenizer.unknown_id) for _, _, ids in group]
+        _search(model, searches, exact=exact, likely=likely)
+        for (number, first, _), search in zip(group, searches, strict=True):
+            covers[number] = _with(covers[number], search, first)
+    return covers
+
+
+def _stretches(texts: Sequence[TokenIds], prefix: int, suffix: int) -> Iterator[tuple[int, int, TokenIds]]:
+    """Yield (number of the text, place of the first token, tokens) of every stretch of at most `STRETCH` windows."""
+    for number, text in enumerate(texts):
+        last = len(text) - suffix
+        for first in range(prefix, last + 1, STRETCH):
+            stop = min(first + STRETCH, last + 1)
+            yield number, first - prefix, np.asarray(text[first - prefix : stop - 1 + suffix], np.int32)
+
+
+def _groups(stretches: Iterable[tuple[int, int, TokenIds]]) -> Iterator[list[tuple[int, int, TokenIds]]]:
+    """Yield stretches in groups of at most `TOGETHER` tokens, or of one."""
+    group: list[tuple[int, int, TokenIds]] = []
+    for stretch in stretches:
+        if group and sum(len(ids) for _, _, ids in group) + len(stretch[2]) > TOGETHER:
+            yield group
+            group = []
+        group.append(stretch)
+    if group:
+        yield group
+
+
+def _search(model: LanguageModel, searches: list[_Search], *, exact: bool, likely: float) -> None:
+    """Find what is covered in each stretch, all of them together."""
+    if not exact and model.reach is not None and all(model.reach <= search.prefix for search in searches):
         _read(model, [(search, start) for search in searches for start in search.tiles()])
         for search in searches:
-            search.covered = covered_by_runs(search.ranks, suffix)
-        return [_conclude(search) for search in searches]
-    long = [search for search in searches if not exact and search.last - prefix >= FEW]
+            search.covered = covered_by_runs(search.ranks, search.suffix)
+        return
+    long = [search for search in searches if not exact and search.last - search.prefix >= FEW]
     _read(model, [(search, start) for search in long for start in search.tiles()])
     _run(model, [(search, sweep) for search in long for sweep in search.sweeps(likely)])
     _run(model, [(search, sweep) for search in long for sweep in search.edges()])
     known = {id(search): int(search.covered.sum()) for search in long}
     _ask(model, [(search, start) for search in long for start in search.draw_control()])
     # An edge was a few tokens off, or a passage was not seen at all: then nothing here can be relied on.
-    whole = [s for s in searches if id(s) not in known or 2 * (s.covered.sum() - known[id(s)]) >= suffix]
+    whole = [s for s in searches if id(s) not in known or 2 * (s.covered.sum() - known[id(s)]) >= s.suffix]
     _ask(model, [(search, start) for search in whole for start in search.passed_over()])
-    return [_conclude(search) for search in searches]
 
 
 def _read(model: LanguageModel, asked: Sequence[tuple[_Search, int]]) -> None:
@@ -276,7 +311,13 @@ def _until_unknown(search: _Search, sweep: Sweep, answer: int | None) -> int | N
     return start
 
 
-def _conclude(search: _Search) -> Covered:
-    windows = max(0, search.last - search.prefix + 1)
-    coverable = len(search.ids) - search.prefix if windows else 0
-    return Covered(search.covered, coverable, windows, len(search.matched), len(search.control), search.control_hits)
+def _nothing_yet(tokens: int, prefix: int, suffix: int) -> Covered:
+    windows = max(0, tokens - suffix - prefix + 1)
+    return Covered(np.zeros(tokens, np.bool_), tokens - prefix if windows else 0, windows, 0, 0, 0)
+
+
+def _with(cover: Covered, search: _Search, first: int) -> Covered:
+    """Return a coverage with that of a stretch, which begins at the token ``first``."""
+    cover.tokens[first : first + len(search.ids)] |= search.covered
+    asked, control = cover.asked + len(search.matched), cover.control + len(search.control)
+    return replace(cover, asked=asked, control=control, control_hits=cover.control_hits + search.control_hits)

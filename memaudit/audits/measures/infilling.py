@@ -209,6 +209,7 @@ def _graph(rates: Rates) -> Graph:
             for side, (name, _) in enumerate(SIDES)
             for order in ORDERS
         ],
+        x_share=True,
     )
 
 

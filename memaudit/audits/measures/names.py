@@ -9,6 +9,7 @@ MEASURES = Registry(
     {
         "surface": "memaudit.audits.measures.surface:SURFACE",
         "coverage": "memaudit.audits.measures.coverage:COVERAGE",
+        "coverage-exact": "memaudit.audits.measures.coverage:EXACT_COVERAGE",
         "probability": "memaudit.audits.measures.probability:PROBABILITY",
         "near-verbatim": "memaudit.audits.measures.near_verbatim:NEAR_VERBATIM",
         "use": "memaudit.audits.measures.use:USE",

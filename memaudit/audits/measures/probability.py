@@ -21,7 +21,7 @@ from memaudit.records import Capability, Decoding, Window
 from memaudit.runs.measured_lines import ProbabilityLine, SideFields
 from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
-from memaudit.stats.rounding import count
+from memaudit.stats.rounding import samples
 
 Side = TypeVar("Side", bound=SideFields)
 
@@ -181,10 +181,8 @@ def _needed(records: Sequence[ProbabilityLine]) -> Table:
 
 
 def _number(attempts: int | None) -> str:
-    """Return a number of attempts in words; beyond a trillion only its power of ten matters."""
-    if attempts is None:
-        return "never"
-    return f"{attempts:,}" if attempts < 10**12 else f"10^{count(math.log10(attempts))}"
+    """Return a number of attempts in words."""
+    return "never" if attempts is None else samples(attempts)
 
 
 def _curves(records: Sequence[ProbabilityLine]) -> Graph:

@@ -19,6 +19,7 @@ from memaudit.audits.documents import (
     members,
     shown,
     sides,
+    ties,
     worst,
 )
 from memaudit.audits.subject import Measure, Subject
@@ -29,6 +30,7 @@ from memaudit.records import Capability
 from memaudit.runs.measured_lines import SurfaceLine
 from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Graph, Section, Series, Table, Value
+from memaudit.stats.rounding import count
 
 MAX_TOKENS = 512
 """Tokens of a document that are read, from its start: a little more than the longest of `CONTEXTS`. The prompt of a
@@ -179,12 +181,16 @@ def _whole_documents(groups: Mapping[str, _Group]) -> Table:
     return Table("Extraction strength, and longest verbatim run anywhere in a document, in tokens", columns, rows)
 
 
+def _run(record: SurfaceLine) -> float:
+    return record["longest_run"]
+
+
 def _longest(records: Sequence[SurfaceLine]) -> Table:
     columns = [Column("Longest run", "number"), Column("From token", "number"), Column("Side"), Column("Source")]
     rows: list[list[Value]] = [
         [r["longest_run"], r["longest_run_start"], "train" if r["member"] else "held-out", r["source"]]
         for side in sides(records).values()
-        for r in worst(side, lambda r: r["longest_run"], LISTED)
+        for r in worst(side, _run, LISTED)
     ]
     return Table("Documents with the longest verbatim runs", columns, rows)
 
@@ -224,6 +230,8 @@ def _notes(records: Sequence[SurfaceLine]) -> list[str]:
         "Growing context is not the measure of windows of fixed length: here a prompt begins where its document does.",
         "A cell counts the documents that have that many tokens; those of different cells are not all the same.",
     ]
+    for side in sides(records).values():
+        notes += ties(side, _run, LISTED, lambda run: f"a longest run of {count(run)} tokens")
     cut = sum(r["left_out"] > 0 for r in records)
     if cut:
         notes.append(f"{cut:,} of {len(records):,} documents are longer than was read: the rest of them was left out.")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 from memaudit.errors import InputError
 from memaudit.metrics.probability import THRESHOLDS
-from memaudit.records import Decoding
+from memaudit.records import START_TOKENS, Decoding, StartToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,8 @@ class WorkOptions:
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
-    start_token: Literal["as-trained", "none", "both"] = "as-trained"
+    start_token: StartToken = "as-trained"
+    """Whether the model is given its start token before a window; the verdict of ``both`` is that with it."""
     parts: str | None = None
     """What headings look like, a regular expression that matches in a line; or a number of tokens; None: looked for."""
     threshold: float = THRESHOLDS[0]
@@ -46,6 +46,8 @@ class WorkOptions:
         for name, least in (("prefix", 1), ("suffix", 1), ("stride", 1), ("near_verbatim", 0), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"--{_flag(name)} must be at least {least}, not {getattr(self, name)}")
+        if self.start_token not in START_TOKENS:
+            raise InputError(f"start_token is {self.start_token!r}", f"one of {', '.join(START_TOKENS)}")
         if self.stride > self.suffix:
             raise InputError(
                 f"--stride {self.stride} passes over tokens of suffixes of {self.suffix}", "at most --suffix"

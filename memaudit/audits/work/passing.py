@@ -47,7 +47,7 @@ def pass_pays(model: LanguageModel, work: WholeWork) -> bool:
 
 
 def likely_windows(
-    model: LanguageModel, work: WholeWork, decoding: Decoding, run: RunDirectory, first: int
+    model: LanguageModel, work: WholeWork, decoding: Decoding, run: RunDirectory, first: int, name: str = "pass"
 ) -> tuple[NDArray[np.bool_], FloatArray, int]:
     """Pass over a work and return which windows may reach the smallest threshold or be greedy, shape [windows].
 
@@ -57,6 +57,7 @@ def likely_windows(
         decoding: How samples are drawn.
         run: Slices that its log lacks are read and logged.
         first: Index of the first line.
+        name: Of the lines.
 
     Returns:
         The windows, their log p in the pass, and the index behind the last line.
@@ -68,7 +69,7 @@ def likely_windows(
         stop = min(len(work.ids), start + starts.step)
         if run.pending([range(index, index + 1)]):
             run.append(
-                [{"index": index, "measure": "pass", "work": work.number, **_read(model, work, decoding, start, stop)}]
+                [{"index": index, "measure": name, "work": work.number, **_read(model, work, decoding, start, stop)}]
             )
         line = run.records[index]
         log_p[start:stop] = np.frombuffer(base64.b64decode(line["log_p"]), "<f4")

@@ -81,14 +81,24 @@ class WindowReader:
         run: The run; its log grows.
         decoding: How samples are drawn.
         progress: Told after every block.
+        first: Index of the first line of the log.
+        label: Before the names of lines, where another model reads the works too.
     """
 
     def __init__(
-        self, model: LanguageModel, run: RunDirectory, decoding: Decoding, progress: Progress | None = None
+        self,
+        model: LanguageModel,
+        run: RunDirectory,
+        decoding: Decoding,
+        progress: Progress | None = None,
+        *,
+        first: int = 0,
+        label: str = "",
     ) -> None:
         self.model, self.run, self.decoding, self.progress = model, run, decoding, progress
-        self.next = 0
+        self.next = first
         """Index of the next line of the log."""
+        self.label = label
         self._before = self._all = 0
 
     def read(self, works: Sequence[WholeWork], *, exact: bool) -> list[Reading]:
@@ -114,7 +124,9 @@ class WindowReader:
             self._windows(work, reading, np.flatnonzero(work.known), self._by_heads)
         else:
             reading.passed = True
-            likely, reading.guess, self.next = likely_windows(self.model, work, self.decoding, self.run, self.next)
+            likely, reading.guess, self.next = likely_windows(
+                self.model, work, self.decoding, self.run, self.next, f"{self.label}pass"
+            )
             self._windows(work, reading, np.flatnonzero(likely & work.known), self._whole)
             self._check(work, reading)
         return reading
@@ -144,7 +156,7 @@ class WindowReader:
                 log_p, greedy = values(work, block)
                 line = {
                     "index": self.next,
-                    "measure": "windows",
+                    "measure": f"{self.label}windows",
                     "work": work.number,
                     "windows": block.tolist(),
                     "log_p": [p if math.isfinite(p) else None for p in log_p.tolist()],

@@ -22,15 +22,17 @@ from memaudit.audits.result import RunResult, VerdictResult
 from memaudit.audits.self_tests import check_batches, check_precision, check_round_trip
 from memaudit.audits.work.conclude import conclude
 from memaudit.audits.work.exhibits import choose, record
+from memaudit.audits.work.measured import measured
 from memaudit.audits.work.near import drawn_windows, measure_near
 from memaudit.audits.work.options import WorkOptions
 from memaudit.audits.work.overlap import overlapping, told
-from memaudit.audits.work.reading import Progress, WindowReader
+from memaudit.audits.work.reading import Progress, Reading, WindowReader
 from memaudit.audits.work.texts import WholeWork, read_works
 from memaudit.errors import InputError
 from memaudit.findings import Control
 from memaudit.models.base import LanguageModel
 from memaudit.models.loading.load import GivenModel
+from memaudit.models.start import with_start_token
 from memaudit.records import SHOWN, Capability, Shown, Window, WindowRecord
 from memaudit.report.disclosure import disclosed
 from memaudit.runs import parts
@@ -115,12 +117,14 @@ class Work(Question[WorkRun, WorkReport]):
         self, given: GivenModel, specs: tuple[Listed, Listed], options: WorkOptions, progress: Progress | None
     ) -> None:
         self.given, self.specs, self.options, self.progress = given, specs, options, progress
+        self.bare: list[Reading] = []
+        """What is known of the windows without a start token, where both ways are asked for."""
 
     def prepare(self) -> None:
         """Load the model, read the works, and refuse what cannot be asked."""
         if not self.specs[0]:
             raise InputError("no work given", "name one with --text FILE")
-        self.model = self.given.loaded()
+        self.model = with_start_token(self.given.loaded(), self.options.start_token)
         self.name = self.given.called(self.model)
         check_needs("a whole work", NEEDS, self.model)
         if self.options.near_verbatim:
@@ -156,6 +160,10 @@ class Work(Question[WorkRun, WorkReport]):
         started = perf_counter()
         reader = WindowReader(self.model, run, self.options.decoding, self.progress)
         self.readings = reader.read(self.works, exact=self.options.exact)
+        if self.options.start_token == "both" and any(self.model.frame):
+            bare = with_start_token(self.model, "none")
+            reader = WindowReader(bare, run, self.options.decoding, self.progress, first=reader.next, label="bare-")
+            self.bare = reader.read(self.works, exact=self.options.exact)
         run.times["windows"] = perf_counter() - started
         windows = drawn_windows(self.works, self.options)
         self.near = measure_near(self.model, windows, self.options, run, reader.next)
@@ -171,7 +179,11 @@ class Work(Question[WorkRun, WorkReport]):
 
     def conclude(self, run: RunDirectory) -> WorkReport:
         """Measure every work, compare and decide."""
-        return conclude(run.plan_as(WorkPlan), self.works, self.readings, self.near)
+        report = conclude(run.plan_as(WorkPlan), self.works, self.readings, self.near)
+        if self.bare:
+            pairs = zip(self.works, self.bare, strict=True)
+            report["without_start"] = [measured(*pair, self.options.threshold) for pair in pairs]
+        return report
 
     def disclosed(self, report: WorkReport, shown: Shown) -> WorkReport:
         """Return the report with no more text than may be shown; it is data, in which nothing is masked."""

@@ -94,7 +94,7 @@ class WholeWork:
             prefix=self.ids[start:first],
             suffix=self.ids[first:stop],
             document=self.name,
-            source=self.document.source,
+            source=self._source(first) if texts else self.document.source,
             start=start,
             member=not self.control,
             domain=self.document.domain,
@@ -102,6 +102,11 @@ class WholeWork:
             prefix_text=self.text(start, first) if texts else "",
             suffix_text=self.text(first, stop) if texts else "",
         )
+
+    def _source(self, token: int) -> str:
+        """Return where a token stands: file and line of a work that is a whole file."""
+        source = self.document.source
+        return f"{source}:{self.line_of(token)}" if self.document.id == source else source
 
     @cached_property
     def _lines(self) -> Places:

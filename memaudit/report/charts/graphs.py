@@ -12,6 +12,8 @@ from memaudit.stats.rounding import percent, significant
 MAX_TICKS = 9
 DECADES = (0.0001, 0.001, 0.01, 0.1, 1)
 """Ticks of shares on a logarithmic axis."""
+SHARES = (0, 0.2, 0.4, 0.6, 0.8, 1)
+"""Ticks of shares along a linear axis."""
 
 
 def graph_chart(graph: Graph, id: str) -> Chart | None:
@@ -45,14 +47,14 @@ def graph_chart(graph: Graph, id: str) -> Chart | None:
         description=graph["description"],
         svgs=draw(lambda width: _layers(graph, values, [visible(s["name"]) for s in lines], width), id),
         columns=["Line", graph["x"], graph["y"], "95% interval"],
-        rows=[[s["name"], *_row(point, graph["y_share"], years)] for s in lines for point in s["points"]],
+        rows=[[s["name"], *_row(point, graph, years)] for s in lines for point in s["points"]],
     )
 
 
-def _row(point: list[float | None], share: bool, years: bool) -> list[str]:
+def _row(point: list[float | None], graph: Graph, years: bool) -> list[str]:
     x, y, low, high = point
-    words = percent if share else significant
-    place = str(int(x)) if years and x is not None else significant(x)
+    words, places = (percent if share else significant for share in (graph["y_share"], graph.get("x_share", False)))
+    place = str(int(x)) if years and x is not None else places(x)
     return [place, words(y), words(None) if low is None else f"[{words(low)}, {words(high)}]"]
 
 
@@ -62,8 +64,7 @@ def _are_years(places: list[float]) -> bool:
 
 
 def _layers(graph: Graph, values: Rows, names: list[str], width: int) -> Spec:
-    axis = _decades([v["x"] for v in values], grid=False) if graph.get("x_share") else _x_axis(values)
-    x = quantity("x", title=visible(graph["x"]), scale=_x_scale(graph, values), axis=axis)
+    x = quantity("x", title=visible(graph["x"]), scale=_x_scale(graph, values), axis=_x_axis(graph, values))
     share = graph["y_share"]
     if _is_log(graph):
         places = [v["y"] for v in values]
@@ -91,13 +92,17 @@ def _decades(shares: list[float], **options: Any) -> Spec:
 def _x_scale(graph: Graph, values: Rows) -> Spec:
     if graph["x_scale"] == "symlog":
         return {"type": "symlog", "constant": 1, "domain": [0, max(v["x"] for v in values)], "nice": False}
-    if graph.get("x_share"):
+    if graph.get("x_share") and graph["x_scale"] == "log":
         return _log([v["x"] for v in values])
     return {"type": graph["x_scale"], "nice": False, "zero": False}
 
 
-def _x_axis(values: Rows) -> Spec:
-    """Put ticks where the points are, unless these are many."""
+def _x_axis(graph: Graph, values: Rows) -> Spec:
+    """Put ticks where the points are, unless these are many; shares have ticks of their own, in percent."""
+    if graph.get("x_share") and graph["x_scale"] == "log":
+        return _decades([v["x"] for v in values], grid=False)
+    if graph.get("x_share"):
+        return {"values": SHARES, "grid": False, "format": ".0%", "labelOverlap": "greedy", "titlePadding": 10}
     places = sorted({v["x"] for v in values})
     every = -(-len(places) // MAX_TICKS)
     shown = "d" if _are_years(places) else "~s"

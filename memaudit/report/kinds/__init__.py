@@ -25,6 +25,7 @@ KINDS = Registry(
         "laws": "memaudit.report.kinds.laws:KIND",
         "counterfactual": "memaudit.report.kinds.counterfactual:KIND",
         "work": "memaudit.report.kinds.work:KIND",
+        "reconstruction": "memaudit.report.kinds.reconstruction:KIND",
     },
 )
 

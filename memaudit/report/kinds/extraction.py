@@ -57,7 +57,6 @@ class ExtractionKind(VerdictKind[ExtractionReport]):
             wording.question(report),
             {file["path"]: file["sha256"] for file in files},
             wording.decoding(report),
-            "the most copied first",
         )
 
     def screen(self, report: ExtractionReport, console: Console) -> None:

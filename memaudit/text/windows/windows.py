@@ -85,6 +85,8 @@ class WindowSet:
     """Whether both sides were drawn with the same shares of every domain and length."""
     matching: str
     """How the sides were matched, in a sentence."""
+    unmatched: dict[str, list[str]] = field(default_factory=dict)
+    """Ids of the documents of each side, ``train`` and ``heldout``, that were set aside for want of a counterpart."""
     dates: dict[str, list[str]] = field(default_factory=dict)
     """What the documents that were drawn of each side, ``train`` and ``heldout``, say of their dates, where they do."""
 
@@ -120,6 +122,8 @@ class Side(Generic[Drawable]):
     kept: dict[Stratum, list[tuple[int, str, Drawable]]] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
     """What the vocabulary lacks: in how many of the documents that give no window for it."""
+    unmatched: list[str] = field(default_factory=list)
+    """Ids of the documents that could have been drawn and have no counterpart, once others were drawn."""
 
     def keep(self, stratum: Stratum, draw: int, candidate: Drawable, limit: int) -> None:
         """Count a document, and keep it if its draw is among the ``limit`` lowest of its stratum."""
@@ -139,9 +143,12 @@ class Side(Generic[Drawable]):
     def draw(self, quotas: Mapping[Stratum, int], limit: int) -> list[Drawable]:
         """Return the documents drawn of every stratum and count those that were not, by what kept them out."""
         drawn = [candidate for stratum, count in quotas.items() for candidate in self.lowest(stratum, count)]
-        unmatched = min(limit, self.eligible.total())
-        self.reasons[NOT_DRAWN] += self.eligible.total() - unmatched
-        self.reasons[NO_COUNTERPART] += unmatched - len(drawn)
+        wanted = min(limit, self.eligible.total())
+        self.reasons[NOT_DRAWN] += self.eligible.total() - wanted
+        self.reasons[NO_COUNTERPART] += wanted - len(drawn)
+        known = {candidate.document.id for candidate in drawn}
+        others = sorted((-draw, source, each.document.id) for heap in self.kept.values() for draw, source, each in heap)
+        self.unmatched = [name for _, _, name in others if name not in known][: wanted - len(drawn)]
         return drawn
 
     def account(self) -> list[tuple[str, int]]:
@@ -236,8 +243,9 @@ def match_sides(
         for window in cut(candidate, per_document, side.name == "train")
     ]
     set_aside = [SetAside(side.name, *entry) for side in (train, heldout) for entry in side.account()]
+    unmatched = {side.name: side.unmatched for side in (train, heldout)}
     dates = {name: [c.document.date for c in some if c.document.date] for name, some in drawn.items()}
-    return WindowSet(windows, set_aside, overlaps, matched, matching, dates)
+    return WindowSet(windows, set_aside, overlaps, matched, matching, unmatched, dates)
 
 
 def _comparable(train: Side[Drawable], heldout: Side[Drawable]) -> tuple[Side[Drawable], Side[Drawable], str]:

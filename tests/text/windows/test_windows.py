@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from memaudit.errors import InputError
 from memaudit.records import Document
 from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
-from memaudit.text.windows.windows import WindowOptions, WindowSet, cut_document, draw_windows
+from memaudit.text.windows.windows import NO_COUNTERPART, WindowOptions, WindowSet, cut_document, draw_windows
 
 OPTIONS = WindowOptions(prefix=5, suffix=5, limit=1000)
 
@@ -162,6 +162,20 @@ def test_no_document_long_enough(tokenizer: TrainedTokenizer) -> None:
     short = [Document("a", "w1 w2", "a:1")]
     with pytest.raises(InputError, match=r"no train document gives a window of 5\+5 tokens: 1 shorter than 10"):
         draw_windows(short, documents("h", 5, 2), tokenizer, OPTIONS)
+
+
+@pytest.mark.parametrize("limit", [5, 20, 1000])
+def test_documents_without_a_counterpart_are_named(tokenizer: TrainedTokenizer, limit: int) -> None:
+    train = documents("t", 40, 1, ("a", "a", "a", "b"))
+    heldout = documents("h", 30, 2, ("a", "b", "b"))
+    drawn = draw_windows(train, heldout, tokenizer, dataclasses.replace(OPTIONS, limit=limit))
+    for side, member in (("train", True), ("heldout", False)):
+        used = {window.document for window in drawn.windows if window.member == member}
+        counted = sum(s.count for s in drawn.set_aside if s.side == side and s.reason == NO_COUNTERPART)
+        assert len(drawn.unmatched[side]) == len(set(drawn.unmatched[side])) == counted
+        assert not used & set(drawn.unmatched[side])
+        assert len(used) + counted <= limit
+    assert drawn.unmatched["train"] or limit < 1000
 
 
 def test_overlap_is_refused_or_set_aside(tokenizer: TrainedTokenizer) -> None:

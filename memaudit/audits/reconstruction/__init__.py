@@ -1,0 +1,1 @@
+"""How much of a work does a model write by itself? ``memaudit reconstruct``: writing, matching, report."""
