@@ -181,13 +181,14 @@ def mean_similarity(reports: Iterable[ExtractionReport]) -> str:
 
 
 def asked_with(model: DescribedModel) -> str:
-    """Say in a sentence what a model is given before a text; empty of what is no model of ours, or older than this."""
+    """Say in a sentence what stands before a text; empty of what is no model of ours, or older than this sentence."""
     omitted, given = "".join(model.get("omitted", ())), model.get("frame_text")
+    each = "Each window, prompt or document is given"
     if omitted:
-        return f"The model is given the ids of a text alone, without its start token {omitted}."
+        return f"{each} without a start token: its ids alone, {omitted} left out."
     if given and all(given):
-        return f"The model is given each text between {given[0]} and {given[1]}, wherever in a document that stands."
+        return f"{each} between the tokens {given[0]} and {given[1]}, wherever in a text it begins."
     if given:
-        return f"The model is given each text behind its start token {given[0]}, wherever in a document that stands."
+        return f"{each} with the model's start token {given[0]} before it, wherever in a text it begins."
     known = "frame" in model and not any(model["frame"])
-    return "The model is given the ids of a text alone, no start token before it." if known else ""
+    return f"{each} as its ids alone, no start token before it." if known else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,6 @@ from memaudit.models.ngram import NgramModel
 from memaudit.models.start import with_start_token
 from memaudit.models.transformer import new_gpt
 from memaudit.records import GREEDY, Decoding, TokenIds, TokenScores, Window
-from memaudit.report.formats import writers
 from memaudit.report.wording import asked_with
 from memaudit.runs.directory import read_items
 from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
@@ -113,8 +113,9 @@ def test_other_measures_are_taken_both_ways(runs: dict[str, Audit]) -> None:
     assert bare["title"] == f"{with_start['title']}, without the start token"
     [alone] = runs["none"].report["sections"]
     assert bare["tables"] == alone["tables"]
-    assert "behind its start token <eos>" in with_start["method"]
-    assert "without its start token <eos>" in bare["method"] and "behind its" not in bare["method"]
+    assert "with the model's start token <eos> before it" in with_start["method"]
+    assert "without a start token: its ids alone, <eos> left out" in bare["method"]
+    assert "before it" not in bare["method"]
 
 
 def test_identity_of_a_default_run_knows_of_no_start_token(runs: dict[str, Audit], tmp_path: Path) -> None:
@@ -125,16 +126,13 @@ def test_identity_of_a_default_run_knows_of_no_start_token(runs: dict[str, Audit
 
 
 def test_pages_and_limits_say_what_stands_before_a_window(runs: dict[str, Audit]) -> None:
-    for way, said in (
-        ("as-trained", "behind its start token &lt;eos&gt;"),
-        ("none", "without its start token &lt;eos&gt;"),
-    ):
+    said = {"as-trained": "with the model's start token <eos> before it", "none": "its ids alone, <eos> left out"}
+    for way, words in said.items():
         page = (runs[way].folder / "report.html").read_text(encoding="utf-8")
         gallery = page[page.index(">Exhibits<") :]
-        assert said in gallery[: gallery.index("<article")]
-        assert any(said.replace("&lt;", "<").replace("&gt;", ">") in limit for limit in runs[way].report["limits"])
+        assert words in html.unescape(gallery[: gallery.index("<article")])
+        assert any(words in limit for limit in runs[way].report["limits"])
     assert runs["none"].report["headline"].startswith("given 20 tokens without its start token, ")
-    assert writers(["md"], "extraction")
 
 
 def test_a_model_without_a_start_token_is_asked_once(
@@ -170,8 +168,8 @@ def test_membership_is_asked_both_ways(tokenizer: TrainedTokenizer, tmp_path: Pa
 
 def test_what_is_said_of_a_bare_model() -> None:
     model: Any = {"frame": ([2], [3]), "frame_text": ("[CLS]", "[SEP]"), "start_token": 2}
-    assert "between [CLS] and [SEP]" in asked_with(model)
-    assert asked_with(without_frame(model)).endswith("without its start token [CLS][SEP].")
+    assert "between the tokens [CLS] and [SEP]" in asked_with(model)
+    assert asked_with(without_frame(model)).endswith("without a start token: its ids alone, [CLS][SEP] left out.")
     assert asked_with({}) == ""  # type: ignore[typeddict-item]
     bare = with_start_token(new_gpt(train_tokenizer("byte", []), width=16, heads=2, layers=1), "none")
     assert OfBareModel(PROBABILITY, bare).name == f"probability{SUFFIX}"

@@ -130,7 +130,7 @@ def _p_values(
 
     Only blocks that were measured say how much neighbours depend on each other.
     """
-    correlation = left_between_blocks([*ours, *theirs] if cases is None else theirs)
+    correlation = left_between_blocks(ours if cases is None else [], theirs)
     columns = np.concatenate(ours)[:, None] if cases is None else cases
     fixed = np.repeat(np.concatenate(theirs)[:, None], columns.shape[1], axis=1)
     p = block_test(columns, fixed, correlation=correlation, seed=seed, permutations=permutations)

@@ -51,7 +51,7 @@ def distribution_chart(distribution: Distribution, id: str, *, by_domain: bool =
 
 def _describe(whole: DistributionGroup, unit: str, *, sampled: bool) -> str:
     medians = [
-        f"{name.lower()} {significant(median)}{'' if unit == 'share' else f' {unit}'}"
+        f"{name.lower()} {percent(median) if unit == 'share' else f'{significant(median)} {unit}'}"
         for name, median in zip(SIDES, (whole["train_median"], whole["heldout_median"]), strict=True)
         if median is not None
     ]

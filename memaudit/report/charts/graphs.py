@@ -94,7 +94,7 @@ def _x_scale(graph: Graph, values: Rows) -> Spec:
         return {"type": "symlog", "constant": 1, "domain": [0, max(v["x"] for v in values)], "nice": False}
     if graph.get("x_share") and graph["x_scale"] == "log":
         return _log([v["x"] for v in values])
-    return {"type": graph["x_scale"], "nice": False, "zero": False}
+    return {"type": graph["x_scale"], "nice": False, "zero": bool(graph.get("x_share"))}
 
 
 def _x_axis(graph: Graph, values: Rows) -> Spec:
