@@ -35,11 +35,11 @@ PREFIX, SUFFIX, STRIDE, THRESHOLD, ORDER = 50, 50, 10, 0.5, 6
 WORDS, QUOTATIONS, NOVEL = 400, 300, 100_000
 DENSE = 0.25
 """Share of a work that is dense with quotations."""
-STRETCHES = {"none": 0, "500": 500, "2000": 2000, "4000": 4000, "8000": 8000, "slow": -1}
+STRETCHES = {"slow": -1, "8000": 8000, "4000": 4000, "2000": 2000, "500": 500, "none": 0}
 """Tokens of a stretch that is dense, mean; none: all is alike; slow: as a wave."""
 SLOW = 50_000
 """Tokens in which the rate of quotations rises and falls once."""
-RATES = {"few": 0.0006, "many": 0.004}
+RATES = {"many": 0.004, "few": 0.0006}
 """Quotations that begin at a token of what is dense."""
 DESIGNS: tuple[tuple[int, tuple[int, ...]], ...] = (
     (5_000, (100_000,)),

@@ -49,7 +49,7 @@ TESTED_BY = {
     "audits/test_gap.py": "audits.gap.conclude audits.gap.items audits.gap.section cli.gap text.corpus.dates",
     "audits/test_extraction_sampling.py": "audits.extraction.finished audits.extraction.means",
     "audits/test_guided.py": "audits.logged",
-    "audits/test_judgement.py": "audits.work.blocks audits.work.overlap audits.work.power",
+    "audits/test_judgement.py": "audits.work.blocks audits.work.power",
     "audits/test_laws.py": "audits.laws.conclude audits.laws.section cli.laws",
     "audits/test_likeness.py": "audits.contamination.judgement runs.contamination_report",
     "audits/test_membership.py": "audits.membership.conclude audits.membership.sides",

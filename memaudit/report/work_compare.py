@@ -185,7 +185,7 @@ def _share(reached: Reached | None) -> str:
 def _all(contenders: Sequence[Contender]) -> Table:
     """Return every share of every model and work."""
     thresholds = contenders[0].report["thresholds"]
-    columns = [Column("Work"), Column("Model"), *(Column(f"p ≥ {stated(t)}", "share") for t in thresholds)]
+    columns = [Column("Work"), Column("Model"), *(Column(f"p >= {stated(t)}", "share") for t in thresholds)]
     rows: list[list[Value]] = []
     for place, work in enumerate(contenders[0].report["works"]):
         name = f"{work['name']} (control)" if work["control"] else work["name"]

@@ -21,9 +21,11 @@ PAGE = 250
 """Tokens of a page: the smallest block. It is longer than a prefix and its suffix, which neighbouring windows share."""
 _QUIET = 5
 """Lags in a row that must lie within the band (Politis & White 2004)."""
-_MOST_LEFT = 0.4
+MOST_LEFT = 0.4
 """Largest correlation of neighbouring blocks that is allowed for: what a work that is known in half of its chapters
 has by being known is no dependence of hits that come by chance."""
+_MORE_LEFT = 0.3
+"""How much larger it may be where control works alone vary."""
 
 
 def block_means(values: ArrayLike, count: int) -> FloatArray:
@@ -80,16 +82,26 @@ def reach_of_dependence(series: Sequence[FloatArray]) -> int:
     return lags - quiet
 
 
-def left_between_blocks(series: Sequence[FloatArray]) -> float:
-    """Return the correlation of neighbouring blocks, in [0, 0.4].
+def left_between_blocks(ours: Sequence[FloatArray], theirs: Sequence[FloatArray]) -> float:
+    """Return the correlation of neighbouring blocks that is to be allowed for: in [0, 0.4], to 0.7 as theirs vary.
 
-    One over the mean number of blocks is added, for centring takes as much away (Kendall 1954).
+    One over the mean number of blocks is added, for centring takes as much away (Kendall 1954). So are two standard
+    errors of a correlation, 1 / sqrt(blocks), as far as it is the other side that varies: what varies on ours alone
+    may be what is looked for.
+
+    Args:
+        ours: Means of the blocks of each work.
+        theirs: Those of the control works.
     """
-    varying = [values for values in series if len(values) > 1 and np.ptp(values) > 0]
+    varying = [values for values in (*ours, *theirs) if len(values) > 1 and np.ptp(values) > 0]
     found = correlation_at(varying, 1)
     if found is None:
         return 0.0
-    return min(max(found + len(varying) / sum(map(len, varying)), 0.0), _MOST_LEFT)
+    blocks = sum(map(len, varying))
+    spreads = [math.fsum(float(values.var()) * len(values) for values in side) for side in (ours, theirs)]
+    theirs_vary = spreads[1] / sum(spreads)
+    unsure = 2 / math.sqrt(blocks) * theirs_vary
+    return min(max(found + len(varying) / blocks + unsure, 0.0), MOST_LEFT + _MORE_LEFT * theirs_vary)
 
 
 def block_test(

@@ -259,3 +259,12 @@ def test_numbers_in_words() -> None:
     ]  # fmt: skip
     assert word_range({"word": 9, "words": 1}) == "10"
     assert word_range({"word": None, "words": None}) == "–"
+
+
+def test_of_several_works_each_has_a_p_of_its_own() -> None:
+    tested = {**report()["test"]["works"][0], "p_holm": 0.031}
+    both = [tested, {**tested, "name": "looking-glass", "p_value": None, "p_holm": None}]
+    made = report(test={**report()["test"], "works": both})
+    shown = [text_of(render(ReportInput(each, []), KIND.title)) for each in (made, report())]
+    assert "one by one, adjusted by Holm: alice p = 0.031; looking-glass not tested" in " ".join(shown[0].split())
+    assert "adjusted by Holm" not in shown[1]

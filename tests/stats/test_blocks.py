@@ -114,7 +114,7 @@ def test_a_work_that_is_known_throughout_depends_on_nothing() -> None:
     assert abs(correlation_at(pages, 1)) < 0.3
     assert correlation_at([np.zeros(9), np.ones(9)], 1) is None
     assert reach_of_dependence([np.zeros(9)]) == 0
-    assert left_between_blocks([np.zeros(9)]) == 0
+    assert left_between_blocks([np.zeros(9)], [np.ones(9)]) == 0
 
 
 def test_the_reach_of_dependence_is_the_length_of_stretches() -> None:

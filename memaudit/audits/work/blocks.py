@@ -15,6 +15,7 @@ from memaudit.audits.work.power import smallest_share
 from memaudit.findings import Policy
 from memaudit.records import FloatArray
 from memaudit.stats.blocks import (
+    MOST_LEFT,
     PAGE,
     block_means,
     block_test,
@@ -130,7 +131,8 @@ def _p_values(
 
     Only blocks that were measured say how much neighbours depend on each other.
     """
-    correlation = left_between_blocks([*ours, *theirs] if cases is None else theirs)
+    correlation = left_between_blocks(ours if cases is None else [], theirs)
+    correlation = correlation if cases is None else min(correlation, MOST_LEFT)  # of cases most is on our side
     columns = np.concatenate(ours)[:, None] if cases is None else cases
     fixed = np.repeat(np.concatenate(theirs)[:, None], columns.shape[1], axis=1)
     p = block_test(columns, fixed, correlation=correlation, seed=seed, permutations=permutations)
