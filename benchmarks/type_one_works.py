@@ -145,7 +145,7 @@ def told(rejected: int, of: int) -> str:
 def null_works(read: Source, what: str, works: int, tokens: int) -> list[tuple[str, int, str]]:
     """Return how many null works of each design are found, with a note; ``what`` names dependence and rate."""
     dependence, often = what.split(", ")
-    rng = np.random.default_rng([20_266, *map(ord, what)])
+    rng = np.random.default_rng([20_268, *map(ord, what)])
     windows = stream(read, STRETCHES[dependence], RATES[often], tokens, rng)
     rows = []
     for length, others in DESIGNS:
@@ -201,7 +201,7 @@ def cases() -> list[Case]:
 
 def known_works(read: Source, case: Case, rate: float, works: int, tokens: int) -> tuple[int, int]:
     """Return how many works of a case are found, and how many are clean."""
-    rng = np.random.default_rng([20_267, case.tokens, case.controls, *map(ord, case.name)])
+    rng = np.random.default_rng([20_269, case.tokens, case.controls, *map(ord, case.name)])
     windows = stream(read, 0, rate, tokens, rng)
     verdicts = []
     for seed in range(works):

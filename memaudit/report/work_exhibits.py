@@ -43,7 +43,7 @@ def work_galleries(run: ReportInput[WorkReport]) -> list[Gallery]:
         (
             "The longest passages",
             f"{len(passages):,} of {counted(len(places.lengths), 'passage')} that can be had back at p >= {at}, the"
-            " longest first; of a very long one its beginning.",
+            " longest first, each by its most probable window.",
             passages,
         ),
         (
@@ -103,10 +103,8 @@ class _Places:
 
     def by_length(self, record: WindowRecord) -> Standing:
         """Return the place of a passage among all, the longest first."""
-        first = record.start + len(record.prefix_ids)
-        work = self._works.get(record.document)
-        found = [passage["tokens"] for passage in work["longest"] if passage["token"] == first] if work else []
-        length = found[0] if found else len(record.suffix_ids)
+        passage = self._passage(record)
+        length = passage["tokens"] if passage else len(record.suffix_ids)
         longer = sum(other > length for other in self.lengths)
         equal = self.lengths.count(length)
         return Standing(longer + 1, len(self.lengths), max(0, equal - 1), "passage", "the longest first")
@@ -130,16 +128,20 @@ class _Places:
             return ""
         part = next((part for part in reversed(work["parts"]) if part["token"] <= first), work["parts"][0])
         said = [f"{part['title']}, token {first - part['token'] + 1:,} of {part['tokens']:,}"]
-        said += [_words(passage, record) for passage in work["longest"] if record.member and passage["token"] == first]
+        if not record.sampled and (passage := self._passage(record)):
+            said.append(f"in a passage of {counted(passage['tokens'], 'token')}{_words(passage)}")
         return " · ".join(said)
 
+    def _passage(self, record: WindowRecord) -> Passage | None:
+        """Return the listed passage of its work that holds the suffix of a window."""
+        work, first = self._works.get(record.document), record.start + len(record.prefix_ids)
+        listed = work["longest"] if work and record.member else []
+        return next((found for found in listed if found["token"] <= first < found["token"] + found["tokens"]), None)
 
-def _words(passage: Passage, record: WindowRecord) -> str:
-    """Return among which words of its work a passage stands, and how much of it is shown."""
-    words, shown = f"words {word_range(passage)} of the work", len(record.suffix_ids)
-    if passage["tokens"] <= shown:
-        return words
-    return f"{words}, the first {shown:,} of {counted(passage['tokens'], 'token')} shown"
+
+def _words(passage: Passage) -> str:
+    """Return among which words of its work a passage stands, where words are known."""
+    return "" if passage["word"] is None else f", words {word_range(passage)} of the work"
 
 
 def _windows(works: Sequence[WorkMeasured], *, control: bool) -> int:

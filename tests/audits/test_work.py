@@ -247,9 +247,12 @@ def test_what_is_shown(done: WorkRun, model: LanguageModel) -> None:
     run = read_run(done.folder)
     book, other = done.report["works"]
     passages = [r for r in run.records if r.member and not r.sampled]
-    assert [(r.start + 10, min(200, p["tokens"])) for r, p in zip(passages, book["longest"], strict=True)] == [
-        (p["token"], len(r.suffix_ids)) for r, p in zip(passages, book["longest"], strict=True)
-    ]
+    work = whole_work(model, BOOK)
+    every = [model.score([work.window(place)], Decoding(1.0)).log_prob.sum() for place in range(book["windows"])]
+    for shown, passage in zip(passages, book["longest"], strict=True):
+        inside = range(passage["token"], passage["token"] + passage["tokens"] - len(shown.suffix_ids) + 1)
+        best = max(p for place, p in enumerate(every) if work.suffix_start(place) in inside)
+        assert shown.start + 10 in inside and shown.log_prob == pytest.approx(best)
     assert all(r.continuation_text for r in passages)
     assert all(BOOK.find(r.prefix_text + r.suffix_text) >= 0 for r in passages)
     assert len([r for r in run.records if r.member and r.sampled]) == 8

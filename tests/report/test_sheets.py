@@ -41,7 +41,7 @@ def test_an_exhibit_says_what_repeats_it() -> None:
         "Exhibit A1, page 1 of 1",
         "Exhibit C2, page 1 of 1",
         "Given 50 tokens of the work, how probable are those that follow?",
-        "alice.txt:116 · CHAPTER I. Down the Rabbit-Hole, token 1,201 of 2,900 · words 924–2,292 of the work,",
+        "alice.txt:116 · CHAPTER I. Down the Rabbit-Hole, token 1,201 of 2,900 · in a passage of 1,780 tokens,",
         f"alice, sha256 {report['works'][0]['sha256']}",
         "Rank1 of 94 passages, the longest first",
         "0.75 in one sample, 1 sample for an even chance",

@@ -182,8 +182,8 @@ def test_exhibits_are_ranked_among_all_of_their_kind() -> None:
         assert (shown.standing.rank, shown.standing.tied >= ties) == (1 + sum(n > length for n in lengths), True)
     assert passages.exhibits[0].standing.in_full == "1 of 94 passages, the longest first"
     assert passages.exhibits[0].place == (
-        "alice.txt:116 · CHAPTER I. Down the Rabbit-Hole, token 1,201 of 2,900 · words 924–2,292 of the work,"
-        " the first 50 of 1,780 tokens shown · from token 1,150"
+        "alice.txt:116 · CHAPTER I. Down the Rabbit-Hole, token 1,201 of 2,900 · in a passage of 1,780 tokens,"
+        " words 924–2,292 of the work · from token 1,150"
     )
     known = [p for p in one.measured[0]["log_p"] if p is not None]
     for shown in drawn.exhibits:

@@ -1,4 +1,7 @@
-"""What is shown of whole works: the longest passages, a random sample, and what comes nearest in the control works."""
+"""What is shown of whole works: the longest passages, a random sample, and what comes nearest in the control works.
+
+A passage is shown by its most probable window: what is shown has the length, and the p_z, that the verdict counts.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from memaudit.audits.document_scores import readable
 from memaudit.audits.extraction.windows import measure
 from memaudit.audits.work.measured import coverage, runs
 from memaudit.audits.work.options import WorkOptions
-from memaudit.audits.work.reading import Reading
+from memaudit.audits.work.reading import Places, Reading
 from memaudit.audits.work.texts import WholeWork
 from memaudit.metrics.probability import THRESHOLDS
 from memaudit.models.base import LanguageModel
@@ -20,8 +22,6 @@ from memaudit.records import Decoding, Window, WindowRecord
 
 PASSAGES, DRAWN, NEAREST = 12, 8, 4
 """Most passages, windows of the sample, and windows of control works."""
-LONGEST = 200
-"""Tokens of a passage that are continued."""
 ASKED = 64
 """Windows of control works among which the nearest are looked for, where nothing is known of any."""
 
@@ -35,7 +35,7 @@ def choose(
     """Return what is shown: passages longest first, the sample in order, the nearest of the control works.
 
     Args:
-        model: It bounds how long a passage may be.
+        model: It is asked for windows of control works.
         works: Those in question, then the control works.
         readings: Their windows.
         options: With the threshold of passages, and the seed.
@@ -43,24 +43,31 @@ def choose(
     pairs = list(zip(works, readings, strict=True))
     asked = [pair for pair in pairs if not pair[0].control]
     controls = [pair for pair in pairs if pair[0].control]
-    longest = min(LONGEST, (readable(model) or LONGEST + options.prefix) - options.prefix)
     generator = np.random.default_rng(options.seed)
-    passages = [
-        (work.cut(first - options.prefix, first, min(stop, first + longest), texts=True), False)
-        for work, first, stop in _longest_passages(asked, options)
-    ]
+    passages = [(_whole(work, number), False) for work, number in _of_longest_passages(asked, options)]
     places = [(work, number) for work, _ in asked for number in range(work.windows)]
     drawn = sorted(generator.permutation(len(places))[:DRAWN].tolist())
     sample = [(_whole(*places[number]), True) for number in drawn]
     return [*passages, *sample, *((window, False) for window in _nearest(model, controls, options))]
 
 
-def _longest_passages(
+def _of_longest_passages(
     asked: Sequence[tuple[WholeWork, Reading]], options: WorkOptions
-) -> list[tuple[WholeWork, int, int]]:
+) -> list[tuple[WholeWork, int]]:
+    """Return the most probable window of each of the longest passages, the longest first."""
     level = THRESHOLDS.index(options.threshold)
-    found = [(work, *run) for work, reading in asked for run in runs(coverage(work, reading.levels > level))]
-    return sorted(found, key=lambda passage: passage[1] - passage[2])[:PASSAGES]
+    found = [(work, reading, *run) for work, reading in asked for run in runs(coverage(work, reading.levels > level))]
+    found.sort(key=lambda passage: passage[2] - passage[3])
+    best = []
+    for work, reading, first, stop in found[:PASSAGES]:
+        low, high = (np.searchsorted(_suffixes(work), place) for place in (first, stop - options.suffix + 1))
+        best.append((work, int(low + np.argmax(reading.log_p[low:high]))))
+    return best
+
+
+def _suffixes(work: WholeWork) -> Places:
+    """Return where the suffix of every window begins, shape [windows]."""
+    return work.suffix_start(0) + work.options.stride * np.arange(work.windows)
 
 
 def _nearest(model: LanguageModel, controls: Sequence[tuple[WholeWork, Reading]], options: WorkOptions) -> list[Window]:
