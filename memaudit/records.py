@@ -147,6 +147,11 @@ class Decoding:
         """Whether the most probable token is always taken."""
         return self.temperature == 0
 
+    @property
+    def unchanged(self) -> bool:
+        """Whether tokens keep the probabilities that the model gives them; greedy decoding has none of its own."""
+        return self.greedy or (self.temperature == 1 and self.top_k is None and self.top_p is None)
+
 
 GREEDY = Decoding()
 

@@ -196,7 +196,7 @@ def before_end(continuation: TokenIds, ends: Collection[int], suffix: TokenIds |
 
 def _scaled(log_probs: FloatArray, decoding: Decoding) -> FloatArray:
     """Return log-probabilities at the temperature of a decoding; those that nothing changes as they are."""
-    if decoding.greedy or (decoding.temperature == 1 and not decoding.top_k and not decoding.top_p):
+    if decoding.unchanged:
         return log_probs
     # The peak first: at a temperature near 0 the other quotients leave the range of floats.
     with np.errstate(over="ignore"):

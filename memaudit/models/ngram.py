@@ -109,7 +109,7 @@ class NgramModel(NextTokenModel):
         for window, part in zip(windows, scores, strict=True):
             prefix, suffix = self._ids(window.prefix), self._ids(window.suffix)
             self._score_suffix(prefix, suffix, part)
-            if not decoding.greedy:
+            if not decoding.unchanged:
                 part.log_prob[:] = self._decoded(prefix, suffix, decoding)
         return scores
 
@@ -143,7 +143,7 @@ class NgramModel(NextTokenModel):
         next_row(self._model, prefix, row)
 
     def _score_suffix(self, prefix: TokenIds, suffix: TokenIds, scores: TokenScores) -> None:
-        score_suffix(self._model, prefix, suffix, scores.log_prob, scores.rank, scores.mean, scores.std)
+        score_suffix(self._model, prefix, suffix, scores)
 
     def _continue_greedily(self, prompt: TokenIds, continuation: TokenIds) -> None:
         continue_greedily(self._model, prompt, continuation)

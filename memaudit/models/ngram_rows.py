@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from memaudit.models.ngram_counts import SEPARATOR, Counts, Int32Array, Int64Array, Trie
-from memaudit.records import FloatArray, TokenIds
+from memaudit.records import FloatArray, TokenIds, TokenScores
 from memaudit.text.words.blocks import ZERO
 
 GONE = np.iinfo(np.int64).min
@@ -101,26 +102,59 @@ def continue_greedily(model: Smoothed, prompt: TokenIds, continuation: TokenIds)
         seen = _read(model, scratch, seen, continuation[i])
 
 
+def score_suffix(model: Smoothed, prefix: TokenIds, suffix: TokenIds, scores: TokenScores) -> None:
+    """Fill the scores of every suffix token given all tokens before it.
+
+    A distribution is made once for all tokens that follow the same context: a long text has few beside its length.
+    """
+    contexts = _longest_contexts(model, prefix, suffix)
+    order = np.argsort(contexts, kind="stable")
+    one, other = order[:-1], order[1:]
+    again = contexts[one] == contexts[other]
+    following = np.full(len(suffix), -1, np.int64)
+    following[one[again]] = other[again]
+    first = np.ones(len(suffix), np.bool_)
+    first[other[again]] = False
+    _score_groups(model, prefix, suffix, (first, following), (scores.log_prob, scores.rank, scores.mean, scores.std))
+
+
 @njit(cache=True, nogil=True)
-def score_suffix(
+def _longest_contexts(model: Smoothed, prefix: TokenIds, suffix: TokenIds) -> Int64Array:
+    """Return a number for the longest context before every suffix token: all shorter ones are ends of it."""
+    scratch = _scratch(model)
+    numbers = np.empty(len(suffix), np.int64)
+    seen = _read_all(model, scratch, prefix)
+    for i in range(len(suffix)):
+        numbers[i] = scratch.contexts[seen - 1] * len(scratch.contexts) + seen - 1
+        seen = _read(model, scratch, seen, suffix[i])
+    return numbers
+
+
+@njit(cache=True, nogil=True)
+def _score_groups(
     model: Smoothed,
     prefix: TokenIds,
     suffix: TokenIds,
-    log_prob: FloatArray,
-    rank: Int32Array,
-    mean: FloatArray,
-    std: FloatArray,
+    groups: tuple[NDArray[np.bool_], Int64Array],
+    scores: tuple[FloatArray, Int32Array, FloatArray, FloatArray],
 ) -> None:
-    """Fill the scores of every suffix token given all tokens before it."""
+    """Fill the scores of tokens in groups: ``groups`` says which are the first of theirs, and which follows each."""
+    first, following = groups
+    log_prob, rank, mean, std = scores
     scratch = _scratch(model)
     row = np.empty(len(model.base))
     seen = _read_all(model, scratch, prefix)
     for i in range(len(suffix)):
-        scale, count = _fill_row(model, scratch, seen, row)
-        log_prob[i] = row[suffix[i]]
-        rank[i] = _rank(row, suffix[i])
-        mean[i], std[i] = _moments(model, scratch, scale, count, row)
-        scratch.mass[scratch.touched[:count]] = 0.0
+        if first[i]:
+            scale, count = _fill_row(model, scratch, seen, row)
+            moments = _moments(model, scratch, scale, count, row)
+            scratch.mass[scratch.touched[:count]] = 0.0
+            at = i
+            while at >= 0:
+                log_prob[at] = row[suffix[at]]
+                rank[at] = _rank(row, suffix[at])
+                mean[at], std[at] = moments
+                at = following[at]
         seen = _read(model, scratch, seen, suffix[i])
 
 
@@ -245,14 +279,15 @@ def _moments(model: Smoothed, scratch: Scratch, scale: float, count: int, row: F
     """Return mean and standard deviation of log p under p, in time of the tokens touched.
 
     All other tokens have ``scale`` times their unigram probability: the sums over them are the sums over
-    the vocabulary less those over the touched tokens.
+    the vocabulary less those over the touched tokens, whose mass is their p afterwards.
     """
     log_scale = np.log(scale) if scale > 0.0 else 0.0
     rest, rest_log, rest_square = model.moments
     mean = 0.0
     for i in range(count):
         token = scratch.touched[i]
-        mean += np.exp(row[token]) * row[token]
+        scratch.mass[token] = np.exp(row[token])
+        mean += scratch.mass[token] * row[token]
         if scale > 0.0:
             rest -= model.base[token]
             rest_log -= model.base[token] * model.log_base[token]
@@ -262,5 +297,5 @@ def _moments(model: Smoothed, scratch: Scratch, scale: float, count: int, row: F
     variance = scale * (rest * shift**2 + 2 * shift * rest_log + rest_square)
     for i in range(count):
         token = scratch.touched[i]
-        variance += np.exp(row[token]) * (row[token] - mean) ** 2
+        variance += scratch.mass[token] * (row[token] - mean) ** 2
     return mean, np.sqrt(max(0.0, variance))

@@ -114,13 +114,12 @@ def check_finite(logits: Tensor) -> None:
 
 def _score_logits(logits: Tensor, targets: Tensor, decoding: Decoding, scores: TokenScores, first: int) -> None:
     """Fill the rows of ``scores`` from ``first`` on, from logits [n, vocabulary] and true ids [n]."""
-    own = decoding.greedy or (decoding.temperature == 1 and not decoding.top_k and not decoding.top_p)
     size = max(1, CACHE_ELEMENTS // logits.shape[1]) if logits.device.type == "cpu" else HEAD_ROWS
     for block, true in zip(torch.split(logits, size), torch.split(targets, size), strict=True):
         block = block if block.dtype == torch.float64 else block.float()
         part = slice(first, first + len(block))
         _reduce(block, true[:, None], scores, part)
-        if not own:
+        if not decoding.unchanged:
             scores.log_prob[part] = _decoded(block, true, decoding)
         first = part.stop
 

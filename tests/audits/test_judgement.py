@@ -102,6 +102,25 @@ def test_one_short_document_a_side_can_show_nothing_and_that_is_said() -> None:
     assert judged(work("article", 2000, [(0, 1)]), work("control", 40_000)).verdict == "found"
 
 
+def test_articles_that_are_too_short_one_by_one_are_tested_together() -> None:
+    articles = work("article", 4000, [(0, 1)]), work("other article", 4000, [(0, 1)])
+    both = judged(*articles, work("control", 40_000))
+    assert [row["p_value"] for row in both.test["works"]] == [None, None]
+    assert both.test["blocks"] == [2, 10]
+    assert both.test["possible"]
+    assert both.test["why_not"] is None
+    assert both.verdict == "found"
+    assert "all 2 works together" in both.reasons[0]
+
+
+@given(st.integers(400, 40_000), st.integers(4000, 12_000))
+def test_blocks_as_long_as_those_of_a_work_are_as_many(windows: int, least: int) -> None:
+    book = WorkHits("book", False, np.zeros(windows, bool), STRIDE)
+    count = book.blocks_of(least)
+    assert count == 1 or least <= book.tokens / count < 2 * least
+    assert book.blocks_of(book.tokens / count) == count
+
+
 def test_without_a_control_work_nothing_is_tested() -> None:
     alone = judged(work("book", 40_000, [(0, 1)]))
     assert (alone.verdict, alone.test["possible"], alone.test["estimate"]) == ("inconclusive", False, None)

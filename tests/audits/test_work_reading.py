@@ -12,6 +12,7 @@ import pytest
 
 import memaudit
 from memaudit.audits.work import passing
+from memaudit.audits.work import reading as reading_module
 from memaudit.audits.work.options import WorkOptions
 from memaudit.audits.work.reading import LIMITS, Reading, WindowReader
 from memaudit.audits.work.texts import WholeWork
@@ -113,6 +114,22 @@ def test_an_ngram_model_is_exact_in_one_pass(ngram: LanguageModel, tmp_path: Pat
     assert reading.greedy.any()
     assert reading.read.all()
     assert not reading.checked
+
+
+def test_an_ngram_model_reads_every_token_once(
+    ngram: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading_module, "BLOCK", 40)
+    whole = read(ngram, whole_work(ngram, MIXED), tmp_path / "whole")
+    for stretch, most in ((10_000, 1.0), (300, 1.5)):
+        monkeypatch.setattr(reading_module, "STRETCH", stretch)
+        model = Through(ngram)
+        model.reach = ngram.reach
+        work = whole_work(model, MIXED)
+        reading = read(model, work, tmp_path / str(stretch))
+        assert model.asked <= most * len(work.ids)
+        assert np.array_equal(reading.log_p, whole.log_p)
+        assert np.array_equal(reading.greedy, whole.greedy)
 
 
 def test_a_pass_finds_what_every_window_says(ngram: LanguageModel, tmp_path: Path) -> None:

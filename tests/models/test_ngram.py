@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from memaudit.errors import InputError, MemauditError, ModelError
 from memaudit.models.base import NextTokenModel
 from memaudit.models.ngram import NgramModel
-from memaudit.models.ngram_rows import modified_discounts, smooth
+from memaudit.models.ngram_rows import _longest_contexts, modified_discounts, smooth
 from memaudit.records import GREEDY, Decoding, TokenIds, TokenScores, Window
 from memaudit.text.tokenize import TrainedTokenizer, character_tokenizer, train_tokenizer
 
@@ -252,6 +252,22 @@ def test_decoded_scores_equal_those_of_the_general_path() -> None:
     np.testing.assert_array_equal(found.log_prob, expected.log_prob)
     np.testing.assert_array_equal(found.rank, expected.rank)
     np.testing.assert_array_equal(found.offsets, expected.offsets)
+
+
+@pytest.mark.parametrize("smoothing", SMOOTHINGS)
+def test_a_distribution_is_made_once_for_every_context(smoothing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = NgramModel.train([unique_text(0, 2_000) % 30 + 1], letters(30), order=3, smoothing=smoothing)
+    text = unique_text(1, 400) % 30 + 1
+    contexts = _longest_contexts(model._model, text[:40], text[40:])
+    same = contexts[:, None] == contexts
+    rows = model.next_log_probs([text[:at] for at in range(40, 400)])
+    assert (same <= (rows[:, None] == rows).all(axis=2)).all()
+    assert len(np.unique(contexts)) < 0.9 * len(contexts)
+    expected = NextTokenModel.score(model, [Window(text[:40], text[40:])])
+    monkeypatch.setattr(model, "next_log_probs", None)  # the model's own probabilities take no second look
+    found = model.score([Window(text[:40], text[40:])], Decoding(1.0))
+    np.testing.assert_array_equal(found.log_prob, expected.log_prob)
+    np.testing.assert_array_equal(found.rank, expected.rank)
 
 
 def test_many_rows_are_worked_on_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:

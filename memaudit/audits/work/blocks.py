@@ -54,7 +54,8 @@ class WorkHits:
 
     def blocks_of(self, length: float) -> int:
         """Return into how many blocks of so many tokens or more it can be cut; at least one."""
-        return max(1, min(len(self.hits), int(self.tokens // length)))
+        # A length that is that of n blocks of this work makes n, however it was rounded.
+        return max(1, min(len(self.hits), math.floor(self.tokens / length * (1 + 1e-12))))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -48,7 +48,8 @@ _TENS = "ten twenty thirty forty fifty sixty seventy eighty ninety"
 _SPELT = {word: number for words in (_UNITS, _ORDINALS) for number, word in enumerate(words.split())} | {
     word: 10 * number for number, word in enumerate(_TENS.split(), 1)
 }
-_SPELT_PATTERN = rf"(?:{'|'.join(sorted(_SPELT, key=len, reverse=True))})(?:[- ](?:{'|'.join(_UNITS.split()[1:10])}))?"
+_BELOW_TEN = [*_UNITS.split()[1:10], *_ORDINALS.split()[1:10]]
+_SPELT_PATTERN = rf"(?:{'|'.join(sorted(_SPELT, key=len, reverse=True))})(?:[- ](?:{'|'.join(_BELOW_TEN)})\b)?"
 _NUMBER = rf"(?:\d{{1,3}}|{_ROMAN}|(?i:{_SPELT_PATTERN}))"
 _NAMED = re.compile(
     rf"(?P<word>{'|'.join(f'{w}|{w.title()}' for w in _WORDS.split())})\s+(?:(?i:the)\s+)?(?P<number>{_NUMBER})"

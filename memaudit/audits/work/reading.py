@@ -37,6 +37,8 @@ Progress = Callable[[int, int], None]
 
 BLOCK = 256
 """Windows read and logged together."""
+STRETCH = 1 << 15
+"""Tokens that a model which looks back a few tokens alone reads together: contexts come again in a long text."""
 CHECK, LEAST_CHECKED = 20, 30
 """One in so many windows that were passed over is read by itself, and at least so many."""
 HEAD = 8
@@ -73,6 +75,20 @@ class Reading:
         return np.searchsorted(LIMITS, self.log_p, side="right").astype(np.int64)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stretch:
+    """Tokens ``first:stop`` of a work, scored with all that stands before them."""
+
+    work: WholeWork
+    first: int
+    stop: int
+    scores: TokenScores
+
+    def holds(self, work: WholeWork, first: int, stop: int) -> bool:
+        """Whether tokens of a work are among these."""
+        return self.work is work and self.first <= first and stop <= self.stop
+
+
 class WindowReader:
     """Reads works one after the other into the log of a run; what the log holds is not read again.
 
@@ -100,6 +116,7 @@ class WindowReader:
         """Index of the next line of the log."""
         self.label = label
         self._before = self._all = 0
+        self._stretch: _Stretch | None = None
 
     def read(self, works: Sequence[WholeWork], *, exact: bool) -> list[Reading]:
         """Return what is known of the windows of every work."""
@@ -193,12 +210,16 @@ class WindowReader:
 
     def _at_once(self, work: WholeWork, places: Places) -> Values:
         """Read a stretch of text once, of a model for which that is the same."""
-        options = work.options
-        first, stop = work.suffix_start(int(places[0])), work.suffix_start(int(places[-1])) + options.suffix
-        scores = self.model.score([work.cut(first - options.prefix, first, stop)], self.decoding)
-        starts = (places - places[0]) * options.stride
-        log_p = sliding_window_view(scores.log_prob, options.suffix)[starts].sum(axis=1)
-        greedy = sliding_window_view(scores.rank == 0, options.suffix)[starts].all(axis=1)
+        suffix = work.options.suffix
+        first, stop = work.suffix_start(int(places[0])), work.suffix_start(int(places[-1])) + suffix
+        if self._stretch is None or not self._stretch.holds(work, first, stop):
+            end = max(stop, min(first + STRETCH, len(work.ids)))
+            scores = self.model.score([work.cut(first - work.options.prefix, first, end)], self.decoding)
+            self._stretch = _Stretch(work, first, end, scores)
+        scores = self._stretch.scores
+        starts = work.options.prefix + places * work.options.stride - self._stretch.first
+        log_p = sliding_window_view(scores.log_prob, suffix)[starts].sum(axis=1)
+        greedy: BoolArray = np.all(sliding_window_view(scores.rank == 0, suffix)[starts], axis=1)
         return log_p, greedy
 
     def _scored(self, windows: Sequence[Window]) -> Values:
