@@ -82,11 +82,11 @@ class WholeWork:
             return ""
         return self.document.text[int(self.encoding.starts[first]) : int(self.encoding.ends[stop - 1])]
 
-    def window(self, number: int, suffix: int | None = None) -> Window:
-        """Return a window, whose suffix may be cut to its first tokens."""
-        start = number * self.options.stride
-        first = start + self.options.prefix
-        return self.cut(start, first, first + (self.options.suffix if suffix is None else suffix))
+    def window(self, number: int, suffix: int | None = None, *, texts: bool = False) -> Window:
+        """Return a window, whose suffix may be cut to its first tokens, with its texts where they are shown."""
+        first = self.suffix_start(number)
+        stop = first + (self.options.suffix if suffix is None else suffix)
+        return self.cut(first - self.options.prefix, first, stop, texts=texts)
 
     def cut(self, start: int, first: int, stop: int, *, texts: bool = False) -> Window:
         """Return what the model is given (``start:first``) and what it must give back (``first:stop``)."""
