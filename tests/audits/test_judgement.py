@@ -208,11 +208,13 @@ def test_works_that_hold_quotations_as_control_works_do_are_found_no_more_often_
 
 def test_the_share_that_is_found_with_power_is_found_with_that_power() -> None:
     others = np.zeros(20)
-    share = smallest_share(10, others, lambda cases: block_test(cases, np.zeros((20, cases.shape[1])), seed=1), 0.05)
-    rng = np.random.default_rng(5)
-    cases = (rng.random((10, 400)) < share).astype(float)
-    power = np.mean(np.array(block_test(cases, np.zeros((20, 400)), seed=1)) <= 0.05)
-    assert power == pytest.approx(0.8, abs=0.06)
+
+    def p_values(cases: np.ndarray) -> list[float]:
+        return block_test(cases, np.zeros((20, cases.shape[1])), seed=1, permutations=999)
+
+    share = smallest_share(10, others, p_values, 0.05)
+    cases = (np.random.default_rng(5).random((10, 400)) < share).astype(float)
+    assert np.mean(np.array(p_values(cases)) <= 0.05) == pytest.approx(0.8, abs=0.06)
     assert smallest_share(1, np.zeros(3), lambda cases: [0.25] * cases.shape[1], 0.05) is None
     tested = against_controls([work("book", 2000)], [work("control", 40_000)], POLICY, 1, apart=False)
     assert detectable(tested, Policy(0.9), 1, apart=False) >= 0.9
