@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypedDict, TypeVar
 
 import numpy as np
@@ -182,3 +182,21 @@ def ties(
     if last is None or alike == listed:
         return []
     return [f"{alike:,} documents have {said(last)}; the first {listed:,} of them, by their place, are listed."]
+
+
+def refuse_same_texts(works: Iterable[tuple[str, bool, str]]) -> None:
+    """Refuse whole works of which two have the same text.
+
+    Args:
+        works: Digest of the text, whether it is a control work, and where it is from.
+
+    Raises:
+        InputError: A work is named twice, on one side or on both.
+    """
+    seen: dict[str, tuple[bool, str]] = {}
+    for digest, control, source in works:
+        if digest in seen:
+            side, first = seen[digest]
+            what = "a work is no control of itself" if control != side else "name it once"
+            raise InputError(f"{source}: the same text as {first}", what)
+        seen[digest] = control, source

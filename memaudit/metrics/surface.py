@@ -94,6 +94,12 @@ def covered_by(starts: NDArray[np.integer], length: int, tokens: int) -> BoolArr
     return covered
 
 
+def runs_of(flags: BoolArray) -> list[tuple[int, int]]:
+    """Return where flags are set without a break, as (first, stop), in order."""
+    steps = np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8))
+    return list(zip(np.flatnonzero(steps > 0).tolist(), np.flatnonzero(steps < 0).tolist(), strict=True))
+
+
 def hits_within(ranks: Int32Array, length: int) -> Int32Array:
     """Return how many of the ``length`` tokens from every position on follow greedily.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from memaudit.metrics.surface import covered_by, runs_of
 from memaudit.runs.options import WorkOptions
 from memaudit.runs.work_report import WorkMeasured
 
@@ -35,9 +35,7 @@ class Covered:
     def __init__(self, work: WorkMeasured, options: WorkOptions) -> None:
         self._work = work
         self._suffix = options["suffix"]
-        last = max(0, work["tokens"] - options["prefix"] - options["suffix"])
-        starts = np.minimum(np.arange(work["windows"]) * options["stride"], last)  # the last one may end with the work
-        self._suffixes = starts + options["prefix"]
+        self._suffixes = options["prefix"] + options["stride"] * np.arange(work["windows"])
 
     def at_least(self, level: int) -> Mask:
         """Return which tokens stand in the suffix of a window whose p_z reaches so many thresholds; 0: of any."""
@@ -49,13 +47,7 @@ class Covered:
         return self._of(_digits(self._work["greedy"]) > 0)
 
     def _of(self, hits: NDArray[np.bool_]) -> Mask:
-        tokens = self._work["tokens"]
-        change = np.zeros(tokens + 1, np.int64)
-        starts = self._suffixes[: len(hits)][hits[: len(self._suffixes)]]
-        np.add.at(change, starts, 1)
-        np.add.at(change, np.minimum(starts + self._suffix, tokens), -1)
-        found: Mask = np.cumsum(change[:tokens]) > 0
-        return found
+        return covered_by(self._suffixes[hits], self._suffix, self._work["tokens"])
 
 
 def _digits(levels: str) -> NDArray[np.int64]:
@@ -69,15 +61,10 @@ def level_of(thresholds: list[float], threshold: float) -> int:
 
 def runs(mask: Mask) -> list[Run]:
     """Return the longest stretches of tokens for which a mask holds, the longest first."""
-    return sorted(_stretches(mask), key=lambda run: run.order)
+    found = [Run(first, stop - first) for first, stop in runs_of(mask)]
+    return sorted(found, key=lambda run: run.order)
 
 
 def longest(mask: Mask) -> int:
     """Return the tokens of the longest stretch for which a mask holds; 0 where there is none."""
-    return max((run.tokens for run in _stretches(mask)), default=0)
-
-
-def _stretches(mask: Mask) -> Iterator[Run]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
-    for start, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-        yield Run(start, end - start)
+    return max((stop - first for first, stop in runs_of(mask)), default=0)

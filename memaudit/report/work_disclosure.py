@@ -10,8 +10,7 @@ from memaudit.report.excerpts import excerpts_shown
 from memaudit.report.extraction_disclosure import SHORTEST_RUN
 from memaudit.report.masking import mask
 from memaudit.runs.directory import ReportInput
-from memaudit.runs.parts import Finding
-from memaudit.runs.work_report import Passage, WorkMeasured, WorkPart, WorkReport
+from memaudit.runs.work_report import WorkMeasured, WorkPart, WorkReport
 
 
 def disclosed(run: ReportInput[WorkReport], shown: Shown) -> ReportInput[WorkReport]:
@@ -23,7 +22,7 @@ def disclosed(run: ReportInput[WorkReport], shown: Shown) -> ReportInput[WorkRep
     report: WorkReport = {
         **run.report,
         "works": [_work(work, shown) for work in run.report["works"]],
-        "findings": [_finding(finding, shown) for finding in run.report["findings"]],
+        "findings": [{**finding, "text": _text(finding["text"], shown)} for finding in run.report["findings"]],
         "sections": excerpts_shown(run.report["sections"], run.measured, shown),
     }
     if without := run.report.get("without_start"):
@@ -31,18 +30,11 @@ def disclosed(run: ReportInput[WorkReport], shown: Shown) -> ReportInput[WorkRep
     return ReportInput(report, run.records, run.measured, shown)
 
 
-def _finding(finding: Finding, shown: Shown) -> Finding:
-    text = finding["text"]
-    if text is None or not shown.text:
-        return {**finding, "text": None}
-    return {**finding, "text": text if shown.personal else mask(text)}
-
-
 def _work(work: WorkMeasured, shown: Shown) -> WorkMeasured:
     return {
         **work,
         "parts": work["parts"] if shown.text else _numbered(work["parts"]),
-        "longest": [_passage(found, shown) for found in work["longest"]],
+        "longest": [{**found, "text": _text(found["text"], shown)} for found in work["longest"]],
     }
 
 
@@ -57,8 +49,7 @@ def _quotes(title: str) -> bool:
     return len(" ".join(title.split())) >= SHORTEST_RUN
 
 
-def _passage(found: Passage, shown: Shown) -> Passage:
-    text = found["text"]
+def _text(text: str | None, shown: Shown) -> str | None:
     if text is None or not shown.text:
-        return {**found, "text": None}
-    return {**found, "text": text if shown.personal else mask(text)}
+        return None
+    return text if shown.personal else mask(text)

@@ -232,6 +232,15 @@ def test_a_work_that_has_no_more_than_is_given_is_refused(tmp_path: Path) -> Non
         wrote("." * 200, trained([PLANTED], tokenizer=BYTES), tmp_path)
 
 
+def test_works_of_one_name_are_told_apart(files: dict[str, Path], tmp_path: Path) -> None:
+    for folder, text in (("a", HELDOUT[:900]), ("b", HELDOUT[900:1800])):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "work.txt").write_text(text, encoding="utf-8")
+    paths = [tmp_path / folder / "work.txt" for folder in ("a", "b")]
+    report = reconstruct(files["model"], *paths, out=tmp_path / "run", formats=[], max_tokens=20).report
+    assert [work["name"] for work in report["works"]] == ["work.txt", str(paths[1])]
+
+
 def test_what_cannot_be_asked_is_refused(files: dict[str, Path], tmp_path: Path) -> None:
     for fields, message in [
         ({"attempts": 3}, "greedy decoding writes the same"),
@@ -241,6 +250,8 @@ def test_what_cannot_be_asked_is_refused(files: dict[str, Path], tmp_path: Path)
     ]:
         with pytest.raises(InputError, match=message):
             ReconstructionOptions(**fields)
+    with pytest.raises(InputError, match="name it once"):
+        reconstruct(files["model"], [files["planted"], files["planted"]], out=tmp_path / "twice")
     with pytest.raises(InputError, match="no control of itself"):
         reconstruct(trained([PLANTED]), files["planted"], files["planted"], out=tmp_path / "run")
     with pytest.raises(InputError, match="no work given"):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import memaudit
-from memaudit.audits.work.measured import coverage, fewest_windows, measured, runs
+from memaudit.audits.work.measured import coverage, fewest_windows, measured
 from memaudit.audits.work.options import WorkOptions
 from memaudit.audits.work.parts import Heading
 from memaudit.audits.work.reading import Reading
@@ -23,6 +23,7 @@ from memaudit.audits.work.texts import WholeWork
 from memaudit.cli.app import app
 from memaudit.errors import InputError
 from memaudit.metrics.probability import THRESHOLDS, attempts_needed
+from memaudit.metrics.surface import runs_of
 from memaudit.models.base import LanguageModel
 from memaudit.records import Decoding, Document, Shown
 from memaudit.report.kinds.work import KIND
@@ -237,7 +238,7 @@ def test_what_is_measured_adds_up(hits: list[bool], stride: int, suffix: int) ->
     needed = attempts_needed(float(np.log(0.6)), 0.5) or 0
     assert found["costs"][0]["tokens"] == found["costs"][0]["windows"] * needed * suffix
     spans = [*found["longest"], *found["holes"]]
-    if len(runs(coverage(work, reading.greedy))) <= 12:
+    if len(runs_of(coverage(work, reading.greedy))) <= 12:
         places = sorted(t for span in spans for t in range(span["token"], span["token"] + span["tokens"]))
         assert set(places) <= set(range(len(work.ids)))
         assert len(places) == len(set(places))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,6 +19,7 @@ from memaudit.metrics.surface import (
     greedy_runs,
     hits_within,
     longest_greedy_run,
+    runs_of,
 )
 
 quick = settings(deadline=None, max_examples=150)
@@ -93,3 +96,12 @@ def test_hits_are_counted_in_every_window(ranks, length):
 )
 def test_known_coverage(ranks, covered):
     assert "".join(str(int(c)) for c in covered_by_runs(array(ranks), 2)) == covered
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_runs_are_those_of_a_plain_scan(flags: list[bool]) -> None:
+    runs = runs_of(np.array(flags, np.bool_))
+    inside = [place for first, stop in runs for place in range(first, stop)]
+    assert inside == [place for place, flag in enumerate(flags) if flag]
+    assert all(first < stop for first, stop in runs)
+    assert all(one[1] < other[0] for one, other in pairwise(runs))  # none could be longer

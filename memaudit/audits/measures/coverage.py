@@ -27,6 +27,7 @@ from memaudit.audits.documents import (
 )
 from memaudit.audits.measures.covering import LIKELY, Covered, cover_documents
 from memaudit.audits.subject import Measure, Subject
+from memaudit.metrics.surface import runs_of
 from memaudit.records import Capability
 from memaudit.report.wording import counted
 from memaudit.runs.measured_lines import CoverageLine
@@ -133,10 +134,8 @@ def _line(asked: Asked, cover: Covered, prefix: int) -> CoverageLine:
 
 def longest_stretches(marked: NDArray[np.bool_], most: int) -> list[list[int]]:
     """Return [first token, tokens] of the longest runs, the longest first and equally long ones in order."""
-    steps = np.diff(np.concatenate([[0], marked, [0]]).astype(np.int8))
-    starts, stops = np.flatnonzero(steps > 0), np.flatnonzero(steps < 0)
-    order = np.argsort(starts - stops, kind="stable")[:most]
-    return [[int(starts[i]), int(stops[i] - starts[i])] for i in order]
+    longest = sorted(runs_of(marked), key=lambda run: run[0] - run[1])[:most]
+    return [[first, stop - first] for first, stop in longest]
 
 
 def _matched(records: Sequence[CoverageLine]) -> dict[str, list[CoverageLine]]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.audits.needs import check_needs
-from memaudit.metrics.surface import NOT_ASKED, covered_by_runs, hits_within
+from memaudit.metrics.surface import NOT_ASKED, covered_by_runs, hits_within, runs_of
 from memaudit.metrics.verbatim import matched_tokens
 from memaudit.models.base import LanguageModel
 from memaudit.records import Capability, TokenIds, Window
@@ -147,10 +147,9 @@ class _Search:
 
     def edges(self) -> list[Sweep]:
         """Return searches for the true ends of all stretches that are covered so far."""
-        steps = np.diff(np.concatenate([[0], self.covered, [0]]).astype(np.int8))
         failed = np.array(sorted(s for s, matched in self.matched.items() if matched < self.suffix), np.int64)
         found = []
-        for first, stop in zip(np.flatnonzero(steps > 0).tolist(), np.flatnonzero(steps < 0).tolist(), strict=True):
+        for first, stop in runs_of(self.covered):
             before, after = failed[failed < first][-1:], failed[failed > stop - self.suffix][:1]
             low = max(self.prefix - 1, first - self.suffix, *before.tolist())
             high = min(self.last + 1, stop, *after.tolist())

@@ -11,7 +11,7 @@ from pathlib import PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-from memaudit.errors import InputError
+from memaudit.audits.documents import refuse_same_texts
 from memaudit.records import Document
 from memaudit.runs.parts import Summary
 from memaudit.runs.reconstruction import TextPlace
@@ -116,7 +116,7 @@ def read_works(
         text_field: Of records.
 
     Raises:
-        InputError: A file cannot be read, or a work stands on both sides.
+        InputError: A file cannot be read, or a work is named twice, on one side or on both.
     """
     works: list[Work] = []
     summaries: list[Summary] = []
@@ -127,13 +127,11 @@ def read_works(
         corpus = read_corpus(specs, text_field=text_field, split="file")
         documents = list(corpus)
         encodings = tokenizer.encode_batch([document.text for document in documents])
-        works += [
-            Work(_name(document), document.source, bool(control), document.text, encoding)
-            for document, encoding in zip(documents, encodings, strict=True)
-        ]
+        for document, encoding in zip(documents, encodings, strict=True):
+            name = _name(document)
+            if any(work.name == name for work in works):
+                name = document.source
+            works.append(Work(name, document.source, bool(control), document.text, encoding))
         summaries.append(corpus.summary())
-    known = {work.sha256: work.name for work in works if not work.control}
-    both = next((work for work in works if work.control and work.sha256 in known), None)
-    if both is not None:
-        raise InputError(f"{both.name}: the same text as {known[both.sha256]}", "a work is no control of itself")
+    refuse_same_texts((work.sha256, work.control, work.source) for work in works)
     return works, summaries[0], summaries[1]

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from memaudit.audits.extraction.windows import measure
-from memaudit.audits.work.measured import coverage, runs
+from memaudit.audits.work.measured import coverage
 from memaudit.audits.work.options import WorkOptions
 from memaudit.audits.work.reading import Places, Reading
 from memaudit.audits.work.texts import WholeWork
 from memaudit.metrics.probability import THRESHOLDS
+from memaudit.metrics.surface import runs_of
 from memaudit.models.base import LanguageModel
 from memaudit.models.memory import in_halves
 from memaudit.records import Decoding, Window, WindowRecord
@@ -44,10 +45,9 @@ def choose(
     asked = [pair for pair in pairs if not pair[0].control]
     controls = [pair for pair in pairs if pair[0].control]
     generator = np.random.default_rng(options.seed)
-    passages = [(_whole(work, number), False) for work, number in _of_longest_passages(asked, options)]
-    places = [(work, number) for work, _ in asked for number in range(work.windows)]
-    drawn = sorted(generator.permutation(len(places))[:DRAWN].tolist())
-    sample = [(_whole(*places[number]), True) for number in drawn]
+    passages = [(work.window(place, texts=True), False) for work, place in _of_longest_passages(asked, options)]
+    drawn = np.sort(generator.permutation(sum(work.windows for work, _ in asked))[:DRAWN])
+    sample = [(window, True) for window in _windows_at(asked, drawn)]
     return [*passages, *sample, *((window, False) for window in _nearest(model, controls, options))]
 
 
@@ -56,40 +56,40 @@ def _of_longest_passages(
 ) -> list[tuple[WholeWork, int]]:
     """Return the most probable window of each of the longest passages, the longest first."""
     level = THRESHOLDS.index(options.threshold)
-    found = [(work, reading, *run) for work, reading in asked for run in runs(coverage(work, reading.levels > level))]
+    found = [
+        (work, reading, *run) for work, reading in asked for run in runs_of(coverage(work, reading.levels > level))
+    ]
     found.sort(key=lambda passage: passage[2] - passage[3])
     best = []
     for work, reading, first, stop in found[:PASSAGES]:
-        low, high = (np.searchsorted(_suffixes(work), place) for place in (first, stop - options.suffix + 1))
+        suffixes = work.suffix_start(0) + options.stride * np.arange(work.windows)
+        low, high = np.searchsorted(suffixes, [first, stop - options.suffix + 1])
         best.append((work, int(low + np.argmax(reading.log_p[low:high]))))
     return best
 
 
-def _suffixes(work: WholeWork) -> Places:
-    """Return where the suffix of every window begins, shape [windows]."""
-    return work.suffix_start(0) + work.options.stride * np.arange(work.windows)
-
-
 def _nearest(model: LanguageModel, controls: Sequence[tuple[WholeWork, Reading]], options: WorkOptions) -> list[Window]:
     """Return the windows of control works with the largest p_z, as far as a pass or a sample tells."""
-    places = [(work, number) for work, _ in controls for number in range(work.windows)]
-    if not places:
+    if not any(work.windows for work, _ in controls):
         return []
     known = np.concatenate([np.maximum(reading.log_p, reading.guess) for _, reading in controls])
     likely = np.argsort(-known, kind="stable")[:ASKED]
     if not np.isfinite(known[likely]).any():
-        likely = np.random.default_rng([options.seed, 1]).permutation(len(places))[:ASKED]
-    windows = [_whole(*places[number]) for number in likely.tolist()]
+        likely = np.random.default_rng([options.seed, 1]).permutation(len(known))[:ASKED]
+    windows = _windows_at(controls, likely)
     sums = [float(own.log_prob.sum()) for own in model.score(windows, options.decoding)]
     best = np.argsort(-np.array(sums), kind="stable")[:NEAREST]
     return [windows[number] for number in best.tolist()]
 
 
-def _whole(work: WholeWork, number: int) -> Window:
-    """Return a window with its texts."""
-    start = number * work.options.stride
-    first = start + work.options.prefix
-    return work.cut(start, first, first + work.options.suffix, texts=True)
+def _windows_at(pairs: Sequence[tuple[WholeWork, Reading]], places: Places) -> list[Window]:
+    """Return windows with their texts, by their places among all windows of some works."""
+    firsts = np.cumsum([0, *(work.windows for work, _ in pairs)])
+    owners = np.searchsorted(firsts, places, side="right") - 1
+    return [
+        pairs[owner][0].window(int(place - firsts[owner]), texts=True)
+        for owner, place in zip(owners.tolist(), places.tolist(), strict=True)
+    ]
 
 
 def record(model: LanguageModel, chosen: Chosen, decoding: Decoding, first: int) -> list[WindowRecord]:

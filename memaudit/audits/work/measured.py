@@ -12,6 +12,7 @@ from memaudit.audits.work.parts import Heading
 from memaudit.audits.work.reading import BoolArray, Places, Reading
 from memaudit.audits.work.texts import WholeWork
 from memaudit.metrics.probability import THRESHOLDS, attempts_needed
+from memaudit.metrics.surface import covered_by, runs_of
 from memaudit.runs.work_report import Cost, Passage, Reached, WorkMeasured, WorkPart
 from memaudit.stats import Interval
 from memaudit.stats.blocks import share_interval
@@ -58,7 +59,7 @@ def measured(work: WholeWork, reading: Reading, threshold: float, shared: BoolAr
         "longest": _longest(work, reading, reaching[chosen], covered[chosen], threshold),
         "holes": [
             {**work.place(first, stop), "threshold": threshold, "log_p": None, "text": None}
-            for first, stop in _by_length(runs(~covered[chosen]))
+            for first, stop in _by_length(runs_of(~covered[chosen]))
         ],
     }
     if shared is not None and shared.any():
@@ -72,18 +73,8 @@ def _digits(flags: BoolArray) -> str:
 
 def coverage(work: WholeWork, hits: BoolArray) -> BoolArray:
     """Return which tokens stand in the suffix of one of the windows ``hits``, shape [tokens]."""
-    steps = np.zeros(len(work.ids) + 1, np.int64)
     starts = work.options.prefix + work.options.stride * np.flatnonzero(hits)
-    steps[starts] += 1
-    np.subtract.at(steps, starts + work.options.suffix, 1)
-    covered: BoolArray = np.cumsum(steps[:-1]) > 0
-    return covered
-
-
-def runs(flags: BoolArray) -> list[tuple[int, int]]:
-    """Return where flags are set without a break, as (first, stop), in order."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+    return covered_by(starts, work.options.suffix, len(work.ids))
 
 
 def fewest_windows(work: WholeWork, hits: BoolArray) -> list[int]:
@@ -167,7 +158,7 @@ def _by_length(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def _longest(work: WholeWork, reading: Reading, hits: BoolArray, covered: BoolArray, threshold: float) -> list[Passage]:
     found: list[Passage] = []
-    for first, stop in _by_length(runs(covered)):
+    for first, stop in _by_length(runs_of(covered)):
         windows = windows_within(work, hits, first, stop)
         text = work.text(first, stop)
         found.append(

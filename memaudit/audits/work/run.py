@@ -210,10 +210,8 @@ def _tested(works: Sequence[WholeWork]) -> list[Window]:
     found = []
     for work in works:
         count = min(work.windows, max(1, TESTED // len(works)))
-        for place in np.linspace(0, work.windows - 1, count).astype(int).tolist():
-            start = place * work.options.stride
-            first = start + work.options.prefix
-            found.append(work.cut(start, first, first + work.options.suffix, texts=True))
+        places = np.linspace(0, work.windows - 1, count).astype(int).tolist()
+        found += [work.window(place, texts=True) for place in places]
     if not found:
         longest = max((len(work.ids) for work in works), default=0)
         window = f"{works[0].options.window:,} tokens of a window" if works else "a window"

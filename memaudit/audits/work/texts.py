@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePath
@@ -12,9 +11,9 @@ from pathlib import PurePath
 import numpy as np
 from numpy.typing import NDArray
 
+from memaudit.audits.documents import refuse_same_texts
 from memaudit.audits.work.options import WorkOptions
 from memaudit.audits.work.parts import Heading, parts_of
-from memaudit.errors import InputError
 from memaudit.records import Document, TokenIds, Window
 from memaudit.runs.parts import Summary
 from memaudit.runs.work_report import Place
@@ -82,11 +81,11 @@ class WholeWork:
             return ""
         return self.document.text[int(self.encoding.starts[first]) : int(self.encoding.ends[stop - 1])]
 
-    def window(self, number: int, suffix: int | None = None) -> Window:
-        """Return a window, whose suffix may be cut to its first tokens."""
-        start = number * self.options.stride
-        first = start + self.options.prefix
-        return self.cut(start, first, first + (self.options.suffix if suffix is None else suffix))
+    def window(self, number: int, suffix: int | None = None, *, texts: bool = False) -> Window:
+        """Return a window, whose suffix may be cut to its first tokens, with its texts where they are shown."""
+        first = self.suffix_start(number)
+        stop = first + (self.options.suffix if suffix is None else suffix)
+        return self.cut(first - self.options.prefix, first, stop, texts=texts)
 
     def cut(self, start: int, first: int, stop: int, *, texts: bool = False) -> Window:
         """Return what the model is given (``start:first``) and what it must give back (``first:stop``)."""
@@ -187,7 +186,7 @@ def read_works(
                 name = document.source
             works.append(WholeWork(len(works), name, document, control, encoding, options, tokenizer.unknown_id))
             works[-1].headings.extend(parts_of(document.text, encoding, options.parts))
-    _refuse_twice(works)
+    refuse_same_texts((work.sha256, work.control, work.document.source) for work in works)
     return works, sides[0].summary(), sides[1].summary() if len(sides) > 1 else None
 
 
@@ -199,12 +198,3 @@ def _name(document: Document) -> str:
     while name.lower().endswith(_ENDINGS):
         name = name[: name.rindex(".")]
     return name or document.source
-
-
-def _refuse_twice(works: Sequence[WholeWork]) -> None:
-    seen: dict[str, WholeWork] = {}
-    for work in works:
-        first = seen.setdefault(work.sha256, work)
-        if first is not work:
-            what = "a work is no control of itself" if work.control != first.control else "name it once"
-            raise InputError(f"{work.document.source}: the same text as {first.document.source}", what)
