@@ -76,7 +76,7 @@ def decide(works: Sequence[ReconstructedWork]) -> tuple[ReconstructionVerdict, l
     if not had:
         return "inconclusive", [
             f"no passage of {least} words or more was written without help",
-            "that a work is not written when it is asked for in one way does not show that the model does not know it",
+            "that a model does not write a work when asked in one way does not show that it does not know the work",
         ]
     if seen:
         names = ", ".join(work["name"] for work in seen)
