@@ -154,5 +154,5 @@ def work(
             )
 
     if len(model) > 1:
-        run_each(model, out, invocation_of(call).command, shown.shown, one, lambda done: done.windows)
+        run_each(model, out, invocation_of(call).command, shown.shown, one, lambda done: done.works)
     exit_with_verdict(one(model[0], out))
