@@ -128,7 +128,7 @@ class Exhibit:
             return _odds(self.log_p)
         tokens, log_p = self.window
         shown = len(self.record.suffix_ids)
-        return f"{_odds(log_p)}: of its first {tokens:,} tokens, a window; of all {shown:,} shown {_odds(self.log_p)}"
+        return f"of its first {tokens:,} tokens, a window: {_odds(log_p)}; of all {shown:,} shown: {_odds(self.log_p)}"
 
 
 def _odds(log_p: float) -> str:

@@ -209,8 +209,8 @@ def test_a_long_passage_tells_the_probability_of_a_window_first() -> None:
     told = shown.probability
     assert told is not None
     p = math.exp(shown.window[1])
-    assert told.startswith(f"{significant(p)} in one sample")
-    assert "of its first 50 tokens, a window; of all 200 shown 4.25e-18 in one sample" in told
+    assert told.startswith(f"of its first 50 tokens, a window: {significant(p)} in one sample")
+    assert "; of all 200 shown: 4.25e-18 in one sample" in told
     [short, *_] = work_galleries(one)[0].exhibits
     assert "a window" not in str(short.probability)
 

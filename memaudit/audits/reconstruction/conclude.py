@@ -82,7 +82,8 @@ def decide(works: Sequence[ReconstructedWork]) -> tuple[ReconstructionVerdict, l
         names = ", ".join(work["name"] for work in seen)
         return "inconclusive", [
             f"a passage of {least} words or more of a control work was written too: {names}",
-            "either the model has seen that work, or it shares text with those in question",
+            "either the model has seen that work, or it shares text with those in question, as a licence: cut what they"
+            " share, or choose another control work",
         ]
     passage = max((passage for work in had for passage in work["passages"]), key=lambda passage: passage["words"])
     run = f"its longest unbroken run {passage['longest_run']:,}"
