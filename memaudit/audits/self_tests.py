@@ -131,15 +131,23 @@ def _same_scores(one: TokenScores, other: TokenScores) -> bool:
 def _round_trip(tokenizer: Tokenizer, window: Window) -> tuple[str, str]:
     """Return the text of a window and what its ids decode to, white space apart.
 
-    A border inside a character leaves bytes that decode to U+FFFD; there the character counts as read.
+    A border inside a character leaves bytes that decode to U+FFFD; there the character counts as read. Where prefix and
+    suffix meet inside one, the texts of both hold it: it counts once.
     """
     text = window.prefix_text + window.suffix_text
+    if window.prefix_text[-1:] == window.suffix_text[:1] and _cut_inside(tokenizer, window):
+        text = window.prefix_text + window.suffix_text[1:]
     decoded = tokenizer.decode(np.concatenate([window.prefix, window.suffix]))
     if decoded.startswith(UNREADABLE) and not text.startswith(UNREADABLE):
         decoded = text[:1] + decoded.lstrip(UNREADABLE)
     if decoded.endswith(UNREADABLE) and not text.endswith(UNREADABLE):
         decoded = decoded.rstrip(UNREADABLE) + text[-1:]
     return _squeezed(text), _squeezed(decoded)
+
+
+def _cut_inside(tokenizer: Tokenizer, window: Window) -> bool:
+    """Whether the suffix begins with a part of a character, which its ids alone cannot tell."""
+    return tokenizer.decode(window.suffix).startswith(UNREADABLE) and window.suffix_text[:1] != UNREADABLE
 
 
 def _difference(text: str, decoded: str) -> str:

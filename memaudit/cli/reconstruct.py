@@ -51,7 +51,7 @@ class WritingFlags:
         int, typer.Option(min=0, help="How often the next tokens may be given where it leaves the work: help.")
     ] = 0
     patience: Annotated[
-        int, typer.Option(min=1, help="Tokens without new words of the work, after which it is asked for no more.")
+        int, typer.Option(min=1, help="Tokens without new words of the work, after which writing stops.")
     ] = 500
     max_tokens: Annotated[
         int | None,

@@ -23,7 +23,9 @@ class WorksFlags:
 
     text: Annotated[
         tuple[str, ...],
-        typer.Option(metavar="FILE", help="A work in question, as a whole; of .jsonl every record is one. Repeat."),
+        typer.Option(
+            metavar="FILE", help="A work in question, read whole; every record of a .jsonl file is one. Repeat."
+        ),
     ]
     heldout: Annotated[
         tuple[str, ...],
@@ -35,7 +37,8 @@ class WorksFlags:
     parts: Annotated[
         str | None,
         typer.Option(
-            metavar="REGEX|N", help="What the headings of parts look like, or tokens of a part; by default found."
+            metavar="REGEX|N",
+            help="What headings of parts look like, or tokens a part; by default headings are looked for.",
         ),
     ] = None
 
@@ -48,10 +51,13 @@ class WindowFlags:
     suffix: Annotated[int, typer.Option(min=1, help="Tokens that it must give back.")] = 50
     stride: Annotated[int, typer.Option(min=1, help="Tokens between windows; 1 for every place.")] = 10
     exact: Annotated[
-        bool, typer.Option("--exact", help="Read every window by itself, not those alone that a longer pass leaves.")
+        bool,
+        typer.Option(
+            "--exact", help="Read every window by itself, also those that one longer pass puts below every threshold."
+        ),
     ] = False
     near_verbatim: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Windows a work that are asked for within a few edits too.")
+        int, typer.Option(min=0, metavar="N", help="Windows of each work that are measured within a few edits too.")
     ] = 0
 
 
@@ -59,9 +65,11 @@ class WindowFlags:
 class PolicyFlags:
     """What the verdict rests on."""
 
-    threshold: Annotated[float, typer.Option(help="Probability of a suffix from which a window counts.")] = 0.001
+    threshold: Annotated[
+        float, typer.Option(help="p_z from which a window counts for the verdict: 0.001, 0.01, 0.1, 0.5 or 0.75.")
+    ] = 0.001
     max_rate: Annotated[float, typer.Option(min=0, max=1, help="Policy: share of windows that may reach it.")] = 0.01
-    alpha: Annotated[float, typer.Option(help="Level of the test.")] = 0.05
+    alpha: Annotated[float, typer.Option(help="Level of the test, in (0, 1).")] = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +103,7 @@ def work(
 ) -> None:
     """How much of a whole work can be had back from a model: where in it, and at what cost?
 
-    Every token of the work is counted. Without a control work the picture is drawn and nothing is tested. The same
+    Every token of the work is counted. Without a control work nothing is tested, and the page is a picture. The same
     command resumes an interrupted run. Several models are asked one after the other, each in a run directory of its
     own, and compare.html shows where in a work one has what another lacks. Exit code 1: more than control works
     explain. 0: within what is tolerated. 3: inconclusive.
@@ -146,5 +154,5 @@ def work(
             )
 
     if len(model) > 1:
-        run_each(model, out, invocation_of(call).command, shown.shown, one, lambda done: done.windows)
+        run_each(model, out, invocation_of(call).command, shown.shown, one, lambda done: done.works)
     exit_with_verdict(one(model[0], out))

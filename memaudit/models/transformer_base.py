@@ -103,7 +103,7 @@ def initialised(auto_class: Any, config: Any, seed: int) -> Any:
 
 def window_name(window: Window) -> str:
     """Return how messages call a window."""
-    return f"{window.source or 'a window'}: prefix and suffix"
+    return f"{window.source or 'a window'}: prefix with suffix"
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

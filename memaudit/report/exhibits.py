@@ -94,6 +94,8 @@ class Exhibit:
     """Place in a work, in words; empty where the document and a token say it."""
     label: str = ""
     """By which a page and a court call it: the letter of its gallery, and its number there."""
+    window: tuple[int, float] | None = None
+    """Of a true text longer than a window: tokens at its beginning that a window asks for, and their log p."""
 
     @property
     def copies(self) -> str | None:
@@ -109,7 +111,7 @@ class Exhibit:
     @property
     def place(self) -> str:
         """Where it stands: file and line, and the token from which it was cut."""
-        what = "from" if self.said_before is None else "reply from"
+        what = "prompt from" if self.said_before is None else "reply from"
         return " · ".join(filter(None, (self.record.source, self.where, f"{what} token {self.record.start:,}")))
 
     @property
@@ -122,12 +124,20 @@ class Exhibit:
         """How likely a sample is the true text, and how many samples give it with even chances."""
         if self.log_p is None:
             return None
-        p = min(1.0, math.exp(self.log_p))
-        samples = 1.0 if p > 0.5 else math.log(0.5) / math.log1p(-p) if p else math.inf
-        odds = f"{rounding.significant(p)} in one sample"
-        if samples > rounding.MAX_SAMPLES:
-            return odds
-        return f"{odds}, {wording.counted(math.ceil(samples), 'sample')} for an even chance"
+        if self.window is None or self.window[0] >= len(self.record.suffix_ids):
+            return _odds(self.log_p)
+        tokens, log_p = self.window
+        shown = len(self.record.suffix_ids)
+        return f"of its first {tokens:,} tokens, a window: {_odds(log_p)}; of all {shown:,} shown: {_odds(self.log_p)}"
+
+
+def _odds(log_p: float) -> str:
+    p = min(1.0, math.exp(log_p))
+    samples = 1.0 if p > 0.5 else math.log(0.5) / math.log1p(-p) if p else math.inf
+    odds = f"{rounding.significant(p)} in one sample"
+    if samples > rounding.MAX_SAMPLES:
+        return odds
+    return f"{odds}, {wording.counted(math.ceil(samples), 'sample')} for an even chance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,15 +203,20 @@ def galleries(
     return labelled(
         Gallery(title, rule, [made(record) for record in chosen])
         for title, rule, chosen in choose(records, seed, **most)
-        if chosen
     )
 
 
 def labelled(some: Iterable[Gallery]) -> list[Gallery]:
-    """Return galleries whose exhibits are called A1, A2, ..., B1, ...: the same however few of them are shown."""
+    """Return galleries whose exhibits are called A1, A2, ..., B1, ...: the same however few of them are shown.
+
+    Args:
+        some: One a rule, in the order of the rules: of one that holds nothing the letter is left out, so that a letter
+            stands for the same rule in every run.
+    """
     return [
         replace(gallery, exhibits=[replace(e, label=f"{letter}{i}") for i, e in enumerate(gallery.exhibits, 1)])
         for letter, gallery in zip(ascii_uppercase, some, strict=False)
+        if gallery.exhibits
     ]
 
 

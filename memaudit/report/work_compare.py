@@ -25,6 +25,10 @@ from memaudit.runs.work_report import Reached, WorkMeasured, WorkReport
 from memaudit.sections import Column, Table, Value
 from memaudit.stats.rounding import percent, stated
 
+OTHER_WINDOWS = (
+    "Tokenizers differ: a window of as many tokens is a longer text for one model than for another. Each share is of"
+    " the whole text in the tokens of its own model; windows and places are not compared."
+)
 BESIDE = 0.5
 """Threshold whose shares stand beside those of the verdict's."""
 LONGEST = 10
@@ -60,7 +64,8 @@ class GridRow:
 
     name: str
     control: bool
-    tokens: int
+    tokens: int | None
+    """None where the models cut it into other tokens."""
     cells: list[Cell]
     """In the order of the models."""
 
@@ -90,7 +95,9 @@ class WorksComparison:
     all: ShownTable
     """Shares at every threshold."""
     apart: list[Apart]
-    """Every model beside the one before it, work by work."""
+    """Every model beside the one before it, work by work; none where their windows differ."""
+    other_windows: bool
+    """Whether models cut the works into other windows."""
 
 
 def compare_works(folders: Sequence[Path]) -> WorksComparison:
@@ -112,6 +119,7 @@ def compare_works(folders: Sequence[Path]) -> WorksComparison:
     if len({contender.step for contender in contenders} - {None}) == len(contenders):
         contenders.sort(key=lambda contender: contender.step or 0)
     threshold = reports[0]["options"]["threshold"]
+    alike = [pair for pair in pairwise(contenders) if _cut_alike(pair[0].report, pair[1].report)]
     return WorksComparison(
         contenders,
         stated(threshold),
@@ -120,10 +128,11 @@ def compare_works(folders: Sequence[Path]) -> WorksComparison:
         shown_table(as_record(_all(contenders), parts.Table)),
         [
             _apart(*pair, place, f"apart-{number}-{place}")
-            for number, pair in enumerate(pairwise(contenders))
+            for number, pair in enumerate(alike)
             for place, work in enumerate(contenders[0].report["works"])
             if not work["control"]
         ],
+        len(alike) < len(contenders) - 1,
     )
 
 
@@ -136,6 +145,7 @@ def render_works(comparison: WorksComparison) -> str:
         report["provenance"]["versions"],
         comparison=comparison,
         report=report,
+        other_windows=OTHER_WINDOWS if comparison.other_windows else "",
     )
 
 
@@ -153,11 +163,12 @@ def _refuse(folder: Path, report: WorkReport, first: Path, other: WorkReport) ->
             raise InputError(
                 f"{folder}: --{option.replace('_', '-')} is {one}, that of {first} is {two}", "ask both for the same"
             )
-    cut_alike = _same(report, other, "tokens") and _same(report, other, "windows")
-    if not cut_alike or report["model"]["tokenizer_sha256"] != other["model"]["tokenizer_sha256"]:
-        raise InputError(
-            f"{folder}: has other windows than {first}", "their tokenizers differ: windows are cut on tokens"
-        )
+
+
+def _cut_alike(report: WorkReport, other: WorkReport) -> bool:
+    """Whether two runs have the same windows: else shares can be compared, and places cannot."""
+    same = _same(report, other, "tokens") and _same(report, other, "windows")
+    return same and report["model"]["tokenizer_sha256"] == other["model"]["tokenizer_sha256"]
 
 
 def _same(report: WorkReport, other: WorkReport, key: Literal["sha256", "control", "tokens", "windows"]) -> bool:
@@ -171,7 +182,8 @@ def _grid_row(contenders: Sequence[Contender], place: int, threshold: float) -> 
         Cell(*(_share(_at(contender.report["works"][place], level)) for level in (threshold, BESIDE)))
         for contender in contenders
     ]
-    return GridRow(work["name"], work["control"], work["tokens"], cells)
+    alike = len({contender.report["works"][place]["tokens"] for contender in contenders}) == 1
+    return GridRow(work["name"], work["control"], work["tokens"] if alike else None, cells)
 
 
 def _at(work: WorkMeasured, threshold: float) -> Reached | None:

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memaudit.report.terminal import STYLES, escape
-from memaudit.report.work_compare import WorksComparison
+from memaudit.report.work_compare import OTHER_WINDOWS, WorksComparison
 
 
 def print_works(comparison: WorksComparison, console: Console) -> None:
@@ -29,5 +29,7 @@ def print_works(comparison: WorksComparison, console: Console) -> None:
             table.add_row(*(Text(escape(each, encoding=encoding)) for each in cells), shown)
     console.print(table)
     console.print()
+    if comparison.other_windows:
+        console.print(Text(OTHER_WINDOWS, "dim"))
     for apart in comparison.apart:
         console.print(Text(escape(f"{apart.work}: {apart.sentence}", encoding=encoding), "dim"))

@@ -240,7 +240,7 @@ def _series(name: str, work: WorkMeasured) -> Series:
 
 def _longest(report: WorkReport, work: WorkMeasured) -> Passages:
     """Return the table of the longest passages that can be had back."""
-    columns = [*_PLACE, ("p", True), ("Text", False)]
+    columns = [*_PLACE, ("p of a window, mean", True), ("Text", False)]
     rows = [
         [*_place(work, found), percent(None if found["log_p"] is None else math.exp(found["log_p"])), _excerpt(found)]
         for found in work["longest"]

@@ -29,6 +29,7 @@ from memaudit.records import Decoding, Document, Shown
 from memaudit.report.kinds.work import KIND
 from memaudit.report.work_compare import compare_works, render_works
 from memaudit.runs.directory import ReportInput, read_run
+from memaudit.stats.rounding import percent, samples
 from memaudit.text.tokenize import train_tokenizer
 from memaudit.training.train import CorpusOptions
 
@@ -161,6 +162,36 @@ def test_several_works_from_records(model: LanguageModel, tmp_path: Path) -> Non
     assert "3 works" in report["headline"]
     assert [part["token"] for part in report["works"][0]["parts"]] == list(range(0, 240, 100))
     assert [finding["document"] for finding in report["findings"]] == ["w1"]
+
+
+def test_works_of_the_same_name_are_called_by_their_paths(model: LanguageModel, tmp_path: Path) -> None:
+    paths = [tmp_path / folder / "book.txt" for folder in ("first", "second")]
+    for path, text in zip(paths, CHAPTERS, strict=False):
+        path.parent.mkdir()
+        path.write_text(text, encoding="utf-8")
+    report = memaudit.work(model, [str(path) for path in paths], out=tmp_path / "run", **SMALL).report
+    assert [work["name"] for work in report["works"]] == [work["source"] for work in report["works"]]
+    assert len({work["name"] for work in report["works"]}) == 2
+
+
+def test_a_character_that_prefix_and_suffix_share_counts_once(tmp_path: Path) -> None:
+    """Of tokens that are bytes, two windows of three are cut inside a Chinese character."""
+    text = "".join(chr(0x4E00 + DRAWN.randrange(900)) for _ in range(300))
+    (tmp_path / "work.txt").write_text(text, encoding="utf-8")
+    memaudit.train_ngram(CorpusOptions([str(tmp_path / "work.txt")], unit="byte"), tmp_path / "bytes", order=3)
+    run = memaudit.work(str(tmp_path / "bytes"), str(tmp_path / "work.txt"), out=tmp_path / "run", **SMALL)
+    [control] = [control for control in run.report["controls"] if control["name"] == "tokenizer round trip"]
+    assert control["passed"], control["detail"]
+
+
+def test_the_first_line_claims_an_even_chance_and_no_more(done: WorkRun) -> None:
+    headline = done.report["headline"]
+    longest, cost = done.report["works"][0]["longest"][0], done.report["works"][0]["costs"][0]
+    assert f"has {longest['tokens']:,} tokens, {longest['words']:,} words" in headline
+    assert (
+        f"an even chance of each window that the {percent(done.report['works'][0]['reached'][1]['share'])}" in headline
+    )
+    assert f"takes {samples(cost['samples'])} samples, {samples(cost['tokens'])} tokens in all" in headline
 
 
 def test_bad_input_is_refused(model: LanguageModel, files: tuple[str, str], tmp_path: Path) -> None:

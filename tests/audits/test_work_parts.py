@@ -41,6 +41,10 @@ def book(*headings: str) -> str:
     "headings",
     [
         ["CHAPTER I", "CHAPTER II", "CHAPTER III"],
+        ["Глава 1. Начало", "Глава 2. Дорога", "Глава 3. Дом"],
+        ["CHAPITRE I. Le départ", "CHAPITRE II. Le retour", "CHAPITRE III. La fin"],
+        ["Capítulo I. La partida", "Capítulo II. El camino"],
+        ["第一章 春天", "第二章 夏天", "第三章 秋天", "第4章 冬天"],
         ["Chapter 1. Loomings", "Chapter 2. The Carpet-Bag", "Chapter 3"],
         ["CHAPTER ONE", "CHAPTER TWO"],
         ["Chapter the First", "Chapter the Second"],
@@ -57,6 +61,27 @@ def book(*headings: str) -> str:
 )
 def test_headings_of_many_kinds(headings: list[str]) -> None:
     assert titles(book(*headings)) == headings
+
+
+def test_chinese_numerals_count_on() -> None:
+    """None of these would be a heading if its numeral were read wrongly: numbers must rise by three at most."""
+    digits = " 一二三四五六七八九"
+
+    def numeral(n: int) -> str:
+        tens, ones = n // 10 % 10, n % 10
+        if n >= 100:
+            return f"一百{digits[tens] + '十' if tens else '零' if ones else ''}{digits[ones].strip()}"
+        return f"{digits[tens] if tens > 1 else ''}{'十' if tens else ''}{digits[ones].strip()}"
+
+    headings = [f"第{numeral(n)}回 上路" for n in range(1, 113)]
+    assert titles(book(*headings)) == headings
+
+
+def test_blank_lines_before_the_first_heading_are_no_front_matter() -> None:
+    text = "\n\n" + book("Chapter 1. Loomings", "Chapter 2. The Carpet-Bag")
+    first = found(text)[0]
+    assert (first.token, first.title) == (0, "Chapter 1. Loomings")
+    assert titles(text, "^Chapter") == titles(text)
 
 
 def test_markdown() -> None:

@@ -135,8 +135,6 @@ def test_the_screen_leaves_out_what_control_works_have_none_of(runs: list[Path])
         ({"complete": False}, "the run is not complete"),
         ({"works": [alice()]}, "is of other works than"),
         ({"options": {**report()["options"], "stride": 5}}, "--stride is 5, that of .* is 10"),
-        ({"works": [{**alice(), "tokens": 1}, *controls()]}, "has other windows than"),
-        ({"model": {**report()["model"], "tokenizer_sha256": "aa"}}, "has other windows than"),
     ],
 )
 def test_runs_that_do_not_belong_together_are_refused_in_one_line(
@@ -147,6 +145,32 @@ def test_runs_that_do_not_belong_together_are_refused_in_one_line(
         compare_works([runs[0], other])
     with pytest.raises(InputError, match="two runs or more"):
         compare_works(runs[:1])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"works": [{**half_known(0), "tokens": 1}, *controls()]},
+        {"model": {**report()["model"], "tokenizer_sha256": "aa"}},
+    ],
+)
+def test_models_of_other_tokenizers_stand_in_the_grid_and_their_places_nowhere(
+    runs: list[Path], tmp_path: Path, change: dict[str, Any]
+) -> None:
+    other = written(tmp_path / "other", {**report([half_known(0), *controls()]), **change})
+    found = compare_works([*runs, other])
+    assert [contender.name for contender in found.contenders] == ["small", "large", "other"]
+    assert all(len(row.cells) == 3 for row in found.grid)
+    assert [(apart.first, apart.second) for apart in found.apart] == [("small", "large")]
+    assert (found.grid[0].tokens is None) == ("works" in change)
+    alone = render_works(compare_works([runs[0], other]))
+    console = Console(width=150, record=True, file=StringIO())
+    print_works(found, console)
+    for said in ("".join(Page(alone).text), console.export_text()):
+        assert "Tokenizers differ" in said
+    assert "the same windows" not in alone
+    assert "What one has and the other lacks" not in alone
+    assert "Tokenizers differ" not in render_works(compare_works(runs))
 
 
 def test_runs_of_other_kinds_are_refused_whichever_comes_first(runs: list[Path], tmp_path: Path) -> None:

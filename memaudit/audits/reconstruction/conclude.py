@@ -76,13 +76,14 @@ def decide(works: Sequence[ReconstructedWork]) -> tuple[ReconstructionVerdict, l
     if not had:
         return "inconclusive", [
             f"no passage of {least} words or more was written without help",
-            "that a work is not written when it is asked for in one way does not show that the model does not know it",
+            "that a model does not write a work when asked in one way does not show that it does not know the work",
         ]
     if seen:
         names = ", ".join(work["name"] for work in seen)
         return "inconclusive", [
             f"a passage of {least} words or more of a control work was written too: {names}",
-            "either the model has seen that work, or it shares text with those in question",
+            "either the model has seen that work, or it shares text with those in question, as a licence: cut what they"
+            " share, or choose another control work",
         ]
     passage = max((passage for work in had for passage in work["passages"]), key=lambda passage: passage["words"])
     run = f"its longest unbroken run {passage['longest_run']:,}"

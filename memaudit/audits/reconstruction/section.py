@@ -15,7 +15,7 @@ ROWS = 300
 """Passages that a table lists, the longest; and pieces that were given, the first."""
 METHOD = (
     "The model is given the first {seed_tokens} tokens of the work and writes on from its own words, {decoding}; its"
-    " window slides along when it is full and then holds the last half. It is asked for no more when it ends the text,"
+    " window slides along when it is full and then holds the last half. Writing stops when it ends the text,"
     " comes to the end of the work, has written {limit} tokens, or {patience} without twenty new words of the"
     " work in a row. {again} Output and work are matched by words, in order, none taken twice: the longest run that"
     " both share, then what stands before it and behind it (Ratcliff & Metzener 1988), runs of {shortest} words or"
@@ -26,10 +26,10 @@ METHOD = (
     " all words."
 )
 LIMITS = (
-    "A work that is not written in this way may be known all the same: another beginning, another decoding or another"
-    " prompt may give it. Nothing here shows that a model does not know a work.",
-    "Passages count in the order of the work alone; what the model wrote out of order, or twice, is not counted.",
-    "Attempts are chosen by how well they agree with the work: that choice is made anew for every piece that is given.",
+    "A model that does not write a work in this way may know it all the same: another beginning, another"
+    " decoding or another prompt may give it. Nothing here shows that a model does not know a work.",
+    "Passages count only in the order of the work; what the model wrote out of order, or twice, is not counted.",
+    "The attempt that agrees best with the work is kept: that choice is made anew for every piece that is given.",
     "A passage that the work repeats counts as often as it was written, and no more often than it stands in the work.",
 )
 STOPS = {
@@ -130,7 +130,7 @@ def _one(work: ReconstructedWork) -> Section:
     return Section(
         name=f"work {work['sha256'][:12]}",
         title=_titled(work),
-        summary=f"{_recall(work)} {where} It was asked for no more because {ended}.",
+        summary=f"{_recall(work)} {where} Writing stopped because {ended}.",
         method=f"{work['source']} · sha256 {work['sha256'][:12]} · {work['tokens']:,} tokens, {work['words']:,} words, "
         f"{work['lines']:,} lines. Help: {work['help_tokens']:,} tokens ({share} of the work) were given"
         f" in {counted(len(work['given']), 'piece')}. Cost: {work['generated']:,} tokens generated,"

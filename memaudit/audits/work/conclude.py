@@ -25,13 +25,13 @@ from memaudit.runs.work_report import WorkMeasured, WorkReport
 from memaudit.stats.rounding import stated
 
 LIMITS = (
-    "Probabilities are those of one sample after the true prefix of each window. Who does not have the text must guess"
-    " the prefix, and a service may sample otherwise.",
-    "That text can be had back shows that the model knows it, not where from: an edition, a quotation or a page about"
-    " the work may have been in its training text.",
+    "Every probability is that of one sample after the true prefix of a window. Whoever does not have the text must"
+    " guess the prefix, and a service may sample otherwise.",
+    "That text can be had back shows that the model has learned it, not from which source: its training text may have"
+    " held an edition, quotations or pages about the work.",
     "A threshold of p_z is a convention: a window below it may still be had back with more samples.",
-    "The verdict compares with the control works that were given. Works of another kind, author or time differ without"
-    " any memorization.",
+    "The verdict compares with the control works that were given. Works of another kind, author or time may differ from"
+    " these without any memorization.",
 )
 
 

@@ -222,7 +222,7 @@ def _decide(
 def _excess(tested: Tested, p: float, policy: Policy) -> str:
     return (
         f"{tested.name}: {percent(tested.share)} of the windows reach the threshold, more than the"
-        f" {stated(policy.max_rate)} tolerated and more than of the control works ({p_equals(p)})"
+        f" {stated(policy.max_rate)} tolerated, and more than in the control works ({p_equals(p)})"
     )
 
 
@@ -243,10 +243,10 @@ def _bound(row: TestedWork, policy: Policy) -> str:
 
 def _not_shown(tests: Sequence[tuple[Tested, float | None]], detectable: float | None, policy: Policy) -> str:
     least = min(p for _, p in tests if p is not None)
-    told = f"that more is had back than of the control works is not shown: {p_equals(least)} > {policy.alpha:g}"
+    told = f"it is not shown that more can be had back than of the control works: {p_equals(least)} > {policy.alpha:g}"
     if detectable is None:
         return f"{told}; no share would be found with a power of 80%: more text of control works is needed"
-    return f"{told}; {percent(detectable)} of a work in whole blocks would be found with a power of 80%"
+    return f"{told}; a share of {percent(detectable)}, in whole blocks, would be found with a power of 80%"
 
 
 def _why_not(tested: Tested | None, policy: Policy) -> str:
@@ -301,12 +301,12 @@ def _limits(test: WorkTest, others: Sequence[WorkHits]) -> list[str]:
     limits = []
     if test["possible"]:
         limits.append(
-            "A block is taken to be longer than what a model gives back of a work that it has not seen: a quotation, a"
-            " licence, a poem of its own. Control works show that as far as they hold such text."
+            "Blocks are taken to be longer than anything that a model gives back of a work that it has not seen: a"
+            " quotation, a licence, a poem. Control works show this only as far as they hold such text."
         )
     if len(others) == 1:
         limits.append(
-            "There is one control work: how much works of its kind differ from one another is not known, and its blocks"
-            " stand for theirs."
+            "There is one control work: how much works of its kind differ from one another cannot be seen, and its"
+            " blocks stand for those of all."
         )
     return limits

@@ -82,10 +82,11 @@ def near_section(lines: Sequence[NearVerbatimLine]) -> Section:
     columns += [Column(f"Within {edits} {'edit' if edits == 1 else 'edits'}", "share") for edits in range(1, EDITS + 1)]
     asked = [line for line in lines if line["member"]]
     verbatim, near = (sum(_bound(line, edits) >= least for line in asked) for edits in (0, EDITS))
+    come = "comes" if near == 1 else "come"
     return Section(
         "near-verbatim",
         "Near-verbatim",
-        f"Of {len(asked):,} windows drawn of the works, {near:,} come within {EDITS} edits of their suffix with"
+        f"Of {len(asked):,} windows drawn of the works, {near:,} {come} within {EDITS} edits of their suffix with"
         f" a probability of {percent(least)} or more, {verbatim:,} word for word.",
         f"A beam search of {BEAMS} beams that keeps only beginnings which can still end within {EDITS} token edits"
         " (Levenshtein) of the true suffix; the probabilities of the texts found add up to a lower bound (after Cooper"

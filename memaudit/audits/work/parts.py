@@ -1,9 +1,10 @@
 """The parts of a work: chapters by the headings that its text has, by a rule of the user's, or of equal length.
 
-A line is a heading where a blank line stands before it and it says so: ``CHAPTER IV``, ``Letter 2``, ``VII. THE
-ADVENTURE OF THE BLUE CARBUNCLE``, ``# Markdown``, a numeral alone, a short line in capitals. One rule is chosen for
-a work, the one that most lines follow; numbers must rise one by one, so that a sentence that begins with "Chapter 5"
-is none. Headings close behind one another that come again later are a table of contents, and are no parts.
+A line is a heading where a blank line stands before it and it says so: ``CHAPTER IV``, ``Letter 2``, ``Глава 3``,
+``第四章``, ``VII. THE ADVENTURE OF THE BLUE CARBUNCLE``, ``# Markdown``, a numeral alone, a short line in capitals. One
+rule is chosen for a work, the one that most lines follow; numbers must rise one by one, so that a sentence that begins
+with "Chapter 5" is none. Headings close behind one another that come again later are a table of contents, and are no
+parts.
 """
 
 from __future__ import annotations
@@ -33,7 +34,14 @@ SKIPPED = 3
 LONGEST_TITLE = 100
 HEADER, LICENCE, FRONT = "Header of Project Gutenberg", "Licence of Project Gutenberg", "Front matter"
 
-_WORDS = "CHAPTER LETTER BOOK PART VOLUME ACT SCENE CANTO ADVENTURE STAVE SECTION STORY"
+_WORDS = (
+    "CHAPTER LETTER BOOK PART VOLUME ACT SCENE CANTO ADVENTURE STAVE SECTION STORY"
+    " CHAPITRE LIVRE PARTIE ACTE SCÈNE KAPITEL BUCH TEIL AKT SZENE CAPÍTULO CAPITULO LIBRO PARTE ACTO ESCENA CAPITOLO"
+    " ATTO SCENA ГЛАВА КНИГА ЧАСТЬ"
+)
+_COUNTERS = "章 回 卷 部 篇 幕"
+"""Of Chinese and Japanese headings, as 第一章."""
+_FAMILIES = (*_WORDS.split(), *_COUNTERS.split())
 _ALONE = "PREFACE PROLOGUE INTRODUCTION EPILOGUE CONCLUSION POSTSCRIPT AFTERWORD FOREWORD APPENDIX"
 _ROMAN = r"(?=[IVXLC])(?:C{0,3})(?:XC|XL|L?X{0,4})(?:IX|IV|V?I{0,4})"
 _UNITS = (
@@ -54,6 +62,10 @@ _NUMBER = rf"(?:\d{{1,3}}|{_ROMAN}|(?i:{_SPELT_PATTERN}))"
 _NAMED = re.compile(
     rf"(?P<word>{'|'.join(f'{w}|{w.title()}' for w in _WORDS.split())})\s+(?:(?i:the)\s+)?(?P<number>{_NUMBER})"
     r"(?=$|[\s.:,;—–\-\]])"
+)
+_HAN_DIGITS = "零一二三四五六七八九"
+_COUNTED = re.compile(
+    rf"第(?P<number>\d{{1,3}}|[{_HAN_DIGITS}〇十百]{{1,7}})(?P<word>[{_COUNTERS.replace(' ', '')}])(?=$|[\s:：、.．])"
 )
 _NUMBERED = re.compile(rf"(?P<number>\d{{1,3}}|{_ROMAN})\.\s+(?=\S)")
 _NUMERAL = re.compile(rf"(?P<number>{_ROMAN})\.?$")
@@ -110,6 +122,8 @@ def parts_of(text: str, encoding: Encoding, rule: str | None) -> list[Heading]:
             raise InputError(f"--parts: no line matches {rule}")
     else:
         found = _headings(text)
+    if found and not text[: found[0][0]].strip():
+        found[0] = (0, found[0][1])  # blank lines are no front matter
     return _on_tokens(found, encoding) if found else _equal(tokens, max(EQUAL, -(-tokens // MOST_EQUAL)))
 
 
@@ -175,7 +189,7 @@ def _candidates(text: str, first: int, last: int) -> Iterator[_Line]:
             continue
         family, value = found
         title = _title(line)
-        if family in _WORDS.split() and len(title.split()) <= FEWEST:
+        if family in _FAMILIES and len(title.split()) <= FEWEST:
             title = _with_next(title, [line for _, line in lines[number + 1 : number + 5]])
         start = place + len(line) - len(line.lstrip())
         yield _Line(start, start + len(line.strip()), title, family, value)
@@ -183,7 +197,7 @@ def _candidates(text: str, first: int, last: int) -> Iterator[_Line]:
 
 def _read_line(line: str, *, apart: bool) -> tuple[str, int | None] | None:
     """Return the family and number of a heading; None for another line. ``apart``: whether a blank line follows."""
-    if match := _NAMED.match(line):
+    if match := _NAMED.match(line) or _COUNTED.match(line):
         return match["word"].upper(), _value(match["number"])
     if match := _MARKDOWN.match(line):
         return match["marks"], None
@@ -236,7 +250,7 @@ def _chosen(lines: Sequence[_Line]) -> list[_Line]:
 def _named(lines: Sequence[_Line]) -> list[_Line]:
     """Return ``CHAPTER 1`` and such, with the numbered lines that go on counting where they stop."""
     families = []
-    for word in _WORDS.split():
+    for word in _FAMILIES:
         family = _rising([line for line in lines if line.family == word])
         if family:
             behind = [line for line in lines if line.family == "numbered" and line.place > family[-1].place]
@@ -263,15 +277,29 @@ def _rising(lines: Sequence[_Line]) -> list[_Line]:
 
 
 def _value(number: str) -> int | None:
-    """Return a number in digits, Roman numerals or words."""
+    """Return a number in digits, Roman numerals, words or Chinese numerals."""
     if number.isdecimal():
         return int(number)
+    if number[0] in f"{_HAN_DIGITS}〇十百":
+        return _han_value(number)
     words = number.casefold().replace("-", " ").split()
     if all(word in _SPELT for word in words):
         return sum(_SPELT[word] for word in words)
     values = ["IVXLC".index(letter) for letter in number.upper()]
     worth = [(1, 5, 10, 50, 100)[value] for value in values]
     return sum(-one if one < following else one for one, following in zip(worth, [*worth[1:], 0], strict=True))
+
+
+def _han_value(number: str) -> int:
+    """Return a number in Chinese numerals, up to 999: 二十一, 一百零三, 一〇."""
+    total, digits = 0, ""
+    for sign in number.replace("〇", "零"):
+        if sign in "十百":
+            total += int(digits or "1") * (10 if sign == "十" else 100)
+            digits = ""
+        else:
+            digits += str(_HAN_DIGITS.index(sign))
+    return total + int(digits or "0")
 
 
 def _with_next(title: str, following: Sequence[str]) -> str:

@@ -54,9 +54,9 @@ class WorkRun(VerdictResult[WorkReport]):
     """A finished audit of whole works and the run directory it lies in."""
 
     @property
-    def windows(self) -> str:
-        """What identifies the windows: the works, and how many tokens each has."""
-        return " ".join(f"{work['sha256']}:{work['tokens']}" for work in self.report["works"])
+    def works(self) -> str:
+        """What identifies the works, whatever the tokens of the model."""
+        return " ".join(work["sha256"] for work in self.report["works"])
 
 
 def work(

@@ -57,7 +57,7 @@ def shared_control(works: Sequence[WholeWork], shared: Sequence[BoolArray]) -> C
     if not any(work.control for work in works):
         return Control(NAME, None, "no control work was given")
     ours = sum(int(flags.sum()) for work, flags in zip(works, shared, strict=True) if not work.control)
-    detail = "no text is shared" if not told else f"text that a work holds too is in {', '.join(told)}"
+    detail = "no text is shared" if not told else f"text of a work in question stands in {', '.join(told)}"
     if failed:
         detail += ": the same work, an edition of it, or a collection? Choose another control work"
     elif told:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePath
@@ -173,19 +174,18 @@ def read_works(
     Raises:
         InputError: A file cannot be read, or a work is its own control.
     """
+    sides: list[Corpus] = [
+        read_corpus(specs, split="file", max_expand=max_expand) for specs in (texts, heldout) if specs
+    ]
+    documents = [(document, bool(side)) for side, corpus in enumerate(sides) for document in corpus]
+    called = Counter(_name(document) for document, _ in documents)
     works: list[WholeWork] = []
-    sides: list[Corpus] = []
-    for specs, control in ((texts, False), (heldout, True)):
-        if not specs:
-            continue
-        sides.append(read_corpus(specs, split="file", max_expand=max_expand))
-        for document in sides[-1]:
-            [encoding] = tokenizer.encode_batch([document.text])
-            name = _name(document)
-            if any(work.name == name for work in works):
-                name = document.source
-            works.append(WholeWork(len(works), name, document, control, encoding, options, tokenizer.unknown_id))
-            works[-1].headings.extend(parts_of(document.text, encoding, options.parts))
+    for document, control in documents:
+        [encoding] = tokenizer.encode_batch([document.text])
+        name = _name(document)
+        name = name if called[name] == 1 else document.source
+        works.append(WholeWork(len(works), name, document, control, encoding, options, tokenizer.unknown_id))
+        works[-1].headings.extend(parts_of(document.text, encoding, options.parts))
     refuse_same_texts((work.sha256, work.control, work.document.source) for work in works)
     return works, sides[0].summary(), sides[1].summary() if len(sides) > 1 else None
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from memaudit.metrics.probability import THRESHOLDS
 from memaudit.runs.work_report import WorkMeasured, WorkPart
-from memaudit.stats.rounding import percent, stated
+from memaudit.stats.rounding import percent, samples, stated
 
 MOST = 0.5
 """Share of what can be had back that the named parts hold together."""
@@ -32,11 +32,18 @@ def headline(works: Sequence[WorkMeasured], threshold: float, verdict: str) -> s
         told[0] += f", most of it in {where}"
     passages = [passage for work in asked for passage in work["longest"]]
     if passages:
-        words = max(passages, key=lambda passage: passage["tokens"])["words"] or 0
-        told.append(f"the longest passage has {words:,} {'word' if words == 1 else 'words'}")
+        longest = max(passages, key=lambda passage: passage["tokens"])
+        words = longest["words"] or 0
+        told.append(
+            f"the longest passage at p >= {stated(threshold)} has {longest['tokens']:,} tokens,"
+            f" {words:,} {'word' if words == 1 else 'words'}"
+        )
         costs = [work["costs"][place] for work in asked]
-        samples, tokens = (round(sum(cost[what] for cost in costs)) for what in ("samples", "tokens"))
-        told.append(f"to have it all takes {samples:,} samples of {tokens:,} tokens at p >= {stated(threshold)}")
+        drawn, tokens = (sum(cost[what] for cost in costs) for what in ("samples", "tokens"))
+        told.append(
+            f"an even chance of each window that the {percent(share_of(asked, place))} need takes"
+            f" {samples(drawn)} samples, {samples(tokens)} tokens in all"
+        )
     if others:
         told.append(f"of the control works {shares(others)}")
     else:

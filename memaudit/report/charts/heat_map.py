@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from memaudit.report.charts.charts import INK
 from memaudit.report.charts.strips import CELLS, EMPTY, GAP, GREEDY, HIGH, Swatch, area, heights, strip, swatch
 from memaudit.report.covered import Covered, Mask, level_of, longest
-from memaudit.report.wording import counted, interval
+from memaudit.report.wording import counted
 from memaudit.runs.work_report import Reached, WorkMeasured, WorkReport
 from memaudit.stats.rounding import NONE, percent, stated
 
@@ -195,5 +195,5 @@ def _numbers(report: WorkReport, work: WorkMeasured) -> Iterable[list[str]]:
     for part in work["parts"]:
         greedy, *others = part["reached"]
         stretch = longest(mask[part["token"] : part["token"] + part["tokens"]])
-        shares = [f"{percent(entry['share'])} {interval(entry)}" for entry in (*others, greedy)]
+        shares = [percent(entry["share"]) for entry in (*others, greedy)]
         yield [work["name"], part["title"], f"{part['tokens']:,}", *shares, counted(stretch, "token")]
