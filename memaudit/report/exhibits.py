@@ -94,8 +94,6 @@ class Exhibit:
     """Place in a work, in words; empty where the document and a token say it."""
     label: str = ""
     """By which a page and a court call it: the letter of its gallery, and its number there."""
-    window: tuple[int, float] | None = None
-    """Of a true text longer than a window: tokens at its beginning that a window asks for, and their log p."""
 
     @property
     def copies(self) -> str | None:
@@ -124,20 +122,12 @@ class Exhibit:
         """How likely a sample is the true text, and how many samples give it with even chances."""
         if self.log_p is None:
             return None
-        if self.window is None or self.window[0] >= len(self.record.suffix_ids):
-            return _odds(self.log_p)
-        tokens, log_p = self.window
-        shown = len(self.record.suffix_ids)
-        return f"of its first {tokens:,} tokens, a window: {_odds(log_p)}; of all {shown:,} shown: {_odds(self.log_p)}"
-
-
-def _odds(log_p: float) -> str:
-    p = min(1.0, math.exp(log_p))
-    samples = 1.0 if p > 0.5 else math.log(0.5) / math.log1p(-p) if p else math.inf
-    odds = f"{rounding.significant(p)} in one sample"
-    if samples > rounding.MAX_SAMPLES:
-        return odds
-    return f"{odds}, {wording.counted(math.ceil(samples), 'sample')} for an even chance"
+        p = min(1.0, math.exp(self.log_p))
+        samples = 1.0 if p > 0.5 else math.log(0.5) / math.log1p(-p) if p else math.inf
+        odds = f"{rounding.significant(p)} in one sample"
+        if samples > rounding.MAX_SAMPLES:
+            return odds
+        return f"{odds}, {wording.counted(math.ceil(samples), 'sample')} for an even chance"
 
 
 @dataclass(frozen=True, slots=True)

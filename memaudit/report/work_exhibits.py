@@ -31,8 +31,7 @@ def work_galleries(run: ReportInput[WorkReport]) -> list[Gallery]:
     def made(record: WindowRecord, standing: Standing) -> Exhibit:
         side = "the work" if record.member else "control work"
         log_p = -math.inf if record.log_prob is None else record.log_prob
-        shown = exhibit(record, standing, log_p, run.shown)
-        return replace(shown, side=side, where=places.where(record), window=places.window(record))
+        return replace(exhibit(record, standing, log_p, run.shown), side=side, where=places.where(record))
 
     members = [record for record in run.records if record.member]
     passages = [made(record, places.by_length(record)) for record in members if not record.sampled]
@@ -87,17 +86,12 @@ class _Places:
     def __init__(self, run: ReportInput[WorkReport]) -> None:
         report = run.report
         self._works = {work["name"]: work for work in report["works"]}
-        self._options = report["options"]
-        self._log_p: dict[str, dict[int, float]] = {work["name"]: {} for work in report["works"]}
         self._least = report["thresholds"][0] if report["thresholds"] else 1.0
         sides: tuple[list[float], list[float]] = ([], [])
         for line in run.measured:
             if line["measure"] == "windows":
-                work = report["works"][line["work"]]
-                pairs = zip(line["windows"], line["log_p"], strict=True)
-                known = {window: log_p for window, log_p in pairs if log_p is not None}
-                sides[work["control"]].extend(known.values())
-                self._log_p[work["name"]].update(known)
+                known = [log_p for log_p in line["log_p"] if log_p is not None]
+                sides[report["works"][line["work"]]["control"]].extend(known)
         self._sides = [sorted(side) for side in sides]
         self.windows = [_windows(report["works"], control=control) for control in (False, True)]
         level = level_of(report["thresholds"], report["options"]["threshold"])
@@ -126,12 +120,6 @@ class _Places:
         better = len(side) - bisect.bisect_right(side, log_p + NEAR)
         equal = len(side) - better - bisect.bisect_left(side, log_p - NEAR)
         return Standing(better + 1, asked, max(0, equal - 1), order="the most probable first")
-
-    def window(self, record: WindowRecord) -> tuple[int, float] | None:
-        """Return the tokens of the suffix of the window at the beginning of a passage, and its log p_z."""
-        number, off = divmod(record.start, self._options["stride"])
-        log_p = None if off else self._log_p.get(record.document, {}).get(number)
-        return None if log_p is None else (self._options["suffix"], log_p)
 
     def where(self, record: WindowRecord) -> str:
         """Return the part in which the suffix begins, how far into it, and among which words where these are known."""

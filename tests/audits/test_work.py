@@ -189,9 +189,10 @@ def test_the_first_line_claims_an_even_chance_and_no_more(done: WorkRun) -> None
     longest, cost = done.report["works"][0]["longest"][0], done.report["works"][0]["costs"][0]
     assert f"has {longest['tokens']:,} tokens, {longest['words']:,} words" in headline
     assert (
-        f"an even chance of each window that the {percent(done.report['works'][0]['reached'][1]['share'])}" in headline
+        f"for an even chance of each window behind the {percent(done.report['works'][0]['reached'][1]['share'])}"
+        in headline
     )
-    assert f"takes {samples(cost['samples'])} samples, {samples(cost['tokens'])} tokens in all" in headline
+    assert f"it takes {samples(cost['samples'])} samples, {samples(cost['tokens'])} tokens in all" in headline
 
 
 def test_bad_input_is_refused(model: LanguageModel, files: tuple[str, str], tmp_path: Path) -> None:

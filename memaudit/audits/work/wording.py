@@ -41,8 +41,8 @@ def headline(works: Sequence[WorkMeasured], threshold: float, verdict: str) -> s
         costs = [work["costs"][place] for work in asked]
         drawn, tokens = (sum(cost[what] for cost in costs) for what in ("samples", "tokens"))
         told.append(
-            f"an even chance of each window that the {percent(share_of(asked, place))} need takes"
-            f" {samples(drawn)} samples, {samples(tokens)} tokens in all"
+            f"it takes {samples(drawn)} samples, {samples(tokens)} tokens in all, for an even chance of each window"
+            f" behind the {percent(share_of(asked, place))}"
         )
     if others:
         told.append(f"of the control works {shares(others)}")
