@@ -28,7 +28,7 @@ from memaudit.stats.blocks import (
 
 SHORTEST = 4000
 """Tokens that a block has at least: so long a quotation or a licence may be in a work that a model has not seen."""
-REACHES = 4
+REACHES = 8
 """Length of a block, in the reach of dependence within control works."""
 DIFFER = 0.1
 """Level of the test of control works against each other: it decides what is compared."""
