@@ -2,7 +2,7 @@
 
 The model has read quotations that everybody knows, and one novel. Works that it has not read hold such quotations, in
 stretches that are dense with them and stretches that are not, from none to many pages long, or ever more and ever less
-often; control works are drawn from the same source. Every window of 50 + 50 tokens at stride 10 is scored, and what
+often; every control work is another of the same source. Every window of 50 + 50 tokens at stride 10 is scored, and what
 follows is the verdict of an audit. Power: works that are learnt as a whole, in half, in 3 of 12 chapters, in 5% in
 many places.
 
@@ -17,7 +17,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from common import Report
@@ -51,9 +51,21 @@ DESIGNS: tuple[tuple[int, tuple[int, ...]], ...] = (
     (100_000, (100_000,)),
 )
 """Tokens of the work and of each control work."""
-STREAM = 4_000_000
+LONGEST = 1500
+"""Tokens of the longest quotation."""
+SURPRISE = -1e3
+"""Log p of a token that no window may hold which reaches the threshold."""
+COMPARED = 400_000
+"""Tokens of the text that is scored whole, to compare."""
 HIGHEST = 0.064
 Hits = NDArray[np.bool_]
+
+
+def reaching(log_p: NDArray[np.float64]) -> Hits:
+    """Return which windows reach the threshold, by the log p of every token of a work."""
+    sums = np.concatenate([[0.0], np.cumsum(log_p[PREFIX:])])
+    hits: Hits = (sums[SUFFIX:] - sums[:-SUFFIX])[::STRIDE] >= math.log(THRESHOLD)
+    return hits
 
 
 @dataclass(frozen=True)
@@ -73,9 +85,17 @@ class Source:
     def hits(self, text: TokenIds) -> Hits:
         """Return which windows reach the threshold: one pass, for no context is longer than the prefix."""
         log_p = self.model.score([Window(text[:PREFIX], text[PREFIX:])]).log_prob
-        sums = np.concatenate([[0.0], np.cumsum(np.maximum(log_p, -1e3))])
-        p: Hits = (sums[SUFFIX:] - sums[:-SUFFIX])[::STRIDE] >= math.log(THRESHOLD)
-        return p
+        return reaching(np.concatenate([np.full(PREFIX, SURPRISE), np.maximum(log_p, SURPRISE)]))
+
+    @cached_property
+    def profiles(self) -> list[NDArray[np.float64]]:
+        """Log p of every token of every quotation in other text."""
+        before = self.unread(PREFIX, np.random.default_rng(0))
+        scores = self.model.score([Window(before, quotation) for quotation in self.quotations])
+        found = [np.maximum(own.log_prob, SURPRISE) for own in scores]
+        for own in found:
+            own[0] = SURPRISE
+        return found
 
 
 def source(rng: np.random.Generator) -> Source:
@@ -86,7 +106,7 @@ def source(rng: np.random.Generator) -> Source:
     chances = 1 / np.arange(1, WORDS + 1)
     chances /= chances.sum()
     drawn = [
-        ids[rng.choice(WORDS, n, p=chances)] for n in np.clip(rng.exponential(250, QUOTATIONS), 80, 1500).astype(int)
+        ids[rng.choice(WORDS, n, p=chances)] for n in np.clip(rng.exponential(250, QUOTATIONS), 80, LONGEST).astype(int)
     ]
     novel = ids[rng.choice(WORDS, NOVEL, p=chances)]
     model = NgramModel.train([*drawn, novel], tokenizer, order=ORDER, smoothing="mle")
@@ -94,33 +114,54 @@ def source(rng: np.random.Generator) -> Source:
 
 
 def dense(stretch: int, tokens: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return by token how dense a stream is with quotations, in [0, 1]."""
+    """Return by token how dense a text is with quotations, in [0, 1]; it begins anywhere in a stretch or a wave."""
     if stretch == 0:
         return np.full(tokens, DENSE)
     if stretch < 0:
-        wave: NDArray[np.float64] = 1 + np.sin(np.arange(tokens) * 2 * math.pi / SLOW)
+        wave: NDArray[np.float64] = 1 + np.sin((np.arange(tokens) + rng.integers(SLOW)) * 2 * math.pi / SLOW)
         return wave * DENSE
-    count = tokens // stretch + 100
+    first = int(rng.integers(20 * stretch))
+    count = (tokens + first) // stretch + 100
     lengths = np.stack([rng.exponential(stretch, count), rng.exponential(stretch * (1 - DENSE) / DENSE, count)])
     bounds = np.cumsum(np.maximum(lengths.T.ravel(), 1).astype(int))
-    inside: NDArray[np.float64] = np.searchsorted(bounds, np.arange(tokens), side="right") % 2 == 0
+    inside: NDArray[np.float64] = np.searchsorted(bounds, np.arange(first, first + tokens), side="right") % 2 == 0
     return inside.astype(np.float64)
 
 
-def stream(read: Source, stretch: int, rate: float, tokens: int, rng: np.random.Generator) -> Hits:
-    """Return the windows of a long text that the model has not read, with quotations."""
-    text, where = read.unread(tokens, rng), dense(stretch, tokens, rng)
-    for place in np.flatnonzero(rng.random(tokens) < rate * where):
-        quotation = read.quotations[rng.integers(len(read.quotations))]
-        stop = min(place + len(quotation), tokens)
-        text[place:stop] = quotation[: stop - place]
-    return read.hits(text)
+def places(read: Source, stretch: int, rate: float, tokens: int, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """Return where quotations begin in a text, and which; the first may have begun before it."""
+    where = dense(stretch, LONGEST + tokens, rng)
+    begun = np.flatnonzero(rng.random(len(where)) < rate * where) - LONGEST
+    return [(int(place), int(rng.integers(len(read.quotations)))) for place in begun]
 
 
-def cut(windows: Hits, tokens: int, rng: np.random.Generator) -> Hits:
-    """Return the windows of a work that stands anywhere in a stream."""
-    first = int(rng.integers(0, len(windows) - tokens // STRIDE))
-    return windows[first : first + tokens // STRIDE]
+def windows_of(read: Source, placed: Sequence[tuple[int, int]], tokens: int) -> Hits:
+    """Return the windows of a work that the model has not read, with quotations, each as probable as by itself.
+
+    No window reaches the threshold that holds the first token of a quotation, what follows a seam, or other text; see
+    `agreement`.
+    """
+    log_p = np.full(tokens, SURPRISE)
+    for place, which in placed:
+        known = read.profiles[which][max(0, -place) : tokens - place]
+        start = max(0, place)
+        log_p[start : start + len(known)] = known
+        log_p[start + len(known) : start + len(known) + 1] = SURPRISE
+    return reaching(log_p)
+
+
+def text_of(read: Source, placed: Sequence[tuple[int, int]], tokens: int, rng: np.random.Generator) -> TokenIds:
+    """Return such a work as text."""
+    text = read.unread(tokens, rng)
+    for place, which in placed:
+        known = read.quotations[which][max(0, -place) : tokens - place]
+        text[max(0, place) : max(0, place) + len(known)] = known
+    return text
+
+
+def null_work(read: Source, stretch: int, rate: float, tokens: int, rng: np.random.Generator) -> Hits:
+    """Return the windows of a work of its own."""
+    return windows_of(read, places(read, stretch, rate, tokens, rng), tokens)
 
 
 def judged(work: Hits, controls: Sequence[Hits], seed: int) -> Judgement:
@@ -143,24 +184,36 @@ def told(rejected: int, of: int) -> str:
     return f"95% interval {limits.low:.3f} to {limits.high:.3f}, {of} works"
 
 
-def null_works(read: Source, what: str, works: int, tokens: int) -> list[tuple[str, int, str]]:
-    """Return how many null works of each design are found, with a note; ``what`` names dependence and rate."""
+def null_works(read: Source, what: str, works: int) -> list[tuple[str, int, str]]:
+    """Return how many null works of each design are found, with a note; ``what`` names dependence and rate.
+
+    Every work and every control work is drawn by itself.
+    """
     dependence, often = what.split(", ")
-    rng = np.random.default_rng([20_268, *map(ord, what)])
-    windows = stream(read, STRETCHES[dependence], RATES[often], tokens, rng)
+    stretch, rate, rng = STRETCHES[dependence], RATES[often], np.random.default_rng([20_270, *map(ord, what)])
     rows = []
     for length, others in DESIGNS:
         rejected = found = untested = 0
+        share = 0.0
         for seed in range(works):
-            work, controls = cut(windows, length, rng), [cut(windows, n, rng) for n in others]
+            work, *controls = (null_work(read, stretch, rate, n, rng) for n in (length, *others))
             p = p_value(work, controls, seed)
             assert seed or p == judged(work, controls, seed).test["p_value"]
             rejected, untested = rejected + (p is not None and p <= 0.05), untested + (p is None)
             found += p is not None and p <= 0.05 and work.mean() > Policy().max_rate
+            share += work.mean() / works
         sides = f"{length // 1000}k against {' + '.join(f'{n // 1000}k' for n in others)}"
-        note = f"{told(rejected, works)}; {found} found, {untested} could not be tested; {windows.mean():.1%} are hits"
+        note = f"{told(rejected, works)}; {found} found, {untested} could not be tested; {share:.1%} are hits"
         rows.append((f"stretches: {dependence}, {often} quotations: {sides}", rejected, note))
     return rows
+
+
+def agreement(read: Source) -> tuple[int, int]:
+    """Return how many windows of a text are as they are when all of it is scored, and how many there are."""
+    rng = np.random.default_rng(20_271)
+    placed = places(read, STRETCHES["2000"], RATES["many"], COMPARED, rng)
+    scored = read.hits(text_of(read, placed, COMPARED, rng))
+    return int((scored == windows_of(read, placed, COMPARED)).sum()), len(scored)
 
 
 def learnt(read: Source, parts: Sequence[tuple[float, float]], tokens: int, rng: np.random.Generator) -> Hits:
@@ -200,21 +253,21 @@ def cases() -> list[Case]:
     ]
 
 
-def known_works(read: Source, case: Case, rate: float, works: int, tokens: int) -> tuple[int, int]:
+def known_works(read: Source, case: Case, rate: float, works: int) -> tuple[int, int]:
     """Return how many works of a case are found, and how many are clean."""
     rng = np.random.default_rng([20_269, case.tokens, case.controls, *map(ord, case.name)])
-    windows = stream(read, 0, rate, tokens, rng)
     verdicts = []
     for seed in range(works):
         work = learnt(read, case.parts, case.tokens, rng)
-        verdicts.append(judged(work, [cut(windows, case.tokens, rng) for _ in range(case.controls)], seed).verdict)
+        controls = [null_work(read, 0, rate, case.tokens, rng) for _ in range(case.controls)]
+        verdicts.append(judged(work, controls, seed).verdict)
     return verdicts.count("found"), verdicts.count("clean")
 
 
-def power(report: Report, read: Source, works: int, tokens: int, pool: Executor) -> None:
+def power(report: Report, read: Source, works: int, pool: Executor) -> None:
     """Add how often works are found that the model knows in part, beside control works with few quotations or none."""
     for often, rate in {"no": 0.0, "few": 0.00005}.items():
-        run = partial(known_works, read, rate=rate, works=works, tokens=tokens)
+        run = partial(known_works, read, rate=rate, works=works)
         for case, (found, clean) in zip(cases(), pool.map(run, cases()), strict=True):
             controls = "1 control work" if case.controls == 1 else f"{case.controls} control works"
             what = f"{case.name} of {case.tokens // 1000}k learnt, {controls} as long, {often} quotations"
@@ -222,10 +275,10 @@ def power(report: Report, read: Source, works: int, tokens: int, pool: Executor)
                        note=f"{told(found, works)}; {clean} clean")  # fmt: skip
 
 
-def type_one(report: Report, read: Source, works: int, tokens: int, pool: Executor) -> None:
+def type_one(report: Report, read: Source, works: int, pool: Executor) -> None:
     """Add how often null works are found, by dependence, rate and lengths."""
     settings = [f"{dependence}, {often}" for dependence in STRETCHES for often in RATES]
-    for rows in pool.map(partial(null_works, read, works=works, tokens=tokens), settings):
+    for rows in pool.map(partial(null_works, read, works=works), settings):
         for what, rejected, note in rows:
             report.add(what, rejected / works, unit="p <= .05", goal=HIGHEST, at_most=True, note=note)
 
@@ -235,10 +288,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="20 works a setting; keeps nothing")
     given = parser.parse_args()
     report, read = Report("type_one_works"), source(np.random.default_rng(20_265))
-    tokens = STREAM // 10 if given.quick else STREAM
+    same, windows = agreement(read)
+    report.add("windows that are as they are when the whole text is scored", same / windows, unit="of windows",
+               goal=0.999, note=f"{same:,} of {windows:,}")  # fmt: skip
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        type_one(report, read, 20 if given.quick else 500, tokens, pool)
-        power(report, read, 10 if given.quick else 50, STREAM // 10, pool)
+        type_one(report, read, 20 if given.quick else 500, pool)
+        power(report, read, 10 if given.quick else 50, pool)
     if not given.quick:
         report.finish()
 
