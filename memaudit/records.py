@@ -152,6 +152,12 @@ class Decoding:
         """Whether tokens keep the probabilities that the model gives them; greedy decoding has none of its own."""
         return self.greedy or (self.temperature == 1 and self.top_k is None and self.top_p is None)
 
+    @property
+    def in_words(self) -> str:
+        """How samples are drawn: ``temperature 1, top-k 40``."""
+        cuts = ("top-k", self.top_k), ("top-p", self.top_p)
+        return ", ".join([f"temperature {self.temperature:g}", *(f"{name} {cut:g}" for name, cut in cuts if cut)])
+
 
 GREEDY = Decoding()
 

@@ -87,6 +87,7 @@ def environment() -> jinja2.Environment:
         plain=lambda text: Markup.escape(wording.visible(text)),  # where no markup may stand
         family=wording.family,
         asked_with=wording.asked_with,
+        sampled=wording.sampled,
         picture=Markup,  # of charts only: their labels are escaped by the renderer
     )
     made.globals.update(symbols=wording.SYMBOLS, verdicts=wording.VERDICTS, dash=rounding.NONE)

@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from memaudit.errors import one_line
 from memaudit.families import label_of
-from memaudit.records import MAX_COMPARED
+from memaudit.records import MAX_COMPARED, Decoding
 from memaudit.runs.contamination_report import RuleEstimate
 from memaudit.runs.extraction_report import ExtractionReport
 from memaudit.runs.parts import DescribedModel, Difference
@@ -53,6 +53,14 @@ class Hits(TypedDict):
 
     hits: int
     n: int
+
+
+class Sampled(TypedDict):
+    """Options of a run that draws samples."""
+
+    temperature: float
+    top_k: int | None
+    top_p: float | None
 
 
 class InWords(TypedDict):
@@ -127,6 +135,11 @@ def copies(exact: int | None, normalised: int | None) -> str | None:
 def counted(count: int, one: str, many: str = "") -> str:
     """Return ``1 entry`` or ``2 entries``; the plural is formed with an s where none is given."""
     return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
+def sampled(options: Sampled) -> str:
+    """Return how samples are drawn: ``temperature 1, top-k 40``."""
+    return Decoding(options["temperature"], options["top_k"], options["top_p"]).in_words
 
 
 def word_range(place: InWords) -> str:

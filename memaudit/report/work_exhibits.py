@@ -10,7 +10,7 @@ from dataclasses import replace
 from memaudit.records import WindowRecord
 from memaudit.report.covered import Covered, level_of, runs
 from memaudit.report.exhibits import Exhibit, Exhibited, Gallery, Standing, exhibit, labelled
-from memaudit.report.wording import counted, word_range
+from memaudit.report.wording import counted, sampled, word_range
 from memaudit.runs.directory import ReportInput
 from memaudit.runs.work_report import Passage, WorkMeasured, WorkReport
 from memaudit.stats.rounding import stated
@@ -63,21 +63,13 @@ def work_galleries(run: ReportInput[WorkReport]) -> list[Gallery]:
 
 def exhibited(run: ReportInput[WorkReport]) -> Exhibited:
     """Return what exhibits of whole works have in common, on paper."""
+    options = run.report["options"]
     return Exhibited(
         work_galleries(run),
-        f"Given {run.report['options']['prefix']} tokens of the work, how probable are those that follow?",
+        f"Given {options['prefix']} tokens of the work, how probable are those that follow?",
         {work["name"]: work["sha256"] for work in run.report["works"]},
-        f"p is that of a sample at {sampling(run.report)}; the continuation shown is the greedy one",
+        f"p is that of a sample at {sampled(options)}; the continuation shown is the greedy one",
     )
-
-
-def sampling(report: WorkReport) -> str:
-    """Return how samples are drawn, in words."""
-    options = report["options"]
-    parts = [f"temperature {options['temperature']:g}"]
-    parts += [f"top-k {options['top_k']}"] if options["top_k"] is not None else []
-    parts += [f"top-p {options['top_p']:g}"] if options["top_p"] is not None else []
-    return ", ".join(parts)
 
 
 class _Places:

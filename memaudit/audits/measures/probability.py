@@ -82,9 +82,7 @@ def finite(log_p: float) -> float | None:
 def decoding_of(plan: MeasuredPlan) -> str:
     """Return how samples were drawn: ``temperature 1, top-k 40``."""
     options = plan["options"]
-    decoding = Decoding(options["temperature"], options["top_k"], options["top_p"])
-    cuts = [("top-k", decoding.top_k), ("top-p", decoding.top_p)]
-    return ", ".join([f"temperature {decoding.temperature:g}", *(f"{name} {cut:g}" for name, cut in cuts if cut)])
+    return Decoding(options["temperature"], options["top_k"], options["top_p"]).in_words
 
 
 def rate(records: Sequence[Side], member: bool, hit: Callable[[Side], bool]) -> stats.Rate:

@@ -16,6 +16,7 @@ import numpy as np
 
 import memaudit.stats as stats
 from memaudit.audits.documents import bounds, mean_share, shown
+from memaudit.audits.measures.probability import decoding_of
 from memaudit.audits.subject import Measure, Subject
 from memaudit.errors import ModelError
 from memaudit.models.decoding import before_end
@@ -105,9 +106,7 @@ class Unprompted:
         refused = next((r["refused"] for r in records if "refused" in r), None)
         records = [r for r in records if "refused" not in r]
         ways = {way: group for way in TITLES if (group := [r for r in records if r["way"] == way])}
-        options = plan["options"]
-        decoding = f"temperature {options['temperature']:g}"
-        decoding += "".join(f", {k} {options[k]:g}" for k in ("top_k", "top_p") if options[k] is not None)
+        decoding = decoding_of(plan)
         samples = [r for r in records if r["way"] != NULL]
         bare = plan["model"].get("start_token", 0) is None
         unprompted = "after a first token, since nothing stands before a text" if bare else "unprompted"

@@ -9,6 +9,7 @@ import numpy as np
 
 import memaudit.stats as stats
 from memaudit.audits.documents import bounds, mean_share
+from memaudit.audits.measures.probability import decoding_of
 from memaudit.audits.measures.prompts import PREFIXES, Prompt, document_prompts, free_prompts
 from memaudit.audits.subject import Measure, Subject
 from memaudit.errors import InputError
@@ -92,9 +93,8 @@ class Use:
             for name, member in SIDES
             if (group := [r for r in records if r["way"] == way and r["member"] is member])
         ]
-        options, length = plan["options"], max((r["tokens"] for r in records), default=LENGTH)
-        decoding = f"temperature {options['temperature']:g}"
-        decoding += "".join(f", {k} {options[k]:g}" for k in ("top_k", "top_p") if options[k] is not None)
+        length = max((r["tokens"] for r in records), default=LENGTH)
+        decoding = decoding_of(plan)
         return Section(
             name=self.name,
             title="Attack and ordinary use",

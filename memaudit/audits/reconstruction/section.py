@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from memaudit.audits.reconstruction.matching import LEASTS, NEAR, SHORTEST, SOLID
+from memaudit.records import Decoding
 from memaudit.report.wording import counted
 from memaudit.runs.reconstruction import ReconstructionOptions
 from memaudit.runs.reconstruction_report import GivenPiece, ReconstructedWork
@@ -80,10 +81,8 @@ def _compared(works: Sequence[ReconstructedWork], options: ReconstructionOptions
 
 def _method(options: ReconstructionOptions) -> str:
     start = {"as-trained": "its start token before every window, if it has one", "none": "no start token"}
-    greedy = "greedily" if not options["temperature"] else f"sampled at temperature {options['temperature']:g}"
-    for name in ("top_k", "top_p"):
-        if options[name] is not None:
-            greedy += f", {name.replace('_', '-')} {options[name]:g}"
+    decoding = Decoding(options["temperature"], options["top_k"], options["top_p"])
+    greedy = "greedily" if decoding.greedy else f"sampled at {decoding.in_words}"
     if options["attempts"] > 1:
         greedy += f", the best of {options['attempts']} attempts behind given tokens being gone on with"
     again = "No tokens are given again."

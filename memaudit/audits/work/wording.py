@@ -65,7 +65,7 @@ def share_of(works: Sequence[WorkMeasured], place: int) -> float | None:
 def _where(works: Sequence[WorkMeasured], place: int) -> str:
     """Name the parts that hold most of what can be had back, the fullest first; empty where that says nothing."""
     held = [
-        (part["reached"][1 + place]["tokens"], short_title(number, part))
+        (part["reached"][1 + place]["tokens"], heading_of(number, part))
         for work in works
         for number, part in enumerate(work["parts"], 1)
     ]
@@ -78,7 +78,7 @@ def _where(works: Sequence[WorkMeasured], place: int) -> str:
     return ", ".join(named) if some > MOST * total and 2 * len(named) <= len(held) else ""
 
 
-def short_title(number: int, part: WorkPart) -> str:
+def heading_of(number: int, part: WorkPart) -> str:
     """Return what a part is called where no more than ``CHAPTER IV`` of the text may stand: else by its number."""
     words = part["title"].partition(".")[0].split()
     return " ".join(words) if len(words) == 2 and len(words[1]) <= LONGEST_NUMBER else f"part {number}"
