@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import cast
 
 from memaudit.models.base import LanguageModel
 from memaudit.runs.inputs import current
-from memaudit.runs.parts import DescribedModel, FileDigest, Training
+from memaudit.runs.parts import DescribedModel, EndpointDescription, FileDigest, Training
 from memaudit.runs.steps import step_of_name
 
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -54,6 +55,8 @@ def describe_model(model: LanguageModel, name: str) -> DescribedModel:
         described["placement"] = model.placement
     if model.lacks:
         described["lacks"] = [str(capability) for capability in model.lacks]
+    if model.endpoint is not None:
+        described["endpoint"] = cast("EndpointDescription", dict(model.endpoint))
     if training := _describe_training(model):
         described["training"] = training
     return described

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.errors import ModelError
+from memaudit.findings import Control
 from memaudit.metrics.verbatim import matched_tokens
 from memaudit.models.decoding import (
     Settled,
@@ -89,6 +90,10 @@ class LanguageModel(ABC):
     """Where its parts lie, where they lie in several places: what is measured does not depend on it."""
     base: LanguageModel | None = None
     """What it was fine-tuned from, over the same tokenizer, where that is at hand: a control of the audit."""
+    endpoint: Mapping[str, Any] | None = None
+    """Of a model behind an address: `memaudit.runs.parts.EndpointDescription`."""
+    checks: tuple[Control, ...] = ()
+    """What was found out before it was loaded, for the controls of a run."""
     recurrent: bool = False
     """Whether it carries a state from one part of a text to the next, and is trained on streams of text."""
 
@@ -194,6 +199,14 @@ class LanguageModel(ABC):
             texts = self.continuations([windows[i].prefix for i in rows], length)
             continued |= zip(rows, texts, strict=True)
         return [continued[i] for i in range(len(windows))]
+
+    def keep_in(self, folder: Path) -> None:
+        """Keep what it answers in a run directory, where asking again would cost something; most models do not."""
+
+    @property
+    def spent(self) -> str:
+        """What asking it cost so far, in words; empty where that is nobody's concern."""
+        return ""
 
     def save(self, folder: Path) -> None:
         """Write the model so that `load` gives it back bit-equal."""

@@ -114,6 +114,32 @@ class HubCommit(TypedDict):
     commit: str
 
 
+class EndpointDescription(TypedDict):
+    """A model behind an address: how it was asked, and what its server was found to give."""
+
+    url: str
+    served: str
+    """Name of the model there."""
+    api: Literal["completions", "chat"]
+    dialect: str
+    """How it was asked, in words."""
+    gives: list[str]
+    """Capabilities, in words."""
+    sends: Literal["token ids", "text", "messages"]
+    """What a prompt is sent as."""
+    listed: int | None
+    """Likeliest tokens among which a rank is looked up, a token outside them being *beyond* that; None: all, or no
+    ranks at all."""
+    start: str
+    """What stands before every text, in words."""
+    end: str
+    """What the server does at the end token, in words."""
+    fingerprint: str | None
+    """``system_fingerprint`` of its answers."""
+    template_sha256: str | None
+    """Of the chat template that the server applies, where it is asked by messages and shows it."""
+
+
 class DescribedModel(TypedDict):
     """A model, by what it says of itself."""
 
@@ -157,6 +183,8 @@ class DescribedModel(TypedDict):
     """Capabilities that other models of its objective have."""
     training: NotRequired[Training]
     """Of a model that memaudit trained."""
+    endpoint: NotRequired[EndpointDescription]
+    """Of a model behind an address."""
 
 
 class ModelDescription(DescribedModel):

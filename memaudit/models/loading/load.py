@@ -13,6 +13,7 @@ from memaudit.errors import MemauditError, ModelError, one_line
 from memaudit.families import find_family
 from memaudit.models.base import LanguageModel
 from memaudit.models.external import ExternalModel
+from memaudit.models.remote.address import Endpoint, is_address
 from memaudit.plugins import import_object, search_working_directory
 from memaudit.runs.inputs import AT_ONCE, Inputs, Stamp, changed, current, digest_of, held_still, stamp_of
 
@@ -29,13 +30,15 @@ def load_model(
     allow_download: bool = False,
     allow_pickle: bool = False,
     base_control: bool = False,
+    endpoint: Endpoint | None = None,
 ) -> LanguageModel:
     """Load the language model that ``spec`` names.
 
     Args:
         spec: ``python:package.module:factory`` (a function without arguments that returns the model), a
             folder that memaudit or ``save_pretrained`` wrote, that of an adapter, a GGUF file or a folder that
-            holds one, or the id of a cached Hugging Face model, ``ID`` or ``ID@REVISION`` (a branch, a tag, a commit).
+            holds one, the id of a cached Hugging Face model, ``ID`` or ``ID@REVISION`` (a branch, a tag, a commit), or
+            the address of a server, ``http(s)://HOST[:PORT]/v1``.
         base: The base model of an adapter; by default the one that the adapter names.
         device: Where transformers compute; all other families compute on the CPU. ``auto`` for what devices there
             are, and the disk where memory lacks.
@@ -44,6 +47,7 @@ def load_model(
         allow_pickle: Whether ``pytorch_model.bin`` is read where there are no safetensors: tensors from their places in
             it, and nothing is unpickled.
         base_control: Whether the base model of an adapter is kept beside it (``.base``).
+        endpoint: How a model behind an address is reached.
 
     Raises:
         ModelError: Nothing of this name, or a model that is refused.
@@ -51,6 +55,11 @@ def load_model(
     if spec.startswith(PYTHON):
         _refuse_base(spec, base)
         return _from_python(spec)
+    if is_address(spec):
+        from memaudit.models.remote.reach import ORDINARY, reach
+
+        _refuse_base(spec, base)
+        return reach(spec, endpoint or ORDINARY, allow_download=allow_download)
     if not spec.strip():
         raise ModelError("no model named", "give a folder, a Hugging Face id, or python:module:factory")
     folder = Path(spec).expanduser()

@@ -1,0 +1,1 @@
+"""How servers are asked, one file a dialect: each says what it gives and reads its own answers."""

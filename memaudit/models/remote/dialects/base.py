@@ -1,0 +1,98 @@
+"""What every dialect is asked, and what it returns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from memaudit.models.remote.transport import Transport
+from memaudit.records import Capabilities, Capability, Decoding, TokenIds
+from memaudit.text.tokenize import Tokenizer
+
+WRITES: Capabilities = frozenset((Capability.CONTINUATIONS, Capability.WRITING))
+SCORES: Capabilities = WRITES | {Capability.LOG_PROBS, Capability.LEFT_TO_RIGHT}
+KNOWS_ALL: Capabilities = SCORES | {Capability.MOMENTS, Capability.DISTRIBUTIONS}
+"""Of a server that lists every token of the vocabulary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a server says of given tokens, one value a token."""
+
+    log_prob: list[float]
+    """Natural logarithms."""
+    rank: list[int]
+    """Tokens that it prefers to the true one; one that is not among the `Dialect.listed` likeliest has just that."""
+    mean: list[float] | None = None
+    """Of log p over the vocabulary; None where not all of it is listed."""
+    std: list[float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a server put behind a prompt."""
+
+    text: str
+    ids: list[int] | None
+    """Its tokens, without the end token; None where the server gives text alone."""
+    ended: bool
+    """Whether it stopped by itself: at its end token."""
+    log_prob: list[float] | None = None
+    """Of the tokens, where the server gives them."""
+
+
+class Dialect(ABC):
+    """One way of asking a server. Every answer is checked here: other ids than were sent are a `BadAnswer`.
+
+    Args:
+        transport: To the server.
+        served: Name of the model there.
+        tokenizer: Of the model.
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+    """In words, for reports: ``vLLM, prompt_logprobs``."""
+    takes_ids: ClassVar[bool] = True
+    """Whether prompts are sent as token ids; else as text, start token included."""
+
+    def __init__(self, transport: Transport, served: str, tokenizer: Tokenizer) -> None:
+        self.transport, self.served, self.tokenizer = transport, served, tokenizer
+        self.gives: Capabilities = WRITES
+        """Settled by `recognise`."""
+        self.listed: int | None = None
+        """Likeliest tokens among which a rank is looked up; None: the whole vocabulary."""
+        self.puts_start = False
+        """Of one that takes text: whether the server puts the start token before it by itself."""
+
+    @abstractmethod
+    def recognise(self, prompt: TokenIds, suffix: TokenIds) -> bool:
+        """Ask the least that tells whether the server speaks this dialect, and settle what it gives.
+
+        A server that ignores a field answers with 200 all the same: what counts is what stands in the answer.
+        Nothing is kept of what is asked here.
+        """
+
+    def score(self, prompt: TokenIds, suffix: TokenIds, *, kept: bool = True, attempt: int = 0) -> Scored:
+        """Return what the server says of ``suffix`` behind ``prompt`` (start token included)."""
+        raise NotImplementedError(f"{self.label} gives no log-probabilities of a given text")
+
+    def next_log_probs(self, prompt: TokenIds, *, kept: bool = True) -> dict[int, float]:
+        """Return log p of every token of the vocabulary behind a prompt, of a dialect that `KNOWS_ALL`."""
+        raise NotImplementedError(f"{self.label} gives no distributions")
+
+    @abstractmethod
+    def write(
+        self, prompt: TokenIds, length: int, decoding: Decoding, *, seed: int = 0, attempt: int = 0, kept: bool = True
+    ) -> Written:
+        """Return at most ``length`` tokens behind a prompt (start token included), fewer where the model ended.
+
+        Args:
+            prompt: Token ids.
+            length: Most tokens.
+            decoding: Greedy, or sampled with all that a server may add to it switched off.
+            seed: Of sampling.
+            attempt: Tells repetitions apart.
+            kept: See `Transport.ask`.
+        """

@@ -1,0 +1,209 @@
+"""A model that answers over HTTP, as a language model of ours: it gives what its server was found to give."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from memaudit.errors import ModelError
+from memaudit.models.base import LanguageModel
+from memaudit.models.decoding import Settled, is_whole
+from memaudit.models.remote.dialects.base import Scored
+from memaudit.models.remote.probe import Probed
+from memaudit.models.remote.seams import ids_behind
+from memaudit.models.remote.transport import Transport
+from memaudit.records import (
+    GREEDY,
+    Capabilities,
+    Capability,
+    Decoding,
+    FloatArray,
+    Objective,
+    TokenIds,
+    TokenScores,
+    Window,
+)
+from memaudit.text.tokenize import Tokenizer
+
+
+class RemoteModel(LanguageModel):
+    """Asks a server, several windows at a time; what it does not give is not asked (`capabilities`).
+
+    Args:
+        transport: To the server.
+        probed: What was found out about it.
+        tokenizer: Of the model; its start token is put before every text.
+        about: What a plan says of the server (`memaudit.runs.parts.EndpointDescription`).
+        sha256: Identity of the model, as far as an address has one.
+    """
+
+    family = "endpoint"
+    objective: Objective = "next-token"
+    device = "remote"
+    dtype = "unknown"
+
+    def __init__(
+        self, transport: Transport, probed: Probed, tokenizer: Tokenizer, about: Mapping[str, Any], sha256: str
+    ) -> None:
+        self.transport, self.probed, self.dialect = transport, probed, probed.dialect
+        self.tokenizer, self.context_length = tokenizer, probed.context_length
+        self.endpoint, self.sha256, self.checks = about, sha256, probed.controls
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the server was found to give."""
+        return self.dialect.gives
+
+    @property
+    def frame(self) -> tuple[list[int], list[int]]:
+        """The start token, which stands before every text."""
+        start = self.tokenizer.bos_id
+        return ([] if start is None else [start]), []
+
+    def without_frame(self) -> Self:
+        """Return the model that is given the ids of a text alone.
+
+        Raises:
+            ModelError: The server puts a start token before a text by itself.
+        """
+        if self.dialect.puts_start:
+            raise ModelError(f"{self.transport.url}: puts a start token before every text", "leave out --start-token")
+        return super().without_frame()
+
+    def keep_in(self, folder: Path) -> None:
+        """Keep answers in a run directory: what was answered is not asked again."""
+        self.transport.keep_in(folder)
+
+    @property
+    def spent(self) -> str:
+        """What it cost so far, in words."""
+        return self.transport.spent
+
+    def score(self, windows: Sequence[Window], decoding: Decoding = GREEDY) -> TokenScores:
+        """Score every suffix token; see `memaudit.models.remote.dialects.base.Scored` for ranks beyond a list."""
+        if not decoding.unchanged:
+            raise ModelError(
+                f"{self.transport.url}: gives log-probabilities at temperature 1 without top-k and top-p alone",
+                "leave out --temperature, --top-k and --top-p",
+            )
+        self._check_room(max((len(w.prefix) + len(w.suffix) for w in windows), default=0))
+        jobs = [partial(self.dialect.score, self._begun(w.prefix), w.suffix) for w in windows if len(w.suffix)]
+        answers = iter(self.transport.each(jobs))
+        scores = TokenScores.of_lengths([len(window.suffix) for window in windows])
+        for window, first in zip(windows, scores.offsets, strict=False):
+            if len(window.suffix):
+                _fill(scores, slice(first, first + len(window.suffix)), next(answers))
+        return scores
+
+    def next_log_probs(self, prefixes: Sequence[TokenIds]) -> FloatArray:
+        """Return log p of every token behind each prefix, of a server that lists all of them."""
+        if Capability.DISTRIBUTIONS not in self.capabilities:
+            return super().next_log_probs(prefixes)
+        rows = np.full((len(prefixes), self.tokenizer.vocab_size), -np.inf)
+        jobs = [partial(self.dialect.next_log_probs, self._begun(prefix)) for prefix in prefixes]
+        for row, listed in zip(rows, self.transport.each(jobs), strict=True):
+            row[list(listed)] = list(listed.values())
+        return rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
+
+    def continuations(self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY) -> list[TokenIds]:
+        """Continue every prompt; where the server ended the text, the rest is the end token.
+
+        Samples are drawn by the server, which may draw others another time; within a run they stay as they are.
+        """
+        attempts = attempts_of(prompts)
+        jobs = [
+            partial(self._continue, prompt, None, length, decoding, attempt)
+            for prompt, attempt in zip(prompts, attempts, strict=True)
+        ]
+        return self.transport.each(jobs)
+
+    def greedy_continuations(self, windows: Sequence[Window], settled: Settled | None = None) -> list[TokenIds]:
+        """Continue every prefix; where text alone comes back, it is read as the true tokens as far as it is theirs.
+
+        It stops at what is settled within a continuation that came in one piece: a request costs more than a token.
+        """
+        jobs = [partial(self._continue, w.prefix, w.suffix, len(w.suffix), GREEDY, 0) for w in windows]
+        whole = self.transport.each(jobs)
+        if settled is None:
+            return whole
+        return [_until_settled(window.suffix, ids, settled) for window, ids in zip(windows, whole, strict=True)]
+
+    def _continue(
+        self, prompt: TokenIds, true: TokenIds | None, length: int, decoding: Decoding, attempt: int
+    ) -> TokenIds:
+        """Return exactly ``length`` tokens. A true end token inside a row of documents is gone past."""
+        if not length:
+            return np.empty(0, np.int32)
+        self._check_room(len(prompt) + length)
+        ids = self._written(prompt, true, length, decoding, attempt)
+        while true is not None and len(ids) < length and int(true[len(ids)]) in self.end_ids:
+            if not np.array_equal(ids, true[: len(ids)]):
+                break
+            passed = np.append(ids, true[len(ids)])
+            more = len(passed) < length
+            rest = np.concatenate([prompt, passed])
+            behind = self._written(rest, true[len(passed) :], length - len(passed), decoding, attempt) if more else []
+            ids = np.concatenate([passed, behind]).astype(np.int32)
+        return self._filled(ids, length)
+
+    def _written(
+        self, prompt: TokenIds, true: TokenIds | None, length: int, decoding: Decoding, attempt: int
+    ) -> TokenIds:
+        written = self.dialect.write(self._begun(prompt), length, decoding, seed=decoding.seed, attempt=attempt)
+        ids = ids_behind(self.tokenizer, prompt, written, true)[:length]
+        if len(ids) < length and not written.ended and written.ids is not None:
+            raise ModelError(
+                f"{self.transport.url}: wrote {len(ids)} tokens of {length} and did not end the text",
+                "its context may be shorter than it says: lower --prefix or --suffix",
+            )
+        return ids
+
+    def _filled(self, ids: TokenIds, length: int) -> TokenIds:
+        if len(ids) == length:
+            return ids
+        if self.tokenizer.eos_id is None:
+            raise ModelError(
+                f"{self.transport.url}: ended a text, and its tokenizer has no end token",
+                "name the tokenizer of this model with --tokenizer",
+            )
+        return np.append(ids, np.full(length - len(ids), self.tokenizer.eos_id)).astype(np.int32)
+
+    def _begun(self, prompt: TokenIds) -> TokenIds:
+        return np.concatenate([np.asarray(self.frame[0], np.int32), prompt]).astype(np.int32)
+
+    def _check_room(self, tokens: int) -> None:
+        tokens += len(self.frame[0])
+        if self.context_length is not None and tokens > self.context_length:
+            raise ModelError(
+                f"{self.transport.url}: {tokens:,} tokens, the server reads {self.context_length:,}",
+                "ask for fewer tokens: --prefix, --suffix",
+            )
+
+
+def attempts_of(prompts: Sequence[TokenIds]) -> list[int]:
+    """Return how often each prompt stood before in a call: equal prompts are attempts of their own."""
+    seen: dict[bytes, int] = {}
+    attempts = []
+    for prompt in prompts:
+        key = np.asarray(prompt, np.int32).tobytes()
+        attempts.append(seen.get(key, 0))
+        seen[key] = attempts[-1] + 1
+    return attempts
+
+
+def _fill(scores: TokenScores, rows: slice, scored: Scored) -> None:
+    scores.log_prob[rows], scores.rank[rows] = scored.log_prob, scored.rank
+    unknown = np.full(len(scored.rank), np.nan)
+    scores.mean[rows] = unknown if scored.mean is None else scored.mean
+    scores.std[rows] = unknown if scored.std is None else scored.std
+
+
+def _until_settled(suffix: TokenIds, ids: TokenIds, settled: Settled) -> TokenIds:
+    """Return as much of a continuation as a model would have written that stops where it is settled."""
+    lengths = range(1, len(suffix) + 1)
+    return ids[: next((n for n in lengths if is_whole(suffix, ids[:n], settled)), len(suffix))]
