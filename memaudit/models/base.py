@@ -200,8 +200,8 @@ class LanguageModel(ABC):
             continued |= zip(rows, texts, strict=True)
         return [continued[i] for i in range(len(windows))]
 
-    def keep_in(self, folder: Path) -> None:
-        """Keep what it answers in a run directory, where asking again would cost something; most models do not."""
+    def keep_in(self, folder: Path) -> None:  # noqa: B027 (most have nothing to keep)
+        """Keep what it answers in a run directory, where asking again would cost something."""
 
     @property
     def spent(self) -> str:

@@ -56,10 +56,10 @@ def load_model(
         _refuse_base(spec, base)
         return _from_python(spec)
     if is_address(spec):
-        from memaudit.models.remote.reach import ORDINARY, reach
+        from memaudit.models.remote.reach import reach
 
         _refuse_base(spec, base)
-        return reach(spec, endpoint or ORDINARY, allow_download=allow_download)
+        return reach(spec, endpoint or Endpoint(), allow_download=allow_download)
     if not spec.strip():
         raise ModelError("no model named", "give a folder, a Hugging Face id, or python:module:factory")
     folder = Path(spec).expanduser()

@@ -36,9 +36,6 @@ class Endpoint:
     """File of text that the model is known to recite: the control of a server that gives text only."""
 
 
-ORDINARY = Endpoint()
-
-
 def is_address(spec: str) -> bool:
     """Whether a MODEL is an address."""
     return spec.lower().startswith(SCHEMES)

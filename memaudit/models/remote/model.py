@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -108,7 +107,8 @@ class RemoteModel(LanguageModel):
         jobs = [partial(self.dialect.next_log_probs, self._begun(prefix)) for prefix in prefixes]
         for row, listed in zip(rows, self.transport.each(jobs), strict=True):
             row[list(listed)] = list(listed.values())
-        return rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
+        normalised: FloatArray = rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
+        return normalised
 
     def continuations(self, prompts: Sequence[TokenIds], length: int, decoding: Decoding = GREEDY) -> list[TokenIds]:
         """Continue every prompt; where the server ended the text, the rest is the end token.
@@ -145,10 +145,12 @@ class RemoteModel(LanguageModel):
             if not np.array_equal(ids, true[: len(ids)]):
                 break
             passed = np.append(ids, true[len(ids)])
-            more = len(passed) < length
-            rest = np.concatenate([prompt, passed])
-            behind = self._written(rest, true[len(passed) :], length - len(passed), decoding, attempt) if more else []
-            ids = np.concatenate([passed, behind]).astype(np.int32)
+            ids = passed.astype(np.int32)
+            if len(ids) < length:
+                begun = np.concatenate([prompt, ids])
+                ids = np.concatenate(
+                    [ids, self._written(begun, true[len(ids) :], length - len(ids), decoding, attempt)]
+                )
         return self._filled(ids, length)
 
     def _written(

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from memaudit.errors import InputError
-from memaudit.models.remote.address import ORDINARY, Endpoint, address_of
+from memaudit.models.remote.address import Endpoint, address_of
 from memaudit.models.remote.model import RemoteModel
 from memaudit.models.remote.naming import named_tokenizer
 from memaudit.models.remote.probe import probe
@@ -17,7 +17,7 @@ from memaudit.models.remote.transport import Transport
 
 def reach(
     spec: str,
-    endpoint: Endpoint = ORDINARY,
+    endpoint: Endpoint | None = None,
     *,
     allow_download: bool = False,
     tell: Callable[[str], None] | None = None,
@@ -34,7 +34,7 @@ def reach(
         ModelError: It cannot be reached, or answers something else than it is asked.
         InputError: An option is missing or cannot be used.
     """
-    url = address_of(spec)
+    url, endpoint = address_of(spec), endpoint or Endpoint()
     if not endpoint.tokenizer:
         raise InputError(f"{url}: no tokenizer named", "give --tokenizer: the model's folder or Hugging Face id")
     named = named_tokenizer(endpoint.tokenizer, allow_download=allow_download)

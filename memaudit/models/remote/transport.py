@@ -11,14 +11,14 @@ from memaudit.models.remote.address import Endpoint
 
 Answer = TypeVar("Answer")
 Read = Callable[[Any], Any]
-"""Takes what a server sent, parsed as JSON; returns what is kept of it, in values of JSON; raises `BadAnswer`."""
+"""Takes what a server sent, parsed as JSON; returns what is kept of it, in values of JSON; raises `BadAnswerError`."""
 
 
-class BadAnswer(Exception):
+class BadAnswerError(Exception):
     """An answer with status 200 that is not one to what was asked: asked again, and an error by name in the end."""
 
 
-class RefusedRequest(ModelError):
+class RefusedRequestError(ModelError):
     """A request that a server refuses for good (400, 404, 422, ...): the same again would be refused again."""
 
     def __init__(self, message: str, hint: str = "", *, status: int) -> None:
@@ -63,7 +63,7 @@ class Transport:
             kept: Whether it is looked up in the journal and kept there; False for what must be asked anew.
 
         Raises:
-            RefusedRequest: The server will not answer this.
+            RefusedRequestError: The server will not answer this.
             ModelError: It cannot be reached or does not answer as it should however often it is asked, says that a
                 quota is used up or a key is wrong, asks to wait longer than the cap, its fingerprint changed, or the
                 budget does not allow the request.

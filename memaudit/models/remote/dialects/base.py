@@ -43,7 +43,7 @@ class Written:
 
 
 class Dialect(ABC):
-    """One way of asking a server. Every answer is checked here: other ids than were sent are a `BadAnswer`.
+    """One way of asking a server. Every answer is checked here: other ids than were sent are a `BadAnswerError`.
 
     Args:
         transport: To the server.
