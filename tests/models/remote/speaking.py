@@ -25,7 +25,7 @@ import math
 import socket
 import threading
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, NamedTuple, get_args
@@ -205,6 +205,8 @@ class Speaking:
         """Return what is read of a prompt that leaves room for what is to be written."""
         if self.context is None or len(read) + length <= self.context:
             return read
+        if self.speech == "vllm" and len(read) < self.context:
+            return read
         if "long-cut" in self.lies:
             return read[len(read) + length - self.context :]
         raise _RefusedError(
@@ -246,6 +248,8 @@ class Speaking:
             raise _RefusedError(404, f"The model `{body['model']}` does not exist.")
         sent, read = self.reads(prompt)
         read = self.fitted(read, length)
+        if self.speech == "vllm" and self.context is not None:
+            length = min(length, self.context - len(read))  # without a word
         echoed = self.speech in ("vllm", "echo") and "echo-ignored" not in self.lies and bool(body.get("echo"))
         listed = body.get("logprobs")
         if self.speech in ("text", "sglang") or "logprobs-ignored" in self.lies:
@@ -434,10 +438,8 @@ class _Server(ThreadingHTTPServer):
     def end(self) -> None:
         self.shutdown()
         for connection in list(self.open):
-            try:
+            with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
         self.server_close()
 
 
