@@ -92,7 +92,7 @@ class RemoteModel(LanguageModel):
                 f"{self.transport.url}: gives log-probabilities at temperature 1 without top-k and top-p alone",
                 "leave out --temperature, --top-k and --top-p",
             )
-        self._check_room(max((len(w.prefix) + len(w.suffix) for w in windows), default=0))
+        self._check_room(max((len(w.prefix) + len(w.suffix) + self.dialect.room for w in windows), default=0))
         jobs = [partial(self.dialect.score, self._begun(w.prefix), w.suffix) for w in windows if len(w.suffix)]
         answers = iter(self.transport.each(jobs))
         scores = TokenScores.of_lengths([len(window.suffix) for window in windows])
