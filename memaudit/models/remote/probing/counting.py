@@ -149,7 +149,7 @@ class Counter:
         return Reading(True, by_server, _start_in_words(self.bos, by_server=False), controls)
 
     def _of_texts(self) -> Control:
-        """Compare the tokens of texts where prompts are sent as ids: what it makes of text says whose tokenizer it has."""
+        """Compare the tokens of texts where prompts are sent as ids: they say whose tokenizer the server has."""
         texts = self._texts()
         cut = [self.tokenized(texts[0][0])]
         if cut[0] is not None:
@@ -170,7 +170,7 @@ class Counter:
     def _told(self, same: int, texts: Sequence[str], does: str) -> Control:
         if not same:
             raise ModelError(
-                f"{self.url}: cuts text into other tokens than --tokenizer does: none of {len(texts)} texts is the same",
+                f"{self.url}: cuts text into other tokens than --tokenizer does, all of {len(texts)} texts",
                 "name the tokenizer of the model that is served",
             )
         detail = f"the server {does} {same} of {len(texts)} texts in several scripts; prompts are sent as ids"

@@ -11,7 +11,7 @@ from memaudit.models.remote.transport import Transport
 
 LENGTHS = ("max_model_len", "context_length", "max_context_length", "context_window", "n_ctx", "max_total_tokens")
 """Names that servers have for the tokens that a model reads."""
-PLACES = ("", "meta", "default_generation_settings")
+PLACES = ("meta", "default_generation_settings")
 NAMED = 8
 """Models that an error lists."""
 
@@ -72,10 +72,6 @@ def _stated(transport: Transport, entry: Mapping[str, Any]) -> int | None:
 def _length(said: Any) -> int | None:
     if not isinstance(said, Mapping):
         return None
-    for place in PLACES:
-        part = said.get(place) if place else said
-        for name in LENGTHS if isinstance(part, Mapping) else ():
-            value = part.get(name)
-            if type(value) is int and value > 0:
-                return value
-    return None
+    parts = [said, *(said.get(place) for place in PLACES)]
+    told = [part.get(name) for part in parts if isinstance(part, Mapping) for name in LENGTHS]
+    return next((value for value in told if type(value) is int and value > 0), None)

@@ -10,21 +10,23 @@ from memaudit.records import TokenIds
 from memaudit.text.tokenize import Tokenizer
 
 PLAIN = (
-    "The harbour office opens at seven on weekdays. A clerk unlocks the side door, turns on the lamps above the long "
-    "counter and reads the tide table aloud, although nobody else is there yet. Two boats are expected before noon, one "
-    "with timber and one with empty crates, and both will lie at the eastern quay until the crane has been repaired. "
-    "The mechanic promised to come on Tuesday, then on Thursday, and now on some day after the holidays.",
-    "Our neighbour keeps bees behind the orchard wall. In spring the hives stand open to the south, and in a warm week "
-    "the children count the flights between breakfast and school. She sells the honey in square jars, each with a paper "
-    "label that says which meadow was in flower. Last year the lime trees gave almost nothing, so the darkest jars were "
-    "those of the heather, and they were gone before the first frost.",
-    "To fold the map again, lay it flat on a table with the legend facing down. Begin at the left edge and bring every "
-    "second crease towards you. When six panels lie on each other, turn the stack by a quarter, press it with the flat "
-    "hand and fold it once in the middle. It should now fit into the pocket of the door, next to the torch and the "
-    "spare fuse that we never needed.",
-    "The committee met in the small hall because the large one was being painted. It heard a report on the lending of "
-    "tools, thanked the volunteers who had oiled the shears, and agreed to buy a second ladder. A member asked whether "
-    "the drill could be lent for a whole month. After some talk the answer was that two weeks are enough for a shelf.",
+    "The harbour office opens at seven on weekdays. A clerk unlocks the side door, turns on the lamps above the "
+    "long counter and reads the tide table aloud, although nobody else is there yet. Two boats are expected "
+    "before noon, one with timber and one with empty crates, and both will lie at the eastern quay until the "
+    "crane has been repaired. The mechanic promised to come on Tuesday, then on Thursday, and now on some day "
+    "after the holidays.",
+    "Our neighbour keeps bees behind the orchard wall. In spring the hives stand open to the south, and in a warm "
+    "week the children count the flights between breakfast and school. She sells the honey in square jars, each "
+    "with a paper label that says which meadow was in flower. Last year the lime trees gave almost nothing, so "
+    "the darkest jars were those of the heather, and they were gone before the first frost.",
+    "To fold the map again, lay it flat on a table with the legend facing down. Begin at the left edge and bring "
+    "every second crease towards you. When six panels lie on each other, turn the stack by a quarter, press it "
+    "with the flat hand and fold it once in the middle. It should now fit into the pocket of the door, next to "
+    "the torch and the spare fuse that we never needed.",
+    "The committee met in the small hall because the large one was being painted. It heard a report on the "
+    "lending of tools, thanked the volunteers who had oiled the shears, and agreed to buy a second ladder. A "
+    "member asked whether the drill could be lent for a whole month. After some talk the answer was that two "
+    "weeks are enough for a shelf.",
 )
 """Long enough to be cut at any of the lengths below."""
 SCRIPTS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -72,10 +72,12 @@ def try_alone(dialect: Dialect, passages: Sequence[Passage]) -> list[Trial]:
 
 def try_in_company(witness: Witness, dialect: Dialect, trials: Sequence[Trial]) -> list[Trial]:
     """Ask everything again, all of it together."""
-    writes = [partial(_write, dialect, trial.passage.prompt) for trial in trials] * ROUNDS
-    scored = Capability.LOG_PROBS in dialect.gives
-    scores = [partial(_score, dialect, trial.passage) for trial in trials] * ROUNDS if scored else []
-    told = witness.each([*writes, *scores])
+    jobs: list[Callable[[], Written | Scored]] = []
+    for _ in range(ROUNDS):
+        jobs += [partial(_write, dialect, trial.passage.prompt) for trial in trials]
+        if Capability.LOG_PROBS in dialect.gives:
+            jobs += [partial(_score, dialect, trial.passage) for trial in trials]
+    told = witness.each(jobs)
     written = [one for one in told if isinstance(one, Written)]
     values = [one for one in told if isinstance(one, Scored)]
     count = len(trials)
@@ -120,8 +122,8 @@ def behaviour_of(trials: Sequence[Trial], *, quiet: bool) -> tuple[float | str |
     if not all(trial.scored for trial in trials):
         return tuple(digest(trial.written[0]) for trial in trials)
     step = 10 if quiet else 1
-    values = [(trial.scored[0].log_prob[place], place) for trial in trials for place in (0, TRUE // 2)]
-    return tuple(round(value * step) / step + 0.0 if math.isfinite(value) else None for value, _ in values)
+    values = [trial.scored[0].log_prob[place] for trial in trials for place in (0, TRUE // 2)]
+    return tuple(round(value * step) / step + 0.0 if math.isfinite(value) else None for value in values)
 
 
 def _write(dialect: Dialect, prompt: TokenIds) -> Written:

@@ -46,7 +46,7 @@ class Witness(Transport):
         self.seen: list[Exchange] = []
 
     @property
-    def fingerprint(self) -> str | None:  # type: ignore[override]
+    def fingerprint(self) -> str | None:
         """That of the transport behind it."""
         return self.inner.fingerprint
 
@@ -69,7 +69,7 @@ class Witness(Transport):
             self.seen.append(exchange_of(path, body, answer))
             try:
                 return [read(answer)]
-            except BadAnswerError as error:
+            except (BadAnswerError, LookupError, TypeError, ValueError, AttributeError) as error:
                 faults[str(error)] += 1
                 return []
 
@@ -93,7 +93,7 @@ def exchange_of(path: str, body: Mapping[str, Any], answer: Any) -> Exchange:
     usage, meta, choice = _part(answer, "usage"), _part(answer, "meta_info"), _first(answer.get("choices"))
     told = _part(choice, "logprobs")
     prompt = body.get("prompt", body.get("input_ids", body.get("text")))
-    wants_prompt = bool(body.get("echo") or "prompt_logprobs" in body or body.get("return_logprob"))
+    wants_prompt = bool(body.get("echo") or "prompt_logprobs" in body or body.get("logprob_start_len", -1) >= 0)
     finish = choice.get("finish_reason", _part(meta, "finish_reason").get("type"))
     return Exchange(
         path=path,
@@ -103,8 +103,8 @@ def exchange_of(path: str, body: Mapping[str, Any], answer: Any) -> Exchange:
         finish=finish if isinstance(finish, str) else None,
         model=answer.get("model") if isinstance(answer.get("model"), str) else None,
         wants_prompt=wants_prompt,
-        of_generated=bool(told.get("content") or told.get("token_logprobs")),
-        of_prompt=_of_prompt(choice),
+        of_generated=bool(told.get("content") or told.get("token_logprobs") or meta.get("output_token_logprobs")),
+        of_prompt=bool(meta.get("input_token_logprobs")) or _of_prompt(choice),
         own=tuple(_own(told)),
     )
 
@@ -144,11 +144,14 @@ def _own(told: dict[str, Any]) -> list[tuple[float, float]]:
         lists = entry.get("top_logprobs") if isinstance(entry, dict) else None
         key = "id" if isinstance(entry, dict) and "id" in entry else "token"
         same = [e.get("logprob") for e in lists or () if isinstance(e, dict) and e.get(key) == entry.get(key)]
-        if len(same) == 1 and all(isinstance(v, int | float) for v in (same[0], entry.get("logprob"))):
-            pairs.append((float(entry["logprob"]), float(same[0])))
+        if len(same) == 1:
+            pairs += _numbers(entry.get("logprob"), same[0])
     tokens, values, tops = (told.get(name) or [] for name in ("tokens", "token_logprobs", "top_logprobs"))
     for token, value, top in zip(tokens, values, tops, strict=False):
         listed = top.get(token) if isinstance(top, dict) and "\ufffd" not in str(token) else None
-        if all(isinstance(v, int | float) for v in (value, listed)):
-            pairs.append((float(value), float(listed)))
+        pairs += _numbers(value, listed)
     return pairs
+
+
+def _numbers(one: Any, other: Any) -> list[tuple[float, float]]:
+    return [(float(one), float(other))] if isinstance(one, int | float) and isinstance(other, int | float) else []
