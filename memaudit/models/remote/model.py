@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from memaudit.errors import ModelError
+from memaudit.metrics.verbatim import matched_tokens
 from memaudit.models.base import LanguageModel
 from memaudit.models.decoding import Settled, is_whole
 from memaudit.models.remote.dialects.base import Scored
@@ -101,6 +103,11 @@ class RemoteModel(LanguageModel):
             if len(window.suffix):
                 _fill(scores, slice(first, first + len(window.suffix)), next(answers))
         return scores
+
+    def screen(self, windows: Sequence[Window]) -> NDArray[np.int32]:
+        """Return how many suffix tokens it writes before its first difference; asked for text, which costs least."""
+        written = self.greedy_continuations(windows)
+        return np.array([matched_tokens(np.not_equal(ids, w.suffix)) for ids, w in zip(written, windows, strict=True)])
 
     def next_log_probs(self, prefixes: Sequence[TokenIds]) -> FloatArray:
         """Return log p of every token behind each prefix, of a server that lists all of them."""
