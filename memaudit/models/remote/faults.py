@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 
@@ -65,12 +65,17 @@ def is_quota(status: int, said: str) -> bool:
     return status == PAYMENT_REQUIRED or (status == TOO_MANY and told)
 
 
+def text_of(body: bytes) -> str:
+    """Return the beginning of a body that is no JSON on one line; it is hostile and may hold the key."""
+    return " ".join(body[:SHOWN].decode("utf-8", "replace").split())
+
+
 def what_is_said(body: bytes) -> str:
     """Return what the body of an error says: the message in its JSON, else its text. It is hostile and has the key."""
     try:
         told = orjson.loads(body)
     except ValueError:
-        return " ".join(body[:SHOWN].decode("utf-8", "replace").split())
+        return text_of(body)
     error = told.get("error", told) if isinstance(told, dict) else told
     if isinstance(error, dict):
         words = [error.get(name) for name in ("type", "code", "message", "detail")]
@@ -105,9 +110,9 @@ def tokens_used(answer: Any) -> int | None:
         return None
     read, written, total = (told.get(f"{name}_tokens") for name in ("prompt", "completion", "total"))
     if _is_count(read) and _is_count(written):
-        return int(read + written)
-    return int(total) if _is_count(total) else None
+        return read + written
+    return total if _is_count(total) else None
 
 
-def _is_count(told: Any) -> bool:
+def _is_count(told: Any) -> TypeGuard[int]:
     return type(told) is int and told >= 0

@@ -61,7 +61,8 @@ class Transport:
         self._lock = threading.Lock()
         self._asked: dict[str, threading.Event] = {}
         """What is asked at the moment, and is not asked twice."""
-        self._reached = False
+        self._reached = self._spoke = False
+        """Whether anything came back so far, and whether it was JSON."""
 
     @property
     def fingerprint(self) -> str | None:
@@ -196,7 +197,9 @@ class Transport:
             try:
                 answer = orjson.loads(reply.body)
             except ValueError:
-                raise Fault(f"no JSON: {self._shown(reply.body.decode('utf-8', 'replace'))}") from None
+                # A gateway in trouble, where the server has spoken before; else no server of models at all.
+                raise Fault(f"no JSON: {self._shown(faults.text_of(reply.body))}", bad=not self._spoke) from None
+            self._spoke = True
             used = faults.tokens_used(answer)
             if used is not None:
                 booking.took(used)
