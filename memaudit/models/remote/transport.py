@@ -17,9 +17,8 @@ from memaudit.models.remote.address import Endpoint, key_of
 from memaudit.models.remote.budget import Booking, Budget, Limits
 from memaudit.models.remote.crew import Crew, stopping
 from memaudit.models.remote.faults import BadAnswerError, Fault, KeyRefusedError, NoAnswerError, RefusedRequestError
-from memaudit.models.remote.journal import Journal, digest
+from memaudit.models.remote.journal import Journal, Spent, digest
 from memaudit.models.remote.secret import Secret
-from memaudit.models.remote.spent import Spent
 from memaudit.models.remote.waits import CAP, StoppedError, Waits
 from memaudit.models.remote.wire import Reply, UnreachableError, Wire
 
