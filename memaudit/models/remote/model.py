@@ -16,7 +16,7 @@ from memaudit.models.base import LanguageModel
 from memaudit.models.decoding import Settled, is_whole
 from memaudit.models.remote.dialects.base import Scored
 from memaudit.models.remote.probe import Probed
-from memaudit.models.remote.seams import ids_behind
+from memaudit.models.remote.seams import LONGEST, ids_behind, spare
 from memaudit.models.remote.transport import Transport
 from memaudit.records import (
     GREEDY,
@@ -30,6 +30,9 @@ from memaudit.records import (
     Window,
 )
 from memaudit.text.tokenize import Tokenizer
+
+RETOLD = 3
+"""Times that a text is asked for whose tokens, as it is read, are fewer than those that were written."""
 
 
 class RemoteModel(LanguageModel):
@@ -163,8 +166,14 @@ class RemoteModel(LanguageModel):
     def _written(
         self, prompt: TokenIds, true: TokenIds | None, length: int, decoding: Decoding, attempt: int
     ) -> TokenIds:
-        written = self.dialect.write(self._begun(prompt), length, decoding, seed=decoding.seed, attempt=attempt)
-        ids = ids_behind(self.tokenizer, prompt, written, true)[:length]
+        begun = self._begun(prompt)
+        asked = length if self.dialect.takes_ids else length + spare(self.tokenizer, prompt, true)
+        for _ in range(RETOLD):
+            written = self.dialect.write(begun, asked, decoding, seed=decoding.seed, attempt=attempt)
+            ids = ids_behind(self.tokenizer, prompt, written, true)[:length]
+            if written.ids is not None or written.ended or len(ids) == length:
+                break
+            asked += 2 * (length - len(ids)) + LONGEST  # its text has fewer tokens than it wrote
         if len(ids) < length and not written.ended and written.ids is not None:
             raise ModelError(
                 f"{self.transport.url}: wrote {len(ids)} tokens of {length} and did not end the text",
