@@ -10,11 +10,11 @@ from memaudit.models.remote.dialects.base import Dialect
 
 _HERE = "memaudit.models.remote.dialects"
 COMPLETIONS = {
-    "vllm": f"{_HERE}.vllm:VLLM",
-    "sglang": f"{_HERE}.sglang:SGLang",
+    "vllm": f"{_HERE}.vllm:Vllm",
+    "sglang": f"{_HERE}.sglang:Sglang",
     "echo": f"{_HERE}.echo:Echo",
     "llamacpp": f"{_HERE}.llamacpp:LlamaCpp",
-    "text": f"{_HERE}.text:Text",
+    "text": f"{_HERE}.text:TextDialect",
 }
 """Name -> ``module:class``, in the order in which they are tried."""
 CHAT = {"chat": f"{_HERE}.chat:Chat"}
