@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from functools import cached_property, partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from memaudit.errors import ModelError
 from memaudit.models.remote.dialects.answers import only_choice
@@ -21,13 +21,25 @@ from memaudit.models.remote.transport import BadAnswerError, RefusedRequestError
 from memaudit.records import GREEDY, Decoding, TokenIds
 from memaudit.text.tokenize import Tokenizer, special_ids
 
-PATH = "/completions"
 TRIES = 4
 """Samples by which a server is recognised that answers greedily whatever temperature it is asked for."""
+TRIED = 16
+"""Tokens of each."""
 HOTTEST = Decoding(2.0)
 """Of the temperatures that every service takes."""
 CUT_OFF = ("length", "max_tokens")
 """``finish_reason`` of a text that was as long as it might be; whatever else a server says, it stopped by itself."""
+
+
+class Sent(NamedTuple):
+    """What is asked for one continuation."""
+
+    body: Mapping[str, Any]
+    """The prompt, as it stands in a request."""
+    tokens: int
+    """Of the prompt, at most."""
+    counts: Collection[int]
+    """Tokens of the prompt that a server may count; any number where there are none."""
 
 
 class Text(Dialect):
@@ -36,6 +48,7 @@ class Text(Dialect):
     name: ClassVar[str] = "text"
     label: ClassVar[str] = "text alone"
     takes_ids: ClassVar[bool] = False
+    path: ClassVar[str] = "/completions"
 
     def __init__(self, transport: Transport, served: str, tokenizer: Tokenizer) -> None:
         super().__init__(transport, served, tokenizer)
@@ -47,13 +60,13 @@ class Text(Dialect):
 
         A server that counts one token more than a text has puts a start token by itself.
         """
-        text, counts = self._sent(prompt, start=False)
+        sent = self._sent(prompt, start=False)
         try:
-            greedy = self._ask(text, None, len(suffix), GREEDY, max(counts), kept=False)
+            greedy = self._ask(sent._replace(counts=()), len(suffix), GREEDY, kept=False)
         except RefusedRequestError:
             return False
-        self.puts_start = self.tokenizer.bos_id is not None and greedy["read"] in {each + 1 for each in counts}
-        self.samples = next((more for more in ({}, self._own_sampling) if self._draws(prompt, greedy, more)), None)
+        self.puts_start = self.tokenizer.bos_id is not None and greedy["read"] in {each + 1 for each in sent.counts}
+        self.samples = self._how_to_sample(sent, greedy["text"])
         return True
 
     def write(
@@ -64,50 +77,62 @@ class Text(Dialect):
         Raises:
             ModelError: A sample is asked for, and the server answers every time as it does greedily.
         """
+        sent = self._sent(prompt, start=not self.puts_start)
+        if self.puts_start and self.tokenizer.bos_id is not None:
+            sent = sent._replace(tokens=sent.tokens + 1, counts={count + 1 for count in sent.counts})
+        return self._written(sent, length, decoding, seed=seed, attempt=attempt, kept=kept)
+
+    def _written(
+        self, sent: Sent, length: int, decoding: Decoding, *, seed: int = 0, attempt: int = 0, kept: bool = True
+    ) -> Written:
         if not decoding.greedy and self.samples is None:
             raise ModelError(
                 f"{self.transport.url}: answers the same whatever temperature it is asked for, so no samples are drawn",
                 "ask for greedy text alone",
             )
-        text, counts = self._sent(prompt, start=not self.puts_start)
-        if self.puts_start and self.tokenizer.bos_id is not None:
-            counts = {count + 1 for count in counts}
         drawn = drawn_by(seed, attempt)
-        answer = self._ask(text, counts, length, decoding, max(counts), kept=kept, attempt=attempt, seed=drawn)
+        answer = self._ask(sent, length, decoding, kept=kept, attempt=attempt, seed=drawn)
         return Written(answer["text"], None, answer["ended"])
 
     def _ask(
-        self,
-        text: str,
-        counts: Collection[int] | None,
-        length: int,
-        decoding: Decoding,
-        tokens: int,
-        *,
-        kept: bool,
-        attempt: int = 0,
-        seed: int = 0,
-    ) -> Any:
-        """Return what is kept of an answer; ``counts`` are the tokens that the server may have read."""
+        self, sent: Sent, length: int, decoding: Decoding, *, kept: bool, attempt: int = 0, seed: int = 0
+    ) -> dict[str, Any]:
+        """Return what is kept of an answer."""
         # A frequency penalty of 0 lifts the repetition penalty that a model's folder may set (transformers serve).
         # What is not asked for is not sent: some refuse a top-p of 1, others take a presence penalty of 0 for one of 2.
-        body = {"model": self.served, "prompt": text, "max_tokens": length, "frequency_penalty": 0}
+        body = {"model": self.served, **sent.body, **self._limit(length), "frequency_penalty": 0}
         body |= sampled(decoding, seed) | ({} if decoding.greedy else dict(self.samples or {}))
-        read = partial(_read, length=length, counts=counts)
-        return self.transport.ask(PATH, body, read, tokens=tokens + length, attempt=attempt, kept=kept)
+        read = partial(self._read, length=length, counts=sent.counts)
+        answer: dict[str, Any] = self.transport.ask(
+            self.path, body, read, tokens=sent.tokens + length, attempt=attempt, kept=kept
+        )
+        return answer
 
-    def _draws(self, prompt: TokenIds, greedy: Mapping[str, Any], more: Mapping[str, Any]) -> bool:
-        """Return whether a request with these fields gives samples: another text than the greedy one in a few tries."""
-        text, counts = self._sent(prompt, start=False)
-        self.samples = more
-        for seed in range(1, TRIES + 1):
-            try:
-                answer = self._ask(text, None, 16, HOTTEST, max(counts), kept=False, seed=seed)
-            except RefusedRequestError:
-                return False
-            if not (answer["text"].startswith(greedy["text"]) or greedy["text"].startswith(answer["text"])):
-                return True
-        return False
+    def _limit(self, length: int) -> Mapping[str, int]:
+        return {"max_tokens": length}
+
+    def _read(self, answer: Any, length: int, counts: Collection[int]) -> dict[str, Any]:
+        """Return text, whether it ended, and the tokens of the prompt that were counted."""
+        choice = only_choice(answer)
+        text, prompt = choice.get("text"), used(answer, "prompt_tokens")
+        if not isinstance(text, str):
+            raise BadAnswerError("an answer without text")
+        if counts and prompt is not None and prompt not in counts:
+            raise BadAnswerError(f"{prompt:,} tokens of prompt were read, {min(counts):,} were sent")
+        return {"text": text, "ended": has_ended(choice, used(answer, "completion_tokens"), length), "read": prompt}
+
+    def _how_to_sample(self, sent: Sent, greedy: str) -> Mapping[str, Any] | None:
+        """Return what a request must hold for another text than the greedy one to come in a few tries."""
+        for more in ({}, self._own_sampling):
+            self.samples = more
+            for seed in range(1, TRIES + 1):
+                try:
+                    text = self._ask(sent._replace(counts=()), TRIED, HOTTEST, kept=False, seed=seed)["text"]
+                except RefusedRequestError:
+                    break
+                if not (text.startswith(greedy) or greedy.startswith(text)):
+                    return more
+        return None
 
     @property
     def _own_sampling(self) -> Mapping[str, Any]:
@@ -115,24 +140,29 @@ class Text(Dialect):
 
         The temperature of the request goes over the one in it.
         """
-        ends = dict.fromkeys(("eos_token_id", "pad_token_id"), self.tokenizer.eos_id)
-        told = {"do_sample": True, "top_k": 0, "top_p": 1.0, **{n: i for n, i in ends.items() if i is not None}}
-        return {"generation_config": json.dumps(told)}
+        end = self.tokenizer.eos_id
+        ends = {} if end is None else {"eos_token_id": end, "pad_token_id": end}
+        return {"generation_config": json.dumps({"do_sample": True, "top_k": 0, "top_p": 1.0, **ends})}
 
-    def _sent(self, prompt: TokenIds, *, start: bool) -> tuple[str, set[int]]:
-        """Return the text of a prompt, and how many tokens a server may count in it.
+    def _sent(self, prompt: TokenIds, *, start: bool) -> Sent:
+        """Return the text of a prompt, as it is asked.
 
         Args:
             prompt: Token ids; a start token that it begins with is written by name or left out.
             start: Whether to write it.
         """
-        first = self.tokenizer.bos_id
-        begins = first is not None and len(prompt) > 0 and int(prompt[0]) == first
-        text = as_text(self.tokenizer, prompt[1:] if begins else prompt).text
+        begun, text = self._text_of(prompt)
         counts = self._counted(text)
-        if begins and start and first is not None:
-            return self.tokenizer.decode([first]) + text, {count + 1 for count in counts}
-        return text, counts
+        if begun and start:
+            text, counts = begun + text, {count + 1 for count in counts}
+        return Sent({"prompt": text}, max(counts), counts)
+
+    def _text_of(self, prompt: TokenIds) -> tuple[str, str]:
+        """Return the start token by name, if a prompt begins with it, and the text of the rest."""
+        first = self.tokenizer.bos_id
+        if first is None or not len(prompt) or int(prompt[0]) != first:
+            return "", as_text(self.tokenizer, prompt).text
+        return self.tokenizer.decode([first]), as_text(self.tokenizer, prompt[1:]).text
 
     def _counted(self, text: str) -> set[int]:
         """Return how many tokens a text has; a server may read names of special tokens in it as these."""
@@ -190,13 +220,3 @@ def has_ended(choice: Mapping[str, Any], written: int | None, length: int) -> bo
             raise BadAnswerError("neither ended nor cut off: it has no finish_reason")
         return written < length
     return True
-
-
-def _read(answer: Any, length: int, counts: Collection[int] | None) -> dict[str, Any]:
-    choice = only_choice(answer)
-    text, prompt = choice.get("text"), used(answer, "prompt_tokens")
-    if not isinstance(text, str):
-        raise BadAnswerError("an answer without text")
-    if counts is not None and prompt is not None and prompt not in counts:
-        raise BadAnswerError(f"{prompt:,} tokens of prompt were read, {min(counts):,} were sent")
-    return {"text": text, "ended": has_ended(choice, used(answer, "completion_tokens"), length), "read": prompt}
