@@ -245,7 +245,8 @@ def shift(answer: Any) -> bool:
             for one, value in zip(answer, values[1:] + values[:1], strict=True):
                 one["logprob"] = value
             return True
-        return any([shift(one) for one in answer])
+        moved_any = [shift(one) for one in answer]
+        return any(moved_any)
     if not isinstance(answer, dict):
         return False
     moved = False

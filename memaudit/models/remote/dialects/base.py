@@ -60,6 +60,8 @@ class Dialect(ABC):
     """Whether what is written stands right behind the prompt; else it is an answer to it, which stands by itself."""
     instruction: ClassVar[str] = ""
     """What is said before a text that is to be continued, where a prompt is a message."""
+    room: ClassVar[int] = 0
+    """Tokens that must have room behind a text that is scored."""
 
     def __init__(self, transport: Transport, served: str, tokenizer: Tokenizer) -> None:
         self.transport, self.served, self.tokenizer = transport, served, tokenizer
