@@ -123,8 +123,8 @@ class GivenModel:
         if named and self.load is not None:
             return self.load(str(model), base=self.base) if self.base else self.load(str(model))
         if named:
-            named: dict[str, Any] = {"base_control": self.base_control, **self._reached(str(model))}
-            return load_model(str(model), base=self.base, **named)
+            reached = self._reached(str(model))
+            return load_model(str(model), base=self.base, base_control=self.base_control, **reached)
         if self.base:
             raise ModelError("a base is named for the folder of an adapter alone", "leave out base=")
         if isinstance(model, LanguageModel) and self.tokenizer is None:

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from memaudit.errors import ModelError
+from memaudit.metrics.verbatim import matched_tokens
 from memaudit.models.base import LanguageModel
 from memaudit.models.decoding import Settled, is_whole
 from memaudit.models.remote.dialects.base import Scored
 from memaudit.models.remote.probe import Probed
-from memaudit.models.remote.seams import ids_behind
+from memaudit.models.remote.seams import LONGEST, ids_behind, spare
 from memaudit.models.remote.transport import Transport
 from memaudit.records import (
     GREEDY,
@@ -28,6 +30,9 @@ from memaudit.records import (
     Window,
 )
 from memaudit.text.tokenize import Tokenizer
+
+RETOLD = 3
+"""Times that a text is asked for whose tokens, as it is read, are fewer than those that were written."""
 
 
 class RemoteModel(LanguageModel):
@@ -95,7 +100,7 @@ class RemoteModel(LanguageModel):
     def score(self, windows: Sequence[Window], decoding: Decoding = GREEDY) -> TokenScores:
         """Score every suffix token; see `memaudit.models.remote.dialects.base.Scored` for ranks beyond a list."""
         self.check_scored(decoding)
-        self._check_room(max((len(w.prefix) + len(w.suffix) for w in windows), default=0))
+        self._check_room(max((len(w.prefix) + len(w.suffix) + self.dialect.room for w in windows), default=0))
         jobs = [partial(self.dialect.score, self._begun(w.prefix), w.suffix) for w in windows if len(w.suffix)]
         answers = iter(self.transport.each(jobs))
         scores = TokenScores.of_lengths([len(window.suffix) for window in windows])
@@ -103,6 +108,11 @@ class RemoteModel(LanguageModel):
             if len(window.suffix):
                 _fill(scores, slice(first, first + len(window.suffix)), next(answers))
         return scores
+
+    def screen(self, windows: Sequence[Window]) -> NDArray[np.int32]:
+        """Return how many suffix tokens it writes before its first difference; asked for text, which costs least."""
+        written = self.greedy_continuations(windows)
+        return np.array([matched_tokens(np.not_equal(ids, w.suffix)) for ids, w in zip(written, windows, strict=True)])
 
     def next_log_probs(self, prefixes: Sequence[TokenIds]) -> FloatArray:
         """Return log p of every token behind each prefix, of a server that lists all of them."""
@@ -161,8 +171,14 @@ class RemoteModel(LanguageModel):
     def _written(
         self, prompt: TokenIds, true: TokenIds | None, length: int, decoding: Decoding, attempt: int
     ) -> TokenIds:
-        written = self.dialect.write(self._begun(prompt), length, decoding, seed=decoding.seed, attempt=attempt)
-        ids = ids_behind(self.tokenizer, prompt, written, true)[:length]
+        begun = self._begun(prompt)
+        asked = length if self.dialect.takes_ids else length + spare(self.tokenizer, prompt, true)
+        for _ in range(RETOLD):
+            written = self.dialect.write(begun, asked, decoding, seed=decoding.seed, attempt=attempt)
+            ids = ids_behind(self.tokenizer, prompt, written, true)[:length]
+            if written.ids is not None or written.ended or len(ids) == length:
+                break
+            asked += 2 * (length - len(ids)) + LONGEST  # its text has fewer tokens than it wrote
         if len(ids) < length and not written.ended and written.ids is not None:
             raise ModelError(
                 f"{self.transport.url}: wrote {len(ids)} tokens of {length} and did not end the text",

@@ -56,6 +56,8 @@ class Dialect(ABC):
     """In words, for reports: ``vLLM, prompt_logprobs``."""
     takes_ids: ClassVar[bool] = True
     """Whether prompts are sent as token ids; else as text, start token included."""
+    room: ClassVar[int] = 0
+    """Tokens that must have room behind a text that is scored."""
 
     def __init__(self, transport: Transport, served: str, tokenizer: Tokenizer) -> None:
         self.transport, self.served, self.tokenizer = transport, served, tokenizer
