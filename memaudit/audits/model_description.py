@@ -24,11 +24,7 @@ def describe_model(model: LanguageModel, name: str) -> DescribedModel:
         "name": name,
         "family": model.family,
         "objective": model.objective,
-<<<<<<< HEAD
-        "parameters": None if model.endpoint is not None else model.parameters,
-=======
         "parameters": model.parameters if model.endpoint is None else None,
->>>>>>> main
         "context_length": model.context_length,
         "sha256": model.sha256,
         "tokenizer_sha256": model.tokenizer.sha256,
