@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from memaudit.errors import ModelError
-from memaudit.models.remote.journal import Journal
-from memaudit.models.remote.spent import Spent
+from memaudit.models.remote.journal import Journal, Spent
 from memaudit.models.remote.waits import StoppedError
 
 _PATIENCE = 0.1

@@ -20,6 +20,8 @@ PAYMENT_REQUIRED = 402
 TOO_MANY = 429
 _QUOTA = ("quota", "billing", "credit", "payment", "balance")
 """Words by which a status of 429 is told from "not so fast": that one ends some time by itself."""
+_USAGE, _LLAMA_CPP = ("prompt_tokens", "completion_tokens"), ("tokens_evaluated", "tokens_predicted")
+"""Tokens read and written: in OpenAI's interface and SGLang's, and in llama.cpp's own."""
 SHOWN = 2000
 """Characters of what a server says that are looked at."""
 
@@ -105,13 +107,14 @@ def _moment(date: str) -> float | None:
 
 def tokens_used(answer: Any) -> int | None:
     """Return the tokens that an answer says it took, read and written; None where it does not say."""
-    told = (answer.get("usage") or answer.get("meta_info")) if isinstance(answer, dict) else None
-    if not isinstance(told, dict):
+    if not isinstance(answer, dict):
         return None
-    read, written, total = (told.get(f"{name}_tokens") for name in ("prompt", "completion", "total"))
-    if _is_count(read) and _is_count(written):
-        return read + written
-    return total if _is_count(total) else None
+    for told, names in ((answer.get("usage"), _USAGE), (answer.get("meta_info"), _USAGE), (answer, _LLAMA_CPP)):
+        if isinstance(told, dict):
+            read, written = (told.get(name) for name in names)
+            if _is_count(read) and _is_count(written):
+                return read + written
+    return None
 
 
 def _is_count(told: Any) -> TypeGuard[int]:

@@ -17,9 +17,8 @@ from memaudit.models.remote.address import Endpoint, key_of
 from memaudit.models.remote.budget import Booking, Budget, Limits
 from memaudit.models.remote.crew import Crew, stopping
 from memaudit.models.remote.faults import BadAnswerError, Fault, KeyRefusedError, NoAnswerError, RefusedRequestError
-from memaudit.models.remote.journal import Journal, digest
+from memaudit.models.remote.journal import Journal, Spent, digest
 from memaudit.models.remote.secret import Secret
-from memaudit.models.remote.spent import Spent
 from memaudit.models.remote.waits import CAP, StoppedError, Waits
 from memaudit.models.remote.wire import Reply, UnreachableError, Wire
 
@@ -93,7 +92,15 @@ class Transport:
             return None
 
     def ask(
-        self, path: str, body: Mapping[str, Any], read: Read, *, tokens: int, attempt: int = 0, kept: bool = True
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        read: Read,
+        *,
+        tokens: int,
+        attempt: int = 0,
+        kept: bool = True,
+        tries: int = TRIES,
     ) -> Any:
         """POST a body and return what ``read`` makes of the answer.
 
@@ -106,6 +113,7 @@ class Transport:
             tokens: Most that it can cost: those of the prompt and those that may be written.
             attempt: Tells repetitions of one request apart that are meant as such.
             kept: Whether it is looked up in the journal and kept there; False for what must be asked anew.
+            tries: Times that it is sent at most: fewer of what a server may be unable to answer, and says so with 500.
 
         Raises:
             RefusedRequestError: The server will not answer this.
@@ -120,7 +128,7 @@ class Transport:
             return self._answer(path, sent, read, tokens, key if kept else None, again=again)
 
         if not kept:
-            return self._persist(path, once, TRIES)
+            return self._persist(path, once, tries)
         while True:
             with self._lock:
                 found = self._journal.find(key)
@@ -132,7 +140,7 @@ class Transport:
                     break
             _await(asked)  # by another job: two answers to one question would not be the same another time
         try:
-            return self._persist(path, once, TRIES)
+            return self._persist(path, once, tries)
         finally:
             with self._lock:
                 del self._asked[key]

@@ -5,6 +5,7 @@ Nothing that a library raises leaves this file: its text and its frames hold hea
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import time
@@ -64,6 +65,8 @@ class Wire:
         self._idle: list[_Line] = []
         self._closed = threading.Event()
         self._verify: Any = None
+        # It tells a log of details all headers of an answer, and a server may put there what it was sent.
+        logging.getLogger("httpcore2").setLevel(logging.INFO)
         self.close = weakref.finalize(self, _close, self._lines, self._closed)
         """Let all connections go; happens by itself in the end."""
 
