@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from memaudit.audits.result import RunResult
 from memaudit.records import SHOWN, Shown
@@ -23,6 +23,9 @@ from memaudit.runs.inputs import reads_files
 from memaudit.runs.invocation import Invocation
 from memaudit.runs.plans import PLANS, PlanHead
 from memaudit.runs.provenance import versions
+
+if TYPE_CHECKING:  # a run of many kinds asks none
+    from memaudit.models.base import LanguageModel
 
 SCHEMA_VERSION = 1
 Result = TypeVar("Result", bound=RunResult[Any])
@@ -69,6 +72,11 @@ class Question(ABC, Generic[Result, Report]):
     def folder_name(self) -> str:
         """How a run directory begins that nobody named."""
         return self.kind
+
+    @property
+    def models(self) -> Sequence[LanguageModel]:
+        """The models that are asked: what they answer is kept in the folder, where asking costs something."""
+        return ()
 
     @abstractmethod
     def measure(self, run: RunDirectory) -> None:
@@ -125,6 +133,8 @@ def in_folder(
     """Measure, conclude and write a plan in its folder."""
     with RunDirectory.open(folder, plan) as run:
         run.plan_as(PLANS.get(question.kind, PlanHead))  # refused before hours are spent on it
+        for model in question.models:
+            model.keep_in(run.folder)
         question.measure(run)
         report: Any = json.loads(strict_json(question.conclude(run)))
         question.derive(run, shown)
@@ -133,8 +143,15 @@ def in_folder(
         finished = question.finished(known, run)
         files = [write(folder, finished) for write in chosen]
         files += question.write_beside()
-        notice = "; ".join(filter(None, (run.notice, *question.notices())))
+        spent = dict.fromkeys(map(_spent, question.models))
+        notice = "; ".join(filter(None, (run.notice, *question.notices(), *spent)))
     return question.result(RunResult(folder, report, files, notice, shown))
+
+
+def _spent(model: LanguageModel) -> str:
+    """Return what asking a model cost and where, in words; nothing of it stands in a report."""
+    where = "" if model.endpoint is None else f"{model.endpoint['url']}: "
+    return model.spent and f"{where}{model.spent}"
 
 
 def sealed_plan(kind: str, about: Mapping[str, object], invocation: Invocation) -> dict[str, Any]:

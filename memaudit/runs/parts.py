@@ -138,6 +138,8 @@ class EndpointDescription(TypedDict):
     """``system_fingerprint`` of its answers."""
     template_sha256: str | None
     """Of the chat template that the server applies, where it is asked by messages and shows it."""
+    checks: NotRequired[list[str]]
+    """Names of the controls that its probe made."""
 
 
 class DescribedModel(TypedDict):

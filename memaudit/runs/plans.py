@@ -297,6 +297,15 @@ class ChatDescription(TypedDict):
     """Whether the template writes a date, which is 26 July 2024 here."""
 
 
+class RecitalDescription(ReadFiles):
+    """Text that a model behind an address is known to recite."""
+
+    windows: int
+    """That are asked for."""
+    sha256: str
+    """Of their tokens."""
+
+
 class ExtractionSubject(TypedDict):
     """What an extraction audit is about."""
 
@@ -316,6 +325,8 @@ class ExtractionSubject(TypedDict):
     membership: NotRequired[MembershipDesign]
     answers: NotRequired[AnswersDescription]
     """Where there is no model, but what one answered."""
+    recital: NotRequired[RecitalDescription]
+    """Of a model behind an address, where it was named."""
     block_size: int
     """Windows that are scored and logged together."""
     sample_size: NotRequired[int]

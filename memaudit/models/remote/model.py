@@ -57,6 +57,7 @@ class RemoteModel(LanguageModel):
         self.transport, self.probed, self.dialect = transport, probed, probed.dialect
         self.tokenizer, self.context_length = tokenizer, probed.context_length
         self.endpoint, self.sha256, self.checks = about, sha256, probed.controls
+        self.behaviour, self.recital = probed.behaviour, transport.endpoint.recital
 
     @property
     def capabilities(self) -> Capabilities:
@@ -90,13 +91,17 @@ class RemoteModel(LanguageModel):
         """What it cost so far, in words."""
         return self.transport.spent
 
-    def score(self, windows: Sequence[Window], decoding: Decoding = GREEDY) -> TokenScores:
-        """Score every suffix token; see `memaudit.models.remote.dialects.base.Scored` for ranks beyond a list."""
+    def check_scored(self, decoding: Decoding) -> None:
+        """Refuse a decoding that changes probabilities: servers give those of the model alone."""
         if not decoding.unchanged:
             raise ModelError(
                 f"{self.transport.url}: gives log-probabilities at temperature 1 without top-k and top-p alone",
                 "leave out --temperature, --top-k and --top-p",
             )
+
+    def score(self, windows: Sequence[Window], decoding: Decoding = GREEDY) -> TokenScores:
+        """Score every suffix token; see `memaudit.models.remote.dialects.base.Scored` for ranks beyond a list."""
+        self.check_scored(decoding)
         self._check_room(max((len(w.prefix) + len(w.suffix) + self.dialect.room for w in windows), default=0))
         jobs = [partial(self.dialect.score, self._begun(w.prefix), w.suffix) for w in windows if len(w.suffix)]
         answers = iter(self.transport.each(jobs))
