@@ -169,7 +169,7 @@ class LlamaCpp(Dialect):
             how |= {"logprobs": ALL, "logit_bias": [[self._plain, BIAS]]}
         forced = tokens if way != "list" else [self._plain]
         read = partial(_read_forced, prompt=len(prompt), forced=forced, tokens=tokens, listed=self.listed)
-        found: Mapping[str, Any] = self._ask(prompt, len(tokens), how, read, kept=kept, attempt=attempt, tries=tries)
+        found: Mapping[str, Any] = self._ask(prompt, len(tokens), how, read, kept=kept, attempt=attempt)
         return found
 
     def _gives_raw(self, prompt: TokenIds, tokens: Sequence[int], likely: Mapping[int, float], way: Way) -> bool:
