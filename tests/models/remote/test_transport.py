@@ -231,12 +231,12 @@ def test_waiting_is_said_once_for_all_and_only_up_to_a_cap(server: str) -> None:
             return None
         if len(proxy.posts) >= 2:
             asked.set()
-        return 503, {"retry-after": "0.2"}, b""
+        return 503, {"retry-after": "1"}, b""
 
     told: list[str] = []
     with Proxy(server, answer=first) as proxy, transport(proxy.url, told.append, connections=4) as asker:
         ask_all(asker, 4)
-        assert told == [f"{proxy.url}: 503: waits 0 s, as the server asks"]
+        assert told == [f"{proxy.url}: 503: waits 1 s, as the server asks"]
         proxy.answer = always(429, "slow down", {"retry-after": "121"})
         before = len(proxy.posts)
         with pytest.raises(ModelError, match=r"asks to wait 121 s \(Retry-After\), longer than 120 s: 429: slow down"):
