@@ -6,15 +6,42 @@ an audit rests on is asked for and looked at, and a server that does otherwise i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from memaudit.errors import ModelError
 from memaudit.findings import Control
 from memaudit.models.remote.address import Endpoint
 from memaudit.models.remote.dialects.base import Dialect
+from memaudit.models.remote.dialects.table import dialects_of
+from memaudit.models.remote.probing.agreement import check_agreement, check_far, check_noise, check_start
+from memaudit.models.remote.probing.counting import START, Counter, Reading, check_beyond
+from memaudit.models.remote.probing.ending import END, NOT_SEEN, check_end
+from memaudit.models.remote.probing.serving import check_model, find_served
+from memaudit.models.remote.probing.texts import PLAIN, long_ids, prompt_of
+from memaudit.models.remote.probing.trials import (
+    TRUE,
+    Passage,
+    behaviour_of,
+    noise_between,
+    try_alone,
+    try_in_company,
+)
+from memaudit.models.remote.probing.witness import Witness
 from memaudit.models.remote.transport import Transport
+from memaudit.records import Capability, TokenIds
 from memaudit.text.tokenize import Tokenizer
+
+QUIET = 1e-4
+"""Nats by which answers may move for a model to be recognised by tenths of a nat."""
+FAR = 120
+"""Tokens of two prompts that differ at their beginning alone."""
+TRIES = 3
+"""Times that a finding is looked for again before it is believed: an answer may be wrong once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,4 +73,160 @@ def probe(transport: Transport, endpoint: Endpoint, tokenizer: Tokenizer, *, tem
     Raises:
         ModelError: It answers something else than it is asked; the message says what, and how to go on.
     """
-    raise NotImplementedError
+    witness = Witness(transport)
+    served, context, names = find_served(witness, endpoint)
+    counter = Counter(witness, served, tokenizer, context)
+    if endpoint.api == "chat":
+        reading = Reading(False, False, "what the chat template puts there", ())
+    else:
+        reading = counter.read()
+    passages = _passages(counter)
+    dialect = recognised(witness, endpoint, served, tokenizer, reading, passages[0])
+    dialect.puts_start = reading.puts_start
+    controls, behaviour = _tried(witness, dialect, counter, passages, reading)
+    check_model(transport, served, names, {e.model for e in witness.seen if e.model})
+    template_control, template_sha256 = _template(witness, endpoint, template)
+    end = next(c for c in controls if c.name == END)
+    dialect.transport = transport
+    return Probed(
+        dialect=dialect,
+        served=served,
+        context_length=context,
+        controls=(*controls, *template_control, _fingerprint(witness)),
+        behaviour=behaviour,
+        facts={
+            "dialect": dialect.label,
+            "gives": [str(c) for c in Capability if c in dialect.gives],
+            "sends": "messages" if endpoint.api == "chat" else "token ids" if dialect.takes_ids else "text",
+            "listed": dialect.listed,
+            "start": reading.start,
+            "end": end.detail if end.passed else NOT_SEEN,
+            "fingerprint": witness.fingerprint,
+            "template_sha256": template_sha256,
+        },
+    )
+
+
+def recognised(
+    witness: Witness, endpoint: Endpoint, served: str, tokenizer: Tokenizer, reading: Reading, passage: Passage
+) -> Dialect:
+    """Return the dialect that gives most of those that the server was found to speak.
+
+    Raises:
+        ModelError: None, or one of less than it says that it gives.
+    """
+    doubts: list[ModelError] = []
+    for kind in dialects_of(endpoint.api):
+        if kind.takes_ids and not reading.takes_ids:
+            continue
+        dialect = kind(witness, served, tokenizer)
+        try:
+            known = dialect.recognise(passage.prompt, passage.suffix)
+        except ModelError as error:
+            doubts.append(error)
+            continue
+        if known:
+            if Capability.LOG_PROBS not in dialect.gives and endpoint.api != "chat":
+                _refuse_half(witness, endpoint, doubts)
+            return dialect
+    _refuse_half(witness, endpoint, doubts)
+    raise ModelError(f"{witness.url}: answers in no way that is known here", "see docs/endpoints.md for servers")
+
+
+def _refuse_half(witness: Witness, endpoint: Endpoint, doubts: Sequence[ModelError]) -> None:
+    """Refuse a server that gives a part of what it was asked for: the rest was ignored with HTTP 200.
+
+    Whoever names a text for the recital control knows that text alone is asked for.
+    """
+    if doubts:
+        raise doubts[0]
+    if endpoint.recital:
+        return
+    hint = "start a server that gives them, or name --recital FILE to audit its text alone"
+    if any(e.wants_prompt and e.of_prompt is None for e in witness.seen):
+        raise ModelError(
+            f"{witness.url}: drops prompt_logprobs: they were asked for and are empty, with HTTP 200", hint
+        )
+    if any(e.wants_prompt and e.of_generated for e in witness.seen):
+        raise ModelError(
+            f"{witness.url}: drops echo: log-probabilities of the prompt were asked for, and only those of the "
+            "continuation are in the answer, with HTTP 200",
+            hint,
+        )
+
+
+def _passages(counter: Counter) -> list[Passage]:
+    """Return beginnings of three passages, of different lengths, and what follows them there."""
+    lengths = [min(length, counter.room - TRUE) for length in (8, 24, 48)]
+    found = []
+    for text, length in zip(PLAIN, lengths, strict=False):
+        whole = prompt_of(counter.tokenizer, text, length + TRUE)
+        if whole is not None and len(whole) > TRUE:
+            found.append(Passage(counter.begun(whole[:-TRUE]), whole[-TRUE:]))
+    if not found:
+        raise ModelError(f"{counter.url}: its context is too short for a probe", f"at least {2 * TRUE + 8} tokens")
+    return found
+
+
+def _tried(
+    witness: Witness, dialect: Dialect, counter: Counter, passages: Sequence[Passage], reading: Reading
+) -> tuple[tuple[Control, ...], tuple[float | str | None, ...]]:
+    """Ask alone, in company and in pieces; return controls, and what the model is recognised by."""
+    url, ids = witness.url, dialect.takes_ids
+    alone = try_alone(dialect, passages)
+    start = check_start(url, dialect, alone[0])
+    far = check_far(url, dialect, _far(counter), passages[0].suffix)
+    noise = noise_between(alone, try_in_company(witness, dialect, alone))
+    agreement = check_agreement(url, dialect, alone, noise)
+    prompt = passages[0].prompt if ids else passages[0].prompt[:0]
+    end = counter.tokenizer.eos_id
+    name = "" if end is None else counter.tokenizer.decode([end])
+    controls = (
+        *(_with(control, start) for control in reading.controls),
+        far,
+        *agreement,
+        check_noise(noise, witness.endpoint.connections),
+        check_end(witness, dialect.served, prompt, end, name, alone),
+    )
+    if dialect.name != "chat":
+        controls += (check_beyond(counter, takes_ids=ids),)
+    return controls, behaviour_of(alone, quiet=noise.difference <= QUIET)
+
+
+def _with(control: Control, start: str) -> Control:
+    """Return a control with what was found out about the start token besides."""
+    if control.name != START or not start:
+        return control
+    told = f"{control.detail}; {start}" if control.passed else start
+    return Control(control.name, True, told)
+
+
+def _far(counter: Counter) -> tuple[TokenIds, TokenIds]:
+    """Return two prompts, as long as there is room for, that differ in the first tokens behind the start token."""
+    ids = long_ids(counter.tokenizer, min(FAR, counter.room - TRUE))
+    other = ids.copy()
+    other[:2] = ids[2:4] if not np.array_equal(ids[:2], ids[2:4]) else ids[4:6]
+    return counter.begun(ids), counter.begun(other)
+
+
+def _template(witness: Witness, endpoint: Endpoint, template: str | None) -> tuple[tuple[Control, ...], str | None]:
+    """Compare the chat template that a server shows with that of the tokenizer, where it is asked by messages."""
+    if endpoint.api != "chat":
+        return (), None
+    told = witness.get("^/props")
+    shown = told.get("chat_template") if isinstance(told, Mapping) else None
+    name = "the chat template is that of --tokenizer"
+    if not isinstance(shown, str) or not shown:
+        return (Control(name, None, "the server does not show its template"),), None
+    sha256 = hashlib.sha256(shown.encode()).hexdigest()
+    if template is None:
+        return (Control(name, None, f"the tokenizer has none; the server's has sha256 {sha256[:12]}"),), sha256
+    same = shown.strip() == template.strip()
+    said = "it is" if same else "it is another one"
+    return (Control(name, same, f"{said}; the server's has sha256 {sha256[:12]}"),), sha256
+
+
+def _fingerprint(witness: Witness) -> Control:
+    told = witness.fingerprint
+    detail = f"{told}; another one ends the run" if told else "the server states none"
+    return Control("the server's fingerprint", True if told else None, detail)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from memaudit.errors import MemauditError, ModelError, one_line
+from memaudit.errors import EndpointError, MemauditError, one_line
 from memaudit.models.remote import faults
 from memaudit.models.remote.address import Endpoint, key_of
 from memaudit.models.remote.budget import Booking, Budget, Limits
@@ -22,7 +22,7 @@ from memaudit.models.remote.secret import Secret
 from memaudit.models.remote.waits import CAP, StoppedError, Waits
 from memaudit.models.remote.wire import Reply, UnreachableError, Wire
 
-__all__ = ["BadAnswerError", "Read", "RefusedRequestError", "Transport"]
+__all__ = ["BadAnswerError", "NoAnswerError", "Read", "RefusedRequestError", "Transport"]
 
 Answer = TypeVar("Answer")
 Read = Callable[[Any], Any]
@@ -74,7 +74,7 @@ class Transport:
         A path that begins with ``^`` stands behind the server's root instead: ``^/props``.
 
         Raises:
-            ModelError: It cannot be reached, refuses the key, or the budget does not allow the request.
+            EndpointError: It cannot be reached, refuses the key, or the budget does not allow the request.
         """
         behind = not path.startswith("^")  # what stands elsewhere, other programs may answer
 
@@ -92,7 +92,15 @@ class Transport:
             return None
 
     def ask(
-        self, path: str, body: Mapping[str, Any], read: Read, *, tokens: int, attempt: int = 0, kept: bool = True
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        read: Read,
+        *,
+        tokens: int,
+        attempt: int = 0,
+        kept: bool = True,
+        tries: int = TRIES,
     ) -> Any:
         """POST a body and return what ``read`` makes of the answer.
 
@@ -105,10 +113,11 @@ class Transport:
             tokens: Most that it can cost: those of the prompt and those that may be written.
             attempt: Tells repetitions of one request apart that are meant as such.
             kept: Whether it is looked up in the journal and kept there; False for what must be asked anew.
+            tries: Times that it is sent at most: fewer of what a server may be unable to answer, and says so with 500.
 
         Raises:
             RefusedRequestError: The server will not answer this.
-            ModelError: It cannot be reached or does not answer as it should however often it is asked, says that a
+            EndpointError: It cannot be reached or does not answer as it should however often it is asked, says that a
                 quota is used up or a key is wrong, asks to wait longer than the cap, its fingerprint changed, or the
                 budget does not allow the request.
         """
@@ -119,7 +128,7 @@ class Transport:
             return self._answer(path, sent, read, tokens, key if kept else None, again=again)
 
         if not kept:
-            return self._persist(path, once, TRIES)
+            return self._persist(path, once, tries)
         while True:
             with self._lock:
                 found = self._journal.find(key)
@@ -131,7 +140,7 @@ class Transport:
                     break
             _await(asked)  # by another job: two answers to one question would not be the same another time
         try:
-            return self._persist(path, once, TRIES)
+            return self._persist(path, once, tries)
         finally:
             with self._lock:
                 del self._asked[key]
@@ -150,7 +159,7 @@ class Transport:
 
         Raises:
             RunError: What is kept there is damaged, or cannot be written.
-            ModelError: The server called itself otherwise then.
+            EndpointError: The server called itself otherwise then.
         """
         name = self.fingerprint
         self._journal.keep_in(folder)
@@ -218,7 +227,7 @@ class Transport:
 
         Raises:
             Fault: Something else, which is to be asked again.
-            ModelError: Something else, which is not.
+            EndpointError: Something else, which is not.
         """
         try:
             reply = self._wire.send(method, self._place(path), body, stopping())
@@ -236,12 +245,12 @@ class Transport:
         status, said = reply.status, faults.what_is_said(reply.body)
         shown = f"{status}: {self._shown(said)}".removesuffix(": ")
         if faults.is_quota(status, said):
-            return ModelError(f"{self.url}: a quota is used up: {shown}", _KEPT)
+            return EndpointError(f"{self.url}: a quota is used up: {shown}", _KEPT)
         if status in faults.ASKED_AGAIN:
             wait = faults.seconds_to_wait(reply.headers)
             if wait is not None and wait > CAP:
                 asked = f"asks to wait {wait:,.0f} s (Retry-After), longer than {CAP:g} s"
-                return ModelError(f"{self.url}: {asked}: {shown}", f"{_KEPT} later")
+                return EndpointError(f"{self.url}: {asked}: {shown}", f"{_KEPT} later")
             return Fault(shown, wait=wait)
         if status in faults.KEY_REFUSED:
             option = self.endpoint.api_key_env
@@ -265,7 +274,7 @@ class Transport:
             if first is None:
                 self._journal.note(Spent(), name)
             elif first != name:
-                raise ModelError(
+                raise EndpointError(
                     f"{self.url}: system_fingerprint was {self._shown(first)}, is {self._shown(name)}: another model "
                     "or another server answers now",
                     "run again in a new folder",

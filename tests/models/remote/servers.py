@@ -7,8 +7,12 @@ address as soon as it listens.
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import tempfile
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,9 +44,41 @@ def llama_cpp(file: Path, *, context: int = 128, slots: int = 1, cache: str = "F
             child.kill()
 
 
-def _serve(file: str, context: int, slots: int, cache: str) -> None:
-    import time
+@contextmanager
+def transformers_serve(folder: Path) -> Iterator[str]:
+    """Serve a model folder with ``transformers serve``, which knows it by the folder's path; yield its address.
 
+    It takes some ten seconds to start: one for all tests that need it.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", LOOPBACK: "1"}
+    serve = ["serve", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu", str(folder)]
+    command = [sys.executable, "-m", "transformers.cli.transformers", *serve]
+    with (
+        tempfile.TemporaryFile() as told,
+        subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT, env=environment) as child,
+    ):
+        try:
+            _await_health(f"http://127.0.0.1:{port}/health", child)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            child.kill()
+
+
+def _await_health(address: str, child: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except OSError:
+            assert child.poll() is None and time.monotonic() < deadline, "transformers serve did not start"
+            time.sleep(0.1)
+
+
+def _serve(file: str, context: int, slots: int, cache: str) -> None:
     import xllamacpp
 
     told = os.dup(1)

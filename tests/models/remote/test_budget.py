@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memaudit.errors import ModelError
+from memaudit.errors import EndpointError
 from memaudit.models.remote.budget import Booking, Budget, Limits
 from memaudit.models.remote.journal import Journal, Spent
 from memaudit.models.remote.waits import StoppedError
@@ -53,7 +53,7 @@ def test_an_error_settles_a_booking() -> None:
     made, journal = budget(tokens=100)
     with pytest.raises(ZeroDivisionError), book(made, 100):
         raise ZeroDivisionError
-    with pytest.raises(ModelError, match="the budget is used up"):
+    with pytest.raises(EndpointError, match="the budget is used up"):
         book(made, 1)
     assert journal.spent.tokens == 100
 
@@ -71,7 +71,7 @@ def test_what_does_not_fit_is_refused(limits: tuple[int | None, int | None], sai
     for _ in range(2):
         with book(made, 4) as booking:
             booking.took(4)
-    with pytest.raises(ModelError) as caught:
+    with pytest.raises(EndpointError) as caught:
         book(made, 4)
     assert f"http://h/v1: the budget is used up: {said}" in str(caught.value)
     assert journal.spent == Spent(2, 8, 0)
@@ -95,7 +95,7 @@ def test_one_that_does_not_fit_at_once_waits_for_the_others() -> None:
         booking.took(40)
     thread.join()
     assert journal.spent == Spent(2, 100, 0)
-    with book(made, 0), pytest.raises(ModelError):
+    with book(made, 0), pytest.raises(EndpointError):
         book(made, 1)
 
 
@@ -124,7 +124,7 @@ def test_no_order_of_threads_exceeds_a_limit(costs: list[tuple[int, int]], reque
                 with book(made, most) as booking:
                     highest.append(Spent(*map(max, highest[-1], journal.spent)))
                     booking.took(min(most, took))
-            except ModelError:
+            except EndpointError:
                 return
 
     threads = [threading.Thread(target=ask) for _ in range(4)]

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from memaudit.errors import ModelError
+from memaudit.errors import EndpointError
 from memaudit.models.remote import wire as module
 from memaudit.models.remote.faults import Fault
 from memaudit.models.remote.secret import Secret
@@ -106,7 +106,11 @@ def test_an_answer_without_end_is_given_up(packed: bool, monkeypatch: pytest.Mon
     if packed:
         body, how = gzip.compress(body), b"Content-Encoding: gzip\r\n"
     text = HEAD + how + b"Content-Length: %d\r\n\r\n" % len(body) + body
-    with served(say(text)) as url, wire(url) as made, pytest.raises(ModelError, match="more than 1 MiB in one answer"):
+    with (
+        served(say(text)) as url,
+        wire(url) as made,
+        pytest.raises(EndpointError, match="more than 1 MiB in one answer"),
+    ):
         made.send("POST", url, b"{}", NEVER)
 
 

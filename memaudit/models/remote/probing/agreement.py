@@ -1,0 +1,175 @@
+"""Whether the log-probabilities that a server gives are those of the tokens that it is asked about."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from memaudit.errors import ModelError
+from memaudit.findings import Control
+from memaudit.models.remote.dialects.base import Dialect
+from memaudit.models.remote.probing.trials import LEAST, Noise, Trial, largest
+from memaudit.records import Capability, TokenIds
+from memaudit.stats import rounding
+
+SAME = 1e-2
+"""Nats within which two ways of asking the same agree, beside the noise that was measured."""
+GROSS = 0.5
+"""Nats from which on a difference is no rounding."""
+PIECES = 4
+"""Tokens that are asked about one by one."""
+AGREEMENT, GREEDILY, ALONE, READ = (
+    "log-probabilities of a given text are those of the same text generated",
+    "greedy decoding takes the likeliest token",
+    "the same answers alone and in company",
+    "what stands far before a token is read",
+)
+"""Names of controls."""
+NO_SCORES = "the server gives no log-probabilities of a given text"
+
+
+@dataclass
+class Agreement:
+    """The worst that was seen."""
+
+    difference: float = 0.0
+    tokens: int = 0
+    passed_over: int = 0
+    """Generated tokens that are said to be not the likeliest."""
+
+
+def bound(value: float) -> str:
+    """Return the power of ten that a difference does not exceed: the same words for the same noise."""
+    return (
+        "0 nats" if value == 0 else f"at most 1e{math.ceil(math.log10(value))} nats" if value < math.inf else "infinite"
+    )
+
+
+def check_agreement(url: str, dialect: Dialect, trials: Sequence[Trial], noise: Noise) -> tuple[Control, Control]:
+    """Score what was generated, as a whole and one token at a time.
+
+    Returns:
+        Whether log-probabilities agree, and whether greedy decoding takes the likeliest token.
+
+    Raises:
+        ModelError: They are those of other tokens.
+    """
+    if Capability.LOG_PROBS not in dialect.gives:
+        return Control(AGREEMENT, None, NO_SCORES), _check_repeated(trials)
+    generated = [(t, t.ids) for t in trials if t.ids is not None and len(t.ids) >= LEAST]
+    seen = Agreement()
+    for trial, ids in generated:
+        told = dialect.score(trial.passage.prompt, ids, kept=False)
+        seen.tokens += len(ids)
+        seen.passed_over += sum(rank > 0 for rank in told.rank)
+        values = trial.written[0].log_prob
+        if values is not None:
+            _refuse_shifted(url, told.log_prob, values, "prompt and generated")
+            seen.difference = max(seen.difference, largest(told.log_prob, values))
+    for trial in trials[:1]:
+        passage = trial.passage
+        ones = _one_by_one(dialect, passage.prompt, passage.suffix[: PIECES + 1])
+        _refuse_shifted(url, trial.scored[0].log_prob[: len(ones)], ones, "a text and each of its tokens alone")
+        seen.difference = max(seen.difference, largest(trial.scored[0].log_prob[: len(ones)], ones))
+        seen.tokens += len(ones)
+    return _judge(url, seen, noise, bool(generated))
+
+
+def _judge(url: str, seen: Agreement, noise: Noise, generated: bool) -> tuple[Control, Control]:
+    count = f"{seen.tokens} tokens"
+    if seen.difference > GROSS + noise.difference:
+        raise ModelError(
+            f"{url}: log-probabilities of a given text are not those of the same text written: "
+            f"{bound(seen.difference)} apart",
+            "another version of the server, or a model without a template, may answer as asked",
+        )
+    if 4 * seen.passed_over > seen.tokens:
+        raise ModelError(
+            f"{url}: greedy decoding does not take the likeliest token: {seen.passed_over} of {count} are said to be "
+            "less likely than another",
+            "start the server without penalties and samplers of its own",
+        )
+    agreement = Control(
+        AGREEMENT,
+        seen.difference <= SAME + noise.difference,
+        f"{count}, as a whole and one by one: they differ by {bound(seen.difference)}",
+    )
+    if not generated:
+        return agreement, Control(GREEDILY, None, "nothing was written that could be checked")
+    detail = f"{seen.passed_over} of {count} that were generated are said to be less likely than another"
+    return agreement, Control(GREEDILY, not seen.passed_over, detail)
+
+
+def _check_repeated(trials: Sequence[Trial]) -> Control:
+    same = sum(t.written[0].text == t.written[1].text for t in trials)
+    detail = f"{same} of {len(trials)} texts are the same when asked again; the server does not say which is likeliest"
+    return Control(GREEDILY, same == len(trials), detail)
+
+
+def _one_by_one(dialect: Dialect, prompt: TokenIds, suffix: TokenIds) -> list[float]:
+    begun = [np.concatenate([prompt, suffix[:place]]).astype(np.int32) for place in range(len(suffix))]
+    return [dialect.score(b, suffix[i : i + 1], kept=False).log_prob[0] for i, b in enumerate(begun)]
+
+
+def _refuse_shifted(url: str, whole: Sequence[float], others: Sequence[float], what: str) -> None:
+    """Refuse values that are those of the token before or behind, and not of their own."""
+    if len(whole) < LEAST or largest(whole, others) <= GROSS:
+        return
+    shifted = min(largest(whole[1:], others[:-1]), largest(whole[:-1], others[1:]))
+    if shifted <= SAME:
+        raise ModelError(
+            f"{url}: log-probabilities are shifted by one: those of {what} agree when moved by one token",
+            "another version of the server may count them as they stand",
+        )
+
+
+def check_far(url: str, dialect: Dialect, pair: tuple[TokenIds, TokenIds], suffix: TokenIds) -> Control:
+    """Check that two long prompts that differ at their beginning alone are not answered to the bit alike.
+
+    Raises:
+        ModelError: They are: what stands at the beginning is not read.
+    """
+    if Capability.LOG_PROBS not in dialect.gives:
+        return Control(READ, None, NO_SCORES)
+    one, other = (dialect.score(prompt, suffix, kept=False).log_prob for prompt in pair)
+    if one == other:
+        raise ModelError(
+            f"{url}: cuts prompts: two of {len(pair[0]):,} tokens that differ at the beginning alone get the same "
+            "log-probabilities to the last bit",
+            "start the server with a larger context",
+        )
+    return Control(READ, True, f"another beginning changes what follows {len(pair[0]):,} tokens")
+
+
+def check_start(url: str, dialect: Dialect, trial: Trial) -> str:
+    """Check that a start token changes what follows, and return that in words; empty where nothing tells.
+
+    Raises:
+        ModelError: It changes nothing.
+    """
+    prompt, suffix = trial.passage.prompt, trial.passage.suffix
+    if Capability.LOG_PROBS not in dialect.gives or dialect.tokenizer.bos_id is None or not dialect.takes_ids:
+        return ""
+    if dialect.puts_start:
+        return ""
+    without = dialect.score(prompt[1:], suffix, kept=False).log_prob
+    if without == trial.scored[0].log_prob:
+        raise ModelError(
+            f"{url}: the start token is missing: with it and without it the log-probabilities are the same to the "
+            "last bit",
+            "serve the model so that ids are read as they are sent",
+        )
+    difference = rounding.significant(largest(without, trial.scored[0].log_prob))
+    return f"without it log-probabilities differ by up to {difference} nats"
+
+
+def check_noise(noise: Noise, connections: int) -> Control:
+    """Say how much the same question is answered otherwise."""
+    told = f"{noise.other} of {noise.continuations} continuations differ"
+    if noise.scores:
+        told += f"; {noise.scores} log-probabilities differ by {bound(noise.difference)}"
+    passed = not noise.other and noise.difference <= SAME
+    return Control(ALONE, passed, f"{told}; up to {connections} requests at once")

@@ -1,0 +1,134 @@
+"""The same things asked again and again: alone, piece by piece, and in company."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from memaudit.models.remote.dialects.base import Dialect, Scored, Written
+from memaudit.models.remote.probing.witness import Witness
+from memaudit.records import GREEDY, Capability, TokenIds
+
+WRITTEN = 12
+"""Tokens that are written behind a prompt."""
+TRUE = 8
+"""Tokens of a passage that are scored behind its beginning."""
+ROUNDS = 2
+"""Times that each is asked in company."""
+LEAST = 4
+"""Tokens that a continuation has at least which others are checked by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A beginning, start token included, and what follows it in the passage."""
+
+    prompt: TokenIds
+    suffix: TokenIds
+
+
+@dataclass
+class Trial:
+    """What a server made of one passage, asked alone, twice."""
+
+    passage: Passage
+    written: list[Written]
+    scored: list[Scored] = field(default_factory=list)
+    """Of the true suffix; none where there are no log-probabilities."""
+
+    @property
+    def ids(self) -> TokenIds | None:
+        """What was written, as ids."""
+        first = self.written[0].ids
+        return None if first is None else np.array(first, np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """How much the same question is answered otherwise."""
+
+    difference: float
+    """Largest of log-probabilities, in nats; 0 where none are given."""
+    other: int
+    """Continuations that differ from the first of their prompt."""
+    continuations: int
+    scores: int
+    """Log-probabilities that were compared."""
+
+
+def try_alone(dialect: Dialect, passages: Sequence[Passage]) -> list[Trial]:
+    """Ask everything twice, one request after another."""
+    trials = [Trial(passage, [_write(dialect, passage.prompt) for _ in range(2)]) for passage in passages]
+    if Capability.LOG_PROBS in dialect.gives:
+        for trial in trials:
+            trial.scored = [_score(dialect, trial.passage) for _ in range(2)]
+    return trials
+
+
+def try_in_company(witness: Witness, dialect: Dialect, trials: Sequence[Trial]) -> list[Trial]:
+    """Ask everything again, all of it together."""
+    jobs: list[Callable[[], Written | Scored]] = []
+    for _ in range(ROUNDS):
+        jobs += [partial(_write, dialect, trial.passage.prompt) for trial in trials]
+        if Capability.LOG_PROBS in dialect.gives:
+            jobs += [partial(_score, dialect, trial.passage) for trial in trials]
+    told = witness.each(jobs)
+    written = [one for one in told if isinstance(one, Written)]
+    values = [one for one in told if isinstance(one, Scored)]
+    count = len(trials)
+    return [Trial(trial.passage, written[i::count], values[i::count]) for i, trial in enumerate(trials)]
+
+
+def noise_between(alone: Sequence[Trial], company: Sequence[Trial]) -> Noise:
+    """Compare every answer with the first to the same question."""
+    difference, other, continuations, scores = 0.0, 0, 0, 0
+    for first, again in zip(alone, company, strict=True):
+        written = [*first.written[1:], *again.written]
+        other += sum(told_of(one) != told_of(first.written[0]) for one in written)
+        continuations += len(written)
+        for one in [*first.scored[1:], *again.scored]:
+            difference = max(difference, largest(one.log_prob, first.scored[0].log_prob))
+            scores += len(one.log_prob)
+    return Noise(difference, other, continuations, scores)
+
+
+def largest(values: Sequence[float], others: Sequence[float]) -> float:
+    """Return the largest difference of log-probabilities; two of impossible tokens are the same."""
+    pairs = zip(values, others, strict=True)
+    return max((0.0 if a == b else abs(a - b) for a, b in pairs), default=0.0)
+
+
+def told_of(written: Written) -> tuple[object, ...]:
+    """Return what two continuations are compared by."""
+    return (written.text if written.ids is None else tuple(written.ids), written.ended)
+
+
+def digest(written: Written) -> str:
+    """Return a digest of a continuation."""
+    return hashlib.sha256(repr(told_of(written)).encode()).hexdigest()[:12]
+
+
+def behaviour_of(trials: Sequence[Trial], *, quiet: bool) -> tuple[float | str | None, ...]:
+    """Return what the model is recognised by in any session: it must not hang on the last bit of anything.
+
+    Log-probabilities of single tokens to one decimal, or to whole nats where the server's answers move; digests of
+    what is written where there are none.
+    """
+    if not all(trial.scored for trial in trials):
+        return tuple(digest(trial.written[0]) for trial in trials)
+    step = 10 if quiet else 1
+    values = [trial.scored[0].log_prob[place] for trial in trials for place in (0, TRUE // 2)]
+    return tuple(round(value * step) / step + 0.0 if math.isfinite(value) else None for value in values)
+
+
+def _write(dialect: Dialect, prompt: TokenIds) -> Written:
+    return dialect.write(prompt, WRITTEN, GREEDY, kept=False)
+
+
+def _score(dialect: Dialect, passage: Passage) -> Scored:
+    return dialect.score(passage.prompt, passage.suffix, kept=False)
