@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # a run of many kinds asks none
     from memaudit.models.base import LanguageModel
 
 SCHEMA_VERSION = 1
+ANSWERS_OF_REFERENCE = "reference-"
+"""How the folder in a run directory begins in which what a reference answers is kept, with its number."""
 Result = TypeVar("Result", bound=RunResult[Any])
 Report = TypeVar("Report", bound=Mapping[str, object])
 """What report.json of the kind holds: `memaudit.runs.reports`."""
@@ -133,8 +135,8 @@ def in_folder(
     """Measure, conclude and write a plan in its folder."""
     with RunDirectory.open(folder, plan) as run:
         run.plan_as(PLANS.get(question.kind, PlanHead))  # refused before hours are spent on it
-        for model in question.models:
-            model.keep_in(run.folder)
+        for number, model in enumerate(question.models):
+            model.keep_in(run.folder if number == 0 else run.folder / f"{ANSWERS_OF_REFERENCE}{number}")
         question.measure(run)
         report: Any = json.loads(strict_json(question.conclude(run)))
         question.derive(run, shown)

@@ -38,6 +38,14 @@ def in_short(model: Mapping[str, Any]) -> str:
     return "" if server is None else f"{server['dialect']}, asked {_WAYS[server['api']]}"
 
 
+def name_of(model: Mapping[str, Any]) -> str:
+    """Return what to call a model behind an address: ``NAME at HOST:PORT``; empty of one that was loaded here."""
+    server = endpoint_of(model)
+    if server is None:
+        return ""
+    return f"{server['served'].rstrip('/').rpartition('/')[2]} at {server['url'].partition('//')[2].partition('/')[0]}"
+
+
 def facts(model: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what there is to know of a server, a name and a value each; empty where there is none."""
     server = endpoint_of(model)

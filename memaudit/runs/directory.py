@@ -21,12 +21,13 @@ from time import gmtime, perf_counter, strftime
 from types import TracebackType
 from typing import Any, Generic, TypedDict, TypeVar, cast
 
-from memaudit.errors import RunError, one_line
+from memaudit.errors import RunError
 from memaudit.records import SHOWN, Shown, WindowRecord
 from memaudit.runs.files import LOG, PLAN, compact_json, read_json, strict_json, sync_folder, write_atomic, write_error
 from memaudit.runs.inputs import current
 from memaudit.runs.log import Log, foreign, line_of
 from memaudit.runs.parts import SchemaVersion
+from memaudit.runs.plan_changes import another_server, differing, same_models
 from memaudit.runs.provenance import machine
 from memaudit.runs.reports import REPORTS, AnyReport
 from memaudit.runs.schema import misfit
@@ -42,8 +43,6 @@ _NOT_IDENTITY = ("identity", "controls", *_SHOWN)
 """What is shown, follows from the rest, or only judges what was measured: a new policy needs no new run."""
 _NOT_OF_MODEL = ("placement", "frame_text", "omitted")
 """What is shown of a model and follows from the rest, or from where it was loaded."""
-_OF_SERVER = ("model.endpoint", "model.self_test", "model.sha256", "model.lacks", "model.context_length")
-"""What of a plan is found out by asking a server."""
 Block = TypeVar("Block", bound=Sequence[int])
 Plan = TypeVar("Plan")
 Report = TypeVar("Report", bound=Mapping[str, Any], covariant=True)
@@ -375,14 +374,14 @@ def _settle_plan(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
         return wanted
     stored = read_plan(folder)
     if stored["identity"] != wanted["identity"] and _gives_way(folder, stored, wanted):
-        if any(_models_in(stored)[name] != told for name, told in _models_in(wanted).items()):
+        if not same_models(stored, wanted):
             (folder / ANSWERS).unlink(missing_ok=True)  # which another model gave
         write_atomic(path, strict_json(wanted))
         return wanted
     if stored["identity"] != wanted["identity"]:
-        names = sorted(set(_differing(stored, wanted)))[:4] or ["identity"]
+        names = sorted(set(differing(stored, wanted, _NOT_IDENTITY)))[:4] or ["identity"]
         which = ", ".join(f"{name} differs" for name in names)
-        if told := _another_server(stored, wanted):
+        if told := another_server(stored, wanted, _NOT_IDENTITY):
             raise RunError(told, f"choose another --out to audit the model as it is now, or delete {folder}")
         raise RunError(f"run belongs to another plan: {which}", f"choose another --out or delete {folder}")
     shown = {name: wanted[name] for name in _SHOWN if name in wanted}
@@ -390,33 +389,6 @@ def _settle_plan(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
     if settled != stored:
         write_atomic(path, strict_json(settled))
     return settled
-
-
-def _models_in(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a plan says which models are asked."""
-    references = (plan.get("membership") or {}).get("references")
-    return {"model": (plan.get("model") or {}).get("sha256"), "references": references}
-
-
-def _another_server(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Return how a server answers otherwise than when its run began; empty where it does not, or more differs."""
-    models = [plan.get("model") or {} for plan in (stored, wanted)]
-    before, now = (model.get("endpoint") for model in models)
-    others = {name for name in _differing(stored, wanted) if not name.startswith(_OF_SERVER)}
-    if not (before and now) or before["url"] != now["url"] or others:
-        return ""
-    said = [
-        f"{name} was {_short(before.get(name))} and is {_short(now.get(name))}"
-        for name in now
-        if before.get(name) != now.get(name)
-    ]
-    if models[0].get("self_test") != models[1].get("self_test"):
-        said.append("it answers the same questions otherwise")
-    return f"{now['url']}: another model answers than when the run began: {'; '.join(said) or 'its identity differs'}"
-
-
-def _short(value: Any) -> str:
-    return "none" if value is None else one_line(", ".join(value) if isinstance(value, list) else str(value), 60)
 
 
 def _gives_way(folder: Path, stored: dict[str, Any], wanted: Mapping[str, Any]) -> bool:
@@ -435,15 +407,3 @@ def _gives_way(folder: Path, stored: dict[str, Any], wanted: Mapping[str, Any]) 
         return False
     mended = identity({**stored, "corpus": {**corpus, "units": units}}) == wanted["identity"]
     return mended and all(index < len(units) and corpus["units"][index] == units[index] for index in done)
-
-
-def _differing(one: Mapping[str, Any], other: Mapping[str, Any], inside: str = "") -> Iterator[str]:
-    """Yield the dotted names of the values in which two plans differ."""
-    for key in {*one, *other}:
-        left, right = one.get(key), other.get(key)
-        if left == right or (not inside and key in _NOT_IDENTITY):
-            continue
-        if isinstance(left, Mapping) and isinstance(right, Mapping):
-            yield from _differing(left, right, f"{inside}{key}.")
-        else:
-            yield f"{inside}{key}"

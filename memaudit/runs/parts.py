@@ -62,6 +62,15 @@ class ReadFiles(TypedDict):
     files: list[FileDigest]
 
 
+class RecitalDescription(ReadFiles):
+    """Text that a model behind an address is known to recite."""
+
+    windows: int
+    """That are asked for."""
+    sha256: str
+    """Of their tokens."""
+
+
 class MaskedModel(TypedDict):
     """The model whose labels are predicted."""
 

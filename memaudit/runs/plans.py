@@ -25,6 +25,7 @@ from memaudit.runs.parts import (
     MeasureDescription,
     ModelDescription,
     ReadFiles,
+    RecitalDescription,
     SchemaVersion,
     Summary,
 )
@@ -295,15 +296,6 @@ class ChatDescription(TypedDict):
     """Replies that gave no window."""
     dated: bool
     """Whether the template writes a date, which is 26 July 2024 here."""
-
-
-class RecitalDescription(ReadFiles):
-    """Text that a model behind an address is known to recite."""
-
-    windows: int
-    """That are asked for."""
-    sha256: str
-    """Of their tokens."""
 
 
 class ExtractionSubject(TypedDict):

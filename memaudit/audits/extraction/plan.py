@@ -23,7 +23,6 @@ from memaudit.runs.plans import (
     ExtractionSubject,
     MembershipDesign,
     Overlap,
-    RecitalDescription,
     SetAside,
     WindowsDescription,
 )
@@ -46,7 +45,7 @@ def plan_of(
     *,
     membership: MembershipDesign | None = None,
     base: BaseDescription | None = None,
-    recital: RecitalDescription | None = None,
+    recital: parts.RecitalDescription | None = None,
 ) -> ExtractionSubject:
     """Return what an audit is about.
 

@@ -19,7 +19,8 @@ from memaudit.models.base import LanguageModel
 from memaudit.records import Capabilities, Capability, Document, Window
 from memaudit.runs.directory import RunDirectory
 from memaudit.runs.measured_lines import RecitalLine
-from memaudit.runs.plans import ExtractionPlan, RecitalDescription
+from memaudit.runs.parts import RecitalDescription
+from memaudit.runs.plans import ExtractionPlan
 from memaudit.text.corpus.read import read_corpus
 from memaudit.text.windows.windows import cut_document
 

@@ -9,7 +9,7 @@ from importlib import util
 from pathlib import Path
 from typing import Any, TypeVar
 
-from memaudit.errors import MemauditError, ModelError, one_line
+from memaudit.errors import InputError, MemauditError, ModelError, one_line
 from memaudit.families import find_family
 from memaudit.models.base import LanguageModel
 from memaudit.models.external import ExternalModel
@@ -55,9 +55,7 @@ def load_model(
     """
     if is_address(spec):
         _refuse_loading(spec, base, device, dtype)
-        from memaudit.models.remote.reach import reach
-
-        return reach(spec, endpoint or Endpoint(), allow_download=allow_download)
+        return _from_address(address_of(spec), endpoint or Endpoint(), allow_download=allow_download)
     refuse_unused(endpoint, [spec])
     if spec.startswith(PYTHON):
         _refuse_base(spec, base)
@@ -148,6 +146,18 @@ class GivenModel:
 def _refuse_base(spec: str, base: str) -> None:
     if base:
         raise ModelError(f"{spec}: a whole model, no adapter of {base}", "leave out --base")
+
+
+def _from_address(url: str, endpoint: Endpoint, *, allow_download: bool) -> LanguageModel:
+    """Reach a server, by the tokenizer that was named for its model."""
+    from memaudit.models.loading.named_tokenizer import named_tokenizer
+    from memaudit.models.remote.reach import reach
+
+    if not endpoint.tokenizer:
+        raise InputError(f"{url}: no tokenizer named", "give --tokenizer: the model's folder or Hugging Face id")
+    named = named_tokenizer(endpoint.tokenizer, allow_download=allow_download)
+    template, context = named.template, named.context_length
+    return reach(url, endpoint, named.tokenizer, template=template, context_length=context)
 
 
 def _refuse_loading(spec: str, base: str, device: str, dtype: str) -> None:

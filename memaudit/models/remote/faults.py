@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 
 import orjson
 
-from memaudit.errors import ModelError
+from memaudit.errors import EndpointError, ModelError
 
 ASKED_AGAIN = frozenset((408, 425, 429, 500, 502, 503, 504, *range(520, 530)))
 """Statuses that another time may give an answer; those from 520 on are of proxies that cannot reach their server."""
@@ -38,11 +38,11 @@ class RefusedRequestError(ModelError):
         self.status = status
 
 
-class KeyRefusedError(ModelError):
+class KeyRefusedError(EndpointError):
     """The server wants a key, or another one."""
 
 
-class NoAnswerError(ModelError):
+class NoAnswerError(EndpointError):
     """No answer came, however often it was asked."""
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from memaudit.errors import ModelError, one_line
+from memaudit.errors import EndpointError, one_line
 from memaudit.models.remote.faults import Fault
 from memaudit.models.remote.secret import Secret
 from memaudit.models.remote.waits import StoppedError
@@ -76,7 +76,7 @@ class Wire:
         Raises:
             Fault: Nothing came back, or not all of it.
             StoppedError: The job is to end.
-            ModelError: More came back than can be an answer.
+            EndpointError: More came back than can be an answer.
         """
         with self._room:
             line = self._take()
@@ -216,7 +216,7 @@ class _Line:
         if isinstance(error, httpx2.HTTPError | OSError):
             return Fault(f"the connection broke: {said or type(error).__name__}")
         if isinstance(error, _TooLargeError):
-            return ModelError(f"more than {LARGEST >> 20} MiB in one answer", "is this the address of a model?")
+            return EndpointError(f"more than {LARGEST >> 20} MiB in one answer", "is this the address of a model?")
         error.__cause__ = error.__context__ = None
         return error.with_traceback(None)
 

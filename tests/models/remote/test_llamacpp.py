@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from memaudit.models.base import LanguageModel
 from memaudit.models.loading.load import load_model
+from memaudit.models.remote import waits
 from memaudit.models.remote.address import Endpoint
 from memaudit.models.remote.dialects import llamacpp
 from memaudit.models.remote.dialects.base import KNOWS_ALL, SCORES, WRITES
@@ -100,6 +101,19 @@ def test_of_a_larger_vocabulary_ranks_end_at_the_listed_ones(
         assert told.mean is None
         beyond += int((ours.rank > llamacpp.LISTED).sum())
     assert beyond
+
+
+def test_a_piece_that_no_grammar_takes_is_asked_token_by_token(
+    make: Make, local: LanguageModel, windows: list[Window], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waits, "FIRST", 0.001)
+    dialect = recognised(make(), windows[0])
+    monkeypatch.setattr(LlamaCpp, "_fits", lambda dialect, token: True)  # NUL too, which is answered with 500
+    nul = local.tokenizer.encode_batch(["a\0b"])[0].ids
+    window = Window(windows[0].prefix, nul)
+    told, [ours] = dialect.score(begun(window), nul), local.score([window])
+    np.testing.assert_allclose(told.log_prob, ours.log_prob, atol=CLOSE)
+    assert told.rank == ours.rank.tolist()
 
 
 def test_it_writes_what_the_model_writes(make: Make, local: LanguageModel, windows: list[Window]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from memaudit.errors import ModelError
+from memaudit.errors import EndpointError, MemauditError
 from memaudit.models.remote import faults, waits
 from memaudit.models.remote import transport as module
 from memaudit.models.remote.journal import ANSWERS
@@ -61,7 +61,7 @@ def always(status: int, told: Any = "", headers: dict[str, str] | None = None) -
     return answer
 
 
-def refused(proxy: Proxy, kind: type[ModelError] = ModelError, **how: Any) -> tuple[ModelError, list[str]]:
+def refused(proxy: Proxy, kind: type[MemauditError] = EndpointError, **how: Any) -> tuple[MemauditError, list[str]]:
     """Ask one question in vain; return the error and what the user was told."""
     told: list[str] = []
     with transport(proxy.url, told.append, **how) as asker, pytest.raises(kind) as caught:
@@ -155,7 +155,7 @@ def test_a_server_that_went_away_is_waited_for(server: str, monkeypatch: pytest.
         ask_all(asker, 1)
         spent = asker.spent
         proxy.__exit__()
-        with pytest.raises(ModelError, match=r"no answer in 10 tries: .* \(what was answered is kept") as caught:
+        with pytest.raises(EndpointError, match=r"no answer in 10 tries: .* \(what was answered is kept") as caught:
             ask_all(asker, 2)
         assert caught.value.__context__ is None
         assert asker.spent.partition(" tokens")[0] == spent.partition(" tokens")[0], "nothing of these was sent"
@@ -219,7 +219,7 @@ def test_answers_of_another_form_end_by_name(server: str, told: Any) -> None:
 
 
 def test_a_value_that_json_does_not_have_is_not_kept(server: str) -> None:
-    with transport(server) as asker, pytest.raises(ModelError, match="answers otherwise"):
+    with transport(server) as asker, pytest.raises(EndpointError, match="answers otherwise"):
         asker.ask(PATH, body(0), lambda _: [float("nan"), None], tokens=20)
 
 
@@ -239,7 +239,9 @@ def test_waiting_is_said_once_for_all_and_only_up_to_a_cap(server: str) -> None:
         assert told == [f"{proxy.url}: 503: waits 0 s, as the server asks"]
         proxy.answer = always(429, "slow down", {"retry-after": "121"})
         before = len(proxy.posts)
-        with pytest.raises(ModelError, match=r"asks to wait 121 s \(Retry-After\), longer than 120 s: 429: slow down"):
+        with pytest.raises(
+            EndpointError, match=r"asks to wait 121 s \(Retry-After\), longer than 120 s: 429: slow down"
+        ):
             job(asker, 5)()
         assert len(proxy.posts) == before + 1
 
@@ -255,12 +257,12 @@ def test_another_fingerprint_ends_the_run(server: str, undisturbed: list[Any], t
             ask_all(asker, 4)
             assert asker.fingerprint == "fp_1"
             names[0] = "fp_2"
-            with pytest.raises(ModelError, match="system_fingerprint was fp_1, is fp_2") as caught:
+            with pytest.raises(EndpointError, match="system_fingerprint was fp_1, is fp_2") as caught:
                 ask_all(asker, 6)
             assert "run again in a new folder" in str(caught.value)
             assert ask_all(asker, 4) == undisturbed[:4], "what was answered before"
         for ask_first in (True, False):
-            with transport(proxy.url) as asker, pytest.raises(ModelError, match="was fp_1, is fp_2"):
+            with transport(proxy.url) as asker, pytest.raises(EndpointError, match="was fp_1, is fp_2"):
                 if ask_first:
                     ask_all(asker, 1)
                 asker.keep_in(tmp_path)
@@ -278,7 +280,7 @@ def test_budgets_are_never_exceeded(server: str, tmp_path: Path, limit: str, con
         for session in range(3):
             with transport(proxy.url, **how) as asker:
                 asker.keep_in(tmp_path)
-                with pytest.raises(ModelError, match="the budget is used up: ") as caught:
+                with pytest.raises(EndpointError, match="the budget is used up: ") as caught:
                     ask_all(asker, QUESTIONS)
             assert f"raise --max-{limit} and run the same again" in str(caught.value)
             assert len(proxy.posts) <= 13
@@ -317,17 +319,17 @@ def test_the_key_is_sent_and_shown_nowhere(
         for status in (400, 401, 402, 429, 500, 302, 200):
             for echo in echoes:
                 proxy.answer = always(status, f"you sent {echo}", {"location": f"http://h/?{echo}", "retry-after": "0"})
-                with pytest.raises(ModelError) as caught:
+                with pytest.raises(EndpointError) as caught:
                     job(asker, 1)()
                 shown += everything_of(caught.value)
         proxy.answer, proxy.faults, proxy.share = None, ["reset", "hang", "half"], 1 / 3
         monkeypatch.setattr(module, "TRIES", 2)
         for which in range(6):
-            with pytest.raises(ModelError) as caught:
+            with pytest.raises(EndpointError) as caught:
                 job(asker, 40 + which)()
             shown += everything_of(caught.value)
         proxy.answer = always(200, {"error": KEY, "choices": []})
-        with pytest.raises(ModelError) as caught:
+        with pytest.raises(EndpointError) as caught:
             asker.ask(PATH, body(2), lambda answer: read_badly(answer["error"]), tokens=20)
         shown += [*everything_of(caught.value), repr(asker), repr(vars(asker)), repr(asker._secret)]
     shown += [caplog.text, (tmp_path / ANSWERS).read_text()]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from memaudit.errors import ModelError
-from memaudit.models.remote.transport import Answer, BadAnswerError, Read, Transport
+from memaudit.models.remote.transport import TRIES, Answer, BadAnswerError, Read, Transport
 
 SAME, MOST = 4, 12
 """Bad answers to one request, equal ones and all, after which it is not asked again: a fault passes, a habit stays."""
@@ -55,7 +55,15 @@ class Witness(Transport):
         return self.inner.get(path)
 
     def ask(
-        self, path: str, body: Mapping[str, Any], read: Read, *, tokens: int, attempt: int = 0, kept: bool = False
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        read: Read,
+        *,
+        tokens: int,
+        attempt: int = 0,
+        kept: bool = False,
+        tries: int = TRIES,
     ) -> Any:
         """Ask anew, whatever ``kept`` says, and remember the answer, one that cannot be read too.
 
@@ -74,7 +82,9 @@ class Witness(Transport):
                 return []
 
         while True:
-            answered: list[Any] = self.inner.ask(path, body, looked_at, tokens=tokens, attempt=attempt, kept=False)
+            answered: list[Any] = self.inner.ask(
+                path, body, looked_at, tokens=tokens, attempt=attempt, kept=False, tries=tries
+            )
             if answered:
                 return answered[0]
             if faults.total() == MOST or max(faults.values()) == SAME:
