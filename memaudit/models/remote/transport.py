@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from memaudit.errors import EndpointError, one_line
+from memaudit.errors import EndpointError, MemauditError, one_line
 from memaudit.models.remote import faults
 from memaudit.models.remote.address import Endpoint, key_of
 from memaudit.models.remote.budget import Booking, Budget, Limits
@@ -175,6 +175,8 @@ class Transport:
             self._waits.pass_pause(stopping())
             try:
                 return once(number > 1)
+            except MemauditError as error:
+                raise error.with_traceback(None)  # noqa: B904 (frames hold what the server sent: the key, if it is odd)
             except Fault as fault:
                 last = fault
             bad += last.bad
