@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,8 @@ FIRST_TRIES = 2
 GET_TRIES = 3
 SHOWN = 200
 """Characters of what a server says that are shown."""
+MOST_SHOWN = 10**9
+"""Seconds that somebody may ask to wait; whatever is longer is shown as that."""
 _OK, _TOO_SLOW = 200, 408
 _KEPT = "what was answered is kept: run the same again"
 
@@ -100,7 +103,7 @@ class Transport:
         tokens: int,
         attempt: int = 0,
         kept: bool = True,
-        tries: int = TRIES,
+        tries: int | None = None,
     ) -> Any:
         """POST a body and return what ``read`` makes of the answer.
 
@@ -128,7 +131,7 @@ class Transport:
             return self._answer(path, sent, read, tokens, key if kept else None, again=again)
 
         if not kept:
-            return self._persist(path, once, tries)
+            return self._persist(path, once, tries or TRIES)
         while True:
             with self._lock:
                 found = self._journal.find(key)
@@ -140,7 +143,7 @@ class Transport:
                     break
             _await(asked)  # by another job: two answers to one question would not be the same another time
         try:
-            return self._persist(path, once, tries)
+            return self._persist(path, once, tries or TRIES)
         finally:
             with self._lock:
                 del self._asked[key]
@@ -249,7 +252,7 @@ class Transport:
         if status in faults.ASKED_AGAIN:
             wait = faults.seconds_to_wait(reply.headers)
             if wait is not None and wait > CAP:
-                asked = f"asks to wait {wait:,.0f} s (Retry-After), longer than {CAP:g} s"
+                asked = f"asks to wait {math.ceil(min(wait, MOST_SHOWN)):,} s (Retry-After), longer than {CAP:g} s"
                 return EndpointError(f"{self.url}: {asked}: {shown}", f"{_KEPT} later")
             return Fault(shown, wait=wait)
         if status in faults.KEY_REFUSED:
@@ -260,9 +263,7 @@ class Transport:
             return Fault(f"{status} without an answer")
         if status < 400:
             to = self._shown(reply.headers.get("location", ""))
-            return RefusedRequestError(
-                f"{self.url}{path}: {status}: it has moved: {to}", "give that address", status=status
-            )
+            return NoAnswerError(f"{self.url}{path}: {status}: it has moved: {to}", "give that address")
         return RefusedRequestError(f"{self.url}{path}: {shown}", status=status)
 
     def _check_name(self, answer: Any) -> None:
