@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from memaudit.metrics.verbatim import matched_tokens
 from memaudit.models.base import LanguageModel
 from memaudit.models.decoding import Settled, is_whole
 from memaudit.models.remote.dialects.base import Scored, Written
+from memaudit.models.remote.dialects.text import Text
 from memaudit.models.remote.probe import Probed
 from memaudit.models.remote.seams import LONGEST, ids_behind, spare
 from memaudit.models.remote.transport import Transport
@@ -84,6 +86,7 @@ class RemoteModel(LanguageModel):
 
     def keep_in(self, folder: Path) -> None:
         """Keep answers in a run directory: what was answered is not asked again."""
+        folder.mkdir(mode=0o700, exist_ok=True)
         self.transport.keep_in(folder)
 
     @property
@@ -149,6 +152,23 @@ class RemoteModel(LanguageModel):
         if settled is None:
             return whole
         return [_until_settled(window.suffix, ids, settled) for window, ids in zip(windows, whole, strict=True)]
+
+    def write_on(self, texts: Sequence[str], length: int, decoding: Decoding = GREEDY) -> list[Written]:
+        """Return what a server that takes text puts behind texts, as text; equal texts are attempts of their own.
+
+        Raises:
+            ModelError: It takes token ids, or a request fails.
+        """
+        dialect = self.dialect
+        if not isinstance(dialect, Text):
+            raise ModelError(f"{self.transport.url}: takes token ids", "ask for continuations")
+        often: Counter[str] = Counter()
+        jobs = []
+        for text in texts:
+            write = partial(dialect.go_on, starts=bool(self.frame[0]), seed=decoding.seed, attempt=often[text])
+            jobs.append(partial(write, text, length, decoding))
+            often[text] += 1
+        return self.transport.each(jobs)
 
     def _continue(self, prompt: TokenIds, length: int, decoding: Decoding, attempt: int) -> TokenIds:
         """Return exactly ``length`` tokens."""

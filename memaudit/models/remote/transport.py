@@ -95,15 +95,7 @@ class Transport:
             return None
 
     def ask(
-        self,
-        path: str,
-        body: Mapping[str, Any],
-        read: Read,
-        *,
-        tokens: int,
-        attempt: int = 0,
-        kept: bool = True,
-        tries: int | None = None,
+        self, path: str, body: Mapping[str, Any], read: Read, *, tokens: int, attempt: int = 0, kept: bool = True
     ) -> Any:
         """POST a body and return what ``read`` makes of the answer.
 
@@ -116,7 +108,6 @@ class Transport:
             tokens: Most that it can cost: those of the prompt and those that may be written.
             attempt: Tells repetitions of one request apart that are meant as such.
             kept: Whether it is looked up in the journal and kept there; False for what must be asked anew.
-            tries: Times that it is sent at most: fewer of what a server may be unable to answer, and says so with 500.
 
         Raises:
             RefusedRequestError: The server will not answer this.
@@ -131,7 +122,7 @@ class Transport:
             return self._answer(path, sent, read, tokens, key if kept else None, again=again)
 
         if not kept:
-            return self._persist(path, once, tries or TRIES)
+            return self._persist(path, once, TRIES)
         while True:
             with self._lock:
                 found = self._journal.find(key)
@@ -143,7 +134,7 @@ class Transport:
                     break
             _await(asked)  # by another job: two answers to one question would not be the same another time
         try:
-            return self._persist(path, once, tries or TRIES)
+            return self._persist(path, once, TRIES)
         finally:
             with self._lock:
                 del self._asked[key]
@@ -168,6 +159,14 @@ class Transport:
         self._journal.keep_in(folder)
         if name is not None:
             self._check_name({"system_fingerprint": name})
+
+    def count(self, folder: Path) -> None:
+        """Count what a run has spent that may be gone on with: a budget is that of all its sessions together.
+
+        Raises:
+            RunError: What is kept there is damaged.
+        """
+        self._journal.count(folder)
 
     @property
     def spent(self) -> str:
@@ -249,7 +248,7 @@ class Transport:
         shown = f"{status}: {self._shown(said)}".removesuffix(": ")
         if faults.is_quota(status, said):
             return EndpointError(f"{self.url}: a quota is used up: {shown}", _KEPT)
-        if status in faults.ASKED_AGAIN:
+        if status in faults.ASKED_AGAIN and not faults.is_of_request(status, said):
             wait = faults.seconds_to_wait(reply.headers)
             if wait is not None and wait > CAP:
                 asked = f"asks to wait {math.ceil(min(wait, MOST_SHOWN)):,} s (Retry-After), longer than {CAP:g} s"

@@ -40,6 +40,8 @@ class Waits:
         Raises:
             StoppedError: The job is to end.
         """
+        if stopping.is_set():
+            raise StoppedError
         while (left := self._until - time.monotonic()) > 0:
             self._sleep(left, stopping)
 

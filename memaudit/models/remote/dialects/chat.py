@@ -15,7 +15,7 @@ from memaudit.models.remote.dialects.answers import only_choice
 from memaudit.models.remote.dialects.base import Written
 from memaudit.models.remote.dialects.text import Sent, Text, has_ended, used
 from memaudit.models.remote.transport import BadAnswerError
-from memaudit.records import GREEDY, TokenIds, Turn, Window
+from memaudit.records import GREEDY, Decoding, TokenIds, Turn, Window
 
 SLACK = 2
 """Tokens of a message that the template's may join."""
@@ -57,11 +57,21 @@ class Chat(Text):
         self, window: Window, prompt: TokenIds, length: int, *, attempt: int = 0, kept: bool = True
     ) -> Written:
         """Ask for the reply to what was said before, or for the continuation of a text."""
-        if window.turns is not None:
-            sent = self._messages(self._fitting(window))
+        if window.turns is None:
+            sent = self._to_continue(self._text_of(prompt)[1])
         else:
-            sent = self._messages([Turn("user", f"{self.instruction}\n\n{self._text_of(prompt)[1]}")])
+            sent = self._messages(self._fitting(window))
         return self._written(sent, length, GREEDY, attempt=attempt, kept=kept)
+
+    def go_on(
+        self, text: str, length: int, decoding: Decoding, *, starts: bool, seed: int = 0, attempt: int = 0
+    ) -> Written:
+        """Ask for the continuation of a text."""
+        del starts
+        return self._written(self._to_continue(text), length, decoding, seed=seed, attempt=attempt)
+
+    def _to_continue(self, text: str) -> Sent:
+        return self._messages([Turn("user", f"{self.instruction}\n\n{text}")])
 
     def _fitting(self, window: Window) -> Sequence[Turn]:
         """Return what was said before a reply, without the first turns where the prefix was cut."""

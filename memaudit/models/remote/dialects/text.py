@@ -82,6 +82,25 @@ class Text(Dialect):
             sent = sent._replace(tokens=sent.tokens + 1, counts={count + 1 for count in sent.counts})
         return self._written(sent, length, decoding, seed=seed, attempt=attempt, kept=kept)
 
+    def go_on(
+        self, text: str, length: int, decoding: Decoding, *, starts: bool, seed: int = 0, attempt: int = 0
+    ) -> Written:
+        """Return what follows a text that was never cut into tokens.
+
+        Args:
+            text: The text.
+            length: Most tokens.
+            decoding: As of `write`.
+            starts: Whether a start token stands before it.
+            seed: As of `write`.
+            attempt: As of `write`.
+        """
+        first = self.tokenizer.bos_id if starts else None
+        name = "" if first is None else self.tokenizer.decode([first])
+        counts = {count + bool(name) for count in self._counted(text)}
+        sent = Sent({"prompt": text if self.puts_start else name + text}, max(counts), counts)
+        return self._written(sent, length, decoding, seed=seed, attempt=attempt)
+
     def _written(
         self, sent: Sent, length: int, decoding: Decoding, *, seed: int = 0, attempt: int = 0, kept: bool = True
     ) -> Written:
