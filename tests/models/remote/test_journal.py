@@ -235,8 +235,8 @@ def test_a_run_that_is_killed_twenty_times_asks_nothing_again(tmp_path: Path, mo
                 child = int(asker.stdout.readline())
                 if kills < KILLS:
                     wanted = before + chance.randrange(6)
-                    while len(proxy.posts) < wanted and Path(f"/proc/{child}").exists():
-                        time.sleep(0.001)
+                    while len(proxy.seen) < wanted and Path(f"/proc/{child}").exists():
+                        time.sleep(0.003)
                     time.sleep(chance.uniform(0, 0.01))
                     with suppress(ProcessLookupError):
                         os.kill(child, signal.SIGKILL)
