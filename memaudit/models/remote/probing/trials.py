@@ -13,6 +13,7 @@ import numpy as np
 from memaudit.models.remote.dialects.base import Dialect, Scored, Written
 from memaudit.models.remote.probing.witness import Witness
 from memaudit.records import GREEDY, Capability, TokenIds
+from memaudit.text.tokenize import Tokenizer
 
 WRITTEN = 12
 """Tokens that are written behind a prompt."""
@@ -41,11 +42,14 @@ class Trial:
     scored: list[Scored] = field(default_factory=list)
     """Of the true suffix; none where there are no log-probabilities."""
 
-    @property
-    def ids(self) -> TokenIds | None:
-        """What was written, as ids."""
-        first = self.written[0].ids
-        return None if first is None else np.array(first, np.int32)
+    def ids(self, tokenizer: Tokenizer) -> TokenIds | None:
+        """Return what was written as ids, None where only its text is known and may have been other ones."""
+        first = self.written[0]
+        if first.ids is not None:
+            return np.array(first.ids, np.int32)
+        read = tokenizer.encode_batch([first.text])[0].ids
+        counted = first.log_prob is not None and len(first.log_prob) == len(read)
+        return read if counted and tokenizer.decode(read) == first.text else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,10 +31,12 @@ class Exchange:
     """Whether log-probabilities of the prompt were asked for."""
     of_generated: bool
     """Whether there are log-probabilities of generated tokens."""
+    listed: bool
+    """Whether they stand where OpenAI's API has them."""
     of_prompt: bool | None
     """Whether there are log-probabilities of the prompt; None where a field for them is there and empty."""
-    own: tuple[tuple[float, float], ...]
-    """Of every token that stands in its own list of likeliest ones: what is said of it, and what the list says."""
+    own: tuple[tuple[float, float | None], ...]
+    """What is said of every token, and what is said of it in its own list of likeliest ones, where it stands there."""
 
 
 class Witness(Transport):
@@ -95,6 +97,8 @@ def exchange_of(path: str, body: Mapping[str, Any], answer: Any) -> Exchange:
     prompt = body.get("prompt", body.get("input_ids", body.get("text")))
     wants_prompt = bool(body.get("echo") or "prompt_logprobs" in body or body.get("logprob_start_len", -1) >= 0)
     finish = choice.get("finish_reason", _part(meta, "finish_reason").get("type"))
+    answered = bool(choice or meta)
+    listed = bool(told.get("content") or told.get("token_logprobs"))
     return Exchange(
         path=path,
         sent=_sent(prompt),
@@ -103,9 +107,10 @@ def exchange_of(path: str, body: Mapping[str, Any], answer: Any) -> Exchange:
         finish=finish if isinstance(finish, str) else None,
         model=answer.get("model") if isinstance(answer.get("model"), str) else None,
         wants_prompt=wants_prompt,
-        of_generated=bool(told.get("content") or told.get("token_logprobs") or meta.get("output_token_logprobs")),
-        of_prompt=bool(meta.get("input_token_logprobs")) or _of_prompt(choice),
-        own=tuple(_own(told)),
+        of_generated=listed or bool(meta.get("output_token_logprobs")),
+        listed=listed,
+        of_prompt=_of_prompt(body, choice, told, meta) if answered else False,
+        own=tuple(_own(told, meta)),
     )
 
 
@@ -130,28 +135,40 @@ def _sent(prompt: Any) -> tuple[int, ...] | str | None:
     return tuple(prompt) if isinstance(prompt, list) and all(type(i) is int for i in prompt) else None
 
 
-def _of_prompt(choice: dict[str, Any]) -> bool | None:
+def _of_prompt(
+    body: Mapping[str, Any], choice: dict[str, Any], told: dict[str, Any], meta: dict[str, Any]
+) -> bool | None:
+    if body.get("logprob_start_len", -1) >= 0:
+        return True if meta.get("input_token_logprobs") else None
+    if body.get("echo"):
+        values = told.get("token_logprobs")
+        return isinstance(values, list) and len(values) > 1 and values[0] is None
     listed = choice.get("prompt_logprobs")
     if isinstance(listed, list) and listed:
         return True
-    return None if "prompt_logprobs" in choice else False
+    return None if "prompt_logprobs" in choice and "prompt_logprobs" in body else False
 
 
-def _own(told: dict[str, Any]) -> list[tuple[float, float]]:
-    """Return what is said of each token and what its own list of likeliest ones says, in both forms in use."""
-    pairs: list[tuple[float, float]] = []
+def _own(told: dict[str, Any], meta: dict[str, Any]) -> list[tuple[float, float | None]]:
+    """Return what is said of each token and what its own list of likeliest ones says, in all forms in use."""
+    pairs: list[tuple[Any, Any]] = []
     for entry in told.get("content") or ():
-        lists = entry.get("top_logprobs") if isinstance(entry, dict) else None
-        key = "id" if isinstance(entry, dict) and "id" in entry else "token"
-        same = [e.get("logprob") for e in lists or () if isinstance(e, dict) and e.get(key) == entry.get(key)]
-        if len(same) == 1:
-            pairs += _numbers(entry.get("logprob"), same[0])
+        one = entry if isinstance(entry, dict) else {}
+        key = "id" if "id" in one else "token"
+        tops = one.get("top_logprobs")
+        pairs.append((one.get("logprob"), _listed(tops, key, one.get(key))))
     tokens, values, tops = (told.get(name) or [] for name in ("tokens", "token_logprobs", "top_logprobs"))
     for token, value, top in zip(tokens, values, tops, strict=False):
-        listed = top.get(token) if isinstance(top, dict) and "\ufffd" not in str(token) else None
-        pairs += _numbers(value, listed)
-    return pairs
+        pairs.append((value, top.get(token) if isinstance(top, dict) and "\ufffd" not in str(token) else None))
+    entries, lists = (meta.get(f"input_{name}_logprobs") or [] for name in ("token", "top"))
+    for entry, top in zip(entries, lists, strict=False):
+        if isinstance(entry, list) and len(entry) > 1:
+            found = [one[0] for one in top or () if isinstance(one, list) and len(one) > 1 and one[1] == entry[1]]
+            pairs.append((entry[0], found[0] if len(found) == 1 else None))
+    numbers = [(one, other) for one, other in pairs if isinstance(one, int | float)]
+    return [(float(one), float(other) if isinstance(other, int | float) else None) for one, other in numbers]
 
 
-def _numbers(one: Any, other: Any) -> list[tuple[float, float]]:
-    return [(float(one), float(other))] if isinstance(one, int | float) and isinstance(other, int | float) else []
+def _listed(tops: Any, key: str, token: Any) -> Any:
+    found = [one.get("logprob") for one in tops or () if isinstance(one, dict) and one.get(key) == token]
+    return found[0] if len(found) == 1 else None
