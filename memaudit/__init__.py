@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from memaudit.models.base import LanguageModel, NextTokenModel
     from memaudit.models.loading.load import load_model
     from memaudit.models.loading.objects import from_transformers
+    from memaudit.models.remote.address import Endpoint
     from memaudit.records import Decoding, Document, TokenScores, Window
     from memaudit.report.compare import Comparison, compare
     from memaudit.text.corpus.objects import Texts
@@ -57,6 +58,7 @@ __all__ = [
     "CorpusIndex",
     "Decoding",
     "Document",
+    "Endpoint",
     "GapRun",
     "LanguageModel",
     "MemauditError",
@@ -104,6 +106,7 @@ _HOMES = {
     "CorpusIndex": "text.index.corpus_index",
     "Decoding": "records",
     "Document": "records",
+    "Endpoint": "models.remote.address",
     "GapRun": "audits.gap.run",
     "LanguageModel": "models.base",
     "MemauditError": "errors",

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from memaudit.audits.result import RunResult
 from memaudit.records import SHOWN, Shown
@@ -24,7 +24,12 @@ from memaudit.runs.invocation import Invocation
 from memaudit.runs.plans import PLANS, PlanHead
 from memaudit.runs.provenance import versions
 
+if TYPE_CHECKING:  # a run of many kinds asks none
+    from memaudit.models.base import LanguageModel
+
 SCHEMA_VERSION = 1
+ANSWERS_OF_REFERENCE = "reference-"
+"""How the folder in a run directory begins in which what a reference answers is kept, with its number."""
 Result = TypeVar("Result", bound=RunResult[Any])
 Report = TypeVar("Report", bound=Mapping[str, object])
 """What report.json of the kind holds: `memaudit.runs.reports`."""
@@ -69,6 +74,11 @@ class Question(ABC, Generic[Result, Report]):
     def folder_name(self) -> str:
         """How a run directory begins that nobody named."""
         return self.kind
+
+    @property
+    def models(self) -> Sequence[LanguageModel]:
+        """The models that are asked: what they answer is kept in the folder, where asking costs something."""
+        return ()
 
     @abstractmethod
     def measure(self, run: RunDirectory) -> None:
@@ -125,6 +135,8 @@ def in_folder(
     """Measure, conclude and write a plan in its folder."""
     with RunDirectory.open(folder, plan) as run:
         run.plan_as(PLANS.get(question.kind, PlanHead))  # refused before hours are spent on it
+        for number, model in enumerate(question.models):
+            model.keep_in(run.folder if number == 0 else run.folder / f"{ANSWERS_OF_REFERENCE}{number}")
         question.measure(run)
         report: Any = json.loads(strict_json(question.conclude(run)))
         question.derive(run, shown)
@@ -133,8 +145,15 @@ def in_folder(
         finished = question.finished(known, run)
         files = [write(folder, finished) for write in chosen]
         files += question.write_beside()
-        notice = "; ".join(filter(None, (run.notice, *question.notices())))
+        spent = dict.fromkeys(map(_spent, question.models))
+        notice = "; ".join(filter(None, (run.notice, *question.notices(), *spent)))
     return question.result(RunResult(folder, report, files, notice, shown))
+
+
+def _spent(model: LanguageModel) -> str:
+    """Return what asking a model cost and where, in words; nothing of it stands in a report."""
+    where = "" if model.endpoint is None else f"{model.endpoint['url']}: "
+    return model.spent and f"{where}{model.spent}"
 
 
 def sealed_plan(kind: str, about: Mapping[str, object], invocation: Invocation) -> dict[str, Any]:

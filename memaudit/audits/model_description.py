@@ -56,7 +56,8 @@ def describe_model(model: LanguageModel, name: str) -> DescribedModel:
     if model.lacks:
         described["lacks"] = [str(capability) for capability in model.lacks]
     if model.endpoint is not None:
-        described["endpoint"] = cast("EndpointDescription", dict(model.endpoint))
+        checks = [control.name for control in model.checks]
+        described["endpoint"] = cast("EndpointDescription", {**model.endpoint, "checks": checks})
     if training := _describe_training(model):
         described["training"] = training
     return described

@@ -30,17 +30,19 @@ def check_needs(what: str, needs: Capabilities, model: LanguageModel) -> None:
         InputError: The model lacks one of them; the message names all that it lacks.
     """
     if lacking := not_given(needs, model.capabilities):
-        raise InputError(
-            f"{what} cannot be measured: {lacking} ({model.family}, {model.objective})", "leave it out for this model"
-        )
+        who = f"{model.family}, {model.objective}"
+        if model.endpoint is not None:
+            who = f"{model.endpoint['url']}: {model.endpoint['dialect']}"
+        raise InputError(f"{what} cannot be measured: {lacking} ({who})", "leave it out for this model")
 
 
-def notice_of(lacks: Iterable[str]) -> str:
+def notice_of(lacks: Iterable[str], *, recites: bool = False) -> str:
     """Say what is not measured for want of what a model gives; empty where it gives all that its objective allows.
 
     Args:
         lacks: What it lacks, as a model and a plan name it.
+        recites: Whether text that it is known to recite shows that its server gives it whole prompts.
     """
     lacking = frozenset(map(Capability, lacks))
-    unclean = ", and the verdict cannot be clean" if Capability.LOG_PROBS in lacking else ""
+    unclean = ", and the verdict cannot be clean" if Capability.LOG_PROBS in lacking and not recites else ""
     return f"{not_given(lacking, NOTHING)}: what needs that is not measured{unclean}" if lacking else ""

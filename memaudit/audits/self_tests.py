@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,26 @@ def check_ids(model: LanguageModel, windows: Sequence[Window]) -> Control:
     same = sum((edit_similarity(row, e.ids) or 0.0) >= SAME_IDS for row, e in zip(ids, encodings, strict=True))
     detail = f"the text of {same} of {len(ids)} windows is encoded as the ids that were given"
     return Control("tokenizer round trip", same >= ROUND_TRIP_SHARE * len(ids), detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """What a model was found to be before it is asked anything else."""
+
+    first: list[Control]
+    """Whether it answers alike however it is asked; of a model behind an address, all that its probe checked."""
+    later: list[Control]
+    """What it computes in, where that is worth saying."""
+    behaviour: list[float | str | None]
+    """What this model is recognised by, for the identity of the run."""
+
+
+def tested(model: LanguageModel, windows: Sequence[Window]) -> Tested:
+    """Test a model on windows, unless all was found out when it was loaded: a server is not asked twice."""
+    if model.behaviour is not None:
+        return Tested(list(model.checks), [], list(model.behaviour))
+    batches, behaviour = check_batches(model, windows)
+    return Tested([*model.checks, batches], check_precision(model, windows), behaviour)
 
 
 def check_batches(model: LanguageModel, windows: Sequence[Window]) -> tuple[Control, list[float | str | None]]:

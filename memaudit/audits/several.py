@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from memaudit.audits.result import VerdictResult
 from memaudit.errors import InputError, ModelError
+from memaudit.models.remote.address import is_address
 from memaudit.report.compare import refuse_foreign
 from memaudit.runs.files import PLAN
 from memaudit.runs.steps import step_of_name
@@ -82,7 +83,8 @@ def run_names(models: Sequence[str]) -> list[str]:
     for at, model in enumerate(models):
         if places[at] in places[:at]:
             raise InputError(f"{model}: named twice", "name each model once")
-    for ends in ([model.rstrip("/").rpartition("/")[2] for model in models], models):
+    ends_of = [model if is_address(model) else model.rstrip("/").rpartition("/")[2] for model in models]
+    for ends in (ends_of, models):
         names = [_plain(end) for end in ends]
         if len(set(names)) == len(names):
             return names

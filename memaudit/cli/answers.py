@@ -35,9 +35,6 @@ class AnswersFlags:
     heldout_answers: Annotated[
         tuple[str, ...], typer.Option(metavar="FILE", help="Answers to prompts of text that the model never saw.")
     ] = ()
-    tokenizer: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Model folder whose tokens answers are compared in, not words.")
-    ] = None
     prompt_field: Annotated[str, _field("Field of the prompt.")] = ""
     target_field: Annotated[str, _field("Field of the true text.")] = ""
     output_field: Annotated[str, _field("Field of the output, or of a list of attempts.")] = ""
@@ -51,7 +48,7 @@ ABOUT_ANSWERS = names_in(AnswersFlags)
 SHARED = frozenset(
     (
         *("call", "train", "index", "copies", "max_rate", "limit", "seed", "out", "formats", "redact"),
-        *("show_personal", "text_field", "split", "max_expand", "allow_overlap", "skip_bad"),
+        *("show_personal", "tokenizer", "text_field", "split", "max_expand", "allow_overlap", "skip_bad"),
     )
 )
 """Options of an audit that answers have a use for; the others say how a model is asked."""
@@ -62,7 +59,9 @@ class AuditCommand(Command):
 
     def unused(self, ctx: Any) -> Collection[str]:
         """Return what this call has no use for: how a model is asked, or how answers are read."""
-        return {p.name for p in self.params} - SHARED - ABOUT_ANSWERS if ctx.params["answers"] else ABOUT_ANSWERS
+        if ctx.params["answers"]:
+            return {p.name for p in self.params if p.name} - SHARED - ABOUT_ANSWERS
+        return {*ABOUT_ANSWERS, *super().unused(ctx)}
 
 
 def refuse_mixture(call: typer.Context) -> None:
@@ -93,6 +92,7 @@ def audit_given(
     given: AnswersFlags,
     train: tuple[str, ...],
     index: Path | None,
+    tokenizer: str,
     *,
     out: Path | None,
     options: AuditOptions,
@@ -116,7 +116,7 @@ def audit_given(
             given.heldout_answers,
             train=train,
             index=index,
-            tokenizer=given.tokenizer,
+            tokenizer=tokenizer or None,
             out=out,
             options=options,
             formats=formats,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,10 +14,12 @@ from memaudit.cli.command import invocation_of
 from memaudit.cli.groups import Panel
 from memaudit.cli.options import (
     ASKING,
+    REACHED,
     Corpus,
     Formats,
     LoadingFlags,
     Models,
+    ReachingFlags,
     ReferenceFlags,
     Seed,
     ShownFlags,
@@ -29,13 +31,14 @@ from memaudit.cli.options import (
     listed,
     text_field_of,
 )
-from memaudit.cli.output import exit_with_verdict
+from memaudit.cli.output import Spending, exit_with_verdict
 from memaudit.cli.several import run_each
 
 if TYPE_CHECKING:
     from memaudit.audits.comparison.options import MembershipOptions
     from memaudit.audits.extraction.options import AuditOptions
     from memaudit.audits.extraction.result import Audit
+    from memaudit.models.remote.address import Endpoint
     from memaudit.records import StartToken
 
 TokenWindows = Annotated[
@@ -162,6 +165,38 @@ class SetAsideFlags:
     skip_bad: SkipBad = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditReachingFlags(ReachingFlags):
+    """How a model behind an address is reached, and how it is known that its server cuts and wraps nothing."""
+
+    tokenizer: Annotated[
+        str,
+        typer.Option(
+            metavar="FOLDER|ID",
+            help="The model's tokenizer: its folder, or a Hugging Face id. Of --answers: a model folder whose tokens"
+            " they are compared in, not words.",
+        ),
+    ] = ""
+    recital: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="Text that the model is known to recite: the control of a server that gives text alone.",
+        ),
+    ] = ""
+
+    def reached(self, max_tokens: int | None) -> Endpoint:
+        """Return how addresses are reached, with a budget of tokens."""
+        return replace(ReachingFlags.reached(self, max_tokens), recital=self.recital)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditLoadingFlags(LoadingFlags):
+    """How a model is loaded or reached."""
+
+    reaching: Annotated[AuditReachingFlags, Panel(REACHED)]
+
+
 def audit(
     call: typer.Context,
     model: Models = (),
@@ -177,7 +212,7 @@ def audit(
     shown: ShownFlags,
     text: TextFlags,
     seed: Seed = 0,
-    loading: LoadingFlags,
+    loading: AuditLoadingFlags,
 ) -> None:
     """Audit a model: does it continue its training text verbatim, more than text it never saw?
 
@@ -197,6 +232,7 @@ def audit(
       memaudit audit models/gpt --train train.jsonl --heldout test.jsonl --membership --reference train
       memaudit audit adapters/lora --base models/llama --train train.jsonl --heldout test.jsonl
       memaudit audit EleutherAI/gpt-neo-1.3B --windows val_prefix.npy val_suffix.npy --measure protocol
+      memaudit audit http://localhost:8000/v1 --tokenizer models/gpt --train train.jsonl --heldout test.jsonl
       memaudit audit --answers api_train.jsonl --heldout-answers api_new.jsonl --train train.jsonl
     """
     from memaudit.audits.extraction.run import audit
@@ -205,12 +241,13 @@ def audit(
     refuse_mixture(call)
     options = _options(sides, measured, membership, sampling, set_aside, text, seed, loading.start_token)
     if answered.answers:
-        where = sides.train, measured.index
+        where = sides.train, measured.index, loading.reaching.tokenizer
         audit_given(call, answered, *where, out=out, options=options, formats=formats, shown=shown.shown)
     announce_compilation()
 
     def one(name: str, run: Path | None) -> Audit:
-        with progress_bar("windows") as progress:
+        spending = Spending()
+        with progress_bar("windows", spending) as progress:
             return audit(
                 name,
                 sides.train,
@@ -225,8 +262,9 @@ def audit(
                 formats=formats,
                 shown=shown.shown,
                 progress=progress,
-                load=partial(loading.load_audited, base_control=measured.base_control),
-                base=loading.base,
+                load=spending.of(partial(loading.load_audited, base_control=measured.base_control)),
+                base=loading.base_of(name),
+                endpoint=loading.endpoint_of(name, *membership.references.reference),
                 base_control=measured.base_control,
             )
 

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperCommand
 
 from memaudit.cli.groups import flat
-from memaudit.cli.options import IN_CI
+from memaudit.cli.options import IN_CI, OF_THIS_CALL, REACHED, beside_the_point
 from memaudit.cli.output import log
 
 if TYPE_CHECKING:
@@ -62,20 +62,34 @@ class Command(TyperCommand):
         """List the options that were not typed, then do it.
 
         Raises:
-            InputError: Somebody else than who typed the command would let it download, or read a pickle.
+            InputError: Somebody else than who typed the command would let it download, or read a pickle; or a flag was
+                typed about how a model is loaded or reached, and no model is of that kind.
         """
         from memaudit.errors import InputError
 
         for line in set_elsewhere(ctx):
             log(line)
+        self._refuse_beside_the_point(ctx)
         for name, what in (("allow_download", "a download"), ("allow_pickle", "a pickle")):
             if ctx.params.get(name) and ctx.get_parameter_source(name).name != "COMMANDLINE":
                 raise InputError(f"{what} is allowed on the command line alone", f"give --{name.replace('_', '-')}")
         return super().invoke(ctx)
 
-    def unused(self, ctx: Any) -> Collection[str]:  # noqa: ARG002 (what decides it, where it is overridden)
+    def unused(self, ctx: Any) -> Collection[str]:
         """Return the names of options that this call has no use for, wherever they come from."""
-        return ()
+        return beside_the_point(ctx.params, {param.name or "" for param in self.params if _under(param, REACHED)})
+
+    def _refuse_beside_the_point(self, ctx: Any) -> None:
+        """Refuse flags about an address where no model is one, and about loading where all are."""
+        from memaudit.errors import InputError
+
+        unused = Command.unused(self, ctx)
+        for param in self.params:
+            if param.name in unused and ctx.get_parameter_source(param.name).name == "COMMANDLINE":
+                of = "a model behind an address, and no MODEL is one"
+                if not _under(param, REACHED):
+                    of = "a model that is loaded here, and a server computes as it was started"
+                raise InputError(f"{param.opts[0]} is about {of}", f"leave out {param.opts[0]}")
 
     def _refuse_two_values(self, ctx: Any, args: Sequence[str]) -> None:
         from memaudit.errors import InputError
@@ -146,14 +160,15 @@ def invocation_of(ctx: Any, **changed: Any) -> Invocation:
     while at.parent is not None:
         words, at = [at.info_name, *words], at.parent
     command = command_line(["memaudit", *words], _given(ctx, changed))
-    return Invocation(command, tuple(set_elsewhere(ctx, kept={*NOT_REPEATED, *ctx.command.unused(ctx)})))
+    kept = {*NOT_REPEATED, *ctx.command.unused(ctx), *_of_this_call(ctx)}
+    return Invocation(command, tuple(set_elsewhere(ctx, kept=kept)))
 
 
 def _given(ctx: Any, changed: Mapping[str, Any]) -> Iterator[Given]:
     """Yield what a command was given that it has a use for."""
     from memaudit.runs.invocation import Given
 
-    unused = ctx.command.unused(ctx)
+    unused = {*ctx.command.unused(ctx), *_of_this_call(ctx)}
     for param in ctx.command.params:
         if param.name not in ctx.params or param.name in unused:
             continue
@@ -166,6 +181,16 @@ def _given(ctx: Any, changed: Mapping[str, Any]) -> Iterator[Given]:
         else:
             shown = list(_several(value)) if param.multiple else value
             yield Given(param.name, shown, param.opts[0], implied=_implied(ctx, param, value))
+
+
+def _of_this_call(ctx: Any) -> set[str]:
+    """Return the names of flags that say how a server is asked and change no result: what a run may cost."""
+    return {p.name for p in ctx.command.params if p.name in OF_THIS_CALL and _under(p, REACHED)}
+
+
+def _under(param: Any, heading: str) -> bool:
+    """Whether help shows a flag under a heading."""
+    return getattr(param, "rich_help_panel", None) == heading
 
 
 def _implied(ctx: Any, param: Any, value: Any) -> bool:

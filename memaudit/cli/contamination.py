@@ -24,7 +24,7 @@ from memaudit.cli.options import (
     SkipBad,
     TextFlags,
 )
-from memaudit.cli.output import exit_with_verdict
+from memaudit.cli.output import Spending, exit_with_verdict
 
 if TYPE_CHECKING:
     from memaudit.audits.comparison.options import MembershipOptions
@@ -218,7 +218,7 @@ class GateCommand(Command):
 
     def unused(self, ctx: Any) -> Collection[str]:
         """Return what a search has no use for, or else what asking a model has none for."""
-        return OF_MODEL if ctx.params["model"] is None else SEARCHING
+        return OF_MODEL if ctx.params["model"] is None else {*SEARCHING, *super().unused(ctx)}
 
 
 def contamination(
@@ -297,7 +297,8 @@ def _ask(
     from memaudit.audits.membership.run import membership
     from memaudit.report.terminal import progress_bar
 
-    with progress_bar("pieces of text") as progress:
+    spending = Spending()
+    with progress_bar("pieces of text", spending) as progress:
         result = membership(
             benchmark,
             model,
@@ -306,8 +307,8 @@ def _ask(
             options=options,
             formats=formats,
             progress=progress,
-            load=asking.loading.load_audited,
-            base=asking.loading.base,
+            load=spending.of(asking.loading.load_audited),
+            base=asking.loading.base_of(model),
             invocation=invocation_of(call),
         )
     exit_with_verdict(result)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from memaudit.cli.groups import Panel
 from memaudit.families import suite_families
+from memaudit.models.remote.address import Api, Endpoint, is_address
 from memaudit.report.formats.names import OF_ANY_RUN
 
 if TYPE_CHECKING:
@@ -23,6 +27,8 @@ SUITE_FAMILIES = "|".join(suite_families())
 """What `laws` and `counterfactual` train of ours; families that other packages declare are taken too."""
 ASKING = "Querying a model"
 """Heading of flags that concern the comparison of a model with others, or with itself on other text."""
+REACHED = "A model behind an address"
+"""Heading of flags that say how a server is reached and asked."""
 
 
 def in_ci() -> bool:
@@ -37,6 +43,17 @@ def _in_ci_by_default(context: typer.Context, value: bool | None) -> bool | None
     said = f"from the environment: CI={os.environ['CI']}"
     context.meta[IN_CI] = f"{said}, so that texts are withheld (--show-text shows them)"
     return True
+
+
+def _variable_name(value: str) -> str:
+    """Return the name of a variable; what is none may be a key, and is said nowhere."""
+    if value and not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", value):
+        from memaudit.errors import InputError
+
+        raise InputError(
+            "--api-key-env: what it was given is not the name of a variable", "name one that holds the key"
+        )
+    return value
 
 
 def listed(values: list[str] | None) -> list[str]:
@@ -79,8 +96,8 @@ Device = Annotated[
     str, typer.Option(help="Where a torch model computes: cpu, cuda, ...; auto uses all devices, and the disk.")
 ]
 MODEL_FORMS = (
-    "A folder of a model, of an adapter or of a checkpoint, a GGUF file, a Hugging Face id (ID@REVISION), or"
-    " python:module:factory."
+    "A folder of a model, of an adapter or of a checkpoint, a GGUF file, a Hugging Face id (ID@REVISION),"
+    " python:module:factory, or the address of a server (http://HOST:PORT/v1)."
 )
 """What may stand for a MODEL, in the words of the help."""
 Models = Annotated[
@@ -183,8 +200,76 @@ class TextFlags:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadingFlags:
-    """How a model is loaded."""
+class ReachingFlags:
+    """How a model behind an address is reached, and how it is asked; budgets of tokens are flags of their own."""
+
+    served_model_name: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the model at its server; by default the only one served there.")
+    ] = ""
+    tokenizer: Annotated[
+        str, typer.Option(metavar="FOLDER|ID", help="The model's tokenizer: its folder, or a Hugging Face id.")
+    ] = ""
+    api: Annotated[
+        Api, typer.Option(help="Texts are continued, or answered by chat messages: another question, and other hits.")
+    ] = "completions"
+    connections: Annotated[int, typer.Option(min=1, help="Requests under way together.")] = 4
+    timeout: Annotated[float, typer.Option(min=0.001, help="Seconds that one request may take.")] = 120.0
+    max_requests: Annotated[
+        int | None,
+        typer.Option(min=1, help="Budget: requests of the run, repetitions included; never exceeded."),
+    ] = None
+    api_key_env: Annotated[
+        str, typer.Option(metavar="VARIABLE", help="Environment variable that holds the key.", callback=_variable_name)
+    ] = ""
+
+    def reached(self, max_tokens: int | None) -> Endpoint:
+        """Return how addresses are reached, with a budget of tokens."""
+        return Endpoint(
+            served_name=self.served_model_name,
+            tokenizer=self.tokenizer,
+            api=self.api,
+            connections=self.connections,
+            timeout=self.timeout,
+            max_requests=self.max_requests,
+            max_tokens=max_tokens,
+            api_key_env=self.api_key_env,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokensFlags:
+    """How many tokens asking a server may take."""
+
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Budget: tokens of the run, read and written together; never exceeded.")
+    ] = None
+
+
+OF_THIS_CALL = frozenset(("connections", "timeout", "max_requests", "max_tokens", "max_total_tokens"))
+"""Flags under `REACHED` that change no result: neither the report names them, nor the command that repeats it."""
+LOADED_HERE = frozenset(("base", "device", "dtype", "allow_pickle"))
+"""Names of the flags that concern a model that is loaded here."""
+
+
+def beside_the_point(params: Mapping[str, Any], known: Collection[str]) -> Collection[str]:
+    """Return the names of flags that no model of a call has a use for: about addresses, or about loading.
+
+    Args:
+        params: Of the command, by name.
+        known: Names of the flags that stand under `REACHED`.
+    """
+    named = [params.get(name) for name in ("model", "models", "reference")]
+    several = [[each] if isinstance(each, str) else each for each in named if isinstance(each, str | list | tuple)]
+    specs = [spec for each in several for spec in each if spec != "train"]
+    addresses = [spec for spec in specs if is_address(spec)]
+    if not known or not specs or params.get("answers") or (addresses and len(addresses) < len(specs)):
+        return frozenset()
+    return LOADED_HERE if addresses else frozenset(known)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReachableFlags:
+    """How a model is loaded or reached, but for budgets of tokens."""
 
     base: BaseModel = ""
     device: Device = "cpu"
@@ -192,11 +277,27 @@ class LoadingFlags:
     allow_download: Download = False
     allow_pickle: Pickle = False
     start_token: StartToken = "as-trained"
+    reaching: Annotated[ReachingFlags, Panel(REACHED)]
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """How addresses are reached."""
+        return self.reaching.reached(None)
+
+    def endpoint_of(self, *models: str) -> Endpoint | None:
+        """Return how those of the models are reached that are addresses; None where none is."""
+        return self.endpoint if any(map(is_address, models)) else None
+
+    def base_of(self, model: str) -> str:
+        """Return the base model that was named for an adapter; an address has none."""
+        return "" if is_address(model) else self.base
 
     def load(self, model: str, *, base: str = "", base_control: bool = False) -> LanguageModel:
         """Return the model that was named, an adapter's base model beside it if that is a control."""
         from memaudit.models.loading.load import load_model
 
+        if is_address(model):  # the flags of models that are loaded here are about others
+            return load_model(model, allow_download=self.allow_download, endpoint=self.endpoint_of(model))
         return load_model(
             model,
             base=base,
@@ -213,9 +314,21 @@ class LoadingFlags:
         from memaudit.cli.output import log
 
         loaded = self.load(model, base=base, base_control=base_control)
-        if lacking := notice_of(loaded.lacks):
+        if lacking := notice_of(loaded.lacks, recites=bool(loaded.recital)):
             log(f"{model}: {lacking}")
         return loaded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadingFlags(ReachableFlags):
+    """How a model is loaded or reached."""
+
+    tokens_of_server: Annotated[TokensFlags, Panel(REACHED)]
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """How addresses are reached."""
+        return self.reaching.reached(self.tokens_of_server.max_tokens)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
     from memaudit.audits.result import RunResult, VerdictResult
+    from memaudit.models.base import LanguageModel
 
 MAX_LINE = 10_000
 """Characters of a line that is printed: a path may have 4,096 bytes."""
@@ -24,6 +26,28 @@ def echo(line: str, *, err: bool = False) -> None:
 def log(line: str) -> None:
     """Print what the user should know on stderr."""
     echo(f"memaudit: {line}", err=True)
+
+
+class Spending:
+    """What asking the models of a run has cost so far, in words; empty where that is nobody's concern."""
+
+    def __init__(self) -> None:
+        self.models: list[LanguageModel] = []
+
+    def __call__(self) -> str:
+        """Return it, for a line of progress."""
+        return "; ".join(filter(None, (model.spent for model in self.models)))
+
+    def of(self, load: Callable[..., LanguageModel]) -> Callable[..., LanguageModel]:
+        """Return what loads a model and remembers it."""
+
+        def remembered(*args: Any, **named: Any) -> LanguageModel:
+            model = load(*args, **named)
+            if model.endpoint is not None:
+                self.models.append(model)
+            return model
+
+        return remembered
 
 
 def echo_run(run: RunResult[Any]) -> None:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memaudit.cli.command import invocation_of
+from memaudit.cli.groups import Panel
 from memaudit.cli.options import (
     MODEL_FORMS,
+    REACHED,
     Formats,
-    LoadingFlags,
+    ReachableFlags,
     Seed,
     ShownFlags,
     TextFields,
@@ -20,10 +22,11 @@ from memaudit.cli.options import (
     TopP,
     text_field_of,
 )
-from memaudit.cli.output import exit_with_verdict
+from memaudit.cli.output import Spending, exit_with_verdict
 
 if TYPE_CHECKING:
     from memaudit.audits.reconstruction.options import ReconstructionOptions
+    from memaudit.models.remote.address import Endpoint
     from memaudit.records import StartToken
     from memaudit.text.corpus.fields import TextField
 
@@ -89,6 +92,27 @@ class WritingFlags:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TotalFlags:
+    """How many tokens asking a server may take, where --max-tokens is what the model writes."""
+
+    max_total_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Budget: tokens of the run, read and written together; never exceeded.")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterFlags(ReachableFlags):
+    """How a model that writes is loaded or reached."""
+
+    total: Annotated[TotalFlags, Panel(REACHED)]
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """How addresses are reached."""
+        return self.reaching.reached(self.total.max_total_tokens)
+
+
 def reconstruct(
     call: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_FORMS)],
@@ -99,7 +123,7 @@ def reconstruct(
     ] = None,
     writing: WritingFlags,
     shown: ShownFlags,
-    loading: LoadingFlags,
+    loading: WriterFlags,
     formats: Formats = ("html",),
     seed: Seed = 0,
 ) -> None:
@@ -120,7 +144,8 @@ def reconstruct(
     from memaudit.report.terminal import announce_compilation, progress_bar
 
     announce_compilation()
-    with progress_bar("tokens") as progress:
+    spending = Spending()
+    with progress_bar("tokens", spending) as progress:
         done = reconstruct(
             model,
             works.text,
@@ -131,7 +156,7 @@ def reconstruct(
             formats=formats,
             shown=shown.shown,
             progress=progress,
-            load=loading.load_audited,
-            base=loading.base,
+            load=spending.of(loading.load_audited),
+            base=loading.base_of(model),
         )
     exit_with_verdict(done)

@@ -56,6 +56,8 @@ def sample(
             log(f"{name}: reads {model.context_length} tokens at once, so the end was written without the beginning")
         if lacking := not_in_vocabulary(model, prompt):
             log(f"{name}: its vocabulary lacks {', '.join(map(repr, lacking))}, which it reads as an unknown token")
+    for line in dict.fromkeys(f"{name}: {model.spent}" for name, model in asked if model.spent):
+        log(line)
     print_continuations(prompt, texts, console())
 
 
@@ -63,7 +65,7 @@ def _ways(name: str, loading: LoadingFlags) -> Iterator[tuple[str, LanguageModel
     """Yield a model as it is to be asked: with its start token, without, or both."""
     from memaudit.models.start import with_start_token
 
-    model = loading.load(name, base=loading.base)
+    model = loading.load(name, base=loading.base_of(name))
     if loading.start_token != "none":
         yield name, model
     if loading.start_token != "as-trained":

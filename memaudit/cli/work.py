@@ -10,7 +10,7 @@ import typer
 
 from memaudit.cli.command import invocation_of
 from memaudit.cli.options import Formats, LoadingFlags, Models, Seed, ShownFlags, TopK, TopP
-from memaudit.cli.output import exit_with_verdict
+from memaudit.cli.output import Spending, exit_with_verdict
 from memaudit.cli.several import run_each
 
 if TYPE_CHECKING:
@@ -137,7 +137,8 @@ def work(
     )
 
     def one(name: str, run: Path | None) -> WorkRun:
-        with progress_bar("windows") as progress:
+        spending = Spending()
+        with progress_bar("windows", spending) as progress:
             return work(
                 name,
                 works.text,
@@ -149,8 +150,8 @@ def work(
                 formats=formats,
                 shown=shown.shown,
                 progress=progress,
-                load=loading.load_audited,
-                base=loading.base,
+                load=spending.of(loading.load_audited),
+                base=loading.base_of(name),
             )
 
     if len(model) > 1:

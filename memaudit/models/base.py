@@ -94,6 +94,10 @@ class LanguageModel(ABC):
     """Of a model behind an address: `memaudit.runs.parts.EndpointDescription`."""
     checks: tuple[Control, ...] = ()
     """What was found out before it was loaded, for the controls of a run."""
+    behaviour: tuple[float | str | None, ...] | None = None
+    """What it is recognised by, where that was found out before it was loaded: it is asked for no self-test then."""
+    recital: str = ""
+    """File of text that it is known to recite, of a model behind an address: the control of one that gives text."""
     recurrent: bool = False
     """Whether it carries a state from one part of a text to the next, and is trained on streams of text."""
 
@@ -156,6 +160,13 @@ class LanguageModel(ABC):
             return bare
         bare.tokenizer = tokenizer
         return bare
+
+    def check_scored(self, decoding: Decoding) -> None:  # noqa: B027 (most can be scored under any)
+        """Refuse to score under a decoding that it knows no probabilities of, before anything is measured.
+
+        Raises:
+            ModelError: It does not; the message says what to leave out.
+        """
 
     def next_log_probs(self, prefixes: Sequence[TokenIds]) -> FloatArray:
         """Return log p(next token | prefix) in float64, shape [prefixes, vocabulary]; each row sums to 1 in p."""

@@ -17,6 +17,7 @@ from memaudit.report.alignment import Piece
 from memaudit.report.charts.charts import MAX_SERIES, Chart, dose_chart, interval_chart
 from memaudit.report.charts.graphs import graph_chart
 from memaudit.report.disclosure import disclosed
+from memaudit.report.endpoint import name_of
 from memaudit.report.exhibits import discreet, exhibit, severity
 from memaudit.report.page import render_page
 from memaudit.report.replicates import replicate_table
@@ -194,9 +195,14 @@ def _refuse(folder: Path, report: ExtractionReport, first: Path, other: Extracti
 
 
 def names_of(folders: Sequence[Path], reports: Sequence[ExtractionReport | WorkReport]) -> list[str]:
-    """Return what to call each model: the end of its name, or else its whole name, or else its run."""
+    """Return what to call each model: the end of its name, or else its whole name, or else its run.
+
+    Of one behind an address, that by which its server knows it, and where that is.
+    """
     names = [str(report["model"]["name"]) for report in reports]
-    for found in ([name.rstrip("/").rpartition("/")[2] for name in names], names, [f.name for f in folders]):
+    ends = [name.rstrip("/").rpartition("/")[2] for name in names]
+    ends = [name_of(report["model"]) or end for report, end in zip(reports, ends, strict=True)]
+    for found in (ends, names, [f.name for f in folders]):
         if len(set(found)) == len(found):
             return found
     return [str(folder) for folder in folders]

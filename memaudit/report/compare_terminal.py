@@ -8,6 +8,7 @@ from rich.text import Text
 
 from memaudit.report import wording
 from memaudit.report.compare import Comparison
+from memaudit.report.endpoint import in_short
 from memaudit.report.sections_terminal import drawn_table
 from memaudit.report.terminal import STYLES, escape
 from memaudit.runs import parts
@@ -35,6 +36,9 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         verdict = c.report["verdict"]
         table.add_row(*(Text(escape(cell, encoding=encoding)) for cell in cells), Text(verdict, STYLES[verdict]))
     console.print(table)
+    for c in comparison.contenders:
+        if told := in_short(c.report["model"]):
+            console.print(Text(escape(f"{c.name}: {told}", encoding=encoding), "dim"))
     console.print(Text(ABOUT_DOCUMENTS.format(units="documents"), "dim"))
     console.print()
     if comparison.replicates:

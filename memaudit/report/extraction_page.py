@@ -11,7 +11,7 @@ from memaudit.report.charts.charts import Chart, dose_chart, interval_chart
 from memaudit.report.charts.distribution_chart import distribution_chart
 from memaudit.report.charts.treemap import treemap
 from memaudit.report.exhibits import EXHIBITS, FEWER, MAX_BYTES, Gallery, galleries, with_fewer
-from memaudit.report.glossary import GLOSSARY
+from memaudit.report.glossary import words_for
 from memaudit.report.page import render_page
 from memaudit.report.sections import ShownSection, ShownTable, shown_sections, shown_table
 from memaudit.runs.directory import ReportInput
@@ -72,10 +72,11 @@ def render(runs: Sequence[ReportInput[ExtractionReport]], title: str, most_bytes
     ]
     overview = _overview(sections) if several else None
     versions = runs[0].report["provenance"]["versions"]
+    glossary = words_for(*(run.report["model"] for run in runs))
     page = ""
     for share in FEWER:
         fewer = [_with_fewer(section, share) for section in sections]
-        page = render_page("report.html.j2", title, versions, sections=fewer, overview=overview, glossary=GLOSSARY)
+        page = render_page("report.html.j2", title, versions, sections=fewer, overview=overview, glossary=glossary)
         if len(page.encode("utf-8")) <= most_bytes:
             break
     return page

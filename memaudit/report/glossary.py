@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from memaudit.report.endpoint import VERBATIM, VERBATIM_DEFINITION, in_chat
+
+_VERBATIM = "Verbatim, k-extractable"
+
 GLOSSARY: tuple[tuple[str, str], ...] = (
     (
         "Window",
@@ -17,7 +24,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         " attempts, which may bring out more.",
     ),
     (
-        "Verbatim, k-extractable",
+        _VERBATIM,
         "A prompt of k tokens of the text makes the model give the next tokens exactly (Carlini et al. 2022).",
     ),
     ("Copies", "Places where the suffix occurs in the training text, whatever its case, punctuation and layout."),
@@ -42,3 +49,10 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ("Control", "A check of the instrument: whether it would have detected what it looks for."),
 )
 """(term, what it means)."""
+
+
+def words_for(*models: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the words of a page about models: where all were asked by messages, nothing on it is k-extractable."""
+    if not models or not all(map(in_chat, models)):
+        return GLOSSARY
+    return tuple((VERBATIM, VERBATIM_DEFINITION) if term == _VERBATIM else (term, means) for term, means in GLOSSARY)

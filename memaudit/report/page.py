@@ -19,6 +19,7 @@ import jinja2
 from markupsafe import Markup
 
 from memaudit.report import wording
+from memaudit.report.endpoint import in_short
 from memaudit.sections import ABOUT_DOCUMENTS
 from memaudit.stats import rounding
 
@@ -87,6 +88,7 @@ def environment() -> jinja2.Environment:
         plain=lambda text: Markup.escape(wording.visible(text)),  # where no markup may stand
         family=wording.family,
         asked_with=wording.asked_with,
+        asked_of=in_short,
         sampled=wording.sampled,
         picture=Markup,  # of charts only: their labels are escaped by the renderer
     )

@@ -15,7 +15,7 @@ from time import monotonic
 
 from rich.console import Console
 from rich.padding import Padding
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -23,6 +23,7 @@ from memaudit.errors import one_line
 from memaudit.report import wording
 from memaudit.runs.parts import Control
 from memaudit.runs.reports import VerdictReport
+from memaudit.stats.rounding import duration
 
 STYLES = {
     "found": "bold red",
@@ -136,31 +137,55 @@ def announce_compilation() -> None:
     event.register("numba:compile", Announcement())  # type: ignore[no-untyped-call]
 
 
+class _Beside(ProgressColumn):
+    """What stands behind a bar, and changes by itself."""
+
+    def __init__(self, told: Callable[[], str]) -> None:
+        super().__init__()
+        self.told = told
+
+    def render(self, task: Task) -> Text:  # noqa: ARG002 (the same for all)
+        return Text(escape(self.told()), "dim")
+
+
 @contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(label: str, beside: Callable[[], str] = lambda: "") -> Iterator[Callable[[int, int], None]]:
     """Yield a function of (done, total) that shows progress on stderr: a bar, or a line every tenth or half minute.
 
     What is counted may come in several parts, each from its own beginning.
+
+    Args:
+        label: What is counted.
+        beside: Returns what else is to be shown, as it is by then: what was asked, and what it cost.
     """
     screen = console(stderr=True)
     if screen.is_terminal:
-        columns = TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        columns = TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), _Beside(beside)
         with Progress(*columns, console=screen, transient=True) as bar:
             task = bar.add_task(label)
             yield lambda done, total: bar.update(task, completed=done, total=total)
         return
     shown, before, told = 0, (0, 0), monotonic()
+    begun = told, 0
+
+    def more(done: int, total: int) -> str:
+        cost, since, first = beside(), *begun
+        if not cost:
+            return ""
+        left = (monotonic() - since) * (total - done) / (done - first) if done > first else None
+        return f"; {cost}" + ("" if left is None else f"; about {duration(left)} left")
 
     def plain(done: int, total: int) -> None:
-        nonlocal shown, before, told
+        nonlocal shown, before, told, begun
         if total != before[1] or done <= before[0]:
             shown = 0  # another part
+            begun = (monotonic(), done) if before[1] else begun
         before = done, total
         tenth = PLAIN_STEPS * done // max(total, 1)
         if tenth > shown or monotonic() - told > PLAIN_SECONDS:
             shown, told = tenth, monotonic()
             with suppress(OSError):  # progress is a courtesy
-                print(f"{label}: {done:,} of {total:,}", file=sys.stderr, flush=True)  # noqa: T201
+                print(f"{label}: {done:,} of {total:,}{more(done, total)}", file=sys.stderr, flush=True)  # noqa: T201
 
     yield plain
 

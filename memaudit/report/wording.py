@@ -9,6 +9,7 @@ from typing import TypedDict
 from memaudit.errors import one_line
 from memaudit.families import label_of
 from memaudit.records import MAX_COMPARED, Decoding
+from memaudit.report.endpoint import in_chat
 from memaudit.runs.contamination_report import RuleEstimate
 from memaudit.runs.extraction_report import ExtractionReport
 from memaudit.runs.parts import DescribedModel, Difference
@@ -161,6 +162,10 @@ def question(report: ExtractionReport) -> str:
             f"Given their prompts, do the answers reproduce the true text verbatim? Compared are {answers['tokens']}."
         )
     prefix = report["options"]["prefix"]
+    if in_chat(report["model"]):
+        return (
+            f"Given {prefix} tokens of a document as a message, does the model answer with the next {suffix} verbatim?"
+        )
     return f"Given {prefix} tokens of a document, does the model reproduce the next {suffix} verbatim?"
 
 
@@ -168,6 +173,8 @@ def decoding(report: ExtractionReport) -> str:
     """Return how an extraction audit decoded, and how often it asked."""
     if answers := report.get("answers"):
         return f"not ours, and not known; {counted(answers['attempts'], 'attempt')} a prompt"
+    if "endpoint" in report["model"]:
+        return "greedy, by the server; one attempt a window"
     return "greedy, ours; one attempt a window"
 
 

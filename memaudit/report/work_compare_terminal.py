@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from memaudit.report.endpoint import in_short
 from memaudit.report.terminal import STYLES, escape
 from memaudit.report.work_compare import OTHER_WINDOWS, WorksComparison
 
@@ -28,6 +29,9 @@ def print_works(comparison: WorksComparison, console: Console) -> None:
             shown = Text("") if row.control else Text(verdict, STYLES[verdict])
             table.add_row(*(Text(escape(each, encoding=encoding)) for each in cells), shown)
     console.print(table)
+    for contender in comparison.contenders:
+        if told := in_short(contender.report["model"]):
+            console.print(Text(escape(f"{contender.name}: {told}", encoding=encoding), "dim"))
     console.print()
     if comparison.other_windows:
         console.print(Text(OTHER_WINDOWS, "dim"))

@@ -27,11 +27,14 @@ from memaudit.runs.files import LOG, PLAN, compact_json, read_json, strict_json,
 from memaudit.runs.inputs import current
 from memaudit.runs.log import Log, foreign, line_of
 from memaudit.runs.parts import SchemaVersion
+from memaudit.runs.plan_changes import another_server, differing, same_models
 from memaudit.runs.provenance import machine
 from memaudit.runs.reports import REPORTS, AnyReport
 from memaudit.runs.schema import misfit
 
 REPORT, TIMES, LOCK = "report.json", "times.json", "run.lock"
+ANSWERS = "answers.log"
+"""What servers answered, of models behind an address: it may hold texts, as the log does, and is not asked again."""
 PARQUET = "records.parquet"
 ITEMS = "items.jsonl"
 _SHOWN = ("command", "set_elsewhere", "judgement")
@@ -371,11 +374,16 @@ def _settle_plan(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
         return wanted
     stored = read_plan(folder)
     if stored["identity"] != wanted["identity"] and _gives_way(folder, stored, wanted):
+        if not same_models(stored, wanted):
+            for kept in (folder / ANSWERS, *folder.glob(f"*/{ANSWERS}")):
+                kept.unlink(missing_ok=True)  # which another model gave
         write_atomic(path, strict_json(wanted))
         return wanted
     if stored["identity"] != wanted["identity"]:
-        names = sorted(set(_differing(stored, wanted)))[:4] or ["identity"]
+        names = sorted(set(differing(stored, wanted, _NOT_IDENTITY)))[:4] or ["identity"]
         which = ", ".join(f"{name} differs" for name in names)
+        if told := another_server(stored, wanted, _NOT_IDENTITY):
+            raise RunError(told, f"choose another --out to audit the model as it is now, or delete {folder}")
         raise RunError(f"run belongs to another plan: {which}", f"choose another --out or delete {folder}")
     shown = {name: wanted[name] for name in _SHOWN if name in wanted}
     settled = {name: value for name, value in stored.items() if name not in _SHOWN} | shown
@@ -400,15 +408,3 @@ def _gives_way(folder: Path, stored: dict[str, Any], wanted: Mapping[str, Any]) 
         return False
     mended = identity({**stored, "corpus": {**corpus, "units": units}}) == wanted["identity"]
     return mended and all(index < len(units) and corpus["units"][index] == units[index] for index in done)
-
-
-def _differing(one: Mapping[str, Any], other: Mapping[str, Any], inside: str = "") -> Iterator[str]:
-    """Yield the dotted names of the values in which two plans differ."""
-    for key in {*one, *other}:
-        left, right = one.get(key), other.get(key)
-        if left == right or (not inside and key in _NOT_IDENTITY):
-            continue
-        if isinstance(left, Mapping) and isinstance(right, Mapping):
-            yield from _differing(left, right, f"{inside}{key}.")
-        else:
-            yield f"{inside}{key}"

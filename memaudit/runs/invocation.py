@@ -153,9 +153,9 @@ def _can_be_written(value: Any) -> bool:
 
 
 def _changed(options: Any) -> Iterator[tuple[str, Any]]:
-    """Yield name and value of every field that differs from its default; of None, nothing."""
+    """Yield name and value of every field that differs from its default and has to be said again; of None, nothing."""
     for field in dataclasses.fields(options) if options is not None else ():
         value = getattr(options, field.name)
         default = field.default_factory() if callable(field.default_factory) else field.default
-        if field.init and not _same(value, default):
+        if field.init and field.metadata.get("repeated", True) and not _same(value, default):
             yield field.name, value

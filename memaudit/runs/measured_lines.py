@@ -211,6 +211,18 @@ class StartLine(WindowFields):
     """The same without a start token."""
 
 
+class RecitalLine(TypedDict):
+    """How far a model behind an address follows a window of text that it is known to recite."""
+
+    source: str
+    start: int
+    """First token of the window in its text."""
+    tokens: int
+    """Of the suffix."""
+    matched: int
+    """Before the first difference."""
+
+
 class FinishedLine(TypedDict):
     """The whole continuation of a window that is shown and was given up."""
 
@@ -339,6 +351,7 @@ MEASURED: Mapping[str, type] = {
     "protocol": ProtocolLine,
     "use": UseLine,
     "exhibits": FinishedLine,
+    "recital": RecitalLine,
     "start-token": StartLine,
     "unprompted": UnpromptedLine,
     "dose": DoseLine,

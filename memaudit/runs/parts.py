@@ -62,6 +62,15 @@ class ReadFiles(TypedDict):
     files: list[FileDigest]
 
 
+class RecitalDescription(ReadFiles):
+    """Text that a model behind an address is known to recite."""
+
+    windows: int
+    """That are asked for."""
+    sha256: str
+    """Of their tokens."""
+
+
 class MaskedModel(TypedDict):
     """The model whose labels are predicted."""
 
@@ -138,6 +147,8 @@ class EndpointDescription(TypedDict):
     """``system_fingerprint`` of its answers."""
     template_sha256: str | None
     """Of the chat template that the server applies, where it is asked by messages and shows it."""
+    checks: NotRequired[list[str]]
+    """Names of the controls that its probe made."""
 
 
 class DescribedModel(TypedDict):

@@ -25,6 +25,7 @@ from memaudit.runs.parts import (
     MeasureDescription,
     ModelDescription,
     ReadFiles,
+    RecitalDescription,
     SchemaVersion,
     Summary,
 )
@@ -316,6 +317,8 @@ class ExtractionSubject(TypedDict):
     membership: NotRequired[MembershipDesign]
     answers: NotRequired[AnswersDescription]
     """Where there is no model, but what one answered."""
+    recital: NotRequired[RecitalDescription]
+    """Of a model behind an address, where it was named."""
     block_size: int
     """Windows that are scored and logged together."""
     sample_size: NotRequired[int]

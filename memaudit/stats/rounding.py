@@ -130,6 +130,17 @@ def seconds(value: float) -> str:
     return f"{value:.0f} s"
 
 
+def duration(value: float) -> str:
+    """Return how long something takes, in whole seconds, minutes or hours.
+
+    >>> duration(90), duration(1_500), duration(40_000)
+    ('90 s', '25 min', '11 h')
+    """
+    if value < 120:
+        return seconds(value)
+    return f"{value / 60:.0f} min" if value < 7_200 else f"{value / 3_600:.0f} h"
+
+
 def count(value: float) -> str:
     """Return a number of things, which may be a mean or an estimate, as a whole number."""
     return f"{value:,.0f}"

@@ -99,9 +99,19 @@ class ReferenceModels:
 
     def beside(self, model: LanguageModel) -> ReferenceModels:
         """Return the same models, to stand beside one that is asked in another way, and be asked as it is."""
-        others = ReferenceModels(model, *self._sides, self.options, self._load)
+        others = ReferenceModels(model, *self._sides, self.options, self._again)
         others._folder = self._folder
         return others
+
+    @property
+    def given(self) -> list[LanguageModel]:
+        """The references that were named, loaded at the first call."""
+        return [reference.model for reference in self._loaded]
+
+    def _again(self, spec: str) -> LanguageModel:
+        """Return a reference that was named, as it was trained."""
+        model = next(reference.model for reference in self._loaded if reference.name == spec)
+        return model.as_trained or model
 
     def describe(self) -> MembershipDesign:
         """Return what a plan says: the options, ``references`` (spec, sha256 or what they are trained on), ``null``.

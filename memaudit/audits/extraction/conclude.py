@@ -29,11 +29,14 @@ from memaudit.audits.extraction.distributions import composition, counted_doses,
 from memaudit.audits.extraction.limits import limits_of
 from memaudit.audits.extraction.means import known_of_all, mean, means
 from memaudit.audits.extraction.power import design_of, power_of
+from memaudit.audits.extraction.recital import RECITES, check_recital
+from memaudit.audits.server_section import server_sections
 from memaudit.errors import one_line
 from memaudit.findings import Control, Decision, Finding, Policy, decide, fingerprint
 from memaudit.metrics import METRICS, PRIMARY
 from memaudit.metrics.base import Metric
-from memaudit.records import WindowRecord, capabilities_in, first_window
+from memaudit.records import Capability, WindowRecord, capabilities_in, first_window
+from memaudit.report.endpoint import VERBATIM, VERBATIM_DEFINITION, in_chat
 from memaudit.report.wording import asked_with
 from memaudit.runs import parts
 from memaudit.runs.extraction_report import (
@@ -48,6 +51,7 @@ from memaudit.runs.extraction_report import (
     RatePower,
     SideRates,
 )
+from memaudit.runs.measured_lines import RecitalLine
 from memaudit.runs.plans import CopiesDescription, ExtractionPlan
 from memaudit.runs.report_parts import report_head
 from memaudit.runs.schema import as_record
@@ -61,6 +65,7 @@ def conclude(
     records: Records,
     sections: Sequence[parts.Section] = (),
     base: BaseComparison | None = None,
+    recited: Sequence[RecitalLine] = (),
 ) -> ExtractionReport:
     """Return what report.json holds: the verdict and everything it rests on.
 
@@ -69,14 +74,16 @@ def conclude(
         records: What was measured so far, in plan order; fewer than planned make an incomplete report.
         sections: Of the measures that were taken beside the windows.
         base: What the base model of an adapter does with the same windows.
+        recited: What a model behind an address makes of text that it is known to recite.
     """
     options, windows = plan["options"], plan["windows"]
     complete = len(records) == windows["train"] + windows["heldout"]
     sampled = [record for record in records if record.sampled]
     policy = Policy(options["max_rate"], options["alpha"])
-    controls = _controls(plan, records, policy)
-    estimates = _estimates(records, options["seed"])
+    controls = _controls(plan, records, policy, recited)
+    estimates = _called(_estimates(records, options["seed"]), plan["model"])
     decision = _decision(records, options["seed"], _primary(estimates)["p_value"], controls, policy, complete=complete)
+    report_controls = [as_record(control, parts.Control) for control in controls]
     report: ExtractionReport = {
         **report_head(plan, complete=complete),  # type: ignore[typeddict-item]  # mypy misses the keys that follow
         "kind": "extraction",
@@ -102,16 +109,16 @@ def conclude(
         "distributions": distributions(records, options["suffix"]),
         "composition": composition(records, plan["train"].get("domains", {})),
         "domains": _domains(records),
-        "controls": [as_record(control, parts.Control) for control in controls],
+        "controls": report_controls,
         "power": _power(records, policy, controls),
-        "limits": limits_of(plan, records, decision),
+        "limits": limits_of(plan, records, decision, recites=RECITES in {c.name for c in controls if c.passed}),
         "first_window": first_window(plan["model"], records),
         "findings": [as_record(finding, parts.Finding) for finding in _findings(records)],
-        "sections": list(sections),
+        "sections": [*server_sections(plan["model"], report_controls), *sections],
     }
     if base is not None:
         report["base"] = base
-        report["sections"] = [base_section(base, asked_with(plan["model"])), *sections]
+        report["sections"] = [base_section(base, asked_with(plan["model"])), *report["sections"]]
     if "chat" in plan:
         report["chat"] = plan["chat"]
     return report
@@ -129,11 +136,23 @@ def _decision(
     return decide(train, p_value, controls, complete, policy, heldout=heldout, least_p=least_p)
 
 
-def _controls(plan: ExtractionPlan, records: Records, policy: Policy) -> list[Control]:
-    gives = capabilities_in(plan["model"])
-    controls = [_control_of(stored) for stored in plan["controls"]] + [check_against_unigram(records, gives)]
-    controls += [check_reproduction(records, policy.max_rate, gives), check_unseen(records, policy.max_rate)]
+def _controls(plan: ExtractionPlan, records: Records, policy: Policy, recited: Sequence[RecitalLine]) -> list[Control]:
+    gives, max_rate = capabilities_in(plan["model"]), policy.max_rate
+    knows = [check_against_unigram(records, gives), check_reproduction(records, max_rate, gives)]
+    recites = check_recital(plan, recited)
+    if recites and Capability.LOG_PROBS not in gives:
+        knows = []  # both could not be run, and a recital shows what they would: that it knows text and says so
+    controls = [*map(_control_of, plan["controls"]), *knows, *recites, check_unseen(records, max_rate)]
     return [*_with_cause(controls, plan["model"]), check_ended(records)]
+
+
+def _called(estimates: list[MetricEstimate], model: parts.ModelDescription) -> list[MetricEstimate]:
+    """Return estimates by the names that they have where the model was asked by messages."""
+    if in_chat(model):
+        for estimate in estimates:
+            if estimate["primary"]:
+                estimate["label"], estimate["definition"] = VERBATIM, VERBATIM_DEFINITION
+    return estimates
 
 
 def _control_of(stored: parts.Control) -> Control:
@@ -313,6 +332,11 @@ def _headline(plan: ExtractionPlan, primary: MetricEstimate) -> str:
         return (
             f"given its conversations up to each reply, {name} gives {sides[0]} and {sides[1]} replies verbatim for up"
             f" to {asked['suffix']} tokens"
+        )
+    if in_chat(plan["model"]):
+        return (
+            f"given {asked['prefix']} tokens of a text as a message, {name} answers {sides[0]} and {sides[1]} windows"
+            f" verbatim for {asked['suffix']} tokens"
         )
     start = " without its start token" if "omitted" in plan["model"] else ""
     return (

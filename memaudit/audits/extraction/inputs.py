@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -15,6 +16,7 @@ from memaudit.audits.logged import asked_documents
 from memaudit.audits.subject import Subject
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
+from memaudit.models.loading.load import load_model
 from memaudit.runs.parts import Summary
 from memaudit.runs.plans import ChatDescription, CopiesDescription
 from memaudit.text.corpus.objects import Listed, TextSource, listed
@@ -82,6 +84,7 @@ class AuditInputs:
         *,
         documents: bool,
         unmatched: bool = False,
+        load: Callable[[str], LanguageModel] = load_model,
     ) -> Subject:
         """Return what measures are taken of, before anything is known about the windows.
 
@@ -91,6 +94,7 @@ class AuditInputs:
             options: Of the audit.
             documents: Whether the corpora are read for the documents that the windows are from.
             unmatched: Whether they are read for those without a counterpart on the other side too.
+            load: Loads references.
         """
         windows = self.drawn.windows
         corpora = self.corpora if documents else None
@@ -102,7 +106,7 @@ class AuditInputs:
             sides.append([document for document in read if document.id in own])
             apart.append([document for document in read if document.id not in own])
         (train, heldout), compared = sides, options.membership
-        peers = None if compared is None else ReferenceModels(model, train, heldout, compared)
+        peers = None if compared is None else ReferenceModels(model, train, heldout, compared, load)
         others = apart[0], apart[1]
         return Subject(model, windows, (), train, heldout, index, options, options.decoding, peers, unmatched=others)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from memaudit.audits.needs import notice_of
 from memaudit.findings import Decision
 from memaudit.records import Capability, WindowRecord, capabilities_in
+from memaudit.report.endpoint import limit
 from memaudit.report.wording import asked_with
 from memaudit.runs.parts import ModelDescription, Summary
 from memaudit.runs.plans import ExtractionPlan, WindowsDescription
@@ -17,20 +18,28 @@ Records = Sequence[WindowRecord]
 USUAL_PREFIX = WindowOptions().prefix
 
 
-def limits_of(plan: ExtractionPlan, records: Records, decision: Decision) -> list[str]:
-    """Return one sentence for each thing that the audit does not show."""
+def limits_of(plan: ExtractionPlan, records: Records, decision: Decision, *, recites: bool = False) -> list[str]:
+    """Return one sentence for each thing that the audit does not show.
+
+    Args:
+        plan: Of the run.
+        records: What was measured.
+        decision: The verdict.
+        recites: Whether a model behind an address was seen to recite text that it knows.
+    """
     return [
-        *_of_attack(plan, decision),
+        *_of_attack(plan, decision, recites=recites),
         *_of_sample(records),
         *_of_end(plan, records),
         *_of_windows(plan["windows"]),
         *_of_chat(plan),
         *_of_copies(plan, records),
         *_of_model(plan["model"]),
+        *filter(None, [limit(plan["model"])]),
     ]
 
 
-def _of_attack(plan: ExtractionPlan, decision: Decision) -> Iterator[str]:
+def _of_attack(plan: ExtractionPlan, decision: Decision, *, recites: bool) -> Iterator[str]:
     options = plan["options"]
     if "answers" in plan:
         yield (
@@ -54,7 +63,7 @@ def _of_attack(plan: ExtractionPlan, decision: Decision) -> Iterator[str]:
     asked = {measure["name"] for measure in plan.get("measures", ())}
     if decision.verdict == "found" and "use" not in asked:
         yield "How often ordinary use would elicit the text was not measured: these prompts are an attack."
-    if lacking := notice_of(plan["model"].get("lacks", ())):
+    if lacking := notice_of(plan["model"].get("lacks", ()), recites=recites):
         yield f"{lacking[0].upper()}{lacking[1:]}."
     if Capability.WRITING not in capabilities_in(plan["model"]):
         yield "A masked model fills in its suffix from left to right, which it was not trained to do."

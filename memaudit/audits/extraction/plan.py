@@ -12,7 +12,7 @@ from memaudit.audits.extraction.inputs import AuditInputs
 from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.logged import describe_measures
 from memaudit.audits.model_description import describe_model
-from memaudit.audits.self_tests import check_batches, check_ids, check_precision, check_round_trip
+from memaudit.audits.self_tests import check_ids, check_round_trip, tested
 from memaudit.audits.subject import AnyMeasure
 from memaudit.metrics import declared
 from memaudit.models.base import LanguageModel
@@ -45,6 +45,7 @@ def plan_of(
     *,
     membership: MembershipDesign | None = None,
     base: BaseDescription | None = None,
+    recital: parts.RecitalDescription | None = None,
 ) -> ExtractionSubject:
     """Return what an audit is about.
 
@@ -56,16 +57,17 @@ def plan_of(
         measures: Taken after the windows.
         membership: What the scores of whole documents are compared by, if they are.
         base: The base model that is given the same windows, if one is.
+        recital: Text that the model is known to recite, if some was named.
     """
     drawn = inputs.drawn
-    batches, behaviour = check_batches(model, drawn.windows)
+    found = tested(model, drawn.windows)
     round_trip = check_ids if inputs.corpora is None else check_round_trip
-    controls = [round_trip(model, drawn.windows), batches, check_matching(drawn)]
-    controls += [*check_dates(drawn), *check_precision(model, drawn.windows)]
+    controls = [round_trip(model, drawn.windows), *found.first, check_matching(drawn)]
+    controls += [*check_dates(drawn), *found.later]
     compared = options.membership
     told = options if compared is None else dataclasses.replace(options, membership=compared.told())
     about: ExtractionSubject = {
-        "model": {**describe_model(model, name), "self_test": behaviour},
+        "model": {**describe_model(model, name), "self_test": found.behaviour},
         "train": inputs.sides[0],
         "heldout": inputs.sides[1],
         "options": _options(told),
@@ -82,6 +84,8 @@ def plan_of(
         about["metrics"] = others
     if base is not None:
         about["base"] = base
+    if recital is not None:
+        about["recital"] = recital
     if membership is not None:
         about["membership"] = membership
     return about

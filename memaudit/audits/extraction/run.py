@@ -23,6 +23,7 @@ from memaudit.audits.extraction.finished import FINISHED
 from memaudit.audits.extraction.inputs import Pair, Sources, prepare_inputs, read_sources
 from memaudit.audits.extraction.options import AuditOptions
 from memaudit.audits.extraction.plan import plan_of
+from memaudit.audits.extraction.recital import Recital, recital_lines
 from memaudit.audits.extraction.result import Audit
 from memaudit.audits.extraction.sampling import blocks_of, sample_of, writes
 from memaudit.audits.extraction.start_token import asked_twice
@@ -33,11 +34,14 @@ from memaudit.audits.measures import measures
 from memaudit.audits.measures.unprompted import UNPROMPTED
 from memaudit.audits.result import RunResult
 from memaudit.audits.subject import AnyLogged, AnyMeasure, OfEveryDocument, OfWholeWindows
+from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
-from memaudit.models.loading.load import GivenModel
+from memaudit.models.loading.load import GivenModel, load_model
+from memaudit.models.remote.address import Endpoint, refuse_unused
 from memaudit.models.start import with_start_token
 from memaudit.records import SHOWN, Capability, Shown, StartToken, Window, WindowRecord
 from memaudit.report.disclosure import disclosed
+from memaudit.report.endpoint import in_chat
 from memaudit.report.extraction_disclosure import without_texts
 from memaudit.runs.directory import PARQUET, ReportInput, RunDirectory
 from memaudit.runs.extraction_report import ExtractionReport
@@ -70,13 +74,14 @@ def audit(
     load: Callable[..., LanguageModel] | None = None,
     base: str | Path = "",
     base_control: bool = True,
+    endpoint: Endpoint | None = None,
     **fields: Any,
 ) -> Audit:
     """Audit a model for verbatim and fuzzy memorization of its training text.
 
     Args:
-        model: A model folder, a Hugging Face id, ``python:module:factory``, a loaded model, or a model of
-            ``transformers`` or ``peft`` in memory, which is left as it is (`memaudit.from_transformers`).
+        model: A model folder, a Hugging Face id, ``python:module:factory``, the address of a server, a loaded model, or
+            a model of ``transformers`` or ``peft`` in memory, which is left as it is (`memaudit.from_transformers`).
         train: Text the model was trained on: specs, or objects that hold it (`memaudit.read_corpus`). Of conversations,
             every reply is tested after all that stands before it, rendered by the model's chat template.
         heldout: Text of the same kind that it never saw.
@@ -95,6 +100,7 @@ def audit(
         load: Loads the model from its spec, once all text is known to be readable; by default `memaudit.load_model`.
         base: The base model of an adapter's folder; by default the one that the adapter names.
         base_control: Whether an adapter's base model is given the same windows, as a control.
+        endpoint: How a model behind an address is reached, and references that are addresses too.
         **fields: Single options by name (``limit=200``), over those in ``options``.
 
     Returns:
@@ -106,7 +112,8 @@ def audit(
     repeated = invocation or python_call("memaudit.audit", audit, locals())
     chosen = dataclasses.replace(options or AuditOptions(), **fields)
     sources = Sources((train, heldout), (windows, heldout_windows), index)
-    given = GivenModel(model, name, tokenizer, str(base), base_control, load)
+    refuse_unused(endpoint, [model, *(chosen.membership.references if chosen.membership else ())])
+    given = GivenModel(model, name, tokenizer, str(base), base_control, load, endpoint)
     question = Extraction(given, sources, chosen, progress)
     return carry_out(question, Delivery(repeated, out, formats, shown))
 
@@ -115,6 +122,8 @@ class Extraction(Question[Audit, ExtractionReport]):
     """Windows of training and of held-out text, and what else is measured of the documents they come from."""
 
     kind = "extraction"
+    recital: Recital | None = None
+    """Text that the model is known to recite."""
 
     def __init__(
         self,
@@ -136,16 +145,25 @@ class Extraction(Question[Audit, ExtractionReport]):
             check_asked(self.measures, self.options)
         self.model = self.given.loaded()
         self.name = self.given.called(self.model)
+        if corpora is not None and are_conversations(corpora) and in_chat({"endpoint": self.model.endpoint}):
+            raise InputError(
+                "conversations are written by the chat template here, and continued as text", "leave out --api chat"
+            )
         self._ask(self.options.start_token)
         self.inputs, self.options = prepare_inputs(self.model, self.sources, corpora, self.options)
         if not self.inputs.starts:
             self._ask("none")  # its chat template does not write a start token either
+        if self.model.recital:
+            self.recital = Recital(self.model.recital, self.model, self.options)
         asked, asked_for = bool(self.measures), [each for each in self.measures if each.name in self.options.measures]
         self.training = self.inputs.training_index(needed=True) if asked else None
         if self._samples:
             self.measures = [*self.measures, UNPROMPTED]
         every = any(isinstance(each, OfEveryDocument) for each in self.measures)
-        self.subject = self.inputs.subject(self.model, self.training, self.options, documents=asked, unmatched=every)
+        load = load_model if self.given.endpoint is None else self.given.load_beside
+        self.subject = self.inputs.subject(
+            self.model, self.training, self.options, documents=asked, unmatched=every, load=load
+        )
         if self.options.start_token == "both":
             self.measures += asked_twice(asked_for, self.model, fuzzy=self.options.fuzzy)
         check_measures(self.measures, self.subject)
@@ -171,12 +189,18 @@ class Extraction(Question[Audit, ExtractionReport]):
         compared = None if self.references is None else self.references.describe()
         base = None if self.base is None else describe_base(self.base)
         about = self.model, self.name, self.inputs, self.options, self.measures
-        return plan_of(*about, membership=compared, base=base)
+        recital = None if self.recital is None else self.recital.describe()
+        return plan_of(*about, membership=compared, base=base, recital=recital)
 
     @property
     def folder_name(self) -> str:
         """The family of the model; an external one may call itself ``../../etc``."""
         return re.sub(r"[^A-Za-z0-9_-]+", "-", self.model.family)[:40]
+
+    @property
+    def models(self) -> list[LanguageModel]:
+        """The model, and references that were named."""
+        return [self.model, *(() if self.references is None else self.references.given)]
 
     def measure(self, run: RunDirectory) -> None:
         """Measure the windows that the log lacks, then what else is asked of their documents."""
@@ -185,6 +209,10 @@ class Extraction(Question[Audit, ExtractionReport]):
         started, windows = perf_counter(), self.inputs.drawn.windows
         lines = self._base_lines(windows, run)
         first = len(windows) + len(lines or ())
+        if self.recital is not None:
+            take_all([(self.recital, self.subject)], run, first)
+        self.recited = recital_lines(run, first, self.recital)
+        first += len(self.recited)
         sample = sample_of(windows, self.options, writes=writes(self.model.capabilities, self.options.fuzzy))
         lacking = bool(run.pending([*blocks_of(len(windows), sample), *self._sampled(first)]))
         training = self.training or self.inputs.training_index(needed=lacking)
@@ -213,7 +241,7 @@ class Extraction(Question[Audit, ExtractionReport]):
 
     def conclude(self, run: RunDirectory) -> ExtractionReport:
         """Compare the sides and decide."""
-        return conclude(run.plan_as(ExtractionPlan), self.records, self.sections, self.compared)
+        return conclude(run.plan_as(ExtractionPlan), self.records, self.sections, self.compared, self.recited)
 
     def derive(self, run: RunDirectory, shown: Shown) -> None:
         """Write one row a window, with no more text than may be shown."""

@@ -18,8 +18,10 @@ from memaudit.metrics import METRICS, PRIMARY
 from memaudit.models.base import LanguageModel
 from memaudit.models.start import with_start_token
 from memaudit.records import Capabilities, Capability, WindowRecord
+from memaudit.report.endpoint import VERBATIM, in_chat
 from memaudit.report.wording import counted
 from memaudit.runs.measured_lines import StartLine
+from memaudit.runs.parts import ModelDescription
 from memaudit.runs.plans import MeasuredPlan
 from memaudit.sections import Column, Section, Table, Value
 from memaudit.stats.rounding import nats
@@ -80,7 +82,7 @@ class WithoutStart:
             title,
             _summary(records, changed, frame),
             _METHOD.format(frame=frame),
-            [_rates(records), *_listed(changed)],
+            [_rates(records, plan["model"]), *_listed(changed)],
             notes=[*_apart(records), *_once(plan)],
         )
 
@@ -100,7 +102,7 @@ def _hits(record: WindowRecord, names: Sequence[str]) -> dict[str, bool]:
     return {name: bool(METRICS[name].hit(record.value(name))) for name in names}
 
 
-def _rates(records: Sequence[StartLine]) -> Table:
+def _rates(records: Sequence[StartLine], model: ModelDescription) -> Table:
     rows: list[list[Value]] = []
     for name in records[0]["without"]:
         for side, member in (("training", True), ("held-out", False)):
@@ -112,7 +114,8 @@ def _rates(records: Sequence[StartLine]) -> Table:
                 rate = stats.document_rate(hits, documents)
                 cells += [rate.hits, rate.rate, bounds(rate)]
             differ = sum(a != b for a, b in zip(*ways, strict=True))
-            rows.append([METRICS[name].label, side, len(own), *cells, differ])
+            label = VERBATIM if name == PRIMARY and in_chat(model) else METRICS[name].label
+            rows.append([label, side, len(own), *cells, differ])
     columns = [Column("Metric"), Column("Windows"), Column("Of", "number")]
     for way in ("With", "Without"):
         columns += [Column(f"{way}: hits", "number"), Column("Documents", "share"), Column("95% interval", "interval")]

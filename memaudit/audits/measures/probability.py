@@ -42,7 +42,12 @@ class Probability:
     block = 64
 
     def items(self, subject: Subject) -> Sequence[Window]:
-        """Return the windows of the audit."""
+        """Return the windows of the audit.
+
+        Raises:
+            ModelError: The model knows no probabilities under the decoding that samples are drawn by.
+        """
+        subject.model.check_scored(subject.decoding)
         return subject.windows
 
     def measure(self, subject: Subject, items: Sequence[Window]) -> list[ProbabilityLine]:

@@ -23,9 +23,11 @@ from memaudit.audits.comparison.verdict import (
 from memaudit.audits.detectors.base import AnyDetector
 from memaudit.audits.logged import blind_of, measured_plan, section_of
 from memaudit.audits.needs import notice_of
+from memaudit.audits.server_section import server_sections
 from memaudit.audits.subject import AnyMeasure
 from memaudit.errors import one_line
 from memaudit.findings import Control, Finding, fingerprint
+from memaudit.report.endpoint import limit
 from memaudit.runs import parts, reports
 from memaudit.runs.measured_lines import MembershipLine, UnigramEntropies
 from memaudit.runs.options import ComparisonOptions
@@ -63,6 +65,8 @@ def conclude(
     verdict, reasons = decide(detections, adjusted, first, controls, power, blind, options)
     family = _family(detections, adjusted, plan["primary"], options["alpha"])
     sections = [section_of(detector, records[detector.name], whole) for detector in (*detectors, *beside)]
+    shown_controls = [as_record(control, parts.Control) for control in controls]
+    server = server_sections(plan["model"], shown_controls)
     return {
         **report_head(plan),
         "kind": "membership",
@@ -80,11 +84,11 @@ def conclude(
         "corpus": _about_text(plan),
         "detections": [_judged(d, adjusted[d.name], options["alpha"]) for d in detections],
         "blind": blind,
-        "controls": [as_record(control, parts.Control) for control in controls],
+        "controls": shown_controls,
         "power": as_record(power, AucPower),
-        "limits": _limits(plan, verdict),
+        "limits": [*_limits(plan, verdict), *filter(None, [limit(plan["model"])])],
         "findings": _findings(plan, detections, adjusted, verdict),
-        "sections": [as_record(section, parts.Section) for section in (family, *sections)],
+        "sections": [*(as_record(section, parts.Section) for section in (family, *sections)), *server],
     }
 
 

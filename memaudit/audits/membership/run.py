@@ -27,11 +27,12 @@ from memaudit.audits.membership.sides import Side, read_sides
 from memaudit.audits.model_description import describe_model
 from memaudit.audits.needs import needs_of
 from memaudit.audits.result import RunResult, VerdictResult
-from memaudit.audits.self_tests import check_batches, check_precision, check_round_trip
+from memaudit.audits.self_tests import check_round_trip, tested
 from memaudit.audits.subject import AnyMeasure, Subject
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
-from memaudit.models.loading.load import GivenModel, load_model
+from memaudit.models.loading.load import GivenModel
+from memaudit.models.remote.address import Endpoint, refuse_unused
 from memaudit.models.start import with_start_token
 from memaudit.records import GREEDY, Document, Window
 from memaudit.runs import parts
@@ -68,6 +69,7 @@ def membership(
     progress: Progress | None = None,
     load: Callable[..., LanguageModel] | None = None,
     base: str | Path = "",
+    endpoint: Endpoint | None = None,
     invocation: Invocation | None = None,
     **fields: Any,
 ) -> MembershipRun:
@@ -75,8 +77,8 @@ def membership(
 
     Args:
         benchmark: Files of items, the suspects.
-        model: A model folder, a Hugging Face id, ``python:module:factory``, a loaded model, or a model of
-            ``transformers`` or ``peft`` in memory, which is left as it is (`memaudit.from_transformers`).
+        model: A model folder, a Hugging Face id, ``python:module:factory``, the address of a server, a loaded model, or
+            a model of ``transformers`` or ``peft`` in memory, which is left as it is (`memaudit.from_transformers`).
         tokenizer: Of a model in memory.
         heldout: Files of items of the same kind that the model cannot have seen. Without them only the order of the
             benchmark's files and the guided instruction can be tested.
@@ -87,6 +89,7 @@ def membership(
         progress: Told after every block.
         load: Loads the model and its references from their specs; by default `memaudit.load_model`.
         base: The base model of an adapter's folder; by default the one that the adapter names.
+        endpoint: How a model behind an address is reached, and references that are addresses too.
         invocation: What repeats the run; by default this call.
         **fields: Single options by name (``references=("train",)``), over those in ``options``.
 
@@ -96,7 +99,10 @@ def membership(
     repeated = invocation or python_call("memaudit.membership", membership, locals())
     chosen = dataclasses.replace(options or MembershipOptions(), **_as_tuples(fields))
     sides = listed(benchmark, "benchmark"), listed(heldout, "heldout")
-    question = Membership(GivenModel(model, name, tokenizer, str(base), load=load), sides, chosen, progress)
+    refuse_unused(endpoint, [model, *chosen.references])
+    question = Membership(
+        GivenModel(model, name, tokenizer, str(base), load=load, endpoint=endpoint), sides, chosen, progress
+    )
     return carry_out(question, Delivery(repeated, out, formats))
 
 
@@ -122,7 +128,7 @@ class Membership(Question[MembershipRun, MembershipReport]):
         self.name = self.given.called(self.model)
         suspects, heldout = (side.documents for side in self.sides)
         self.detectors = _detectors(self.options, self.model, bool(heldout))
-        self.references = ReferenceModels(self.model, suspects, heldout, self.options, self.given.load or load_model)
+        self.references = ReferenceModels(self.model, suspects, heldout, self.options, self.given.load_beside)
         self.subjects = [
             (detector, _subject(detector, self.model, self.sides[0], self.references)) for detector in self.detectors
         ]
@@ -141,10 +147,10 @@ class Membership(Question[MembershipRun, MembershipReport]):
     def plan(self) -> MembershipSubject:
         """Return model, sides, references and detectors, with the family of tests that they declare."""
         windows = _windows(self.model, [*self.references.members, *self.references.heldout])
-        batches, behaviour = check_batches(self.model, windows)
-        controls = [check_round_trip(self.model, windows), batches, *check_precision(self.model, windows)]
+        found = tested(self.model, windows)
+        controls = [check_round_trip(self.model, windows), *found.first, *found.later]
         about: MembershipSubject = {
-            "model": {**describe_model(self.model, self.name), "self_test": behaviour},
+            "model": {**describe_model(self.model, self.name), "self_test": found.behaviour},
             "benchmark": self.sides[0].summary,
             "heldout": {**self.sides[1].summary, "compared": len(self.references.heldout)},
             "membership": self.references.describe(),
@@ -159,6 +165,11 @@ class Membership(Question[MembershipRun, MembershipReport]):
             raise InputError("none of the detectors applies", "name a data set with --guided, or give --heldout SPEC")
         first = next((name for name in (primary(planned),) if name in declared), declared[0])
         return {**about, "declared": declared, "primary": first}
+
+    @property
+    def models(self) -> list[LanguageModel]:
+        """The model, and references that were named."""
+        return [self.model, *self.references.given]
 
     def measure(self, run: RunDirectory) -> None:
         """Train the references that are lacking, and take what the log lacks of every detector."""

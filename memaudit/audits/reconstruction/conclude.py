@@ -10,6 +10,8 @@ from memaudit.audits.reconstruction.aligned import Aligned
 from memaudit.audits.reconstruction.matching import LEASTS
 from memaudit.audits.reconstruction.procedure import Course
 from memaudit.audits.reconstruction.section import LIMITS, sections_of
+from memaudit.audits.server_section import server_sections
+from memaudit.report.endpoint import limit
 from memaudit.report.wording import counted
 from memaudit.runs import parts
 from memaudit.runs.plans import ReconstructionPlan
@@ -45,7 +47,7 @@ def conclude(plan: ReconstructionPlan, courses: Sequence[Course]) -> Reconstruct
         "headline": headline(works),
         "reasons": reasons,
         "controls": plan["controls"],
-        "limits": list(LIMITS),
+        "limits": [*LIMITS, *filter(None, [limit(plan["model"])])],
         "model": plan["model"],
         "corpus": {
             "specs": [*plan["texts"]["specs"], *plan["heldout"]["specs"]],
@@ -57,7 +59,10 @@ def conclude(plan: ReconstructionPlan, courses: Sequence[Course]) -> Reconstruct
         "options": plan["options"],
         "piece": plan["piece"],
         "works": works,
-        "sections": [as_record(section, parts.Section) for section in sections_of(works, plan["options"])],
+        "sections": [
+            *(as_record(section, parts.Section) for section in sections_of(works, plan["options"])),
+            *server_sections(plan["model"], plan["controls"]),
+        ],
     }
 
 

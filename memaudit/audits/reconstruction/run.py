@@ -20,12 +20,13 @@ from memaudit.audits.reconstruction.conclude import conclude
 from memaudit.audits.reconstruction.options import ReconstructionOptions
 from memaudit.audits.reconstruction.procedure import Ask, Course, Probe
 from memaudit.audits.reconstruction.texts import Work, read_works
-from memaudit.audits.reconstruction.writer import LocalWriter, Writer, Written
+from memaudit.audits.reconstruction.writer import Written, writer_of
 from memaudit.audits.result import RunResult, VerdictResult
-from memaudit.audits.self_tests import check_batches, check_precision, check_round_trip
+from memaudit.audits.self_tests import check_round_trip, tested
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
 from memaudit.models.loading.load import GivenModel
+from memaudit.models.remote.address import Endpoint, refuse_unused
 from memaudit.models.start import with_start_token
 from memaudit.records import SHOWN, Capability, Shown, Window
 from memaudit.report.disclosure import disclosed
@@ -66,13 +67,14 @@ def reconstruct(
     progress: Progress | None = None,
     load: Callable[..., LanguageModel] | None = None,
     base: str | Path = "",
+    endpoint: Endpoint | None = None,
     **fields: Any,
 ) -> ReconstructionRun:
     """Let a model write works on from their first tokens, and measure how much of them it writes.
 
     Args:
-        model: A model folder, a Hugging Face id, ``python:module:factory``, a loaded model, or a model of
-            ``transformers`` or ``peft`` in memory, which is left as it is (`memaudit.from_transformers`).
+        model: A model folder, a Hugging Face id, ``python:module:factory``, the address of a server, a loaded model, or
+            a model of ``transformers`` or ``peft`` in memory, which is left as it is (`memaudit.from_transformers`).
         text: The works in question: specs, or objects that hold text. Every file is one work, of JSON lines every
             record.
         heldout: Works of the same kind that the model cannot have seen: the same is asked of them.
@@ -86,6 +88,7 @@ def reconstruct(
         progress: Told after every piece.
         load: Loads the model from its spec; by default `memaudit.load_model`.
         base: The base model of an adapter's folder; by default the one that the adapter names.
+        endpoint: How a model behind an address is reached.
         **fields: Single options by name (``reseeds=3``), over those in ``options``.
 
     Raises:
@@ -94,7 +97,10 @@ def reconstruct(
     repeated = invocation or python_call("memaudit.reconstruct", reconstruct, locals())
     chosen = dataclasses.replace(options or ReconstructionOptions(), **fields)
     specs = listed(text, "text"), listed(heldout, "heldout")
-    question = Reconstruction(GivenModel(model, name, tokenizer, str(base), load=load), specs, chosen, progress)
+    refuse_unused(endpoint, [model])
+    question = Reconstruction(
+        GivenModel(model, name, tokenizer, str(base), load=load, endpoint=endpoint), specs, chosen, progress
+    )
     return carry_out(question, Delivery(repeated, out, formats, shown))
 
 
@@ -119,7 +125,7 @@ class Reconstruction(Question[ReconstructionRun, ReconstructionReport]):
         self.model = with_start_token(self.given.loaded(), self.options.start_token)
         self.name = self.given.called(self.model)
         check_needs("a reconstruction", NEEDS, self.model)
-        self.writer: Writer = LocalWriter(self.model, self.options.decoding, self.options.context)
+        self.writer = writer_of(self.model, self.options.decoding, self.options.context)
         self.piece = min(self.writer.piece, self.options.patience)
         self.works, self.texts, self.heldout = read_works(*self.specs, self.model.tokenizer, self.options.text_field)
         for work in self.works:
@@ -132,10 +138,10 @@ class Reconstruction(Question[ReconstructionRun, ReconstructionReport]):
     def plan(self) -> ReconstructionSubject:
         """Return model, works and options, with the self-tests of the model."""
         windows = [_beginning(work, self.model) for work in self.works]
-        batches, behaviour = check_batches(self.model, windows)
-        controls = [check_round_trip(self.model, windows), batches, *check_precision(self.model, windows)]
+        found = tested(self.model, windows)
+        controls = [check_round_trip(self.model, windows), *found.first, *found.later]
         return {
-            "model": {**describe_model(self.model, self.name), "self_test": behaviour},
+            "model": {**describe_model(self.model, self.name), "self_test": found.behaviour},
             "texts": self.texts,
             "heldout": self.heldout,
             "works": [_described(work) for work in self.works],
@@ -143,6 +149,11 @@ class Reconstruction(Question[ReconstructionRun, ReconstructionReport]):
             "piece": self.piece,
             "controls": [as_record(control, parts.Control) for control in controls],
         }
+
+    @property
+    def models(self) -> list[LanguageModel]:
+        """The model."""
+        return [self.model]
 
     def measure(self, run: RunDirectory) -> None:
         """Take from the log what was written, and let the model write what it lacks."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+from memaudit.audits.server_section import server_sections
 from memaudit.audits.work.judgement import judge
 from memaudit.audits.work.measured import measured
 from memaudit.audits.work.near import near_section
@@ -14,6 +15,7 @@ from memaudit.audits.work.texts import WholeWork
 from memaudit.audits.work.wording import headline
 from memaudit.findings import Control, fingerprint
 from memaudit.metrics.probability import THRESHOLDS
+from memaudit.report.endpoint import limit
 from memaudit.runs import parts
 from memaudit.runs.measured_lines import NearVerbatimLine
 from memaudit.runs.options import WorkOptions
@@ -57,6 +59,7 @@ def conclude(
         for work, reading, flags in zip(works, readings, shared, strict=True)
     ]
     judged = judge(found, options, [*(Control(**control) for control in plan["controls"]), _passed_over(found)])
+    controls = [as_record(control, parts.Control) for control in judged.controls]
     sections = [reading_section(found, options, judged.method), *([near_section(near)] if near else [])]
     return {
         **report_head(plan),  # type: ignore[typeddict-item]  # mypy misses the keys that follow
@@ -65,8 +68,8 @@ def conclude(
         "exit_code": judged.exit_code,
         "headline": headline(found, options["threshold"], judged.verdict),
         "reasons": judged.reasons,
-        "controls": [as_record(control, parts.Control) for control in judged.controls],
-        "limits": [*LIMITS, *judged.limits],
+        "controls": controls,
+        "limits": [*LIMITS, *judged.limits, *filter(None, [limit(plan["model"])])],
         "model": plan["model"],
         "options": options,
         "corpus": {
@@ -78,7 +81,10 @@ def conclude(
         "works": found,
         "test": judged.test,
         "findings": [_finding(work, options) for work in found if _is_found(work, options)],
-        "sections": [as_record(section, parts.Section) for section in sections],
+        "sections": [
+            *(as_record(section, parts.Section) for section in sections),
+            *server_sections(plan["model"], controls),
+        ],
     }
 
 

@@ -19,7 +19,7 @@ from memaudit.audits.lifecycle import Delivery, Question, carry_out, refined
 from memaudit.audits.model_description import describe_model
 from memaudit.audits.needs import check_needs
 from memaudit.audits.result import RunResult, VerdictResult
-from memaudit.audits.self_tests import check_batches, check_precision, check_round_trip
+from memaudit.audits.self_tests import check_round_trip, tested
 from memaudit.audits.work.conclude import conclude
 from memaudit.audits.work.exhibits import choose, record
 from memaudit.audits.work.measured import measured
@@ -31,6 +31,7 @@ from memaudit.audits.work.texts import WholeWork, read_works
 from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
 from memaudit.models.loading.load import GivenModel
+from memaudit.models.remote.address import Endpoint, refuse_unused
 from memaudit.models.start import with_start_token
 from memaudit.records import SHOWN, Capability, Shown, Window, WindowRecord
 from memaudit.report.disclosure import disclosed
@@ -74,13 +75,14 @@ def work(
     progress: Progress | None = None,
     load: Callable[..., LanguageModel] | None = None,
     base: str | Path = "",
+    endpoint: Endpoint | None = None,
     **fields: Any,
 ) -> WorkRun:
     """Ask how much of whole works a model gives back, where in them, and at what cost.
 
     Args:
-        model: A model folder, a Hugging Face id, ``python:module:factory``, a loaded model, or a model of
-            ``transformers`` or ``peft`` in memory, which is left as it is (`memaudit.from_transformers`).
+        model: A model folder, a Hugging Face id, ``python:module:factory``, the address of a server, a loaded model, or
+            a model of ``transformers`` or ``peft`` in memory, which is left as it is (`memaudit.from_transformers`).
         text: The works in question: specs, or objects that hold text. Every file is one work, of JSON lines every
             record.
         heldout: Control works of the same kind, author and time that the model cannot have seen. Without one nothing
@@ -95,6 +97,7 @@ def work(
         progress: Told after every block of windows.
         load: Loads the model from its spec; by default `memaudit.load_model`.
         base: The base model of an adapter's folder; by default the one that the adapter names.
+        endpoint: How a model behind an address is reached.
         **fields: Single options by name (``stride=1``), over those in ``options``.
 
     Raises:
@@ -103,7 +106,10 @@ def work(
     repeated = invocation or python_call("memaudit.work", work, locals())
     chosen = dataclasses.replace(options or WorkOptions(), **fields)
     specs = listed(text, "text"), listed(heldout, "heldout")
-    question = Work(GivenModel(model, name, tokenizer, str(base), load=load), specs, chosen, progress)
+    refuse_unused(endpoint, [model])
+    question = Work(
+        GivenModel(model, name, tokenizer, str(base), load=load, endpoint=endpoint), specs, chosen, progress
+    )
     return carry_out(question, Delivery(repeated, out, formats, shown))
 
 
@@ -128,23 +134,29 @@ class Work(Question[WorkRun, WorkReport]):
         check_needs("a whole work", NEEDS, self.model)
         if self.options.near_verbatim:
             check_needs("--near-verbatim", frozenset((Capability.DISTRIBUTIONS,)), self.model)
+        self.model.check_scored(self.options.decoding)
         self.works, self.texts, self.heldout = read_works(*self.specs, self.model.tokenizer, self.options)
         self.shared = shared_windows(self.works)
 
     def plan(self) -> WorkSubject:
         """Return model, works and options, with the self-tests of the model."""
         windows = _tested(self.works)
-        batches, behaviour = check_batches(self.model, windows)
-        controls = [check_round_trip(self.model, windows), batches, *check_precision(self.model, windows)]
+        found = tested(self.model, windows)
+        controls = [check_round_trip(self.model, windows), *found.first, *found.later]
         controls.append(shared_control(self.works, self.shared))
         return {
-            "model": {**describe_model(self.model, self.name), "self_test": behaviour},
+            "model": {**describe_model(self.model, self.name), "self_test": found.behaviour},
             "options": as_record(self.options, StoredOptions),
             "texts": self.texts,
             "heldout": self.heldout,
             "works": [_describe(work) for work in self.works],
             "controls": [as_record(control, parts.Control) for control in controls],
         }
+
+    @property
+    def models(self) -> list[LanguageModel]:
+        """The model."""
+        return [self.model]
 
     def measure(self, run: RunDirectory) -> None:
         """Read the windows that the log lacks."""

@@ -9,11 +9,11 @@ from importlib import util
 from pathlib import Path
 from typing import Any, TypeVar
 
-from memaudit.errors import MemauditError, ModelError, one_line
+from memaudit.errors import InputError, MemauditError, ModelError, one_line
 from memaudit.families import find_family
 from memaudit.models.base import LanguageModel
 from memaudit.models.external import ExternalModel
-from memaudit.models.remote.address import Endpoint, is_address
+from memaudit.models.remote.address import Endpoint, address_of, is_address, refuse_unused
 from memaudit.plugins import import_object, search_working_directory
 from memaudit.runs.inputs import AT_ONCE, Inputs, Stamp, changed, current, digest_of, held_still, stamp_of
 
@@ -51,15 +51,15 @@ def load_model(
 
     Raises:
         ModelError: Nothing of this name, or a model that is refused.
+        InputError: ``endpoint`` is given, and the model is no address.
     """
+    if is_address(spec):
+        _refuse_loading(spec, base, device, dtype)
+        return _from_address(address_of(spec), endpoint or Endpoint(), allow_download=allow_download)
+    refuse_unused(endpoint, [spec])
     if spec.startswith(PYTHON):
         _refuse_base(spec, base)
         return _from_python(spec)
-    if is_address(spec):
-        from memaudit.models.remote.reach import reach
-
-        _refuse_base(spec, base)
-        return reach(spec, endpoint or Endpoint(), allow_download=allow_download)
     if not spec.strip():
         raise ModelError("no model named", "give a folder, a Hugging Face id, or python:module:factory")
     folder = Path(spec).expanduser()
@@ -106,6 +106,8 @@ class GivenModel:
     """Whether the base model of an adapter is wanted beside it."""
     load: Callable[..., LanguageModel] | None = None
     """Loads a model from its spec, and from ``base`` where one is named; None: `load_model`."""
+    endpoint: Endpoint | None = None
+    """How addresses are reached, where ``load`` does not know it."""
 
     def loaded(self) -> LanguageModel:
         """Return it as a model of ours.
@@ -119,7 +121,8 @@ class GivenModel:
         if named and self.load is not None:
             return self.load(str(model), base=self.base) if self.base else self.load(str(model))
         if named:
-            return load_model(str(model), base=self.base, base_control=self.base_control)
+            reached = self._reached(str(model))
+            return load_model(str(model), base=self.base, base_control=self.base_control, **reached)
         if self.base:
             raise ModelError("a base is named for the folder of an adapter alone", "leave out base=")
         if isinstance(model, LanguageModel) and self.tokenizer is None:
@@ -127,6 +130,13 @@ class GivenModel:
         from memaudit.models.loading.objects import as_model
 
         return as_model(model, self.tokenizer, base_control=self.base_control)
+
+    def load_beside(self, spec: str) -> LanguageModel:
+        """Return a model that stands beside it, loaded or reached as it is."""
+        return self.load(spec) if self.load is not None else load_model(spec, **self._reached(spec))
+
+    def _reached(self, spec: str) -> dict[str, Any]:
+        return {"endpoint": self.endpoint} if self.endpoint is not None and is_address(spec) else {}
 
     def called(self, model: LanguageModel) -> str:
         """Return how reports call it, now that it is loaded."""
@@ -136,6 +146,26 @@ class GivenModel:
 def _refuse_base(spec: str, base: str) -> None:
     if base:
         raise ModelError(f"{spec}: a whole model, no adapter of {base}", "leave out --base")
+
+
+def _from_address(url: str, endpoint: Endpoint, *, allow_download: bool) -> LanguageModel:
+    """Reach a server, by the tokenizer that was named for its model."""
+    from memaudit.models.loading.named_tokenizer import named_tokenizer
+    from memaudit.models.remote.reach import reach
+
+    if not endpoint.tokenizer:
+        raise InputError(f"{url}: no tokenizer named", "give --tokenizer: the model's folder or Hugging Face id")
+    named = named_tokenizer(endpoint.tokenizer, allow_download=allow_download)
+    template, context = named.template, named.context_length
+    return reach(url, endpoint, named.tokenizer, template=template, context_length=context)
+
+
+def _refuse_loading(spec: str, base: str, device: str, dtype: str) -> None:
+    """Refuse to say how a model is loaded that a server has loaded."""
+    address = address_of(spec)
+    _refuse_base(address, base)
+    if device != "cpu" or dtype != "float32":
+        raise ModelError(f"{address}: computes as its server was started", "leave out --device, --dtype")
 
 
 def _from_folder(folder: Path, device: str, dtype: str) -> LanguageModel:

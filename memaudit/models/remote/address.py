@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import Literal
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from memaudit.errors import InputError, one_line
 
 Api = Literal["completions", "chat"]
 SCHEMES = ("http://", "https://")
+_VARIABLE = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _of_this_call(default: Any) -> Any:
+    """Return a field that changes no result: what repeats a run leaves it out."""
+    return field(default=default, metadata={"repeated": False})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """How a model behind an address is reached. Nothing of this changes what it is asked, but ``api``."""
+    """How a model behind an address is reached. What it costs and how long it takes changes no result."""
 
     served_name: str = ""
     """Name by which the server knows the model; empty: the only one that it serves."""
     tokenizer: str = ""
     """Folder or Hugging Face id of the model's tokenizer."""
     api: Api = "completions"
-    connections: int = 4
+    connections: int = _of_this_call(4)
     """Requests that are under way together."""
-    timeout: float = 120.0
+    timeout: float = _of_this_call(120.0)
     """Seconds that one request may take, its whole answer included."""
-    max_requests: int | None = None
+    max_requests: int | None = _of_this_call(None)
     """Requests of a run, those that are asked again included; None: no limit."""
-    max_tokens: int | None = None
+    max_tokens: int | None = _of_this_call(None)
     """Tokens of a run, read and written together; None: no limit."""
     api_key_env: str = ""
     """Environment variable that holds the key; empty: no key is sent."""
@@ -71,9 +79,27 @@ def key_of(endpoint: Endpoint) -> str:
     """
     if not endpoint.api_key_env:
         return ""
+    if not _VARIABLE.fullmatch(endpoint.api_key_env):  # the key itself, perhaps: it is not repeated
+        raise InputError(
+            "--api-key-env: what it was given is not the name of a variable", "name one that holds the key"
+        )
     key = os.environ.get(endpoint.api_key_env, "").strip()
     if not key:
         raise InputError(f"--api-key-env {endpoint.api_key_env}: no such variable is set, or it is empty")
     if not (key.isascii() and key.isprintable()):
         raise InputError(f"--api-key-env {endpoint.api_key_env}: what it holds cannot be sent in a header")
     return key
+
+
+def refuse_unused(endpoint: Endpoint | None, specs: Iterable[object]) -> None:
+    """Refuse to say how a model behind an address is reached where there is none.
+
+    Args:
+        endpoint: What was said; None: nothing.
+        specs: Models, as they were named, or as they are.
+
+    Raises:
+        InputError: None of them is an address.
+    """
+    if endpoint not in (None, Endpoint()) and not any(isinstance(spec, str) and is_address(spec) for spec in specs):
+        raise InputError("endpoint= is about a model behind an address, and no model is one", "leave out endpoint=")

@@ -7,19 +7,20 @@ import json
 import sys
 from collections.abc import Callable
 
-from memaudit.errors import InputError
 from memaudit.models.remote.address import Endpoint, address_of
 from memaudit.models.remote.model import RemoteModel
-from memaudit.models.remote.naming import named_tokenizer
 from memaudit.models.remote.probe import probe
 from memaudit.models.remote.transport import Transport
+from memaudit.text.tokenize import Tokenizer
 
 
 def reach(
     spec: str,
-    endpoint: Endpoint | None = None,
+    endpoint: Endpoint,
+    tokenizer: Tokenizer,
     *,
-    allow_download: bool = False,
+    template: str | None = None,
+    context_length: int | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> RemoteModel:
     """Return the model behind an address, once its server was found to answer what it is asked.
@@ -27,24 +28,23 @@ def reach(
     Args:
         spec: ``http(s)://HOST[:PORT]/v1``.
         endpoint: How it is reached.
-        allow_download: Whether the tokenizer may be fetched by its Hugging Face id.
+        tokenizer: Of the model.
+        template: Its chat template, where it has one.
+        context_length: Tokens that it reads as far as is known here, for a server that does not say it.
         tell: Takes a line for the user; by default it goes to standard error.
 
     Raises:
         ModelError: It cannot be reached, or answers something else than it is asked.
-        InputError: An option is missing or cannot be used.
+        InputError: The address or the key cannot be used.
     """
-    url, endpoint = address_of(spec), endpoint or Endpoint()
-    if not endpoint.tokenizer:
-        raise InputError(f"{url}: no tokenizer named", "give --tokenizer: the model's folder or Hugging Face id")
-    named = named_tokenizer(endpoint.tokenizer, allow_download=allow_download)
+    url = address_of(spec)
     transport = Transport(url, endpoint, tell or _on_standard_error)
-    probed = probe(transport, endpoint, named.tokenizer, template=named.template)
+    probed = probe(transport, endpoint, tokenizer, template=template)
     about = {"url": url, "served": probed.served, "api": endpoint.api, **probed.facts}
-    told = json.dumps([about, named.tokenizer.sha256, probed.behaviour], sort_keys=True)
-    model = RemoteModel(transport, probed, named.tokenizer, about, hashlib.sha256(told.encode()).hexdigest())
+    told = json.dumps([about, tokenizer.sha256, probed.behaviour], sort_keys=True)
+    model = RemoteModel(transport, probed, tokenizer, about, hashlib.sha256(told.encode()).hexdigest())
     if model.context_length is None:
-        model.context_length = named.context_length
+        model.context_length = context_length
     return model
 
 

@@ -6,10 +6,11 @@ Nothing of what data holds is read as Markdown: it stands in HTML blocks, escape
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from memaudit.errors import one_line
+from memaudit.report.endpoint import TITLE, lines
 from memaudit.report.formats.base import Format
 from memaudit.report.formats.github import LONGEST, MAX_FINDINGS, step_summary
 from memaudit.report.kinds.base import VerdictKind
@@ -40,6 +41,7 @@ def _tail(report: VerdictReport) -> str:
     return "\n".join(
         [
             *_folded("What this does not show", report["limits"]),
+            *_folded(TITLE, lines(cast("Mapping[str, Any]", report.get("model", {})), report["controls"])),
             *_folded("How to repeat it", [*asked, f"run {provenance['identity']}", versions]),
             "",
         ]

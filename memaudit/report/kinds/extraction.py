@@ -8,6 +8,7 @@ from memaudit.records import Shown
 from memaudit.report import wording
 from memaudit.report.blocks import Block, Grid, Words, plain
 from memaudit.report.cases import Suite, control_cases, verdict_case
+from memaudit.report.endpoint import VERBATIM, in_chat
 from memaudit.report.kinds.base import VerdictKind
 from memaudit.report.problems import Level, Problem, Rule, place, short
 from memaudit.report.wording import interval
@@ -92,7 +93,8 @@ class ExtractionKind(VerdictKind[ExtractionReport]):
 
     def suite(self, report: ExtractionReport) -> Suite:
         """Return a test case for the policy and one for every control."""
-        name = f"{report['primary_metric']}: at most {percent(report['policy']['max_rate'])} of the training documents"
+        metric = VERBATIM.lower() if in_chat(report["model"]) else report["primary_metric"]
+        name = f"{metric}: at most {percent(report['policy']['max_rate'])} of the training documents"
         primary = next(e for e in report["estimates"] if e["primary"])
         sides = ("training text", primary["train"]), ("held-out text", primary["heldout"])
         rates = [f"{name}: {percent(side['rate'])} {interval(side)}" for name, side in sides]
