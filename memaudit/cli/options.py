@@ -259,7 +259,8 @@ def beside_the_point(params: Mapping[str, Any], known: Collection[str]) -> Colle
         known: Names of the flags that stand under `REACHED`.
     """
     named = [params.get(name) for name in ("model", "models", "reference")]
-    specs = [one for each in named for one in ([each] if isinstance(each, str) else each or ()) if one != "train"]
+    several = [[each] if isinstance(each, str) else each for each in named if isinstance(each, str | list | tuple)]
+    specs = [spec for each in several for spec in each if spec != "train"]
     addresses = [spec for spec in specs if is_address(spec)]
     if not known or not specs or params.get("answers") or (addresses and len(addresses) < len(specs)):
         return frozenset()

@@ -200,10 +200,8 @@ def names_of(folders: Sequence[Path], reports: Sequence[ExtractionReport | WorkR
     Of one behind an address, that by which its server knows it, and where that is.
     """
     names = [str(report["model"]["name"]) for report in reports]
-    ends = [
-        name_of(report["model"]) or name.rstrip("/").rpartition("/")[2]
-        for report, name in zip(reports, names, strict=True)
-    ]
+    ends = [name.rstrip("/").rpartition("/")[2] for name in names]
+    ends = [name_of(report["model"]) or end for report, end in zip(reports, ends, strict=True)]
     for found in (ends, names, [f.name for f in folders]):
         if len(set(found)) == len(found):
             return found

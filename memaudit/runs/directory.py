@@ -375,7 +375,8 @@ def _settle_plan(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
     stored = read_plan(folder)
     if stored["identity"] != wanted["identity"] and _gives_way(folder, stored, wanted):
         if not same_models(stored, wanted):
-            (folder / ANSWERS).unlink(missing_ok=True)  # which another model gave
+            for kept in (folder / ANSWERS, *folder.glob(f"*/{ANSWERS}")):
+                kept.unlink(missing_ok=True)  # which another model gave
         write_atomic(path, strict_json(wanted))
         return wanted
     if stored["identity"] != wanted["identity"]:

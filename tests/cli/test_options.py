@@ -231,13 +231,16 @@ def test_models_are_loaded_as_the_flags_say(command: str, monkeypatch: pytest.Mo
         else "memaudit.models.loading.load.load_model"
     )
     arguments, told = call(monkeypatch, target, command + flags)
+    asked = {"base": "b", "device": "d", "dtype": "bfloat16", "allow_download": True, "allow_pickle": True}
     if "--model" in command:
-        loading = told["load"].__self__
-        assert loading == LoadingFlags(base="b", device="d", dtype="bfloat16", allow_download=True, allow_pickle=True)
-        assert told["base"] == "b"
+        loaded: dict[str, object] = {}
+        model = SimpleNamespace(lacks=[], recital="", endpoint=None)
+        load = "memaudit.models.loading.load.load_model"
+        monkeypatch.setattr(load, lambda spec, **named: loaded.update(named, spec=spec) or model)
+        assert told["load"]("m", base=told["base"]) is model
+        assert loaded == asked | {"base_control": False, "spec": "m"}
     else:
         assert arguments == ["m"]
-        asked = {"base": "b", "device": "d", "dtype": "bfloat16", "allow_download": True, "allow_pickle": True}
         assert told == asked | {"base_control": command.startswith("audit")}
 
 

@@ -61,6 +61,11 @@ class Fault(Exception):  # noqa: N818 (most are no errors in the end)
         self.why, self.sent, self.wait, self.bad = why, sent, wait, bad
 
 
+def is_of_request(status: int, said: str) -> bool:
+    """Whether a server says that it failed over what it was asked: llama.cpp does with tokens that no grammar takes."""
+    return status == 500 and "grammar" in said.lower()
+
+
 def is_quota(status: int, said: str) -> bool:
     """Whether an answer says that what was paid for is used up: asked again, it says so again."""
     told = any(word in said.lower() for word in _QUOTA)

@@ -179,9 +179,9 @@ class Journal:
     def _read_to_the_end(self, path: Path) -> None:
         with path.open("rb") as file:
             for number, line in enumerate(iter(file.readline, b""), 1):
+                if line[-1:] != b"\n":
+                    return  # torn: what was written in one piece is cut off at its end
                 if not _is_whole(line):
-                    if not file.read(1):
-                        return  # torn
                     raise RunError(f"{path}:{number}: damaged", "delete the folder and run again")
                 head = _head_of(line)
                 if head is None:

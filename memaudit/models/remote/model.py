@@ -86,6 +86,7 @@ class RemoteModel(LanguageModel):
 
     def keep_in(self, folder: Path) -> None:
         """Keep answers in a run directory: what was answered is not asked again."""
+        folder.mkdir(mode=0o700, exist_ok=True)
         self.transport.keep_in(folder)
 
     @property

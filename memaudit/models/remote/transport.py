@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from memaudit.errors import EndpointError, one_line
+from memaudit.errors import EndpointError, MemauditError, one_line
 from memaudit.models.remote import faults
 from memaudit.models.remote.address import Endpoint, key_of
 from memaudit.models.remote.budget import Booking, Budget, Limits
@@ -92,15 +92,7 @@ class Transport:
             return None
 
     def ask(
-        self,
-        path: str,
-        body: Mapping[str, Any],
-        read: Read,
-        *,
-        tokens: int,
-        attempt: int = 0,
-        kept: bool = True,
-        tries: int = TRIES,
+        self, path: str, body: Mapping[str, Any], read: Read, *, tokens: int, attempt: int = 0, kept: bool = True
     ) -> Any:
         """POST a body and return what ``read`` makes of the answer.
 
@@ -113,7 +105,6 @@ class Transport:
             tokens: Most that it can cost: those of the prompt and those that may be written.
             attempt: Tells repetitions of one request apart that are meant as such.
             kept: Whether it is looked up in the journal and kept there; False for what must be asked anew.
-            tries: Times that it is sent at most: fewer of what a server may be unable to answer, and says so with 500.
 
         Raises:
             RefusedRequestError: The server will not answer this.
@@ -128,7 +119,7 @@ class Transport:
             return self._answer(path, sent, read, tokens, key if kept else None, again=again)
 
         if not kept:
-            return self._persist(path, once, tries)
+            return self._persist(path, once, TRIES)
         while True:
             with self._lock:
                 found = self._journal.find(key)
@@ -140,7 +131,7 @@ class Transport:
                     break
             _await(asked)  # by another job: two answers to one question would not be the same another time
         try:
-            return self._persist(path, once, tries)
+            return self._persist(path, once, TRIES)
         finally:
             with self._lock:
                 del self._asked[key]
@@ -184,6 +175,8 @@ class Transport:
             self._waits.pass_pause(stopping())
             try:
                 return once(number > 1)
+            except MemauditError as error:
+                raise error.with_traceback(None)  # noqa: B904 (frames hold what the server sent: the key, if it is odd)
             except Fault as fault:
                 last = fault
             bad += last.bad
@@ -244,7 +237,7 @@ class Transport:
         shown = f"{status}: {self._shown(said)}".removesuffix(": ")
         if faults.is_quota(status, said):
             return EndpointError(f"{self.url}: a quota is used up: {shown}", _KEPT)
-        if status in faults.ASKED_AGAIN:
+        if status in faults.ASKED_AGAIN and not faults.is_of_request(status, said):
             wait = faults.seconds_to_wait(reply.headers)
             if wait is not None and wait > CAP:
                 asked = f"asks to wait {wait:,.0f} s (Retry-After), longer than {CAP:g} s"

@@ -46,9 +46,9 @@ class Waits:
         """Let all threads wait, and say so once."""
         until = time.monotonic() + seconds
         with self._lock:
-            new = self._until < time.monotonic()
+            new = self._until <= time.monotonic()
             self._until = max(self._until, until)
-            if new and seconds:
+            if new and seconds >= 1:
                 self._tell(f"{why}: waits {seconds:,.0f} s, as the server asks")
 
     def back_off(self, tries: int, why: str, stopping: threading.Event, *, bad: bool = False) -> None:

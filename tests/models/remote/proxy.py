@@ -157,7 +157,11 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
             self._pass_on()
 
         def _pass_on(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            length = int(self.headers.get("content-length", 0))
+            body = self.rfile.read(length)
+            if len(body) < length:  # killed while it asked
+                self.close_connection = True
+                return None
             headers = {name.lower(): value for name, value in self.headers.items()}
             seen = Seen(self.command, self.path, body, headers)
             seen.fault = proxy.fault_of(seen)

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from memaudit.models.base import LanguageModel
 from memaudit.models.loading.load import load_model
-from memaudit.models.remote import waits
 from memaudit.models.remote.address import Endpoint
 from memaudit.models.remote.dialects import llamacpp
 from memaudit.models.remote.dialects.base import KNOWS_ALL, SCORES, WRITES
@@ -106,7 +105,6 @@ def test_of_a_larger_vocabulary_ranks_end_at_the_listed_ones(
 def test_a_piece_that_no_grammar_takes_is_asked_token_by_token(
     make: Make, local: LanguageModel, windows: list[Window], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waits, "FIRST", 0.001)
     dialect = recognised(make(), windows[0])
     monkeypatch.setattr(LlamaCpp, "_fits", lambda dialect, token: True)  # NUL too, which is answered with 500
     nul = local.tokenizer.encode_batch(["a\0b"])[0].ids

@@ -24,14 +24,7 @@ from memaudit.models.remote.dialects.answers import (
     only_choice,
 )
 from memaudit.models.remote.dialects.base import KNOWS_ALL, SCORES, WRITES, Dialect, Scored, Written
-from memaudit.models.remote.transport import (
-    TRIES,
-    BadAnswerError,
-    NoAnswerError,
-    Read,
-    RefusedRequestError,
-    Transport,
-)
+from memaudit.models.remote.transport import BadAnswerError, Read, RefusedRequestError, Transport
 from memaudit.records import GREEDY, Decoding, FloatArray, TokenIds
 from memaudit.text.tokenize import Tokenizer, special_ids
 
@@ -45,8 +38,6 @@ ALL = 10_000_000
 """Tokens of any vocabulary."""
 PIECE = 256
 """Tokens that one request forces at most."""
-GRAMMAR_TRIES = 5
-"""Times that a piece is asked for by a grammar: a token that none fits is answered with 500 every time."""
 BIAS = 1000.0
 """Added to the logit of a token that is to come: any model prefers it then."""
 AGREES = 1e-2
@@ -136,20 +127,12 @@ class LlamaCpp(Dialect):
         return Written(self.tokenizer.decode(found["ids"]), found["ids"], found["ended"])
 
     def _ask(
-        self,
-        prompt: TokenIds,
-        length: int,
-        how: Mapping[str, Any],
-        read: Read,
-        *,
-        kept: bool,
-        attempt: int = 0,
-        tries: int = TRIES,
+        self, prompt: TokenIds, length: int, how: Mapping[str, Any], read: Read, *, kept: bool, attempt: int = 0
     ) -> Any:
         body = {"model": self.served, "prompt": prompt.tolist(), "max_tokens": length, "temperature": 0.0}
         body |= {**NEUTRAL, **how}
         most = len(prompt) + length
-        return self.transport.ask(SCORING, body, read, tokens=most, attempt=attempt, kept=kept, tries=tries)
+        return self.transport.ask(SCORING, body, read, tokens=most, attempt=attempt, kept=kept)
 
     def _list(self, prompt: TokenIds, most: int, *, kept: bool) -> list[tuple[int, float]]:
         def read(answer: Any) -> list[list[Any]]:
@@ -167,21 +150,14 @@ class LlamaCpp(Dialect):
         if way != "grammar":
             return [self._force(prompt, piece, way, kept=kept, attempt=attempt)]
         try:
-            return [self._force(prompt, piece, way, kept=kept, attempt=attempt, tries=GRAMMAR_TRIES)]
-        except (NoAnswerError, RefusedRequestError):
+            return [self._force(prompt, piece, way, kept=kept, attempt=attempt)]
+        except RefusedRequestError:
             begun = [np.append(prompt, piece[:at]).astype(np.int32) for at in range(len(piece))]
             pairs = zip(begun, piece, strict=True)
             return [self._force(before, [token], "bias", kept=kept, attempt=attempt) for before, token in pairs]
 
     def _force(
-        self,
-        prompt: TokenIds,
-        tokens: Sequence[int],
-        way: Way,
-        *,
-        kept: bool,
-        attempt: int = 0,
-        tries: int = TRIES,
+        self, prompt: TokenIds, tokens: Sequence[int], way: Way, *, kept: bool, attempt: int = 0
     ) -> Mapping[str, Any]:
         """Return log p, rank and moments of tokens that are forced, each a list."""
         how: dict[str, Any] = {"logprobs": self.listed or WHOLE}
@@ -193,7 +169,7 @@ class LlamaCpp(Dialect):
             how |= {"logprobs": ALL, "logit_bias": [[self._plain, BIAS]]}
         forced = tokens if way != "list" else [self._plain]
         read = partial(_read_forced, prompt=len(prompt), forced=forced, tokens=tokens, listed=self.listed)
-        found: Mapping[str, Any] = self._ask(prompt, len(tokens), how, read, kept=kept, attempt=attempt, tries=tries)
+        found: Mapping[str, Any] = self._ask(prompt, len(tokens), how, read, kept=kept, attempt=attempt)
         return found
 
     def _gives_raw(self, prompt: TokenIds, tokens: Sequence[int], likely: Mapping[int, float], way: Way) -> bool:

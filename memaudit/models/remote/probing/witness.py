@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from memaudit.errors import ModelError
-from memaudit.models.remote.transport import TRIES, Answer, BadAnswerError, Read, Transport
+from memaudit.models.remote.transport import Answer, BadAnswerError, Read, Transport
 
 SAME, MOST = 4, 12
 """Bad answers to one request, equal ones and all, after which it is not asked again: a fault passes, a habit stays."""
@@ -55,15 +55,7 @@ class Witness(Transport):
         return self.inner.get(path)
 
     def ask(
-        self,
-        path: str,
-        body: Mapping[str, Any],
-        read: Read,
-        *,
-        tokens: int,
-        attempt: int = 0,
-        kept: bool = False,
-        tries: int = TRIES,
+        self, path: str, body: Mapping[str, Any], read: Read, *, tokens: int, attempt: int = 0, kept: bool = False
     ) -> Any:
         """Ask anew, whatever ``kept`` says, and remember the answer, one that cannot be read too.
 
@@ -82,9 +74,7 @@ class Witness(Transport):
                 return []
 
         while True:
-            answered: list[Any] = self.inner.ask(
-                path, body, looked_at, tokens=tokens, attempt=attempt, kept=False, tries=tries
-            )
+            answered: list[Any] = self.inner.ask(path, body, looked_at, tokens=tokens, attempt=attempt, kept=False)
             if answered:
                 return answered[0]
             if faults.total() == MOST or max(faults.values()) == SAME:
