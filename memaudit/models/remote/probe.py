@@ -167,14 +167,12 @@ def _refuse_half(witness: Witness, endpoint: Endpoint, doubts: Sequence[ModelErr
     if endpoint.recital:
         return
     hint = "start a server that gives them, or name --recital FILE to audit its text alone"
-    if any(e.wants_prompt and e.of_prompt is None for e in witness.seen):
+    asked = [exchange for exchange in witness.seen if exchange.wants_prompt and not exchange.of_prompt]
+    empty = any(exchange.of_prompt is None for exchange in asked)
+    if empty or any(exchange.of_generated for exchange in asked):
         raise ModelError(
-            f"{witness.url}: drops prompt_logprobs: they were asked for and are empty, with HTTP 200", hint
-        )
-    if any(e.wants_prompt and e.of_generated for e in witness.seen):
-        raise ModelError(
-            f"{witness.url}: drops echo: log-probabilities of the prompt were asked for, and only those of the "
-            "continuation are in the answer, with HTTP 200",
+            f"{witness.url}: drops echo: log-probabilities of the prompt were asked for, and "
+            f"{'an empty field' if empty else 'those of the continuation'} came with HTTP 200",
             hint,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from memaudit.errors import ModelError
 from memaudit.findings import Control
 from memaudit.models.remote.dialects.base import Dialect
 from memaudit.models.remote.probing.trials import LEAST, Noise, Trial, largest
-from memaudit.models.remote.probing.witness import Exchange
+from memaudit.models.remote.probing.witness import Exchange, Place
 from memaudit.records import Capability, TokenIds
 from memaudit.stats import rounding
 
@@ -62,17 +63,17 @@ def check_agreement(url: str, dialect: Dialect, trials: Sequence[Trial], noise: 
     """
     if Capability.LOG_PROBS not in dialect.gives:
         return (_check_repeated(trials),)
-    generated = [(trial, ids) for trial in trials if (ids := trial.ids(dialect.tokenizer)) is not None]
-    generated = [(trial, ids) for trial, ids in generated if len(ids) >= LEAST]
     seen = Agreement()
-    for trial, ids in generated:
-        told, values = dialect.score(trial.passage.prompt, ids, kept=False), trial.written[0].log_prob
+    for trial in trials:
+        told, values = trial.again, trial.written[0].log_prob
+        if told is None:
+            continue
         if values is not None:
             _refuse_shifted(url, told.log_prob, values, "prompt and generated")
             if trial.written[0].ids is None and any(told.rank) and largest(told.log_prob, values) > GROSS:
                 continue  # the text was written as other tokens than it is read as
             seen.difference = max(seen.difference, largest(told.log_prob, values))
-        seen.generated += len(ids)
+        seen.generated += len(told.rank)
         seen.passed_over += sum(rank > 0 for rank in told.rank)
     for trial in trials[:1]:
         passage = trial.passage
@@ -94,7 +95,7 @@ def _judge(url: str, seen: Agreement, noise: Noise) -> Control:
     if seen.difference > GROSS + noise.difference:
         raise ModelError(
             f"{url}: log-probabilities of a given text are not those of the same text written: "
-            f"{bound(seen.difference)} apart",
+            f"up to {rounding.significant(seen.difference)} nats apart",
             "another version of the server, or a model without a template, may answer as asked",
         )
     if 4 * seen.passed_over > seen.generated:
@@ -143,24 +144,31 @@ def refuse_shifted_lists(url: str, seen: Sequence[Exchange]) -> None:
     Raises:
         ModelError: It does so in most of its answers; in a few, it is a fault that passes.
     """
-    told = [moved for exchange in seen if (moved := _moved(exchange.own)) is not None]
+    told = [moved for exchange in seen if (moved := _moved(exchange.places)) is not None]
     if told and 2 * sum(told) > len(told):
         raise _shifted(url, "the log-probabilities of tokens and those in their lists of the likeliest ones")
 
 
-def _moved(own: Sequence[tuple[float, float | None]]) -> bool | None:
+def _moved(places: Sequence[Place]) -> bool | None:
     """Return whether values are those of their neighbours; None where too few of them stand in a list to say."""
-    pairs = [(value, listed) for value, listed in own if listed is not None]
-    if len(pairs) < LEAST - 1:
-        return None
-    if all(abs(value - listed) <= SAME for value, listed in pairs):
-        return False
-    values = [value for value, _ in own]
-    for first, second in ((values[:-1], own[1:]), (values[1:], own[:-1])):
-        moved = [abs(value - listed) for value, (_, listed) in zip(first, second, strict=True) if listed is not None]
-        if len(moved) >= LEAST - 1 and max(moved) <= SAME:
-            return True
-    return False
+    pairs = [(place.value, place.own) for place in places]
+    neighbours = [
+        *([(a.value, b.own) for a, b in pairwise(places)], [(b.value, a.own) for a, b in pairwise(places)]),
+        *([(place.value, place.behind) for place in places], [(place.value, place.before) for place in places]),
+    ]
+    if not _are_same(pairs) and any(map(_are_same, neighbours)):
+        return True
+    return False if len(_both(pairs)) >= LEAST - 1 else None
+
+
+def _both(pairs: Sequence[tuple[float, float | None]]) -> list[tuple[float, float]]:
+    return [(one, other) for one, other in pairs if other is not None]
+
+
+def _are_same(pairs: Sequence[tuple[float, float | None]]) -> bool:
+    """Whether values are the same as what a list says, wherever it says something, which is often enough."""
+    known = _both(pairs)
+    return len(known) >= LEAST - 1 and all(abs(one - other) <= SAME for one, other in known)
 
 
 def check_far(url: str, dialect: Dialect, pair: tuple[TokenIds, TokenIds], suffix: TokenIds) -> Control | None:

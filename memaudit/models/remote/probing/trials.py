@@ -41,6 +41,8 @@ class Trial:
     written: list[Written]
     scored: list[Scored] = field(default_factory=list)
     """Of the true suffix; none where there are no log-probabilities."""
+    again: Scored | None = None
+    """Of what was written, where that is known as ids."""
 
     def ids(self, tokenizer: Tokenizer) -> TokenIds | None:
         """Return what was written as ids, None where only its text is known and may have been other ones."""
@@ -69,6 +71,11 @@ def try_alone(dialect: Dialect, passages: Sequence[Passage]) -> list[Trial]:
     """Ask everything twice, one request after another."""
     trials = [Trial(passage, [_write(dialect, passage.prompt) for _ in range(2)]) for passage in passages]
     if Capability.LOG_PROBS in dialect.gives:
+        for trial in trials:
+            # First, for all of these tokens stand in lists of the likeliest ones: what is wrong with them shows best.
+            ids = trial.ids(dialect.tokenizer)
+            if ids is not None and len(ids) >= LEAST:
+                trial.again = dialect.score(trial.passage.prompt, ids, kept=False)
         for trial in trials:
             trial.scored = [_score(dialect, trial.passage) for _ in range(2)]
     return trials

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from memaudit.errors import ModelError
 from memaudit.models.remote.transport import Answer, BadAnswerError, Read, Transport
 
 SAME, MOST = 4, 12
 """Bad answers to one request, equal ones and all, after which it is not asked again: a fault passes, a habit stays."""
+
+
+class Place(NamedTuple):
+    """What is said of a token, and of it and its neighbours in the list of the likeliest tokens; None: not in it."""
+
+    value: float
+    own: float | None
+    before: float | None
+    """Of the token before it, in the list of this place."""
+    behind: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +45,8 @@ class Exchange:
     """Whether they stand where OpenAI's API has them."""
     of_prompt: bool | None
     """Whether there are log-probabilities of the prompt; None where a field for them is there and empty."""
-    own: tuple[tuple[float, float | None], ...]
-    """What is said of every token, and what is said of it in its own list of likeliest ones, where it stands there."""
+    places: tuple[Place, ...]
+    """What is said of every token of which something is said."""
 
 
 class Witness(Transport):
@@ -110,7 +120,7 @@ def exchange_of(path: str, body: Mapping[str, Any], answer: Any) -> Exchange:
         of_generated=listed or bool(meta.get("output_token_logprobs")),
         listed=listed,
         of_prompt=_of_prompt(body, choice, told, meta) if answered else False,
-        own=tuple(_own(told, meta)),
+        places=tuple(_places(told, meta)),
     )
 
 
@@ -149,26 +159,28 @@ def _of_prompt(
     return None if "prompt_logprobs" in choice and "prompt_logprobs" in body else False
 
 
-def _own(told: dict[str, Any], meta: dict[str, Any]) -> list[tuple[float, float | None]]:
-    """Return what is said of each token and what its own list of likeliest ones says, in all forms in use."""
-    pairs: list[tuple[Any, Any]] = []
-    for entry in told.get("content") or ():
-        one = entry if isinstance(entry, dict) else {}
-        key = "id" if "id" in one else "token"
-        tops = one.get("top_logprobs")
-        pairs.append((one.get("logprob"), _listed(tops, key, one.get(key))))
-    tokens, values, tops = (told.get(name) or [] for name in ("tokens", "token_logprobs", "top_logprobs"))
-    for token, value, top in zip(tokens, values, tops, strict=False):
-        pairs.append((value, top.get(token) if isinstance(top, dict) and "\ufffd" not in str(token) else None))
-    entries, lists = (meta.get(f"input_{name}_logprobs") or [] for name in ("token", "top"))
+def _places(told: dict[str, Any], meta: dict[str, Any]) -> list[Place]:
+    """Return what an answer says of tokens, in whichever of the forms in use."""
+    rows = [_row(entry) for entry in told.get("content") or () if isinstance(entry, dict)]
+    columns = (told.get(name) or () for name in ("tokens", "token_logprobs", "top_logprobs"))
+    rows += [(key, value, top if isinstance(top, dict) else {}) for key, value, top in zip(*columns, strict=False)]
+    entries, lists = (meta.get(f"input_{name}_logprobs") or () for name in ("token", "top"))
     for entry, top in zip(entries, lists, strict=False):
         if isinstance(entry, list) and len(entry) > 1:
-            found = [one[0] for one in top or () if isinstance(one, list) and len(one) > 1 and one[1] == entry[1]]
-            pairs.append((entry[0], found[0] if len(found) == 1 else None))
-    numbers = [(one, other) for one, other in pairs if isinstance(one, int | float)]
-    return [(float(one), float(other) if isinstance(other, int | float) else None) for one, other in numbers]
+            rows.append((entry[1], entry[0], {one[1]: one[0] for one in top or () if isinstance(one, list)}))
+    keys = [None, *(key for key, _, _ in rows), None]
+    return [
+        Place(float(value), *(_number(top.get(keys[i])) for i in (place + 1, place, place + 2)))
+        for place, (_, value, top) in enumerate(rows)
+        if isinstance(value, int | float)
+    ]
 
 
-def _listed(tops: Any, key: str, token: Any) -> Any:
-    found = [one.get("logprob") for one in tops or () if isinstance(one, dict) and one.get(key) == token]
-    return found[0] if len(found) == 1 else None
+def _row(entry: dict[str, Any]) -> tuple[Any, Any, dict[Any, Any]]:
+    name = "id" if "id" in entry else "token"
+    tops = [one for one in entry.get("top_logprobs") or () if isinstance(one, dict)]
+    return entry.get(name), entry.get("logprob"), {one.get(name): one.get("logprob") for one in tops}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
