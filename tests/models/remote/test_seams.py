@@ -91,9 +91,7 @@ def test_the_same_text_is_never_missed(name: str, data: st.DataObject, place: fl
 @pytest.mark.parametrize("name", [*OURS, *THEIRS])
 @settings(deadline=None, max_examples=40)
 @given(st.data(), st.floats(0, 1), st.floats(0, 1), st.integers(0, 12))
-def test_another_text_is_never_verbatim(
-    name: str, data: st.DataObject, place: float, last: float, shared: int
-) -> None:
+def test_another_text_is_never_verbatim(name: str, data: st.DataObject, place: float, last: float, shared: int) -> None:
     tokenizer, text, other = tokenizer_of(name), data.draw(documents(name)), data.draw(SCRIPTS)
     prompt, true, _ = cut(tokenizer, text, place, last)
     assume(len(true))
