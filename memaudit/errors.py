@@ -34,6 +34,13 @@ class ModelError(MemauditError):
     """A model that is refused: unreadable, incomplete, non-finite, or not what it claims to be."""
 
 
+class EndpointError(MemauditError):
+    """A server that cannot be asked any more: it is gone, refuses the key, says something else, or costs too much.
+
+    It ends a run, which can be resumed; unlike a model that merely cannot do something.
+    """
+
+
 class RunError(MemauditError):
     """A run directory that is busy, damaged, or belongs to another plan."""
 

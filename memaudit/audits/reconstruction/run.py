@@ -20,7 +20,7 @@ from memaudit.audits.reconstruction.conclude import conclude
 from memaudit.audits.reconstruction.options import ReconstructionOptions
 from memaudit.audits.reconstruction.procedure import Ask, Course, Probe
 from memaudit.audits.reconstruction.texts import Work, read_works
-from memaudit.audits.reconstruction.writer import LocalWriter, Writer, Written
+from memaudit.audits.reconstruction.writer import Written, writer_of
 from memaudit.audits.result import RunResult, VerdictResult
 from memaudit.audits.self_tests import check_round_trip, tested
 from memaudit.errors import InputError
@@ -125,7 +125,7 @@ class Reconstruction(Question[ReconstructionRun, ReconstructionReport]):
         self.model = with_start_token(self.given.loaded(), self.options.start_token)
         self.name = self.given.called(self.model)
         check_needs("a reconstruction", NEEDS, self.model)
-        self.writer: Writer = LocalWriter(self.model, self.options.decoding, self.options.context)
+        self.writer = writer_of(self.model, self.options.decoding, self.options.context)
         self.piece = min(self.writer.piece, self.options.patience)
         self.works, self.texts, self.heldout = read_works(*self.specs, self.model.tokenizer, self.options.text_field)
         for work in self.works:

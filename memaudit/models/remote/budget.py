@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from memaudit.errors import ModelError
-from memaudit.models.remote.journal import Journal
-from memaudit.models.remote.spent import Spent
+from memaudit.errors import EndpointError
+from memaudit.models.remote.journal import Journal, Spent
 from memaudit.models.remote.waits import StoppedError
 
 _PATIENCE = 0.1
@@ -72,7 +71,7 @@ class Budget:
         """Book a request and the most tokens that it can cost, until the block ends for which it is booked.
 
         Raises:
-            ModelError: It does not fit, whatever the requests under way will have cost.
+            EndpointError: It does not fit, whatever the requests under way will have cost.
             StoppedError: The job is to end.
         """
         booked = Spent(1, tokens, int(again))
@@ -108,10 +107,10 @@ class Budget:
             return "requests"
         return "tokens" if tokens is not None and spent.tokens > tokens else ""
 
-    def _refusal(self, name: str, booked: Spent) -> ModelError:
+    def _refusal(self, name: str, booked: Spent) -> EndpointError:
         limit = self.limits.requests if name == "requests" else self.limits.tokens
         more = f"; the next request may take {booked.tokens:,}" if name == "tokens" else ""
-        return ModelError(
+        return EndpointError(
             f"{self._url}: the budget is used up: {self._journal.spent.words(self.limits.requests, self.limits.tokens)}"
             f" (--max-{name} {limit}){more}",
             f"what was answered is kept; raise --max-{name} and run the same again",

@@ -11,7 +11,7 @@ from typing import Any, TypeGuard
 
 import orjson
 
-from memaudit.errors import ModelError
+from memaudit.errors import EndpointError, ModelError
 
 ASKED_AGAIN = frozenset((408, 425, 429, 500, 502, 503, 504, *range(520, 530)))
 """Statuses that another time may give an answer; those from 520 on are of proxies that cannot reach their server."""
@@ -20,6 +20,8 @@ PAYMENT_REQUIRED = 402
 TOO_MANY = 429
 _QUOTA = ("quota", "billing", "credit", "payment", "balance")
 """Words by which a status of 429 is told from "not so fast": that one ends some time by itself."""
+_USAGE, _LLAMA_CPP = ("prompt_tokens", "completion_tokens"), ("tokens_evaluated", "tokens_predicted")
+"""Tokens read and written: in OpenAI's interface and SGLang's, and in llama.cpp's own."""
 SHOWN = 2000
 """Characters of what a server says that are looked at."""
 
@@ -36,11 +38,11 @@ class RefusedRequestError(ModelError):
         self.status = status
 
 
-class KeyRefusedError(ModelError):
+class KeyRefusedError(EndpointError):
     """The server wants a key, or another one."""
 
 
-class NoAnswerError(ModelError):
+class NoAnswerError(EndpointError):
     """No answer came, however often it was asked."""
 
 
@@ -57,6 +59,11 @@ class Fault(Exception):  # noqa: N818 (most are no errors in the end)
     def __init__(self, why: str, *, sent: bool = True, wait: float | None = None, bad: bool = False) -> None:
         super().__init__(why)
         self.why, self.sent, self.wait, self.bad = why, sent, wait, bad
+
+
+def is_of_request(status: int, said: str) -> bool:
+    """Whether a server says that it failed over what it was asked: llama.cpp does with tokens that no grammar takes."""
+    return status == 500 and "grammar" in said.lower()
 
 
 def is_quota(status: int, said: str) -> bool:
@@ -105,13 +112,14 @@ def _moment(date: str) -> float | None:
 
 def tokens_used(answer: Any) -> int | None:
     """Return the tokens that an answer says it took, read and written; None where it does not say."""
-    told = (answer.get("usage") or answer.get("meta_info")) if isinstance(answer, dict) else None
-    if not isinstance(told, dict):
+    if not isinstance(answer, dict):
         return None
-    read, written, total = (told.get(f"{name}_tokens") for name in ("prompt", "completion", "total"))
-    if _is_count(read) and _is_count(written):
-        return read + written
-    return total if _is_count(total) else None
+    for told, names in ((answer.get("usage"), _USAGE), (answer.get("meta_info"), _USAGE), (answer, _LLAMA_CPP)):
+        if isinstance(told, dict):
+            read, written = (told.get(name) for name in names)
+            if _is_count(read) and _is_count(written):
+                return read + written
+    return None
 
 
 def _is_count(told: Any) -> TypeGuard[int]:

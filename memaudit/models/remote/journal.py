@@ -14,12 +14,11 @@ import re
 import threading
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from memaudit.errors import RunError
-from memaudit.models.remote.spent import Spent
 from memaudit.runs.files import write_error
 from memaudit.runs.log import foreign
 
@@ -28,6 +27,23 @@ ANSWERS = "answers.log"
 _CHECKSUM = 9
 """Bytes of a line before its head: the checksum in hexadecimal, and a space."""
 _KEY = re.compile("[0-9a-f]{64}")
+
+
+class Spent(NamedTuple):
+    """Requests, tokens read and written, and how many of the requests repeated one that came to nothing."""
+
+    requests: int = 0
+    tokens: int = 0
+    again: int = 0
+
+    def plus(self, other: Spent) -> Spent:
+        """Return both together."""
+        return Spent(self.requests + other.requests, self.tokens + other.tokens, self.again + other.again)
+
+    def words(self, requests: int | None = None, tokens: int | None = None) -> str:
+        """Return it in words, beside the limits that there are."""
+        of = [f" of {limit:,}" if limit is not None else "" for limit in (requests, tokens)]
+        return f"{self.requests:,}{of[0]} requests, {self.tokens:,}{of[1]} tokens, {self.again:,} asked again"
 
 
 def digest(path: str, body: bytes, attempt: int) -> str:
@@ -163,9 +179,9 @@ class Journal:
     def _read_to_the_end(self, path: Path) -> None:
         with path.open("rb") as file:
             for number, line in enumerate(iter(file.readline, b""), 1):
+                if line[-1:] != b"\n":
+                    return  # torn: what was written in one piece is cut off at its end
                 if not _is_whole(line):
-                    if not file.read(1):
-                        return  # torn
                     raise RunError(f"{path}:{number}: damaged", "delete the folder and run again")
                 head = _head_of(line)
                 if head is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +15,8 @@ from memaudit.errors import ModelError
 from memaudit.metrics.verbatim import matched_tokens
 from memaudit.models.base import LanguageModel
 from memaudit.models.decoding import Settled, is_whole
-from memaudit.models.remote.dialects.base import Scored
+from memaudit.models.remote.dialects.base import Scored, Written
+from memaudit.models.remote.dialects.text import Text
 from memaudit.models.remote.probe import Probed
 from memaudit.models.remote.seams import LONGEST, ids_behind, spare
 from memaudit.models.remote.transport import Transport
@@ -74,8 +76,10 @@ class RemoteModel(LanguageModel):
         """Return the model that is given the ids of a text alone.
 
         Raises:
-            ModelError: The server puts a start token before a text by itself.
+            ModelError: The server puts a start token before a text by itself, or a chat template.
         """
+        if not self.dialect.joins:
+            raise ModelError(f"{self.transport.url}: a chat template begins every text", "leave out --start-token")
         if self.dialect.puts_start:
             raise ModelError(f"{self.transport.url}: puts a start token before every text", "leave out --start-token")
         return super().without_frame()
@@ -133,7 +137,7 @@ class RemoteModel(LanguageModel):
         """
         attempts = attempts_of(prompts)
         jobs = [
-            partial(self._continue, prompt, None, length, decoding, attempt)
+            partial(self._continue, prompt, length, decoding, attempt)
             for prompt, attempt in zip(prompts, attempts, strict=True)
         ]
         return self.transport.each(jobs)
@@ -143,40 +147,59 @@ class RemoteModel(LanguageModel):
 
         It stops at what is settled within a continuation that came in one piece: a request costs more than a token.
         """
-        jobs = [partial(self._continue, w.prefix, w.suffix, len(w.suffix), GREEDY, 0) for w in windows]
+        jobs = [partial(self._continue_window, window) for window in windows]
         whole = self.transport.each(jobs)
         if settled is None:
             return whole
         return [_until_settled(window.suffix, ids, settled) for window, ids in zip(windows, whole, strict=True)]
 
-    def _continue(
-        self, prompt: TokenIds, true: TokenIds | None, length: int, decoding: Decoding, attempt: int
-    ) -> TokenIds:
-        """Return exactly ``length`` tokens. A true end token inside a row of documents is gone past."""
-        if not length:
-            return np.empty(0, np.int32)
+    def write_on(self, texts: Sequence[str], length: int, decoding: Decoding = GREEDY) -> list[Written]:
+        """Return what a server that takes text puts behind texts, as text; equal texts are attempts of their own.
+
+        Raises:
+            ModelError: It takes token ids, or a request fails.
+        """
+        dialect = self.dialect
+        if not isinstance(dialect, Text):
+            raise ModelError(f"{self.transport.url}: takes token ids", "ask for continuations")
+        often: Counter[str] = Counter()
+        jobs = []
+        for text in texts:
+            write = partial(dialect.go_on, starts=bool(self.frame[0]), seed=decoding.seed, attempt=often[text])
+            jobs.append(partial(write, text, length, decoding))
+            often[text] += 1
+        return self.transport.each(jobs)
+
+    def _continue(self, prompt: TokenIds, length: int, decoding: Decoding, attempt: int) -> TokenIds:
+        """Return exactly ``length`` tokens."""
         self._check_room(len(prompt) + length)
-        ids = self._written(prompt, true, length, decoding, attempt)
-        while true is not None and len(ids) < length and int(true[len(ids)]) in self.end_ids:
+        write = partial(self.dialect.write, decoding=decoding, seed=decoding.seed, attempt=attempt)
+        return self._filled(self._written(write, prompt, None, length), length)
+
+    def _continue_window(self, window: Window) -> TokenIds:
+        """Return as many tokens as its suffix has. A true end token inside a row of documents is gone past."""
+        true, length = window.suffix, len(window.suffix)
+        self._check_room(len(window.prefix) + length)
+        ids = self._written(partial(self.dialect.continue_window, window), window.prefix, true, length)
+        write = partial(self.dialect.write, decoding=GREEDY)
+        while self.dialect.joins and len(ids) < length and int(true[len(ids)]) in self.end_ids:
             if not np.array_equal(ids, true[: len(ids)]):
                 break
-            passed = np.append(ids, true[len(ids)])
-            ids = passed.astype(np.int32)
-            if len(ids) < length:
-                begun = np.concatenate([prompt, ids])
-                ids = np.concatenate(
-                    [ids, self._written(begun, true[len(ids) :], length - len(ids), decoding, attempt)]
-                )
+            ids = np.append(ids, true[len(ids)]).astype(np.int32)
+            begun = np.concatenate([window.prefix, ids])
+            ids = np.concatenate([ids, self._written(write, begun, true[len(ids) :], length - len(ids))])
         return self._filled(ids, length)
 
     def _written(
-        self, prompt: TokenIds, true: TokenIds | None, length: int, decoding: Decoding, attempt: int
+        self, write: Callable[[TokenIds, int], Written], prompt: TokenIds, true: TokenIds | None, length: int
     ) -> TokenIds:
-        begun = self._begun(prompt)
+        """Return at most so many tokens, fewer where the text was ended."""
+        if not length:
+            return np.empty(0, np.int32)
         asked = length if self.dialect.takes_ids else length + spare(self.tokenizer, prompt, true)
         for _ in range(RETOLD):
-            written = self.dialect.write(begun, asked, decoding, seed=decoding.seed, attempt=attempt)
-            ids = ids_behind(self.tokenizer, prompt, written, true)[:length]
+            written = write(self._begun(prompt), asked)
+            ids = ids_behind(self.tokenizer, prompt, written, true, apart=not self.dialect.joins)[:length]
             if written.ids is not None or written.ended or len(ids) == length:
                 break
             asked += 2 * (length - len(ids)) + LONGEST  # its text has fewer tokens than it wrote

@@ -11,19 +11,18 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from memaudit.errors import ModelError, one_line
+from memaudit.errors import EndpointError, MemauditError, one_line
 from memaudit.models.remote import faults
 from memaudit.models.remote.address import Endpoint, key_of
 from memaudit.models.remote.budget import Booking, Budget, Limits
 from memaudit.models.remote.crew import Crew, stopping
 from memaudit.models.remote.faults import BadAnswerError, Fault, KeyRefusedError, NoAnswerError, RefusedRequestError
-from memaudit.models.remote.journal import Journal, digest
+from memaudit.models.remote.journal import Journal, Spent, digest
 from memaudit.models.remote.secret import Secret
-from memaudit.models.remote.spent import Spent
 from memaudit.models.remote.waits import CAP, StoppedError, Waits
 from memaudit.models.remote.wire import Reply, UnreachableError, Wire
 
-__all__ = ["BadAnswerError", "Read", "RefusedRequestError", "Transport"]
+__all__ = ["BadAnswerError", "NoAnswerError", "Read", "RefusedRequestError", "Transport"]
 
 Answer = TypeVar("Answer")
 Read = Callable[[Any], Any]
@@ -75,7 +74,7 @@ class Transport:
         A path that begins with ``^`` stands behind the server's root instead: ``^/props``.
 
         Raises:
-            ModelError: It cannot be reached, refuses the key, or the budget does not allow the request.
+            EndpointError: It cannot be reached, refuses the key, or the budget does not allow the request.
         """
         behind = not path.startswith("^")  # what stands elsewhere, other programs may answer
 
@@ -109,7 +108,7 @@ class Transport:
 
         Raises:
             RefusedRequestError: The server will not answer this.
-            ModelError: It cannot be reached or does not answer as it should however often it is asked, says that a
+            EndpointError: It cannot be reached or does not answer as it should however often it is asked, says that a
                 quota is used up or a key is wrong, asks to wait longer than the cap, its fingerprint changed, or the
                 budget does not allow the request.
         """
@@ -151,7 +150,7 @@ class Transport:
 
         Raises:
             RunError: What is kept there is damaged, or cannot be written.
-            ModelError: The server called itself otherwise then.
+            EndpointError: The server called itself otherwise then.
         """
         name = self.fingerprint
         self._journal.keep_in(folder)
@@ -176,6 +175,8 @@ class Transport:
             self._waits.pass_pause(stopping())
             try:
                 return once(number > 1)
+            except MemauditError as error:
+                raise error.with_traceback(None)  # noqa: B904 (frames hold what the server sent: the key, if it is odd)
             except Fault as fault:
                 last = fault
             bad += last.bad
@@ -217,7 +218,7 @@ class Transport:
 
         Raises:
             Fault: Something else, which is to be asked again.
-            ModelError: Something else, which is not.
+            EndpointError: Something else, which is not.
         """
         try:
             reply = self._wire.send(method, self._place(path), body, stopping())
@@ -235,12 +236,12 @@ class Transport:
         status, said = reply.status, faults.what_is_said(reply.body)
         shown = f"{status}: {self._shown(said)}".removesuffix(": ")
         if faults.is_quota(status, said):
-            return ModelError(f"{self.url}: a quota is used up: {shown}", _KEPT)
-        if status in faults.ASKED_AGAIN:
+            return EndpointError(f"{self.url}: a quota is used up: {shown}", _KEPT)
+        if status in faults.ASKED_AGAIN and not faults.is_of_request(status, said):
             wait = faults.seconds_to_wait(reply.headers)
             if wait is not None and wait > CAP:
                 asked = f"asks to wait {wait:,.0f} s (Retry-After), longer than {CAP:g} s"
-                return ModelError(f"{self.url}: {asked}: {shown}", f"{_KEPT} later")
+                return EndpointError(f"{self.url}: {asked}: {shown}", f"{_KEPT} later")
             return Fault(shown, wait=wait)
         if status in faults.KEY_REFUSED:
             option = self.endpoint.api_key_env
@@ -264,7 +265,7 @@ class Transport:
             if first is None:
                 self._journal.note(Spent(), name)
             elif first != name:
-                raise ModelError(
+                raise EndpointError(
                     f"{self.url}: system_fingerprint was {self._shown(first)}, is {self._shown(name)}: another model "
                     "or another server answers now",
                     "run again in a new folder",

@@ -13,8 +13,8 @@ BAD_FIRST = 0.05
 """Seconds after an answer that was otherwise than asked: that server has no need of rest."""
 CAP = 120.0
 """Seconds that a server may ask to wait; one that asks for more ends the run, which can be resumed."""
-_TOLD_EVERY = 10.0
-"""Seconds between two lines about requests that are sent again."""
+_TOLD_FROM, _TOLD_EVERY = 3, 10.0
+"""Tries in vain before the user is told, and seconds between two lines about it."""
 
 
 class StoppedError(Exception):
@@ -46,9 +46,9 @@ class Waits:
         """Let all threads wait, and say so once."""
         until = time.monotonic() + seconds
         with self._lock:
-            new = self._until < time.monotonic()
+            new = self._until <= time.monotonic()
             self._until = max(self._until, until)
-            if new and seconds:
+            if new and seconds >= 1:
                 self._tell(f"{why}: waits {seconds:,.0f} s, as the server asks")
 
     def back_off(self, tries: int, why: str, stopping: threading.Event, *, bad: bool = False) -> None:
@@ -66,7 +66,7 @@ class Waits:
         seconds = min(LONGEST, (BAD_FIRST if bad else FIRST) * 2 ** (tries - 1)) * self._random.uniform(0.5, 1)
         with self._lock:
             now = time.monotonic()
-            if now - self._told >= _TOLD_EVERY:
+            if tries >= _TOLD_FROM and now - self._told >= _TOLD_EVERY:
                 self._told = now
                 self._tell(f"{why}: asked again (try {tries + 1})")
         self._sleep(seconds, stopping)

@@ -5,18 +5,20 @@ Nothing that a library raises leaves this file: its text and its frames hold hea
 
 from __future__ import annotations
 
+import logging
 import socket
+import ssl
 import threading
 import time
 import weakref
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from memaudit.errors import ModelError, one_line
+from memaudit.errors import EndpointError, one_line
 from memaudit.models.remote.faults import Fault
 from memaudit.models.remote.secret import Secret
 from memaudit.models.remote.waits import StoppedError
@@ -39,11 +41,11 @@ class UnreachableError(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a server sent."""
+    """What a server sent; it may have sent the key back, so that no ``repr`` shows it."""
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
 
 
 class Wire:
@@ -63,7 +65,9 @@ class Wire:
         self._lines: list[_Line] = []
         self._idle: list[_Line] = []
         self._closed = threading.Event()
-        self._verify: Any = None
+        self._verify: ssl.SSLContext | None = None
+        # It tells a log of details all headers of an answer, and a server may put there what it was sent.
+        logging.getLogger("httpcore2").setLevel(logging.INFO)
         self.close = weakref.finalize(self, _close, self._lines, self._closed)
         """Let all connections go; happens by itself in the end."""
 
@@ -73,7 +77,7 @@ class Wire:
         Raises:
             Fault: Nothing came back, or not all of it.
             StoppedError: The job is to end.
-            ModelError: More came back than can be an answer.
+            EndpointError: More came back than can be an answer.
         """
         with self._room:
             line = self._take()
@@ -101,8 +105,9 @@ class Wire:
     def _transport(self) -> httpx2.HTTPTransport:
         import httpx2
 
-        if self._verify is None:
-            self._verify = httpx2.create_ssl_context()  # takes as long as ten requests
+        if self._verify is None:  # once: certificates take as long to read as ten requests
+            encrypted = self._url.startswith("https:")
+            self._verify = httpx2.create_ssl_context() if encrypted else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         limits = httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE)
         return httpx2.HTTPTransport(verify=self._verify, limits=limits, proxy=_proxy_to(self._url))
 
@@ -213,7 +218,7 @@ class _Line:
         if isinstance(error, httpx2.HTTPError | OSError):
             return Fault(f"the connection broke: {said or type(error).__name__}")
         if isinstance(error, _TooLargeError):
-            return ModelError(f"more than {LARGEST >> 20} MiB in one answer", "is this the address of a model?")
+            return EndpointError(f"more than {LARGEST >> 20} MiB in one answer", "is this the address of a model?")
         error.__cause__ = error.__context__ = None
         return error.with_traceback(None)
 

@@ -27,6 +27,7 @@ WITHOUT_ANSWER = (*STATUSES, "reset", "hang", "html")
 FAULTS = (*WITHOUT_ANSWER, "half", "missing", "shifted")
 """All ten."""
 HTML = b"<html><body><h1>Bad gateway</h1>This is fine.</body></html>"
+_MEANT = ("choices", "text", "meta_info", "tokens", "content")
 _PASSED = ("authorization", "content-type", "accept")
 
 
@@ -156,7 +157,11 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
             self._pass_on()
 
         def _pass_on(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            length = int(self.headers.get("content-length", 0))
+            body = self.rfile.read(length)
+            if len(body) < length:  # killed while it asked
+                self.close_connection = True
+                return None
             headers = {name.lower(): value for name, value in self.headers.items()}
             seen = Seen(self.command, self.path, body, headers)
             seen.fault = proxy.fault_of(seen)
@@ -231,7 +236,7 @@ def without_fields(answer: dict[str, Any], which: int = 0) -> dict[str, Any]:
     choices = answer.get("choices") or []
     if which % 2 and any(choice.get("logprobs") for choice in choices):
         return {**answer, "choices": [{k: v for k, v in choice.items() if k != "logprobs"} for choice in choices]}
-    return {name: value for name, value in answer.items() if name not in ("choices", "text", "meta_info")}
+    return {name: value for name, value in answer.items() if name not in _MEANT}
 
 
 def shift(answer: Any) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from memaudit.models.remote.transport import Transport
-from memaudit.records import Capabilities, Capability, Decoding, TokenIds
+from memaudit.records import GREEDY, Capabilities, Capability, Decoding, TokenIds, Window
 from memaudit.text.tokenize import Tokenizer
 
 WRITES: Capabilities = frozenset((Capability.CONTINUATIONS, Capability.WRITING))
@@ -56,6 +56,10 @@ class Dialect(ABC):
     """In words, for reports: ``vLLM, prompt_logprobs``."""
     takes_ids: ClassVar[bool] = True
     """Whether prompts are sent as token ids; else as text, start token included."""
+    joins: ClassVar[bool] = True
+    """Whether what is written stands right behind the prompt; else it is an answer to it, which stands by itself."""
+    instruction: ClassVar[str] = ""
+    """What is said before a text that is to be continued, where a prompt is a message."""
     room: ClassVar[int] = 0
     """Tokens that must have room behind a text that is scored."""
 
@@ -98,3 +102,20 @@ class Dialect(ABC):
             attempt: Tells repetitions apart.
             kept: See `Transport.ask`.
         """
+
+    def continue_window(
+        self, window: Window, prompt: TokenIds, length: int, *, attempt: int = 0, kept: bool = True
+    ) -> Written:
+        """Return the greedy continuation of a window's prefix, as `write` does of any prompt.
+
+        One that asks by messages says here what is to be done with the text; what `write` is given says so itself.
+
+        Args:
+            window: With what was said before, where it is of a conversation.
+            prompt: Its prefix, start token included.
+            length: Most tokens.
+            attempt: As of `write`.
+            kept: As of `write`.
+        """
+        del window
+        return self.write(prompt, length, GREEDY, attempt=attempt, kept=kept)

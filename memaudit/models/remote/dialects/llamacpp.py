@@ -24,7 +24,7 @@ from memaudit.models.remote.dialects.answers import (
     only_choice,
 )
 from memaudit.models.remote.dialects.base import KNOWS_ALL, SCORES, WRITES, Dialect, Scored, Written
-from memaudit.models.remote.transport import BadAnswerError, Read, Transport
+from memaudit.models.remote.transport import BadAnswerError, Read, RefusedRequestError, Transport
 from memaudit.records import GREEDY, Decoding, FloatArray, TokenIds
 from memaudit.text.tokenize import Tokenizer, special_ids
 
@@ -101,8 +101,7 @@ class LlamaCpp(Dialect):
         read: list[Mapping[str, Any]] = []
         at = 0
         for piece, way in self._pieces(suffix.tolist()):
-            begun = np.concatenate([prompt, suffix[:at]])
-            read.append(self._force(begun, piece, way, kept=kept, attempt=attempt))
+            read += self._forced(np.concatenate([prompt, suffix[:at]]), piece, way, kept=kept, attempt=attempt)
             at += len(piece)
         columns = {name: [value for one in read for value in one[name]] for name in ("log_prob", "rank", "mean", "std")}
         if self.listed is not None:
@@ -132,7 +131,8 @@ class LlamaCpp(Dialect):
     ) -> Any:
         body = {"model": self.served, "prompt": prompt.tolist(), "max_tokens": length, "temperature": 0.0}
         body |= {**NEUTRAL, **how}
-        return self.transport.ask(SCORING, body, read, tokens=len(prompt) + length, attempt=attempt, kept=kept)
+        most = len(prompt) + length
+        return self.transport.ask(SCORING, body, read, tokens=most, attempt=attempt, kept=kept)
 
     def _list(self, prompt: TokenIds, most: int, *, kept: bool) -> list[tuple[int, float]]:
         def read(answer: Any) -> list[list[Any]]:
@@ -142,6 +142,19 @@ class LlamaCpp(Dialect):
 
         listed = self._ask(prompt, 1, {"logprobs": most, "logit_bias": [[self._plain, BIAS]]}, read, kept=kept)
         return [(token, value) for token, value in listed]
+
+    def _forced(
+        self, prompt: TokenIds, piece: Sequence[int], way: Way, *, kept: bool, attempt: int
+    ) -> list[Mapping[str, Any]]:
+        """Force a piece; one that no grammar takes, for whatever reason, token by token."""
+        if way != "grammar":
+            return [self._force(prompt, piece, way, kept=kept, attempt=attempt)]
+        try:
+            return [self._force(prompt, piece, way, kept=kept, attempt=attempt)]
+        except RefusedRequestError:
+            begun = [np.append(prompt, piece[:at]).astype(np.int32) for at in range(len(piece))]
+            pairs = zip(begun, piece, strict=True)
+            return [self._force(before, [token], "bias", kept=kept, attempt=attempt) for before, token in pairs]
 
     def _force(
         self, prompt: TokenIds, tokens: Sequence[int], way: Way, *, kept: bool, attempt: int = 0
@@ -172,7 +185,7 @@ class LlamaCpp(Dialect):
         piece: list[int] = []
         for token in suffix:
             whole = token in self._ends or self._is_whole(token)
-            fits = self._by_grammar and whole and token not in self._ends
+            fits = whole and self._fits(token)
             if piece and (not fits or len(piece) == PIECE):
                 yield piece, "grammar"
                 piece = []
@@ -185,6 +198,11 @@ class LlamaCpp(Dialect):
 
     def _is_whole(self, token: int) -> bool:
         return UNREADABLE not in self.tokenizer.decode([token])
+
+    def _fits(self, token: int) -> bool:
+        """Whether a grammar takes a token: whole characters, none of them the one that ends a string in C."""
+        text = self.tokenizer.decode([token])
+        return self._by_grammar and token not in self._ends and bool(text) and "\0" not in text
 
     @cached_property
     def _plain(self) -> int:

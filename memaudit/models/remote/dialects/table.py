@@ -14,7 +14,7 @@ COMPLETIONS = {
     "sglang": f"{_HERE}.sglang:Sglang",
     "echo": f"{_HERE}.echo:Echo",
     "llamacpp": f"{_HERE}.llamacpp:LlamaCpp",
-    "text": f"{_HERE}.text:TextDialect",
+    "text": f"{_HERE}.text:Text",
 }
 """Name -> ``module:class``, in the order in which they are tried."""
 CHAT = {"chat": f"{_HERE}.chat:Chat"}
