@@ -107,25 +107,23 @@ class Counter:
             raise ModelError(
                 f"{self.url}: no passage of the probe can be encoded", "is --tokenizer that of a text model?"
             )
-        longest = long_ids(self.tokenizer, min(LONG, self.room))
+        asked = [(self.begun(ids), True) for ids in (*plain[:3], long_ids(self.tokenizer, min(LONG, self.room)))]
+        asked += [(plain[0], False)] if self.bos is not None else []
         try:
-            counts = self._of_ids(plain, longest)
+            first = self.count(asked[0][0].tolist(), len(asked[0][0]))
         except RefusedRequestError:
             return self._by_text()
-        if counts is None:
-            missing = (Control(START, None, NO_COUNT), Control(WHOLE, None, NO_COUNT))
-            return Reading(True, False, _start_in_words(self.bos, by_server=False), (self._of_texts(), *missing))
+        if first is None:
+            controls = (self._of_texts(), Control(START, None, NO_COUNT), Control(WHOLE, None, NO_COUNT))
+            return Reading(True, False, _start_in_words(self.bos, by_server=False), controls)
+        counts = [Counted(len(asked[0][0]), first, begun=True)]
+        for ids, begun in asked[1:]:
+            try:
+                count = self.count(ids.tolist(), len(ids))
+            except RefusedRequestError:
+                count = None  # longer with what is put around it than what the server reads
+            counts += [] if count is None else [Counted(len(ids), count, begun)]
         return self._by_ids(counts)
-
-    def _of_ids(self, plain: Sequence[TokenIds], longest: TokenIds) -> list[Counted] | None:
-        asked = [(self.begun(ids), True) for ids in (*plain[:3], longest)] + [(plain[0], self.bos is None)]
-        counted = [self.count(ids.tolist(), len(ids)) for ids, _ in asked]
-        told = [
-            Counted(len(ids), count, begun)
-            for (ids, begun), count in zip(asked, counted, strict=True)
-            if count is not None
-        ]
-        return told if len(told) == len(asked) else None
 
     def _by_ids(self, counts: Sequence[Counted]) -> Reading:
         whole = [c for c in counts if c.begun]
