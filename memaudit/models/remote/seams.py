@@ -173,10 +173,15 @@ def _inside(byte: int) -> bool:
 
 def moved(tokenizer: Tokenizer, prompts: Sequence[TokenIds]) -> tuple[int, int]:
     """Return how many prompts end or begin inside a character, and how many others are read as other tokens."""
-    sent = [as_text(tokenizer, prompt) for prompt in prompts]
-    read = tokenizer.encode_batch([each.text for each in sent])
-    cut = sum(each.cut for each in sent)
-    return cut, sum(
-        not each.cut and not np.array_equal(encoding.ids, prompt)
-        for each, encoding, prompt in zip(sent, read, prompts, strict=True)
-    )
+    special = list(special_ids(tokenizer))  # whose names a server reads as these
+    cut = otherwise = 0
+    for prompt in prompts:
+        parts = np.split(prompt, np.flatnonzero(np.isin(prompt, special)))
+        parts = [part[1:] if len(part) and part[0] in special else part for part in parts]
+        sent = [as_text(tokenizer, part) for part in parts]
+        read = tokenizer.encode_batch([each.text for each in sent])
+        if any(each.cut for each in sent):
+            cut += 1
+        elif not all(np.array_equal(one.ids, part) for one, part in zip(read, parts, strict=True)):
+            otherwise += 1
+    return cut, otherwise

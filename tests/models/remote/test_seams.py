@@ -159,6 +159,11 @@ def test_characters_that_tokens_cut() -> None:
     other = ids_behind(tokenizer, ids[:2], Written("₭", None, ended=False), ids[2:5])
     assert not np.array_equal(other[:3], ids[2:5])
     assert moved(tokenizer, [ids, ids[:4], ids[3:], ids[:2]]) == (2, 0)
+    ended = np.concatenate([ids[:2], [0], ids[2:]]).astype(np.int32)
+    assert moved(tokenizer, [ended, ids[:0]]) == (0, 0)
+    words = tokenizer_of("bpe")
+    halves = np.concatenate([ids_of(words, half) for half in ("th", "e cat")])
+    assert words.decode(halves) == "the cat" and moved(words, [ids_of(words, "the cat"), halves]) == (0, 1)
 
 
 def test_replacement_characters_of_a_text_are_characters() -> None:

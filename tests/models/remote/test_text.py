@@ -197,6 +197,19 @@ def test_more_is_asked_for_where_the_text_has_fewer_tokens_than_were_written() -
     assert empty.tolist() == [0, 0, 0]
 
 
+def test_prompts_that_are_read_otherwise_are_counted() -> None:
+    remote = remote_of(dialect(lambda body: said("x")))
+    whole = ids(KNOWN)
+    clean = [Window(whole[:8], whole[8:12])] * 20
+    halves = np.concatenate([ids("th"), ids("e cat")]).astype(np.int32)
+    inside = Window(whole[next(i for i in range(80) if tokenizer().decode(whole[i:][:1]) == "\ufffd") :][:9], whole[:2])
+    [control] = remote.check_prompts([*clean, Window(halves, whole[:2]), inside])
+    assert control.passed and "of 22 prompts, sent as text, 1 are read" in control.detail
+    assert "1 begin or end inside" in control.detail
+    assert not remote.check_prompts([Window(halves, whole[:2])])[0].passed
+    assert remote.check_prompts([]) == []
+
+
 def test_texts_are_gone_on_with_as_text() -> None:
     spoken = dialect(lambda body: said(f"<{body['prompt']}>", "stop"))
     remote = remote_of(spoken)
