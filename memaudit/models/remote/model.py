@@ -16,7 +16,7 @@ from memaudit.findings import Control
 from memaudit.metrics.verbatim import matched_tokens
 from memaudit.models.base import LanguageModel
 from memaudit.models.decoding import Settled, is_whole
-from memaudit.models.remote.dialects.base import Scored, Written
+from memaudit.models.remote.dialects.base import Dialect, Scored, Written
 from memaudit.models.remote.dialects.text import Text
 from memaudit.models.remote.probe import Probed
 from memaudit.models.remote.seams import LONGEST, ids_behind, moved, spare
@@ -61,7 +61,7 @@ class RemoteModel(LanguageModel):
         self, transport: Transport, probed: Probed, tokenizer: Tokenizer, about: Mapping[str, Any], sha256: str
     ) -> None:
         self.transport, self.probed, self.dialect = transport, probed, probed.dialect
-        self.tokenizer, self.context_length = tokenizer, probed.context_length
+        self.tokenizer, self.context_length = tokenizer, room_in(probed.dialect, probed.context_length)
         self.endpoint, self.sha256, self.checks = about, sha256, probed.controls
         self.behaviour, self.recital = probed.behaviour, transport.endpoint.recital
 
@@ -120,7 +120,7 @@ class RemoteModel(LanguageModel):
     def score(self, windows: Sequence[Window], decoding: Decoding = GREEDY) -> TokenScores:
         """Score every suffix token; see `memaudit.models.remote.dialects.base.Scored` for ranks beyond a list."""
         self.check_scored(decoding)
-        self._check_room(max((len(w.prefix) + len(w.suffix) + self.dialect.room for w in windows), default=0))
+        self._check_room(max((len(w.prefix) + len(w.suffix) for w in windows), default=0))
         jobs = [partial(self.dialect.score, self._begun(w.prefix), w.suffix) for w in windows if len(w.suffix)]
         answers = iter(self.transport.each(jobs))
         scores = TokenScores.of_lengths([len(window.suffix) for window in windows])
@@ -245,6 +245,11 @@ class RemoteModel(LanguageModel):
                 f"{self.transport.url}: {tokens:,} tokens, the server reads {self.context_length:,}",
                 "ask for fewer tokens: --prefix, --suffix",
             )
+
+
+def room_in(dialect: Dialect, context_length: int | None) -> int | None:
+    """Return the tokens of a text that a server scores, which may need some of its context for itself."""
+    return None if context_length is None else context_length - dialect.room
 
 
 def attempts_of(prompts: Sequence[TokenIds]) -> list[int]:

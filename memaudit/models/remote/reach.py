@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from memaudit.models.remote.address import Endpoint, address_of
-from memaudit.models.remote.model import RemoteModel
+from memaudit.models.remote.model import RemoteModel, room_in
 from memaudit.models.remote.probe import probe
 from memaudit.models.remote.transport import Transport
 from memaudit.text.tokenize import Tokenizer
@@ -46,7 +46,7 @@ def reach(
     told = json.dumps([about, tokenizer.sha256, probed.behaviour], sort_keys=True)
     model = RemoteModel(transport, probed, tokenizer, about, hashlib.sha256(told.encode()).hexdigest())
     if model.context_length is None:
-        model.context_length = context_length
+        model.context_length = room_in(probed.dialect, context_length)
     return model
 
 

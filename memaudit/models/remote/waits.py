@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -39,6 +40,8 @@ class Waits:
         Raises:
             StoppedError: The job is to end.
         """
+        if stopping.is_set():
+            raise StoppedError
         while (left := self._until - time.monotonic()) > 0:
             self._sleep(left, stopping)
 
@@ -49,7 +52,7 @@ class Waits:
             new = self._until <= time.monotonic()
             self._until = max(self._until, until)
             if new and seconds >= 1:
-                self._tell(f"{why}: waits {seconds:,.0f} s, as the server asks")
+                self._tell(f"{why}: waits {math.ceil(seconds):,} s, as the server asks")
 
     def back_off(self, tries: int, why: str, stopping: threading.Event, *, bad: bool = False) -> None:
         """Wait before a request is sent again, the longer the more often it was.

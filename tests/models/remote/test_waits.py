@@ -25,6 +25,9 @@ class Clock:
         self.now += seconds
         return False
 
+    def is_set(self) -> bool:
+        return False
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:

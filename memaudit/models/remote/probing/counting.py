@@ -156,7 +156,7 @@ class Counter:
             cut += [self.tokenized(text) for text, _ in texts[1:]]
         if all(ids is not None for ids in cut):
             same = sum(ids == list(ours) for ids, (_, ours) in zip(cut, texts, strict=True))
-            return self._told(same, [text for text, _ in texts], "cuts into the same ids")
+            return self._told(same, len(texts), exact=True)
         try:
             counted = [self.count(text, len(ids)) for text, ids in texts]
         except RefusedRequestError:
@@ -165,16 +165,18 @@ class Counter:
         if len(more) < len(texts):
             return Control(TOKENIZATION, None, NO_COUNT)
         usual = max(set(more), key=more.count)
-        return self._told(more.count(usual), [text for text, _ in texts], "counts as many tokens as we do in")
+        return self._told(more.count(usual), len(texts), exact=False)
 
-    def _told(self, same: int, texts: Sequence[str], does: str) -> Control:
-        if not same:
+    def _told(self, same: int, of: int, *, exact: bool) -> Control:
+        """Return what texts say: ids that are the same in half of them are no accident, numbers of tokens may be."""
+        if 2 * same < of:
             raise ModelError(
-                f"{self.url}: cuts text into other tokens than --tokenizer does, all of {len(texts)} texts",
+                f"{self.url}: cuts text into other tokens than --tokenizer does, {of - same} of {of} texts",
                 "name the tokenizer of the model that is served",
             )
-        detail = f"the server {does} {same} of {len(texts)} texts in several scripts; prompts are sent as ids"
-        return Control(TOKENIZATION, True, detail)
+        does = "cuts into the same ids" if exact else "counts as many tokens as we do in"
+        detail = f"the server {does} {same} of {of} texts in several scripts; prompts are sent as ids"
+        return Control(TOKENIZATION, exact or same == of, detail)
 
     def tokenized(self, text: str) -> list[int] | None:
         """Return the ids that a server's own tokenizer makes of a text, where it has a door for that."""
@@ -203,8 +205,9 @@ class Counter:
         bare = self._counts(texts, "")
         if bare is None:
             start = "unknown: the server does not count the tokens of a prompt"
-            controls = tuple(Control(name, None, NO_COUNT) for name in (TOKENIZATION, START, WHOLE))
-            return Reading(False, False, start, controls)
+            # Text that the model is known to recite shows instead that it is read: `Endpoint.recital`.
+            names = () if self.witness.endpoint.recital else (TOKENIZATION, START, WHOLE)
+            return Reading(False, False, start, tuple(Control(name, None, NO_COUNT) for name in names))
         first = min(c.more for c in bare)
         others = [text for (text, _), c in zip(texts, bare, strict=True) if c.more != first]
         if others and len({c.more for c in bare}) > 1:
@@ -299,24 +302,33 @@ def refuse_otherwise(url: str, whole: Sequence[Counted], bare: Sequence[Counted]
             f"{url}: puts a start token of its own before every prompt: {shown}",
             "start the server so that it puts none before a prompt that has one",
         )
+    if set(more) == {2}:
+        raise ModelError(
+            f"{url}: puts two tokens of its own around every prompt, as where a start token is doubled: {shown}",
+            "start the server so that it puts one start token at most",
+        )
     raise ModelError(
         f"{url}: wraps every prompt in {max(more):,} tokens more, as a chat template does: {shown}",
         "switch the template of /completions off, or use --api chat",
     )
 
 
-def check_beyond(counter: Counter, *, takes_ids: bool) -> Control:
+def check_beyond(counter: Counter, *, takes_ids: bool) -> Control | None:
     """Check that a prompt of more tokens than the context is refused.
+
+    Returns:
+        None where the server does not say how long its context is.
 
     Raises:
         ModelError: It is cut.
     """
     context, budget = counter.context, counter.witness.endpoint.max_tokens
     if context is None:
-        return Control(BEYOND, None, "the server does not say how long its context is")
+        return None
     tokens = context + 8
     if context > MOST_BEYOND or (budget is not None and tokens * SHARE > budget):
-        return Control(BEYOND, None, f"not asked: a prompt of {tokens:,} tokens would cost too much of a probe")
+        detail = f"by us: none beyond {context:,} tokens is sent; to send one would cost too much of a probe"
+        return Control(BEYOND, True, detail)
     ids = counter.begun(long_ids(counter.tokenizer, tokens - (counter.bos is not None)))
     try:
         counted = counter.count(ids.tolist() if takes_ids else counter.tokenizer.decode(ids), tokens)
