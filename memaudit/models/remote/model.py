@@ -214,7 +214,7 @@ class RemoteModel(LanguageModel):
         asked = length if self.dialect.takes_ids else length + spare(self.tokenizer, prompt, true)
         for _ in range(RETOLD):
             written = write(self._begun(prompt), asked)
-            ids = ids_behind(self.tokenizer, prompt, written, true, apart=not self.dialect.joins)[:length]
+            ids = self._ids_of(written, prompt, true)[:length]
             if written.ids is not None or written.ended or len(ids) == length:
                 break
             asked += 2 * (length - len(ids)) + LONGEST  # its text has fewer tokens than it wrote
@@ -224,6 +224,12 @@ class RemoteModel(LanguageModel):
                 "its context may be shorter than it says: lower --prefix or --suffix",
             )
         return ids
+
+    def _ids_of(self, written: Written, prompt: TokenIds, true: TokenIds | None) -> TokenIds:
+        if written.ids is not None:
+            return np.asarray(written.ids, np.int32)
+        apart = not self.dialect.joins
+        return ids_behind(self.tokenizer, prompt, written.text, true, ended=written.ended, apart=apart)
 
     def _filled(self, ids: TokenIds, length: int) -> TokenIds:
         if len(ids) == length:

@@ -14,7 +14,6 @@ from itertools import accumulate
 
 import numpy as np
 
-from memaudit.models.remote.dialects.base import Written
 from memaudit.models.sampling import continuation_text
 from memaudit.records import TokenIds
 from memaudit.text.token_bytes import bytes_of
@@ -73,32 +72,36 @@ def spare(tokenizer: Tokenizer, prompt: TokenIds, true: TokenIds | None) -> int:
 
 
 def ids_behind(
-    tokenizer: Tokenizer, prompt: TokenIds, written: Written, true: TokenIds | None, *, apart: bool = False
+    tokenizer: Tokenizer,
+    prompt: TokenIds,
+    text: str,
+    true: TokenIds | None,
+    *,
+    ended: bool = False,
+    apart: bool = False,
 ) -> TokenIds:
-    """Return the tokens of what was written behind a prompt.
+    """Return the tokens of a text that was written behind a prompt.
 
-    Where a server gives text alone, a tokenizer may cut it elsewhere than the model did. So as far as the text is that
+    A tokenizer may cut it elsewhere than the model did. So as far as the text is that
     of the true tokens, these are what it is read as; the rest is encoded. The result has all true tokens exactly where
     the text begins with theirs.
 
     Args:
         tokenizer: Of the model.
         prompt: What the text stands behind, without a start token.
-        written: What the server gave.
+        text: What the server gave.
         true: The tokens it is compared with, if any.
+        ended: Whether the model ended it; else it may end inside a character.
         apart: Whether it is a reply of its own: white space at its beginning is then that of the true text.
     """
-    if written.ids is not None:
-        return np.asarray(written.ids, np.int32)
     true = np.empty(0, np.int32) if true is None else np.asarray(true, np.int32)
-    text = written.text
     if apart:
         before = continuation_text(tokenizer, prompt, true)
         text = before[: len(before) - len(before.lstrip())] + text.lstrip()
     same, kept, rest = _split(tokenizer, prompt, true, text)
     if same == len(true) and len(true):
         return np.concatenate([true, _encoded(tokenizer, np.concatenate([prompt, true]), rest)]).astype(np.int32)
-    if not written.ended:  # it ends inside a character, of which nothing is known
+    if not ended:
         rest = rest.rstrip(BROKEN)
     ids = np.concatenate([true[:kept], _encoded(tokenizer, np.concatenate([prompt, true[:kept]]), rest)])
     return _differing(tokenizer, ids.astype(np.int32), true, same)
