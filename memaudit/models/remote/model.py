@@ -16,9 +16,10 @@ from memaudit.findings import Control
 from memaudit.metrics.verbatim import matched_tokens
 from memaudit.models.base import LanguageModel
 from memaudit.models.decoding import Settled, is_whole
-from memaudit.models.remote.dialects.base import Dialect, Scored, Written
+from memaudit.models.remote.dialects.base import Dialect
 from memaudit.models.remote.dialects.text import Text
 from memaudit.models.remote.probe import Probed
+from memaudit.models.remote.results import Scored, Written
 from memaudit.models.remote.seams import LONGEST, ids_behind, moved, spare
 from memaudit.models.remote.transport import Transport
 from memaudit.records import (
@@ -118,7 +119,7 @@ class RemoteModel(LanguageModel):
             )
 
     def score(self, windows: Sequence[Window], decoding: Decoding = GREEDY) -> TokenScores:
-        """Score every suffix token; see `memaudit.models.remote.dialects.base.Scored` for ranks beyond a list."""
+        """Score every suffix token; see `memaudit.models.remote.results.Scored` for ranks beyond a list."""
         self.check_scored(decoding)
         self._check_room(max((len(w.prefix) + len(w.suffix) for w in windows), default=0))
         jobs = [partial(self.dialect.score, self._begun(w.prefix), w.suffix) for w in windows if len(w.suffix)]
