@@ -15,7 +15,7 @@ from memaudit.models.remote.probing.witness import Witness
 from memaudit.records import GREEDY, Capability, TokenIds
 from memaudit.text.tokenize import Tokenizer
 
-WRITTEN = 12
+WRITTEN = 8
 """Tokens that are written behind a prompt."""
 TRUE = 8
 """Tokens of a passage that are scored behind its beginning."""
