@@ -20,7 +20,7 @@ from memaudit.models.remote.address import Endpoint
 from memaudit.models.remote.probe import Probed, probe
 from memaudit.models.remote.probing.agreement import AGREEMENT, ALONE, GREEDILY, READ
 from memaudit.models.remote.probing.counting import BEYOND, START, TOKENIZATION, WHOLE
-from memaudit.models.remote.probing.ending import END
+from memaudit.models.remote.probing.ending import END, NOT_SEEN
 from memaudit.models.remote.transport import Transport
 from memaudit.models.transformer import CausalTransformer, new_gpt
 from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
@@ -220,19 +220,19 @@ def test_faults_change_nothing_of_what_is_found(llama: str) -> None:
     assert (probed.facts, probed.behaviour, probed.controls) == (true.facts, true.behaviour, true.controls)
 
 
+@cache
+def honest(speech: Any) -> Probed:
+    with speaking(model(), speech, context=CONTEXT) as server:
+        return found(server.address)
+
+
 @pytest.mark.parametrize("speech", ["vllm", "sglang", "echo"])
 def test_an_honest_server_that_scores_passes_every_check(speech: Any) -> None:
-    with speaking(model(), speech, context=CONTEXT) as server:
-        probed = found(server.address)
+    probed = honest(speech)
     assert outcomes(probed) == dict.fromkeys((*SCORING, FINGERPRINT), True)
     assert probed.dialect.name == speech
-    assert probed.behaviour == (true_behaviour())
-
-
-@cache
-def true_behaviour() -> tuple[float | str | None, ...]:
-    with speaking(model(), "vllm", context=CONTEXT) as server:
-        return found(server.address).behaviour
+    assert probed.behaviour == honest("vllm").behaviour
+    assert probed.facts["end"] == NOT_SEEN
 
 
 @pytest.mark.parametrize("puts", [False, True])

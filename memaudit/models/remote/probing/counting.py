@@ -173,7 +173,7 @@ class Counter:
         return Control(TOKENIZATION, same == of, f"{detail}; prompts are sent as ids")
 
     def _of_shown(self, texts: Sequence[tuple[str, TokenIds]], shown: Sequence[list[int]]) -> Control:
-        """Judge by the ids that a server makes of texts: where it cuts elsewhere, they stand for the same text still."""
+        """Judge by the ids that a server makes of texts: cut elsewhere, they stand for the same text still."""
         size, of = self.tokenizer.vocab_size, len(texts)
         same = sum(ids == list(ours) for ids, (_, ours) in zip(shown, texts, strict=True))
         for ids, (text, _) in zip(shown, texts, strict=True):
@@ -197,7 +197,7 @@ class Counter:
             except ModelError:
                 return None
             if ids is not None:
-                return ids
+                return ids[1:] if ids[:1] == [self.bos] else ids
         return None
 
     def _texts(self) -> list[tuple[str, TokenIds]]:
