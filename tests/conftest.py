@@ -31,7 +31,7 @@ runpy.run_path(str(_GUARD / "sitecustomize.py"))
 
 FIRST = ("test_kernels.py", "test_style.py")
 """What one of two processes compiles for both, and what the other may do meanwhile without kernels."""
-FORKING = ("test_crash.py", "test_inputs.py", "test_tampering.py", "test_batches.py")
+FORKING = ("test_crash.py", "test_crash_endpoint.py", "test_inputs.py", "test_tampering.py", "test_batches.py")
 """Tests that fork, the first of them in the cleanest process."""
 LONG = ("test_demo.py", "test_browser.py", "test_contamination.py", "test_exploitation.py")
 """Tests of a minute and more, which start before the short ones, so that no process idles at the end."""

@@ -43,7 +43,7 @@ class Crew:
             cut: Ends what they wait for; called when the caller is interrupted.
 
         Raises:
-            BaseException: The first that a job raised, once those under way have ended.
+            BaseException: The first that a job raised, once those under way have ended; they try nothing anew.
         """
         self._working = min(hands, len(self._jobs))
         if not self._working:
@@ -70,6 +70,7 @@ class Crew:
             pass
         except BaseException as error:
             self._errors.append(error)
+            self._stopping.set()  # nobody waits for another try any more; what is sent already is still taken in
         finally:
             with self._lock:
                 self._working -= 1

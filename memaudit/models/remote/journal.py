@@ -13,6 +13,7 @@ import os
 import re
 import threading
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,10 @@ class Spent(NamedTuple):
     def plus(self, other: Spent) -> Spent:
         """Return both together."""
         return Spent(self.requests + other.requests, self.tokens + other.tokens, self.again + other.again)
+
+    def minus(self, other: Spent) -> Spent:
+        """Return what is left without the other."""
+        return Spent(*(own - less for own, less in zip(self, other, strict=True)))
 
     def words(self, requests: int | None = None, tokens: int | None = None) -> str:
         """Return it in words, beside the limits that there are."""
@@ -69,6 +74,8 @@ class Journal:
         """Answers while there is no file."""
         self._places: dict[bytes, tuple[int, int]] = {}
         """Where answers stand in the file: first byte and length of the line."""
+        self._counted = Spent()
+        """Of `spent`, what a file says that is not gone on with yet."""
         self._path: Path | None = None
         self._file, self._whole = -1, 0
 
@@ -124,12 +131,30 @@ class Journal:
         with self._lock:
             if self._path == path:
                 return
-            held, spent, fingerprint = self._held, self.spent, self.fingerprint
+            name = self.fingerprint
+            # What is in the file of another run belongs to that one; what was counted of this one stands in its file.
+            own = Spent() if self._file >= 0 else self.spent.minus(self._counted)
+            self.close()
             self._open(path)
-            self._held = {}
-            self.note(spent, fingerprint if self.fingerprint is None else None)
+            self._counted = Spent()
+            held, self._held = self._held, {}
+            self.note(own, name if self.fingerprint is None else None)
             for key, answer in held.items():
                 self.keep(key, answer, Spent())
+
+    def count(self, folder: Path) -> None:
+        """Count what a run has spent that may be gone on with, before anything is asked.
+
+        Raises:
+            RunError: Its file is damaged, or of another version.
+        """
+        path = folder / ANSWERS
+        with self._lock:
+            if self._file < 0 and path.is_file():
+                counted = Spent()
+                for head, _ in _lines_of(path):
+                    counted = counted.plus(Spent(*head["spent"]))
+                self.spent, self._counted = self.spent.minus(self._counted).plus(counted), counted
 
     def close(self) -> None:
         """Let the file go; what comes later is held in memory."""
@@ -163,34 +188,38 @@ class Journal:
 
     def _open(self, path: Path) -> None:
         try:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise write_error(ANSWERS, error) from error
         self._path, self._whole, self._places = path, 0, {}
         self.spent, self.fingerprint = Spent(), None
         try:
-            self._read_to_the_end(path)
+            for head, length in _lines_of(path):
+                self.spent = self.spent.plus(Spent(*head["spent"]))
+                self.fingerprint = head.get("fingerprint", self.fingerprint)
+                if "key" in head:
+                    self._places.setdefault(bytes.fromhex(head["key"]), (self._whole, length))
+                self._whole += length
             os.ftruncate(self._file, self._whole)
         except BaseException:
             self.close()
             self._path = None
             raise
 
-    def _read_to_the_end(self, path: Path) -> None:
-        with path.open("rb") as file:
-            for number, line in enumerate(iter(file.readline, b""), 1):
-                if line[-1:] != b"\n":
-                    return  # torn: what was written in one piece is cut off at its end
-                if not _is_whole(line):
-                    raise RunError(f"{path}:{number}: damaged", "delete the folder and run again")
-                head = _head_of(line)
-                if head is None:
-                    raise foreign(path, f"line {number} is no record")
-                self.spent = self.spent.plus(Spent(*head["spent"]))
-                self.fingerprint = head.get("fingerprint", self.fingerprint)
-                if "key" in head:
-                    self._places.setdefault(bytes.fromhex(head["key"]), (self._whole, len(line)))
-                self._whole += len(line)
+
+def _lines_of(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield the heads of the whole lines of a journal, and how many bytes each line has."""
+    with path.open("rb") as file:
+        for number, line in enumerate(iter(file.readline, b""), 1):
+            if line[-1:] != b"\n":
+                return  # torn: what was written in one piece is cut off at its end
+            if not _is_whole(line):
+                raise RunError(f"{path}:{number}: damaged", "delete the folder and run again")
+            head = _head_of(line)
+            if head is None:
+                raise foreign(path, f"line {number} is no record")
+            yield head, len(line)
 
 
 def _is_whole(line: bytes) -> bool:

@@ -18,8 +18,14 @@ from memaudit.findings import Control
 from memaudit.models.remote.address import Endpoint
 from memaudit.models.remote.dialects.base import Dialect
 from memaudit.models.remote.dialects.table import dialects_of
-from memaudit.models.remote.probing.agreement import check_agreement, check_far, check_noise, check_start
-from memaudit.models.remote.probing.counting import START, Counter, Reading, check_beyond
+from memaudit.models.remote.probing.agreement import (
+    check_agreement,
+    check_far,
+    check_noise,
+    check_start,
+    refuse_shifted_lists,
+)
+from memaudit.models.remote.probing.counting import START, WHOLE, Counter, Reading, check_beyond
 from memaudit.models.remote.probing.ending import END, NOT_SEEN, check_end
 from memaudit.models.remote.probing.serving import check_model, find_served
 from memaudit.models.remote.probing.texts import PLAIN, long_ids, prompt_of
@@ -40,8 +46,8 @@ QUIET = 1e-4
 """Nats by which answers may move for a model to be recognised by tenths of a nat."""
 FAR = 120
 """Tokens of two prompts that differ at their beginning alone."""
-TRIES = 3
-"""Times that a finding is looked for again before it is believed: an answer may be wrong once."""
+TRIES = 4
+"""Times that a dialect is looked for in answers before the server is believed not to speak it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +88,23 @@ def probe(transport: Transport, endpoint: Endpoint, tokenizer: Tokenizer, *, tem
         reading = counter.read()
     passages = _passages(counter)
     dialect = recognised(witness, endpoint, served, tokenizer, reading, passages[0])
-    dialect.puts_start = reading.puts_start
-    controls, behaviour = _tried(witness, dialect, counter, passages, reading)
+    if endpoint.api != "chat":
+        dialect.puts_start = reading.puts_start
+    try:
+        controls, behaviour = _tried(witness, dialect, counter, passages, reading)
+    except ModelError:
+        refuse_shifted_lists(witness.url, witness.seen)  # the reason of what else is wrong then
+        raise
+    refuse_shifted_lists(witness.url, witness.seen)
     check_model(transport, served, names, {e.model for e in witness.seen if e.model})
     template_control, template_sha256 = _template(witness, endpoint, template)
-    end = next(c for c in controls if c.name == END)
+    end = next((control.detail for control in controls if control.name == END), NOT_SEEN)
     dialect.transport = transport
     return Probed(
         dialect=dialect,
         served=served,
         context_length=context,
-        controls=(*controls, *template_control, _fingerprint(witness)),
+        controls=(*controls, *template_control, *_fingerprint(witness)),
         behaviour=behaviour,
         facts={
             "dialect": dialect.label,
@@ -100,7 +112,7 @@ def probe(transport: Transport, endpoint: Endpoint, tokenizer: Tokenizer, *, tem
             "sends": "messages" if endpoint.api == "chat" else "token ids" if dialect.takes_ids else "text",
             "listed": dialect.listed,
             "start": reading.start,
-            "end": end.detail if end.passed else NOT_SEEN,
+            "end": end,
             "fingerprint": witness.fingerprint,
             "template_sha256": template_sha256,
         },
@@ -119,13 +131,8 @@ def recognised(
     for kind in dialects_of(endpoint.api):
         if kind.takes_ids and not reading.takes_ids:
             continue
-        dialect = kind(witness, served, tokenizer)
-        try:
-            known = dialect.recognise(passage.prompt, passage.suffix)
-        except ModelError as error:
-            doubts.append(error)
-            continue
-        if known:
+        dialect = _speaking(kind, witness, served, tokenizer, passage, doubts)
+        if dialect is not None:
             if Capability.LOG_PROBS not in dialect.gives and endpoint.api != "chat":
                 _refuse_half(witness, endpoint, doubts)
             return dialect
@@ -133,24 +140,42 @@ def recognised(
     raise ModelError(f"{witness.url}: answers in no way that is known here", "see docs/endpoints.md for servers")
 
 
+def _speaking(
+    kind: type[Dialect], witness: Witness, served: str, tokenizer: Tokenizer, passage: Passage, doubts: list[ModelError]
+) -> Dialect | None:
+    """Return a dialect if the server speaks it; asked again where it answered, for one bad answer tells nothing."""
+    for _ in range(TRIES):
+        dialect, answered, bad = kind(witness, served, tokenizer), len(witness.seen), witness.given_up
+        try:
+            known = dialect.recognise(passage.prompt, passage.suffix)
+        except ModelError as error:
+            doubts.append(error)
+            return None
+        refuse_shifted_lists(witness.url, witness.seen)
+        if known:
+            return dialect
+        if len(witness.seen) == answered or witness.given_up > bad:
+            return None
+    return None
+
+
 def _refuse_half(witness: Witness, endpoint: Endpoint, doubts: Sequence[ModelError]) -> None:
     """Refuse a server that gives a part of what it was asked for: the rest was ignored with HTTP 200.
 
     Whoever names a text for the recital control knows that text alone is asked for.
     """
+    refuse_shifted_lists(witness.url, witness.seen)
     if doubts:
         raise doubts[0]
     if endpoint.recital:
         return
     hint = "start a server that gives them, or name --recital FILE to audit its text alone"
-    if any(e.wants_prompt and e.of_prompt is None for e in witness.seen):
+    asked = [exchange for exchange in witness.seen if exchange.wants_prompt and not exchange.of_prompt]
+    empty = any(exchange.of_prompt is None for exchange in asked)
+    if empty or any(exchange.of_generated for exchange in asked):
         raise ModelError(
-            f"{witness.url}: drops prompt_logprobs: they were asked for and are empty, with HTTP 200", hint
-        )
-    if any(e.wants_prompt and e.of_generated for e in witness.seen):
-        raise ModelError(
-            f"{witness.url}: drops echo: log-probabilities of the prompt were asked for, and only those of the "
-            "continuation are in the answer, with HTTP 200",
+            f"{witness.url}: drops echo: log-probabilities of the prompt were asked for, and "
+            f"{'an empty field' if empty else 'those of the continuation'} came with HTTP 200",
             hint,
         )
 
@@ -182,23 +207,23 @@ def _tried(
     end = counter.tokenizer.eos_id
     name = "" if end is None else counter.tokenizer.decode([end])
     controls = (
-        *(_with(control, start) for control in reading.controls),
+        *(_with(control, start, shown=any(e.of_prompt for e in witness.seen)) for control in reading.controls),
         far,
         *agreement,
         check_noise(noise, witness.endpoint.connections),
         check_end(witness, dialect.served, prompt, end, name, alone),
+        check_beyond(counter, takes_ids=ids) if witness.endpoint.api != "chat" else None,
     )
-    if dialect.name != "chat":
-        controls += (check_beyond(counter, takes_ids=ids),)
-    return controls, behaviour_of(alone, quiet=noise.difference <= QUIET)
+    return tuple(filter(None, controls)), behaviour_of(alone, quiet=noise.difference <= QUIET)
 
 
-def _with(control: Control, start: str) -> Control:
-    """Return a control with what was found out about the start token besides."""
-    if control.name != START or not start:
+def _with(control: Control, start: str, *, shown: bool) -> Control:
+    """Return a control with what log-probabilities say besides, and entries of the prompt, which dialects compare."""
+    if control.name not in (START, WHOLE) or not (control.passed or shown):
         return control
-    told = f"{control.detail}; {start}" if control.passed else start
-    return Control(control.name, True, told)
+    told = [control.detail] if control.passed else ["the tokens of the prompt that come back are those that were sent"]
+    told += [start] if start and control.name == START else []
+    return Control(control.name, True, "; ".join(told))
 
 
 def _far(counter: Counter) -> tuple[TokenIds, TokenIds]:
@@ -215,18 +240,16 @@ def _template(witness: Witness, endpoint: Endpoint, template: str | None) -> tup
         return (), None
     told = witness.get("^/props")
     shown = told.get("chat_template") if isinstance(told, Mapping) else None
-    name = "the chat template is that of --tokenizer"
     if not isinstance(shown, str) or not shown:
-        return (Control(name, None, "the server does not show its template"),), None
+        return (), None
     sha256 = hashlib.sha256(shown.encode()).hexdigest()
     if template is None:
-        return (Control(name, None, f"the tokenizer has none; the server's has sha256 {sha256[:12]}"),), sha256
+        return (), sha256
     same = shown.strip() == template.strip()
-    said = "it is" if same else "it is another one"
-    return (Control(name, same, f"{said}; the server's has sha256 {sha256[:12]}"),), sha256
+    detail = f"{'it is' if same else 'it is another one'}; the server's has sha256 {sha256[:12]}"
+    return (Control("the chat template is that of --tokenizer", same, detail),), sha256
 
 
-def _fingerprint(witness: Witness) -> Control:
+def _fingerprint(witness: Witness) -> tuple[Control, ...]:
     told = witness.fingerprint
-    detail = f"{told}; another one ends the run" if told else "the server states none"
-    return Control("the server's fingerprint", True if told else None, detail)
+    return (Control("the server's fingerprint", True, f"{told}; another one ends the run"),) if told else ()

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from memaudit.models.remote.address import Endpoint, address_of
-from memaudit.models.remote.model import RemoteModel
+from memaudit.models.remote.model import RemoteModel, room_in
 from memaudit.models.remote.probe import probe
 from memaudit.models.remote.transport import Transport
 from memaudit.text.tokenize import Tokenizer
@@ -41,10 +41,12 @@ def reach(
     transport = Transport(url, endpoint, tell or _on_standard_error)
     probed = probe(transport, endpoint, tokenizer, template=template)
     about = {"url": url, "served": probed.served, "api": endpoint.api, **probed.facts}
+    if probed.dialect.instruction:
+        about["instruction"] = probed.dialect.instruction
     told = json.dumps([about, tokenizer.sha256, probed.behaviour], sort_keys=True)
     model = RemoteModel(transport, probed, tokenizer, about, hashlib.sha256(told.encode()).hexdigest())
     if model.context_length is None:
-        model.context_length = context_length
+        model.context_length = room_in(probed.dialect, context_length)
     return model
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,8 @@ FIRST_TRIES = 2
 GET_TRIES = 3
 SHOWN = 200
 """Characters of what a server says that are shown."""
+MOST_SHOWN = 10**9
+"""Seconds that somebody may ask to wait; whatever is longer is shown as that."""
 _OK, _TOO_SLOW = 200, 408
 _KEPT = "what was answered is kept: run the same again"
 
@@ -157,6 +160,14 @@ class Transport:
         if name is not None:
             self._check_name({"system_fingerprint": name})
 
+    def count(self, folder: Path) -> None:
+        """Count what a run has spent that may be gone on with: a budget is that of all its sessions together.
+
+        Raises:
+            RunError: What is kept there is damaged.
+        """
+        self._journal.count(folder)
+
     @property
     def spent(self) -> str:
         """Requests, tokens and repetitions so far, in words: ``1,204 requests, 61,000 tokens, 14 asked again``."""
@@ -186,10 +197,9 @@ class Transport:
                 raise NoAnswerError(f"{self.url}{path}: answers otherwise than it is asked: {last.why}")
             if number >= tries:
                 raise NoAnswerError(f"{self.url}{path}: no answer in {number} tries: {last.why}", _KEPT)
-            if last.wait is None:
-                self._waits.back_off(number, f"{self.url}: {last.why}", stopping(), bad=last.bad)
-            else:
+            if last.wait is not None:
                 self._waits.pause(last.wait, f"{self.url}: {last.why}")
+            self._waits.back_off(number, f"{self.url}: {last.why}", stopping(), bad=last.bad, paused=last.wait or 0.0)
 
     def _answer(self, path: str, sent: bytes, read: Read, tokens: int, key: str | None, *, again: bool) -> Any:
         """Ask once, and return what is kept of the answer."""
@@ -208,7 +218,7 @@ class Transport:
             try:
                 taken = _as_json(read(answer))
             except (BadAnswerError, LookupError, TypeError, ValueError, AttributeError) as error:
-                raise Fault(self._shown(_said_of(error)), bad=True) from None
+                raise Fault(self._shown(_said_of(error, answer, reply.body)), bad=True) from None
             if key is not None:
                 self._journal.keep(key, taken, booking.settled())
             return orjson.loads(taken)
@@ -240,7 +250,7 @@ class Transport:
         if status in faults.ASKED_AGAIN and not faults.is_of_request(status, said):
             wait = faults.seconds_to_wait(reply.headers)
             if wait is not None and wait > CAP:
-                asked = f"asks to wait {wait:,.0f} s (Retry-After), longer than {CAP:g} s"
+                asked = f"asks to wait {math.ceil(min(wait, MOST_SHOWN)):,} s (Retry-After), longer than {CAP:g} s"
                 return EndpointError(f"{self.url}: {asked}: {shown}", f"{_KEPT} later")
             return Fault(shown, wait=wait)
         if status in faults.KEY_REFUSED:
@@ -251,9 +261,7 @@ class Transport:
             return Fault(f"{status} without an answer")
         if status < 400:
             to = self._shown(reply.headers.get("location", ""))
-            return RefusedRequestError(
-                f"{self.url}{path}: {status}: it has moved: {to}", "give that address", status=status
-            )
+            return NoAnswerError(f"{self.url}{path}: {status}: it has moved: {to}", "give that address")
         return RefusedRequestError(f"{self.url}{path}: {shown}", status=status)
 
     def _check_name(self, answer: Any) -> None:
@@ -309,5 +317,8 @@ def _as_json(value: Any) -> bytes:
     return told
 
 
-def _said_of(error: Exception) -> str:
-    return str(error) if isinstance(error, BadAnswerError) else f"another form ({type(error).__name__}: {error})"
+def _said_of(error: Exception, answer: Any, body: bytes) -> str:
+    """Return what is wrong with an answer, and what the server says of that where it does."""
+    wrong = str(error) if isinstance(error, BadAnswerError) else f"another form ({type(error).__name__}: {error})"
+    own = isinstance(answer, dict) and answer.get("error")
+    return f"{faults.what_is_said(body)}: {wrong}" if own else wrong

@@ -1,6 +1,6 @@
 """A real HTTP server around a model of ours that speaks as servers of models do, and lies on request.
 
-    with speaking(model, "vllm") as server:
+    with speaking(ArbitraryModel(), "vllm") as server:
         ask(server.address)          # http://127.0.0.1:PORT/v1
         assert len(server.asked) == 3  # what it was asked: (path, body)
 
@@ -14,8 +14,9 @@ Dialects, with answers in the shapes that the real servers give:
 - ``text``: ``/v1/completions`` with prompts as text, and text alone back; ids are refused as ``transformers serve``
   does; ``<eos>`` in a text is read as that token. Fields that it does not know are ignored with 200.
 
-An honest server refuses a prompt that has no room with 400, reads ids as they are and puts nothing before a text;
-``puts_start=True`` puts the start token before text (not before ids). Every lie of `Lie` is told with HTTP 200.
+An honest server refuses a prompt that has no room with 400 (vLLM needs room for one token and writes fewer without a
+word), reads ids as they are and puts nothing before a text; ``puts_start=True`` puts the start token before text (not
+before ids). Every lie of `Lie` is told with HTTP 200.
 """
 
 from __future__ import annotations
@@ -24,18 +25,20 @@ import json
 import math
 import socket
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import tokenizers
 
-from memaudit.models.base import LanguageModel
+from memaudit.models.base import LanguageModel, NextTokenModel
 from memaudit.models.decoding import choose
-from memaudit.records import Decoding, FloatArray
+from memaudit.records import Decoding, FloatArray, TokenIds
+from memaudit.text.tokenize import Tokenizer, TrainedTokenizer, train_tokenizer
 
 Speech = Literal["vllm", "sglang", "echo", "text"]
 Lie = Literal[
@@ -68,18 +71,60 @@ FLOOR = -9999.0
 """What servers give for a log-probability that JSON cannot hold."""
 
 
+TEXT = "naïve cafés façade déjà-vu, Größe und Maß: ☃ 的一是不了人我在 \U0001f600\U0001f389"
+TEXT += " and the rest of the text, the rest"
+"""Of which some characters are several tokens."""
+
+
+@cache
+def parted_tokenizer() -> TrainedTokenizer:
+    """Return a tokenizer of 280 tokens, most of which are parts of characters."""
+    return train_tokenizer("bpe", [TEXT], 280)
+
+
+class ArbitraryModel(NextTokenModel):
+    """Prefers tokens by chance, fixed by the three before, the start token among them; no two are as likely.
+
+    Args:
+        tokenizer: With or without a start token.
+        ending: Added to the logit of the end token: by default it ends a text after ten tokens or so.
+    """
+
+    family = "arbitrary"
+
+    def __init__(self, tokenizer: Tokenizer | None = None, ending: float = 5.0) -> None:
+        self.tokenizer, self.ending = tokenizer or parted_tokenizer(), ending
+        self._rows: dict[tuple[int, ...], FloatArray] = {}
+
+    @property
+    def frame(self) -> tuple[list[int], list[int]]:
+        start = self.tokenizer.bos_id
+        return ([] if start is None else [start]), []
+
+    def next_log_probs(self, prefixes: Sequence[TokenIds]) -> FloatArray:
+        return np.array([self._row((*self.frame[0], *prefix.tolist())[-3:]) for prefix in prefixes])
+
+    def _row(self, behind: tuple[int, ...]) -> FloatArray:
+        if behind not in self._rows:
+            logits = np.random.default_rng([7, *behind]).normal(0, 3, self.tokenizer.vocab_size)
+            if self.tokenizer.eos_id is not None:
+                logits[self.tokenizer.eos_id] += self.ending
+            self._rows[behind] = logits - np.log(np.exp(logits).sum())
+        return self._rows[behind]
+
+
 class Entry(NamedTuple):
     """A token of a text, as a server shows it."""
 
     id: int
     log_prob: float | None
     rank: int
-    """From 1."""
+    """From 1; all that are as likely count."""
     top: list[tuple[int, float]]
     """Likeliest tokens there."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Speaking:
     """A server that answers."""
 
@@ -104,6 +149,9 @@ class Speaking:
         pipeline = getattr(self.model.tokenizer, "pipeline", None) or self.model.tokenizer.tokenizer.backend_tokenizer
         self.pipeline = tokenizers.Tokenizer.from_str(pipeline.to_str())
         self.pipeline.encode_special_tokens = False
+
+    def __repr__(self) -> str:
+        return f"<{self.speech} {sorted(self.lies)}>"
 
     # What the model says
 
@@ -133,7 +181,7 @@ class Speaking:
             row = np.round(row * 4) / 4
         order = np.lexsort((np.arange(len(row)), -row))
         shown = [(int(i), max(float(row[i]), FLOOR)) for i in order[:listed]]
-        return Entry(token, max(float(row[token]), FLOOR), int(np.flatnonzero(order == token)[0]) + 1, shown)
+        return Entry(token, max(float(row[token]), FLOOR), int((row >= row[token]).sum()), shown)
 
     def of_prompt(self, sent: list[int], read: list[int], listed: int) -> list[Entry]:
         """Return what is shown of a prompt: the first token has no log-probability."""
@@ -200,6 +248,10 @@ class Speaking:
         if "start-missing" in self.lies and read[:1] == [self.start]:
             read = read[1:]
         return sent, read[-CUT:] if "prompt-cut" in self.lies else read
+
+    def told(self, sent: list[int], read: list[int]) -> list[int]:
+        """Return what is said to have been read."""
+        return sent if "hidden" in self.lies else read
 
     def fitted(self, read: list[int], length: int) -> list[int]:
         """Return what is read of a prompt that leaves room for what is to be written."""
@@ -275,11 +327,12 @@ class Speaking:
         if self.speech == "vllm":
             choice |= {"stop_reason": None, "token_ids": None, "prompt_logprobs": None, "prompt_token_ids": None}
             if body.get("return_token_ids"):
-                choice |= {"token_ids": [e.id for e in written], "prompt_token_ids": read}
+                choice |= {"token_ids": [e.id for e in written], "prompt_token_ids": self.told(sent, read)}
             asked = body.get("prompt_logprobs")
             if asked is not None and not {"echo-ignored", "logprobs-ignored"} & self.lies:
                 choice["prompt_logprobs"] = self.prompt_logprobs(self.of_prompt(sent, read, asked))
-        usage = {"prompt_tokens": len(read), "completion_tokens": len(written), "total_tokens": len(read + written)}
+        count = len(self.told(sent, read))
+        usage = {"prompt_tokens": count, "completion_tokens": len(written), "total_tokens": count + len(written)}
         return {
             "id": "cmpl-1",
             "object": "text_completion",
@@ -337,7 +390,7 @@ class Speaking:
         about: dict[str, Any] = {
             "id": "1",
             "finish_reason": {"type": "stop", "matched": self.end} if ended else {"type": "length", "length": length},
-            "prompt_tokens": len(read),
+            "prompt_tokens": len(self.told(sent, read)),
             "completion_tokens": len(written),
             "cached_tokens": 0,
             "weight_version": "default",

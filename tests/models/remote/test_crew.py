@@ -46,6 +46,22 @@ def test_the_first_error_is_raised_once_those_under_way_have_ended() -> None:
     assert len(done) <= 2, "one may have been taken before the error was noted"
 
 
+def test_nobody_waits_for_another_try_after_an_error() -> None:
+    waiting = threading.Barrier(2)
+
+    def wait() -> None:
+        waiting.wait(10)
+        assert stopping().wait(10)
+        raise StoppedError
+
+    def fail() -> None:
+        waiting.wait(10)
+        raise ValueError("first")
+
+    with pytest.raises(ValueError, match="first"):
+        Crew([wait, fail]).work(2, nothing)
+
+
 def test_an_interruption_stops_those_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupted(BaseException):
         pass

@@ -126,9 +126,41 @@ def test_what_was_held_in_memory_goes_to_the_file(tmp_path: Path) -> None:
     assert (tmp_path / "a" / ANSWERS).stat().st_mode & 0o777 == 0o600
 
 
+def test_what_a_run_has_spent_is_counted_before_it_is_gone_on_with(tmp_path: Path) -> None:
+    first = Journal()
+    first.count(tmp_path)
+    first.keep_in(tmp_path / "run")
+    first.note(Spent(10, 100, 1), "fp")
+    first.close()
+    content = (tmp_path / "run" / ANSWERS).read_bytes()
+    for gone_on_with in (tmp_path / "other", tmp_path / "run"):
+        second = Journal()
+        for _ in range(2):
+            second.count(tmp_path / "run")
+        assert second.spent == Spent(10, 100, 1)
+        second.note(Spent(1, 1, 0))
+        assert (tmp_path / "run" / ANSWERS).read_bytes() == content
+        second.keep_in(gone_on_with)
+        assert second.spent == (Spent(11, 101, 1) if gone_on_with.name == "run" else Spent(1, 1, 0))
+        second.close()
+
+
+def test_each_run_has_its_own(tmp_path: Path) -> None:
+    journal = Journal()
+    journal.keep_in(tmp_path / "a")
+    journal.note(Spent(1, 1, 0), "fp")
+    journal.keep(KEYS[0], b"1", Spent())
+    journal.keep_in(tmp_path / "b")
+    assert (journal.spent, journal.fingerprint, journal.find(KEYS[0])) == (Spent(), "fp", None)
+    journal.note(Spent(2, 2, 0))
+    journal.keep_in(tmp_path / "a")
+    assert (journal.spent, journal.find(KEYS[0])) == (Spent(1, 1, 0), b"1")
+    journal.close()
+
+
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"cannot write answers.log: No such file"):
-        Journal().keep_in(tmp_path / "none")
+        Journal().keep_in(tmp_path / "none" / "at all")
     journal = Journal()
     journal.keep_in(tmp_path)
     journal.note(Spent(1, 1, 0))
@@ -203,8 +235,8 @@ def test_a_run_that_is_killed_twenty_times_asks_nothing_again(tmp_path: Path, mo
                 child = int(asker.stdout.readline())
                 if kills < KILLS:
                     wanted = before + chance.randrange(6)
-                    while len(proxy.posts) < wanted and Path(f"/proc/{child}").exists():
-                        time.sleep(0.001)
+                    while len(proxy.seen) < wanted and Path(f"/proc/{child}").exists():
+                        time.sleep(0.003)
                     time.sleep(chance.uniform(0, 0.01))
                     with suppress(ProcessLookupError):
                         os.kill(child, signal.SIGKILL)

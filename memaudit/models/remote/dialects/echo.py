@@ -18,7 +18,7 @@ import numpy as np
 
 from memaudit.errors import ModelError
 from memaudit.models.remote.dialects.answers import check_usage, log_prob_of, only_choice, stopped
-from memaudit.models.remote.dialects.base import SCORES, Dialect, Scored, Written
+from memaudit.models.remote.dialects.base import SCORES, Dialect
 from memaudit.models.remote.dialects.given_text import (
     AGREES,
     check_begun,
@@ -29,6 +29,7 @@ from memaudit.models.remote.dialects.given_text import (
     without_end,
 )
 from memaudit.models.remote.dialects.vllm import ids_named, token_log_probs
+from memaudit.models.remote.results import Scored, Written
 from memaudit.models.remote.transport import BadAnswerError, RefusedRequestError, Transport
 from memaudit.records import Decoding, TokenIds
 from memaudit.text.tokenize import HuggingFaceTokenizer, Tokenizer, TrainedTokenizer
@@ -39,7 +40,7 @@ NEUTRAL: Mapping[str, Any] = {
 }  # fmt: skip
 """What every server with this API knows."""
 NAMED_BY_ID: Mapping[str, Any] = {"return_tokens_as_token_ids": True, "add_special_tokens": False}
-WAYS: tuple[tuple[int, Mapping[str, Any]], ...] = ((20, NAMED_BY_ID), (5, NAMED_BY_ID), (20, {}), (5, {}), (1, {}))
+WAYS: tuple[tuple[int, Mapping[str, Any]], ...] = ((20, NAMED_BY_ID), (5, NAMED_BY_ID), (20, {}), (5, {}), (2, {}))
 """How many tokens are to be listed, and what else is asked for: the first that is not refused."""
 UNREADABLE = "\ufffd"
 RAW = "bytes:"
@@ -71,30 +72,35 @@ class Echo(Dialect):
         """Look for the tokens of a prompt, with log-probabilities and lists of the likeliest tokens."""
         ids = np.concatenate([prompt, suffix]).tolist()
 
-        def read(answer: Any) -> int:
+        def read(answer: Any) -> list[int]:
             try:
                 listing = listing_of(only_choice(answer))
             except BadAnswerError:
-                return 0
+                return [0, 0]
             # One is what was asked for, without an echo.
-            return _most_listed(listing) if len(listing.names) > 2 else 0
+            most = _most_listed(listing) if len(listing.names) > 2 else 0
+            return [most, int(ids_named(listing.names) is not None)]
 
         for self._asked, self._also in WAYS:
             try:
-                most = self.transport.ask(PATH, self._scoring(ids), read, tokens=len(ids) + 1, kept=False)
+                most, by_id = self.transport.ask(PATH, self._scoring(ids), read, tokens=len(ids) + 1, kept=False)
             except RefusedRequestError:
                 continue
-            self.gives, self.listed = SCORES, min(most, self._asked)
-            return bool(most)
+            if not most:
+                return False
+            # Far fewer than were asked for are all that it lists; some fewer, by text, are those of one text.
+            if 2 * most > self._asked:
+                self.gives, self.listed = SCORES, min(most, self._asked) if by_id else self._asked - 1
+                return True
         return False
 
     def score(self, prompt: TokenIds, suffix: TokenIds, *, kept: bool = True, attempt: int = 0) -> Scored:
         """Have the whole text echoed, and read what is said of its suffix."""
         check_begun(prompt, self.transport.url)
         ids = np.concatenate([prompt, suffix]).tolist()
-        read = partial(self._read_scores, ids=ids, start=len(prompt))
-        body = self._scoring(ids)
-        return scored(self.transport.ask(PATH, body, read, tokens=len(ids) + 1, attempt=attempt, kept=kept))
+        read, body = partial(self._read_scores, ids=ids), self._scoring(ids)
+        found = self.transport.ask(PATH, body, read, tokens=len(ids) + 1, attempt=attempt, kept=kept)
+        return scored(found, len(suffix))
 
     def write(
         self, prompt: TokenIds, length: int, decoding: Decoding, *, seed: int = 0, attempt: int = 0, kept: bool = True
@@ -123,7 +129,7 @@ class Echo(Dialect):
     def _scoring(self, ids: list[int]) -> dict[str, Any]:
         return self._body(ids, 1) | {"echo": True, "logprobs": self._asked}
 
-    def _read_scores(self, answer: Any, *, ids: list[int], start: int) -> dict[str, list[Any]]:
+    def _read_scores(self, answer: Any, *, ids: list[int]) -> dict[str, list[Any]]:
         check_usage(answer, len(ids), 1)
         choice = only_choice(answer)
         listing = listing_of(choice)
@@ -132,12 +138,12 @@ class Echo(Dialect):
         if not least <= len(listing.names) <= len(ids) + 1:
             raise BadAnswerError(f"{len(listing.names):,} tokens are echoed, {len(ids):,} were sent and 1 asked for")
         self._check_names(listing.names[: len(ids)], ids)
-        if listing.values[0] is not None:
+        if listing.values[0] is not None or listing.tops[0]:
             raise BadAnswerError("a log-probability of the first token: something stands before what was sent")
-        values = [log_prob_of(value) for value in listing.values[1 : len(ids)]]
-        rows = zip(listing.names[1 : len(ids)], ids[1:], values, listing.tops[1 : len(ids)], strict=True)
-        ranks = [self._rank(*row) for row in rows]
-        return {"log_prob": values[start - 1 :], "rank": ranks[start - 1 :]}
+        rows = slice(1, len(ids))
+        values = [log_prob_of(value) for value in listing.values[rows]]
+        places = zip(listing.names[rows], ids[rows], values, listing.tops[rows], strict=True)
+        return {"log_prob": values, "rank": [self._rank(*place) for place in places]}
 
     def _rank(self, name: str, token: int, own: float, top: Any) -> int:
         if not isinstance(top, Mapping) or not top:
@@ -145,7 +151,9 @@ class Echo(Dialect):
         values, listed = {str(other): log_prob_of(value) for other, value in top.items()}, self.listed or 1
         ids = ids_named(list(values)) if ids_named([name]) else None
         if ids is None:
-            return rank_by_value(own, list(values.values()), listed)
+            return rank_by_value(own, list(values.values()), self._asked)
+        if len(values) < listed:
+            raise BadAnswerError("the likeliest tokens are not as many as were asked for")
         return rank_among(token, own, dict(zip(ids, values.values(), strict=True)), listed)
 
     def _check_names(self, names: Sequence[str], ids: list[int]) -> None:
@@ -219,27 +227,27 @@ def listing_of(choice: Mapping[str, Any]) -> Listing:
     return Listing(names, values, tops)
 
 
-def rank_by_value(own: float, values: Sequence[float], listed: int) -> int:
-    """Return how many tokens are likelier than one, of which only texts are known; ``listed`` where it is beyond these.
+def rank_by_value(own: float, values: Sequence[float], asked: int) -> int:
+    """Return how many tokens are likelier than one, of which only texts are known; one less than ``asked`` beyond that.
 
     Args:
         own: Its log-probability.
         values: Log-probabilities of the likeliest, each text once; that of the token may stand beside them.
-        listed: How many of these count.
+        asked: How many were to be listed. One that stands beside a list with a gap looks like the last one of it.
 
     Raises:
         BadAnswerError: Its log-probability is too high for one that does not stand there.
     """
     stands = any(abs(value - own) <= AGREES for value in values)
-    if len(values) >= listed and not stands and own > min(values) + AGREES:
+    if len(values) >= asked and not stands and own > min(values) + AGREES:
         raise BadAnswerError("log-probabilities are not those of their tokens")
     rank = sum(value > own for value in values)
     # Texts that stand there once for two tokens hide one of them, which may be the very one that is asked for.
-    hidden = max(listed - len(values), 0) - (not stands)
+    hidden = asked - len(values) - (not stands)
     left = 1 - sum(map(math.exp, values)) - (0 if stands else math.exp(own))
     if hidden > 0 and left > math.exp(own):
         rank += hidden
-    return min(rank, listed)
+    return min(rank, asked - 1)
 
 
 def _most_listed(listing: Listing) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from memaudit.errors import ModelError
-from memaudit.models.remote.dialects.base import Scored
+from memaudit.models.remote.results import Scored
 from memaudit.models.remote.transport import BadAnswerError
 from memaudit.records import TokenIds
 
@@ -80,9 +80,13 @@ def rank_among(token: int, own: float, top: Mapping[int, float], listed: int | N
     return rank if listed is None else min(rank, listed)
 
 
-def scored(found: Mapping[str, list[Any]]) -> Scored:
-    """Return what was read of an answer and kept."""
-    return Scored(list(found["log_prob"]), list(found["rank"]))
+def scored(found: Mapping[str, list[Any]], count: int) -> Scored:
+    """Return what was read of an answer about the last tokens of a text.
+
+    All of a text is read and kept: where its suffix begins is not said in a request, so the same may be asked again
+    for another suffix.
+    """
+    return Scored(found["log_prob"][-count:], found["rank"][-count:])
 
 
 def without_end(ids: list[int], ends: Sequence[int | None], *, ended: bool) -> list[int]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from memaudit.errors import ModelError
 from memaudit.models.remote.dialects.answers import id_of, log_prob_of
-from memaudit.models.remote.dialects.base import SCORES, Dialect, Scored, Written
+from memaudit.models.remote.dialects.base import SCORES, Dialect
 from memaudit.models.remote.dialects.given_text import (
     NEUTRAL,
     check_begun,
@@ -25,6 +25,7 @@ from memaudit.models.remote.dialects.given_text import (
     seed_for,
     without_end,
 )
+from memaudit.models.remote.results import Scored, Written
 from memaudit.models.remote.transport import BadAnswerError, RefusedRequestError
 from memaudit.records import Decoding, TokenIds
 
@@ -66,9 +67,9 @@ class Sglang(Dialect):
         """Ask for the entries of the whole text, and read those of its suffix."""
         check_begun(prompt, self.transport.url)
         ids = np.concatenate([prompt, suffix]).tolist()
-        read = partial(self._read_scores, ids=ids, start=len(prompt))
-        body = self._scoring(ids)
-        return scored(self.transport.ask(PATH, body, read, tokens=len(ids) + 1, attempt=attempt, kept=kept))
+        read, body = partial(self._read_scores, ids=ids), self._scoring(ids)
+        found = self.transport.ask(PATH, body, read, tokens=len(ids) + 1, attempt=attempt, kept=kept)
+        return scored(found, len(suffix))
 
     def write(
         self, prompt: TokenIds, length: int, decoding: Decoding, *, seed: int = 0, attempt: int = 0, kept: bool = True
@@ -101,17 +102,17 @@ class Sglang(Dialect):
         asked = {"return_logprob": True, "logprob_start_len": 0, "top_logprobs_num": self._listed, "stream": False}
         return {"input_ids": ids, "sampling_params": how, **asked}
 
-    def _read_scores(self, answer: Any, *, ids: list[int], start: int) -> dict[str, list[Any]]:
+    def _read_scores(self, answer: Any, *, ids: list[int]) -> dict[str, list[Any]]:
         about = _about(answer, len(ids))
         entries, tops = _triples(about.get(INPUT[0])), about.get(INPUT[1])
         if not entries or not isinstance(tops, list) or len(tops) != len(entries):
             raise BadAnswerError("no input_token_logprobs, or no list of the likeliest tokens for each")
         check_same([entry[1] for entry in entries], ids, "input_token_logprobs")
-        if entries[0][0] is not None:
+        if entries[0][0] is not None or tops[0]:
             raise BadAnswerError("a log-probability of the first token: something stands before what was sent")
         values = [log_prob_of(entry[0]) for entry in entries[1:]]
-        ranks = [rank_among(*one, self._listed) for one in zip(ids[1:], values, map(self._top, tops[1:]), strict=True)]
-        return {"log_prob": values[start - 1 :], "rank": ranks[start - 1 :]}
+        places = zip(ids[1:], values, map(self._top, tops[1:]), strict=True)
+        return {"log_prob": values, "rank": [rank_among(*place, self._listed) for place in places]}
 
     def _top(self, told: Any) -> dict[int, float]:
         entries = _triples(told)

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 
 from memaudit.models.remote.address import Api
 from memaudit.models.remote.dialects.base import Dialect
 
-_HERE = "memaudit.models.remote.dialects"
-COMPLETIONS = {
-    "vllm": f"{_HERE}.vllm:Vllm",
-    "sglang": f"{_HERE}.sglang:Sglang",
-    "echo": f"{_HERE}.echo:Echo",
-    "llamacpp": f"{_HERE}.llamacpp:LlamaCpp",
-    "text": f"{_HERE}.text:Text",
-}
-"""Name -> ``module:class``, in the order in which they are tried."""
-CHAT = {"chat": f"{_HERE}.chat:Chat"}
+COMPLETIONS = ("vllm", "sglang", "echo", "llamacpp", "text")
+"""In the order in which they are tried; each stands in the module of its name."""
+CHAT = ("chat",)
 
 
 def dialects_of(api: Api) -> Iterator[type[Dialect]]:
     """Yield the dialects of one way of asking, from most to least that they give."""
-    for place in (CHAT if api == "chat" else COMPLETIONS).values():
-        module, _, name = place.partition(":")
-        try:
-            found: type[Dialect] = getattr(import_module(module), name)
-        except ModuleNotFoundError as error:
-            if error.name != module:
-                raise
-            continue
-        yield found
+    names: Sequence[str] = CHAT if api == "chat" else COMPLETIONS
+    return map(dialect_named, names)
+
+
+def dialect_named(name: str) -> type[Dialect]:
+    """Return the dialect that stands in the module of its name."""
+    module = import_module(f"memaudit.models.remote.dialects.{name}")
+    found = [each for each in vars(module).values() if isinstance(each, type) and issubclass(each, Dialect)]
+    return next(each for each in found if getattr(each, "name", None) == name)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from memaudit.models.remote.dialects.answers import check_usage, id_of, log_prob_of, only_choice, stopped
-from memaudit.models.remote.dialects.base import SCORES, Dialect, Scored, Written
+from memaudit.models.remote.dialects.base import SCORES, Dialect
 from memaudit.models.remote.dialects.given_text import (
     AGREES,
     NEUTRAL,
@@ -26,6 +26,7 @@ from memaudit.models.remote.dialects.given_text import (
     seed_for,
     without_end,
 )
+from memaudit.models.remote.results import Scored, Written
 from memaudit.models.remote.transport import BadAnswerError, RefusedRequestError
 from memaudit.records import Decoding, TokenIds
 
@@ -69,8 +70,9 @@ class Vllm(Dialect):
         check_begun(prompt, self.transport.url)
         ids = np.concatenate([prompt, suffix]).tolist()
         body = self._body(ids, 1) | {"prompt_logprobs": 1}
-        read = partial(self._read_scores, ids=ids, start=len(prompt))
-        return scored(self.transport.ask(PATH, body, read, tokens=len(ids) + 1, attempt=attempt, kept=kept))
+        read = partial(self._read_scores, ids=ids)
+        found = self.transport.ask(PATH, body, read, tokens=len(ids) + 1, attempt=attempt, kept=kept)
+        return scored(found, len(suffix))
 
     def write(
         self, prompt: TokenIds, length: int, decoding: Decoding, *, seed: int = 0, attempt: int = 0, kept: bool = True
@@ -87,7 +89,7 @@ class Vllm(Dialect):
     def _body(self, ids: list[int], length: int) -> dict[str, Any]:
         return {"model": self.served, "prompt": ids, "max_tokens": length, "temperature": 0.0, **FIXED}
 
-    def _read_scores(self, answer: Any, *, ids: list[int], start: int) -> dict[str, list[Any]]:
+    def _read_scores(self, answer: Any, *, ids: list[int]) -> dict[str, list[Any]]:
         choice = self._checked(answer, ids, 1)
         entries = choice.get("prompt_logprobs")
         if not isinstance(entries, list):
@@ -97,7 +99,7 @@ class Vllm(Dialect):
         if entries[0] is not None:
             raise BadAnswerError("a log-probability of the first token: something stands before what was sent")
         found = [_read_row(entry, token, place) for place, (entry, token) in enumerate(zip(entries, ids, strict=True))]
-        return {"log_prob": [value for value, _ in found[start:]], "rank": [rank for _, rank in found[start:]]}
+        return {"log_prob": [value for value, _ in found[1:]], "rank": [rank for _, rank in found[1:]]}
 
     def _read_written(self, answer: Any, *, sent: list[int], most: int) -> dict[str, Any]:
         choice = self._checked(answer, sent, most)
@@ -126,12 +128,12 @@ class Vllm(Dialect):
 
 def ids_of(choice: Mapping[str, Any]) -> list[Any] | None:
     """Return the ids of what was written, from where a server gives them; None where it does not."""
-    ids = choice.get("token_ids")
-    if isinstance(ids, list):
-        return ids
-    logprobs = choice.get("logprobs")
+    ids, logprobs = choice.get("token_ids"), choice.get("logprobs")
     names = logprobs.get("tokens") if isinstance(logprobs, Mapping) else None
-    return ids_named(names) if isinstance(names, list) else None
+    named = ids_named(names) if isinstance(names, list) else None
+    if isinstance(ids, list) and named is not None and ids != named:
+        raise BadAnswerError("other token_ids than its log-probabilities are for")
+    return ids if isinstance(ids, list) else named
 
 
 def ids_named(names: list[Any]) -> list[int] | None:
@@ -145,12 +147,24 @@ def ids_named(names: list[Any]) -> list[int] | None:
 def token_log_probs(choice: Mapping[str, Any], count: int) -> list[float] | None:
     """Return the log-probabilities of the tokens that were written; None where there are none."""
     logprobs = choice.get("logprobs")
-    values = logprobs.get("token_logprobs") if isinstance(logprobs, Mapping) else None
+    told = logprobs if isinstance(logprobs, Mapping) else {}
+    names, values, tops = told.get("tokens"), told.get("token_logprobs"), told.get("top_logprobs")
     if values is None:
         return None
     if not isinstance(values, list) or len(values) != count:
         raise BadAnswerError("log-probabilities for another number of tokens than were written")
-    return [log_prob_of(value) for value in values]
+    found = [log_prob_of(value) for value in values]
+    if isinstance(names, list) and isinstance(tops, list) and ids_named(names) is not None:
+        _check_listed(names, found, tops)
+    return found
+
+
+def _check_listed(names: list[Any], values: list[float], tops: list[Any]) -> None:
+    """Refuse log-probabilities that are not those of the lists, in which a token that was written stands always."""
+    places = list(zip(names, values, tops, strict=False))
+    agree = (isinstance(t, Mapping) and name in t and abs(log_prob_of(t[name]) - v) <= AGREES for name, v, t in places)
+    if not len(tops) == len(names) == len(values) or not all(agree):
+        raise BadAnswerError("log-probabilities are not those of their tokens")
 
 
 def _or_not(read: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from memaudit.errors import ModelError
 from memaudit.findings import Control
 from memaudit.models.remote.dialects.base import Dialect
 from memaudit.models.remote.probing.trials import LEAST, Noise, Trial, largest
+from memaudit.models.remote.probing.witness import Exchange, Place
 from memaudit.records import Capability, TokenIds
 from memaudit.stats import rounding
 
@@ -19,6 +21,8 @@ SAME = 1e-2
 """Nats within which two ways of asking the same agree, beside the noise that was measured."""
 GROSS = 0.5
 """Nats from which on a difference is no rounding."""
+SEEN = 3
+"""Answers that a finding about most of them rests on at least."""
 PIECES = 4
 """Tokens that are asked about one by one."""
 AGREEMENT, GREEDILY, ALONE, READ = (
@@ -28,7 +32,6 @@ AGREEMENT, GREEDILY, ALONE, READ = (
     "what stands far before a token is read",
 )
 """Names of controls."""
-NO_SCORES = "the server gives no log-probabilities of a given text"
 
 
 @dataclass
@@ -36,7 +39,10 @@ class Agreement:
     """The worst that was seen."""
 
     difference: float = 0.0
-    tokens: int = 0
+    generated: int = 0
+    """Tokens that were written and scored."""
+    alone: int = 0
+    """Tokens that were scored one by one too."""
     passed_over: int = 0
     """Generated tokens that are said to be not the likeliest."""
 
@@ -48,59 +54,63 @@ def bound(value: float) -> str:
     )
 
 
-def check_agreement(url: str, dialect: Dialect, trials: Sequence[Trial], noise: Noise) -> tuple[Control, Control]:
+def check_agreement(url: str, dialect: Dialect, trials: Sequence[Trial], noise: Noise) -> tuple[Control, ...]:
     """Score what was generated, as a whole and one token at a time.
 
     Returns:
-        Whether log-probabilities agree, and whether greedy decoding takes the likeliest token.
+        Whether log-probabilities agree, of a server that gives them, and whether greedy decoding is that.
 
     Raises:
         ModelError: They are those of other tokens.
     """
     if Capability.LOG_PROBS not in dialect.gives:
-        return Control(AGREEMENT, None, NO_SCORES), _check_repeated(trials)
-    generated = [(t, t.ids) for t in trials if t.ids is not None and len(t.ids) >= LEAST]
+        return (_check_repeated(trials),)
     seen = Agreement()
-    for trial, ids in generated:
-        told = dialect.score(trial.passage.prompt, ids, kept=False)
-        seen.tokens += len(ids)
-        seen.passed_over += sum(rank > 0 for rank in told.rank)
-        values = trial.written[0].log_prob
+    for trial in trials:
+        told, values = trial.again, trial.written[0].log_prob
+        if told is None:
+            continue
         if values is not None:
             _refuse_shifted(url, told.log_prob, values, "prompt and generated")
+            if trial.written[0].ids is None and any(told.rank) and largest(told.log_prob, values) > GROSS:
+                continue  # the text was written as other tokens than it is read as
             seen.difference = max(seen.difference, largest(told.log_prob, values))
+        seen.generated += len(told.rank)
+        seen.passed_over += sum(rank > 0 for rank in told.rank)
     for trial in trials[:1]:
         passage = trial.passage
         ones = _one_by_one(dialect, passage.prompt, passage.suffix[: PIECES + 1])
         _refuse_shifted(url, trial.scored[0].log_prob[: len(ones)], ones, "a text and each of its tokens alone")
         seen.difference = max(seen.difference, largest(trial.scored[0].log_prob[: len(ones)], ones))
-        seen.tokens += len(ones)
-    return _judge(url, seen, noise, bool(generated))
+        seen.alone += len(ones)
+    agreement = _judge(url, seen, noise)
+    if not seen.generated:
+        return agreement, _check_repeated(trials)
+    detail = (
+        f"{seen.passed_over} of {seen.generated} tokens that were generated are said to be less likely than another"
+    )
+    return agreement, Control(GREEDILY, not seen.passed_over, detail)
 
 
-def _judge(url: str, seen: Agreement, noise: Noise, generated: bool) -> tuple[Control, Control]:
-    count = f"{seen.tokens} tokens"
+def _judge(url: str, seen: Agreement, noise: Noise) -> Control:
+    count = f"{seen.generated} tokens"
     if seen.difference > GROSS + noise.difference:
         raise ModelError(
             f"{url}: log-probabilities of a given text are not those of the same text written: "
-            f"{bound(seen.difference)} apart",
+            f"up to {rounding.significant(seen.difference)} nats apart",
             "another version of the server, or a model without a template, may answer as asked",
         )
-    if 4 * seen.passed_over > seen.tokens:
+    if 4 * seen.passed_over > seen.generated:
         raise ModelError(
             f"{url}: greedy decoding does not take the likeliest token: {seen.passed_over} of {count} are said to be "
             "less likely than another",
             "start the server without penalties and samplers of its own",
         )
-    agreement = Control(
+    return Control(
         AGREEMENT,
         seen.difference <= SAME + noise.difference,
-        f"{count}, as a whole and one by one: they differ by {bound(seen.difference)}",
+        f"{count} that were generated, and {seen.alone} one by one: they differ by {bound(seen.difference)}",
     )
-    if not generated:
-        return agreement, Control(GREEDILY, None, "nothing was written that could be checked")
-    detail = f"{seen.passed_over} of {count} that were generated are said to be less likely than another"
-    return agreement, Control(GREEDILY, not seen.passed_over, detail)
 
 
 def _check_repeated(trials: Sequence[Trial]) -> Control:
@@ -120,20 +130,60 @@ def _refuse_shifted(url: str, whole: Sequence[float], others: Sequence[float], w
         return
     shifted = min(largest(whole[1:], others[:-1]), largest(whole[:-1], others[1:]))
     if shifted <= SAME:
-        raise ModelError(
-            f"{url}: log-probabilities are shifted by one: those of {what} agree when moved by one token",
-            "another version of the server may count them as they stand",
-        )
+        raise _shifted(url, f"those of {what}")
 
 
-def check_far(url: str, dialect: Dialect, pair: tuple[TokenIds, TokenIds], suffix: TokenIds) -> Control:
+def _shifted(url: str, what: str) -> ModelError:
+    return ModelError(
+        f"{url}: log-probabilities are shifted by one: {what} agree when they are moved by one token",
+        "another version of the server may give them where they belong",
+    )
+
+
+def refuse_shifted_lists(url: str, seen: Sequence[Exchange]) -> None:
+    """Refuse a server that says of each token what the list of the likeliest ones says of the next.
+
+    Raises:
+        ModelError: It does so in most of its answers; in a few, it is a fault that passes.
+    """
+    told = [moved for exchange in seen if (moved := _moved(exchange.places)) is not None]
+    if 2 * sum(told) > len(told) and sum(told) >= SEEN:
+        raise _shifted(url, "the log-probabilities of tokens and those in their lists of the likeliest ones")
+
+
+def _moved(places: Sequence[Place]) -> bool | None:
+    """Return whether values are those of their neighbours; None where too few of them stand in a list to say."""
+    pairs = [(place.value, place.own) for place in places]
+    neighbours = [
+        *([(a.value, b.own) for a, b in pairwise(places)], [(b.value, a.own) for a, b in pairwise(places)]),
+        *([(place.value, place.behind) for place in places], [(place.value, place.before) for place in places]),
+    ]
+    if not _are_same(pairs) and any(map(_are_same, neighbours)):
+        return True
+    return False if len(_both(pairs)) >= LEAST - 1 else None
+
+
+def _both(pairs: Sequence[tuple[float, float | None]]) -> list[tuple[float, float]]:
+    return [(one, other) for one, other in pairs if other is not None]
+
+
+def _are_same(pairs: Sequence[tuple[float, float | None]]) -> bool:
+    """Whether values are the same as what a list says, wherever it says something, which is often enough."""
+    known = _both(pairs)
+    return len(known) >= LEAST - 1 and all(abs(one - other) <= SAME for one, other in known)
+
+
+def check_far(url: str, dialect: Dialect, pair: tuple[TokenIds, TokenIds], suffix: TokenIds) -> Control | None:
     """Check that two long prompts that differ at their beginning alone are not answered to the bit alike.
+
+    Returns:
+        None of a server that gives no log-probabilities.
 
     Raises:
         ModelError: They are: what stands at the beginning is not read.
     """
     if Capability.LOG_PROBS not in dialect.gives:
-        return Control(READ, None, NO_SCORES)
+        return None
     one, other = (dialect.score(prompt, suffix, kept=False).log_prob for prompt in pair)
     if one == other:
         raise ModelError(

@@ -107,25 +107,23 @@ class Counter:
             raise ModelError(
                 f"{self.url}: no passage of the probe can be encoded", "is --tokenizer that of a text model?"
             )
-        longest = long_ids(self.tokenizer, min(LONG, self.room))
+        asked = [(self.begun(ids), True) for ids in (*plain[:3], long_ids(self.tokenizer, min(LONG, self.room)))]
+        asked += [(plain[0], False)] if self.bos is not None else []
         try:
-            counts = self._of_ids(plain, longest)
+            first = self.count(asked[0][0].tolist(), len(asked[0][0]))
         except RefusedRequestError:
             return self._by_text()
-        if counts is None:
-            missing = (Control(START, None, NO_COUNT), Control(WHOLE, None, NO_COUNT))
-            return Reading(True, False, _start_in_words(self.bos, by_server=False), (self._of_texts(), *missing))
+        if first is None:
+            controls = (self._of_texts(), Control(START, None, NO_COUNT), Control(WHOLE, None, NO_COUNT))
+            return Reading(True, False, _start_in_words(self.bos, by_server=False), controls)
+        counts = [Counted(len(asked[0][0]), first, begun=True)]
+        for ids, begun in asked[1:]:
+            try:
+                count = self.count(ids.tolist(), len(ids))
+            except RefusedRequestError:
+                count = None  # longer with what is put around it than what the server reads
+            counts += [] if count is None else [Counted(len(ids), count, begun)]
         return self._by_ids(counts)
-
-    def _of_ids(self, plain: Sequence[TokenIds], longest: TokenIds) -> list[Counted] | None:
-        asked = [(self.begun(ids), True) for ids in (*plain[:3], longest)] + [(plain[0], self.bos is None)]
-        counted = [self.count(ids.tolist(), len(ids)) for ids, _ in asked]
-        told = [
-            Counted(len(ids), count, begun)
-            for (ids, begun), count in zip(asked, counted, strict=True)
-            if count is not None
-        ]
-        return told if len(told) == len(asked) else None
 
     def _by_ids(self, counts: Sequence[Counted]) -> Reading:
         whole = [c for c in counts if c.begun]
@@ -156,7 +154,7 @@ class Counter:
             cut += [self.tokenized(text) for text, _ in texts[1:]]
         if all(ids is not None for ids in cut):
             same = sum(ids == list(ours) for ids, (_, ours) in zip(cut, texts, strict=True))
-            return self._told(same, [text for text, _ in texts], "cuts into the same ids")
+            return self._told(same, len(texts), exact=True)
         try:
             counted = [self.count(text, len(ids)) for text, ids in texts]
         except RefusedRequestError:
@@ -165,16 +163,18 @@ class Counter:
         if len(more) < len(texts):
             return Control(TOKENIZATION, None, NO_COUNT)
         usual = max(set(more), key=more.count)
-        return self._told(more.count(usual), [text for text, _ in texts], "counts as many tokens as we do in")
+        return self._told(more.count(usual), len(texts), exact=False)
 
-    def _told(self, same: int, texts: Sequence[str], does: str) -> Control:
-        if not same:
+    def _told(self, same: int, of: int, *, exact: bool) -> Control:
+        """Return what texts say: ids that are the same in half of them are no accident, numbers of tokens may be."""
+        if 2 * same < of:
             raise ModelError(
-                f"{self.url}: cuts text into other tokens than --tokenizer does, all of {len(texts)} texts",
+                f"{self.url}: cuts text into other tokens than --tokenizer does, {of - same} of {of} texts",
                 "name the tokenizer of the model that is served",
             )
-        detail = f"the server {does} {same} of {len(texts)} texts in several scripts; prompts are sent as ids"
-        return Control(TOKENIZATION, True, detail)
+        does = "cuts into the same ids" if exact else "counts as many tokens as we do in"
+        detail = f"the server {does} {same} of {of} texts in several scripts; prompts are sent as ids"
+        return Control(TOKENIZATION, exact or same == of, detail)
 
     def tokenized(self, text: str) -> list[int] | None:
         """Return the ids that a server's own tokenizer makes of a text, where it has a door for that."""
@@ -203,8 +203,9 @@ class Counter:
         bare = self._counts(texts, "")
         if bare is None:
             start = "unknown: the server does not count the tokens of a prompt"
-            controls = tuple(Control(name, None, NO_COUNT) for name in (TOKENIZATION, START, WHOLE))
-            return Reading(False, False, start, controls)
+            # Text that the model is known to recite shows instead that it is read: `Endpoint.recital`.
+            names = () if self.witness.endpoint.recital else (TOKENIZATION, START, WHOLE)
+            return Reading(False, False, start, tuple(Control(name, None, NO_COUNT) for name in names))
         first = min(c.more for c in bare)
         others = [text for (text, _), c in zip(texts, bare, strict=True) if c.more != first]
         if others and len({c.more for c in bare}) > 1:
@@ -299,24 +300,33 @@ def refuse_otherwise(url: str, whole: Sequence[Counted], bare: Sequence[Counted]
             f"{url}: puts a start token of its own before every prompt: {shown}",
             "start the server so that it puts none before a prompt that has one",
         )
+    if set(more) == {2}:
+        raise ModelError(
+            f"{url}: puts two tokens of its own around every prompt, as where a start token is doubled: {shown}",
+            "start the server so that it puts one start token at most",
+        )
     raise ModelError(
         f"{url}: wraps every prompt in {max(more):,} tokens more, as a chat template does: {shown}",
         "switch the template of /completions off, or use --api chat",
     )
 
 
-def check_beyond(counter: Counter, *, takes_ids: bool) -> Control:
+def check_beyond(counter: Counter, *, takes_ids: bool) -> Control | None:
     """Check that a prompt of more tokens than the context is refused.
+
+    Returns:
+        None where the server does not say how long its context is.
 
     Raises:
         ModelError: It is cut.
     """
     context, budget = counter.context, counter.witness.endpoint.max_tokens
     if context is None:
-        return Control(BEYOND, None, "the server does not say how long its context is")
+        return None
     tokens = context + 8
     if context > MOST_BEYOND or (budget is not None and tokens * SHARE > budget):
-        return Control(BEYOND, None, f"not asked: a prompt of {tokens:,} tokens would cost too much of a probe")
+        detail = f"by us: none beyond {context:,} tokens is sent; to send one would cost too much of a probe"
+        return Control(BEYOND, True, detail)
     ids = counter.begun(long_ids(counter.tokenizer, tokens - (counter.bos is not None)))
     try:
         counted = counter.count(ids.tolist() if takes_ids else counter.tokenizer.decode(ids), tokens)

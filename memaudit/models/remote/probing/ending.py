@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from memaudit.errors import ModelError
@@ -22,7 +23,7 @@ NOT_SEEN = "not seen: no text of the probe was ended"
 
 def check_end(
     witness: Witness, served: str, prompt: TokenIds, end: int | None, name: str, trials: Sequence[Trial]
-) -> Control:
+) -> Control | None:
     """Make the model end a text, or see whether it ended one of its own.
 
     Args:
@@ -32,16 +33,19 @@ def check_end(
         end: The end token.
         name: Its text.
         trials: What was written behind other prompts.
+
+    Returns:
+        None where no text came to an end.
     """
     if end is None:
-        return Control(END, None, "the tokenizer has no end token")
+        return None
     told = _forced(witness, served, prompt, end, name) if len(prompt) else None
     if told is not None:
         return Control(END, True, told)
     ended = [t for t in trials if t.written[0].ended and told_of(t.written[0]) == told_of(t.written[1])]
     if ended:
         return Control(END, True, "stops and says so")
-    return Control(END, None, NOT_SEEN)
+    return None
 
 
 def _forced(witness: Witness, served: str, prompt: TokenIds, end: int, name: str) -> str | None:
@@ -50,8 +54,9 @@ def _forced(witness: Witness, served: str, prompt: TokenIds, end: int, name: str
         "model": served, "prompt": prompt.tolist(), "max_tokens": ASKED, "temperature": 0.0,
         "logit_bias": {str(end): BIAS}, "logprobs": 1,
     }  # fmt: skip
+    read = partial(_read, listed=any(exchange.listed for exchange in witness.seen))
     try:
-        told: dict[str, Any] = witness.ask("/completions", body, _read, tokens=len(prompt) + ASKED)
+        told: dict[str, Any] = witness.ask("/completions", body, read, tokens=len(prompt) + ASKED)
     except ModelError:
         return None
     if told["finish"] == "stop" and told["written"] in (None, 0, 1):
@@ -63,17 +68,19 @@ def _forced(witness: Witness, served: str, prompt: TokenIds, end: int, name: str
     return None
 
 
-def _read(answer: Any) -> dict[str, Any]:
+def _read(answer: Any, *, listed: bool) -> dict[str, Any]:
     choices = answer.get("choices") if isinstance(answer, Mapping) else None
     if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], Mapping):
         raise BadAnswerError("an answer to a completion without its choice")
     told, usage = choices[0].get("logprobs"), answer.get("usage")
-    listed = told.get("content", told.get("tokens")) if isinstance(told, Mapping) else None
+    entries = told.get("content", told.get("tokens")) if isinstance(told, Mapping) else None
+    if listed and not isinstance(entries, list):
+        raise BadAnswerError("an answer without the log-probabilities that others have")
     return {
         "finish": choices[0].get("finish_reason"),
         "written": usage.get("completion_tokens") if isinstance(usage, Mapping) else None,
-        "entries": len(listed) if isinstance(listed, list) else None,
-        "tokens": [_token(one) for one in listed] if isinstance(listed, list) else [],
+        "entries": len(entries) if isinstance(entries, list) else None,
+        "tokens": [_token(one) for one in entries] if isinstance(entries, list) else [],
     }
 
 

@@ -10,9 +10,11 @@ from functools import partial
 
 import numpy as np
 
-from memaudit.models.remote.dialects.base import Dialect, Scored, Written
+from memaudit.models.remote.dialects.base import Dialect
 from memaudit.models.remote.probing.witness import Witness
+from memaudit.models.remote.results import Scored, Written
 from memaudit.records import GREEDY, Capability, TokenIds
+from memaudit.text.tokenize import Tokenizer
 
 WRITTEN = 12
 """Tokens that are written behind a prompt."""
@@ -40,12 +42,17 @@ class Trial:
     written: list[Written]
     scored: list[Scored] = field(default_factory=list)
     """Of the true suffix; none where there are no log-probabilities."""
+    again: Scored | None = None
+    """Of what was written, where that is known as ids."""
 
-    @property
-    def ids(self) -> TokenIds | None:
-        """What was written, as ids."""
-        first = self.written[0].ids
-        return None if first is None else np.array(first, np.int32)
+    def ids(self, tokenizer: Tokenizer) -> TokenIds | None:
+        """Return what was written as ids, None where only its text is known and may have been other ones."""
+        first = self.written[0]
+        if first.ids is not None:
+            return np.array(first.ids, np.int32)
+        read = tokenizer.encode_batch([first.text])[0].ids
+        counted = first.log_prob is not None and len(first.log_prob) == len(read)
+        return read if counted and tokenizer.decode(read) == first.text else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,11 @@ def try_alone(dialect: Dialect, passages: Sequence[Passage]) -> list[Trial]:
     """Ask everything twice, one request after another."""
     trials = [Trial(passage, [_write(dialect, passage.prompt) for _ in range(2)]) for passage in passages]
     if Capability.LOG_PROBS in dialect.gives:
+        for trial in trials:
+            # First, for all of these tokens stand in lists of the likeliest ones: what is wrong with them shows best.
+            ids = trial.ids(dialect.tokenizer)
+            if ids is not None and len(ids) >= LEAST:
+                trial.again = dialect.score(trial.passage.prompt, ids, kept=False)
         for trial in trials:
             trial.scored = [_score(dialect, trial.passage) for _ in range(2)]
     return trials

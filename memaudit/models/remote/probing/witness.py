@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from memaudit.errors import ModelError
 from memaudit.models.remote.transport import Answer, BadAnswerError, Read, Transport
 
 SAME, MOST = 4, 12
 """Bad answers to one request, equal ones and all, after which it is not asked again: a fault passes, a habit stays."""
+
+
+class Place(NamedTuple):
+    """What is said of a token, and of it and its neighbours in the list of the likeliest tokens; None: not in it."""
+
+    value: float
+    own: float | None
+    before: float | None
+    """Of the token before it, in the list of this place."""
+    behind: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +41,12 @@ class Exchange:
     """Whether log-probabilities of the prompt were asked for."""
     of_generated: bool
     """Whether there are log-probabilities of generated tokens."""
+    listed: bool
+    """Whether they stand where OpenAI's API has them."""
     of_prompt: bool | None
     """Whether there are log-probabilities of the prompt; None where a field for them is there and empty."""
-    own: tuple[tuple[float, float], ...]
-    """Of every token that stands in its own list of likeliest ones: what is said of it, and what the list says."""
+    places: tuple[Place, ...]
+    """What is said of every token of which something is said."""
 
 
 class Witness(Transport):
@@ -44,6 +56,8 @@ class Witness(Transport):
         self.inner = inner
         self.url, self.endpoint, self.tell = inner.url, inner.endpoint, inner.tell
         self.seen: list[Exchange] = []
+        self.given_up = 0
+        """Requests whose answers were bad for good."""
 
     @property
     def fingerprint(self) -> str | None:
@@ -78,6 +92,7 @@ class Witness(Transport):
             if answered:
                 return answered[0]
             if faults.total() == MOST or max(faults.values()) == SAME:
+                self.given_up += 1
                 [(reason, _)] = faults.most_common(1)
                 raise ModelError(f"{self.url}: {reason}", "another server, or another version of it, may answer this")
 
@@ -95,6 +110,8 @@ def exchange_of(path: str, body: Mapping[str, Any], answer: Any) -> Exchange:
     prompt = body.get("prompt", body.get("input_ids", body.get("text")))
     wants_prompt = bool(body.get("echo") or "prompt_logprobs" in body or body.get("logprob_start_len", -1) >= 0)
     finish = choice.get("finish_reason", _part(meta, "finish_reason").get("type"))
+    answered = bool(choice or meta)
+    listed = bool(told.get("content") or told.get("token_logprobs"))
     return Exchange(
         path=path,
         sent=_sent(prompt),
@@ -103,9 +120,10 @@ def exchange_of(path: str, body: Mapping[str, Any], answer: Any) -> Exchange:
         finish=finish if isinstance(finish, str) else None,
         model=answer.get("model") if isinstance(answer.get("model"), str) else None,
         wants_prompt=wants_prompt,
-        of_generated=bool(told.get("content") or told.get("token_logprobs") or meta.get("output_token_logprobs")),
-        of_prompt=bool(meta.get("input_token_logprobs")) or _of_prompt(choice),
-        own=tuple(_own(told)),
+        of_generated=listed or bool(meta.get("output_token_logprobs")),
+        listed=listed,
+        of_prompt=_of_prompt(body, choice, told, meta) if answered else False,
+        places=tuple(_places(told, meta)),
     )
 
 
@@ -130,28 +148,42 @@ def _sent(prompt: Any) -> tuple[int, ...] | str | None:
     return tuple(prompt) if isinstance(prompt, list) and all(type(i) is int for i in prompt) else None
 
 
-def _of_prompt(choice: dict[str, Any]) -> bool | None:
+def _of_prompt(
+    body: Mapping[str, Any], choice: dict[str, Any], told: dict[str, Any], meta: dict[str, Any]
+) -> bool | None:
+    if body.get("logprob_start_len", -1) >= 0:
+        return True if meta.get("input_token_logprobs") else None
+    if body.get("echo"):
+        values = told.get("token_logprobs")
+        return isinstance(values, list) and len(values) > 1 and values[0] is None
     listed = choice.get("prompt_logprobs")
     if isinstance(listed, list) and listed:
         return True
-    return None if "prompt_logprobs" in choice else False
+    return None if "prompt_logprobs" in choice and "prompt_logprobs" in body else False
 
 
-def _own(told: dict[str, Any]) -> list[tuple[float, float]]:
-    """Return what is said of each token and what its own list of likeliest ones says, in both forms in use."""
-    pairs: list[tuple[float, float]] = []
-    for entry in told.get("content") or ():
-        lists = entry.get("top_logprobs") if isinstance(entry, dict) else None
-        key = "id" if isinstance(entry, dict) and "id" in entry else "token"
-        same = [e.get("logprob") for e in lists or () if isinstance(e, dict) and e.get(key) == entry.get(key)]
-        if len(same) == 1:
-            pairs += _numbers(entry.get("logprob"), same[0])
-    tokens, values, tops = (told.get(name) or [] for name in ("tokens", "token_logprobs", "top_logprobs"))
-    for token, value, top in zip(tokens, values, tops, strict=False):
-        listed = top.get(token) if isinstance(top, dict) and "\ufffd" not in str(token) else None
-        pairs += _numbers(value, listed)
-    return pairs
+def _places(told: dict[str, Any], meta: dict[str, Any]) -> list[Place]:
+    """Return what an answer says of tokens, in whichever of the forms in use."""
+    rows = [_row(entry) for entry in told.get("content") or () if isinstance(entry, dict)]
+    columns = (told.get(name) or () for name in ("tokens", "token_logprobs", "top_logprobs"))
+    rows += [(key, value, top if isinstance(top, dict) else {}) for key, value, top in zip(*columns, strict=False)]
+    entries, lists = (meta.get(f"input_{name}_logprobs") or () for name in ("token", "top"))
+    for entry, top in zip(entries, lists, strict=False):
+        if isinstance(entry, list) and len(entry) > 1:
+            rows.append((entry[1], entry[0], {one[1]: one[0] for one in top or () if isinstance(one, list)}))
+    keys = [None, *(key for key, _, _ in rows), None]
+    return [
+        Place(float(value), *(_number(top.get(keys[i])) for i in (place + 1, place, place + 2)))
+        for place, (_, value, top) in enumerate(rows)
+        if isinstance(value, int | float)
+    ]
 
 
-def _numbers(one: Any, other: Any) -> list[tuple[float, float]]:
-    return [(float(one), float(other))] if isinstance(one, int | float) and isinstance(other, int | float) else []
+def _row(entry: dict[str, Any]) -> tuple[Any, Any, dict[Any, Any]]:
+    name = "id" if "id" in entry else "token"
+    tops = [one for one in entry.get("top_logprobs") or () if isinstance(one, dict)]
+    return entry.get(name), entry.get("logprob"), {one.get(name): one.get("logprob") for one in tops}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None

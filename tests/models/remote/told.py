@@ -1,0 +1,46 @@
+"""Stands where a transport does, and answers by a function of what is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from memaudit.models.remote.address import Endpoint
+from memaudit.models.remote.dialects.base import Dialect
+from memaudit.models.remote.model import RemoteModel
+from memaudit.models.remote.probe import Probed
+from memaudit.models.remote.transport import Read, Transport
+
+Body = Mapping[str, Any]
+Answer = Callable[[Body], Any]
+
+
+class Told:
+    """What was asked is noted; the budget of each request has room for what may be written."""
+
+    url, endpoint = "http://told/v1", Endpoint()
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer, self.asked = answer, list[Body]()
+
+    def ask(self, path: str, body: Body, read: Read, *, tokens: int, **_: Any) -> Any:
+        self.asked.append(body)
+        assert tokens >= body.get("max_tokens", 1)
+        return read(self.answer(body))
+
+    def each(self, jobs: Sequence[Callable[[], Any]]) -> list[Any]:
+        return [job() for job in jobs]
+
+    def as_transport(self) -> Transport:
+        return cast("Transport", self)
+
+
+def asked(dialect: Dialect) -> list[Body]:
+    """Return what a dialect asked."""
+    return cast("Told", dialect.transport).asked
+
+
+def remote_of(dialect: Dialect, context: int | None = None) -> RemoteModel:
+    """Return a model behind a dialect that was recognised."""
+    probed = Probed(dialect, "m", context, (), (), {})
+    return RemoteModel(dialect.transport, probed, dialect.tokenizer, {}, "")
