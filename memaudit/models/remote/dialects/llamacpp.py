@@ -23,7 +23,8 @@ from memaudit.models.remote.dialects.answers import (
     log_prob_of,
     only_choice,
 )
-from memaudit.models.remote.dialects.base import KNOWS_ALL, SCORES, WRITES, Dialect, Scored, Written
+from memaudit.models.remote.dialects.base import KNOWS_ALL, SCORES, WRITES, Dialect
+from memaudit.models.remote.results import Scored, Written
 from memaudit.models.remote.transport import BadAnswerError, Read, RefusedRequestError, Transport
 from memaudit.records import GREEDY, Decoding, FloatArray, TokenIds
 from memaudit.text.tokenize import Tokenizer, special_ids
@@ -287,7 +288,7 @@ def _moments(values: FloatArray) -> tuple[float, float]:
     """Return expectation and standard deviation of log p over a vocabulary, all of which is listed."""
     probs = np.exp(values)
     if abs(probs.sum() - 1) > ROUNDING:
-        raise BadAnswerError(f"the probabilities of the whole vocabulary add up to {probs.sum():.3g}")
+        raise BadAnswerError(f"the probabilities of the whole vocabulary add up to {probs.sum():g}")
     finite = np.where(probs > 0, values, 0.0)
     mean = float((probs * finite).sum())
     return mean, float(np.sqrt((probs * (finite - mean) ** 2).sum()))
