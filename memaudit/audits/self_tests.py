@@ -66,7 +66,8 @@ class Tested:
     """What a model was found to be before it is asked anything else."""
 
     first: list[Control]
-    """Whether it answers alike however it is asked; of a model behind an address, all that its probe checked."""
+    """Whether it answers alike however it is asked; of a model behind an address, all that its probe checked, and
+    whether it is given the prompts as they are."""
     later: list[Control]
     """What it computes in, where that is worth saying."""
     behaviour: list[float | str | None]
@@ -76,7 +77,7 @@ class Tested:
 def tested(model: LanguageModel, windows: Sequence[Window]) -> Tested:
     """Test a model on windows, unless all was found out when it was loaded: a server is not asked twice."""
     if model.behaviour is not None:
-        return Tested(list(model.checks), [], list(model.behaviour))
+        return Tested([*model.checks, *model.check_prompts(windows)], [], list(model.behaviour))
     batches, behaviour = check_batches(model, windows)
     return Tested([*model.checks, batches], check_precision(model, windows), behaviour)
 

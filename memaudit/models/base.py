@@ -211,6 +211,14 @@ class LanguageModel(ABC):
             continued |= zip(rows, texts, strict=True)
         return [continued[i] for i in range(len(windows))]
 
+    def check_prompts(self, windows: Sequence[Window]) -> list[Control]:  # noqa: ARG002
+        """Return a control for what a model is given otherwise than as the ids of its prefixes; most are given these.
+
+        Args:
+            windows: All that are asked for.
+        """
+        return []
+
     def keep_in(self, folder: Path) -> None:  # noqa: B027 (most have nothing to keep)
         """Keep what it answers in a run directory, where asking again would cost something."""
 

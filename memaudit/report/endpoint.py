@@ -65,6 +65,7 @@ def facts(model: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("At the end token", server["end"]),
         ("Fingerprint", server["fingerprint"] or "it tells none"),
         *([("Chat template", f"sha256 {template}" if template else "not shown by it")] if in_chat(model) else []),
+        *([("Said before a text", server["instruction"])] if server.get("instruction") else []),
     ]
 
 

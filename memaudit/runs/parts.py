@@ -149,6 +149,8 @@ class EndpointDescription(TypedDict):
     """Of the chat template that the server applies, where it is asked by messages and shows it."""
     checks: NotRequired[list[str]]
     """Names of the controls that its probe made."""
+    instruction: NotRequired[str]
+    """What is said before a text that is to be continued, where it is asked by messages."""
 
 
 class DescribedModel(TypedDict):

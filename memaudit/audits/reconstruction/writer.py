@@ -18,8 +18,8 @@ import numpy as np
 from memaudit.audits.reconstruction.texts import Work
 from memaudit.models.base import LanguageModel
 from memaudit.models.decoding import before_end
-from memaudit.models.remote.dialects.base import Written as Answered
 from memaudit.models.remote.model import RemoteModel
+from memaudit.models.remote.results import Written as Answered
 from memaudit.models.rolling import Sliding, continue_rolling, sliding_of
 from memaudit.records import Decoding, TokenIds
 from memaudit.text.tokenize import Tokenizer

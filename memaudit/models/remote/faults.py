@@ -87,7 +87,7 @@ def what_is_said(body: bytes) -> str:
     if isinstance(error, dict):
         words = [error.get(name) for name in ("type", "code", "message", "detail")]
         error = ": ".join(word for word in words if isinstance(word, str)) or error
-    return error if isinstance(error, str) else orjson.dumps(error).decode()
+    return error if isinstance(error, str) else text_of(body)
 
 
 def seconds_to_wait(headers: Mapping[str, str]) -> float | None:

@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memaudit.errors import ModelError
+from memaudit.findings import Control
 from memaudit.metrics.verbatim import matched_tokens
 from memaudit.models.base import LanguageModel
 from memaudit.models.decoding import Settled, is_whole
-from memaudit.models.remote.dialects.base import Dialect, Scored, Written
+from memaudit.models.remote.dialects.base import Dialect
 from memaudit.models.remote.dialects.text import Text
 from memaudit.models.remote.probe import Probed
-from memaudit.models.remote.seams import LONGEST, ids_behind, spare
+from memaudit.models.remote.results import Scored, Written
+from memaudit.models.remote.seams import LONGEST, ids_behind, moved, spare
 from memaudit.models.remote.transport import Transport
 from memaudit.records import (
     GREEDY,
@@ -33,6 +35,9 @@ from memaudit.records import (
 )
 from memaudit.text.tokenize import Tokenizer
 
+PROMPTS = "prompts are read as the tokens that they were cut as"
+READ_OTHERWISE = 0.1
+"""Share of prompts that a server may read as other tokens: what it knows behind these may not come back."""
 RETOLD = 3
 """Times that a text is asked for whose tokens, as it is read, are fewer than those that were written."""
 
@@ -84,6 +89,17 @@ class RemoteModel(LanguageModel):
             raise ModelError(f"{self.transport.url}: puts a start token before every text", "leave out --start-token")
         return super().without_frame()
 
+    def check_prompts(self, windows: Sequence[Window]) -> list[Control]:
+        """Count prompts that a server which takes text reads as other tokens, or without a part of a character."""
+        if self.dialect.takes_ids or not windows:
+            return []
+        cut, otherwise = moved(self.tokenizer, [window.prefix for window in windows if window.turns is None])
+        detail = (
+            f"of {len(windows):,} prompts, sent as text, {otherwise:,} are read as other tokens than they were cut as,"
+            f" and {cut:,} begin or end inside a character, which is left out"
+        )
+        return [Control(PROMPTS, otherwise <= READ_OTHERWISE * len(windows), detail)]
+
     def keep_in(self, folder: Path) -> None:
         """Keep answers in a run directory: what was answered is not asked again."""
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -103,7 +119,7 @@ class RemoteModel(LanguageModel):
             )
 
     def score(self, windows: Sequence[Window], decoding: Decoding = GREEDY) -> TokenScores:
-        """Score every suffix token; see `memaudit.models.remote.dialects.base.Scored` for ranks beyond a list."""
+        """Score every suffix token; see `memaudit.models.remote.results.Scored` for ranks beyond a list."""
         self.check_scored(decoding)
         self._check_room(max((len(w.prefix) + len(w.suffix) for w in windows), default=0))
         jobs = [partial(self.dialect.score, self._begun(w.prefix), w.suffix) for w in windows if len(w.suffix)]
@@ -199,7 +215,7 @@ class RemoteModel(LanguageModel):
         asked = length if self.dialect.takes_ids else length + spare(self.tokenizer, prompt, true)
         for _ in range(RETOLD):
             written = write(self._begun(prompt), asked)
-            ids = ids_behind(self.tokenizer, prompt, written, true, apart=not self.dialect.joins)[:length]
+            ids = self._ids_of(written, prompt, true)[:length]
             if written.ids is not None or written.ended or len(ids) == length:
                 break
             asked += 2 * (length - len(ids)) + LONGEST  # its text has fewer tokens than it wrote
@@ -209,6 +225,12 @@ class RemoteModel(LanguageModel):
                 "its context may be shorter than it says: lower --prefix or --suffix",
             )
         return ids
+
+    def _ids_of(self, written: Written, prompt: TokenIds, true: TokenIds | None) -> TokenIds:
+        if written.ids is not None:
+            return np.asarray(written.ids, np.int32)
+        apart = not self.dialect.joins
+        return ids_behind(self.tokenizer, prompt, written.text, true, ended=written.ended, apart=apart)
 
     def _filled(self, ids: TokenIds, length: int) -> TokenIds:
         if len(ids) == length:

@@ -88,7 +88,8 @@ def probe(transport: Transport, endpoint: Endpoint, tokenizer: Tokenizer, *, tem
         reading = counter.read()
     passages = _passages(counter)
     dialect = recognised(witness, endpoint, served, tokenizer, reading, passages[0])
-    dialect.puts_start = reading.puts_start
+    if endpoint.api != "chat":
+        dialect.puts_start = reading.puts_start
     try:
         controls, behaviour = _tried(witness, dialect, counter, passages, reading)
     except ModelError:
@@ -144,14 +145,16 @@ def _speaking(
 ) -> Dialect | None:
     """Return a dialect if the server speaks it; asked again where it answered, for one bad answer tells nothing."""
     for _ in range(TRIES):
-        dialect, answered = kind(witness, served, tokenizer), len(witness.seen)
+        dialect, answered, bad = kind(witness, served, tokenizer), len(witness.seen), witness.given_up
         try:
-            if dialect.recognise(passage.prompt, passage.suffix):
-                return dialect
+            known = dialect.recognise(passage.prompt, passage.suffix)
         except ModelError as error:
             doubts.append(error)
             return None
-        if len(witness.seen) == answered:
+        refuse_shifted_lists(witness.url, witness.seen)
+        if known:
+            return dialect
+        if len(witness.seen) == answered or witness.given_up > bad:
             return None
     return None
 

@@ -41,6 +41,8 @@ def reach(
     transport = Transport(url, endpoint, tell or _on_standard_error)
     probed = probe(transport, endpoint, tokenizer, template=template)
     about = {"url": url, "served": probed.served, "api": endpoint.api, **probed.facts}
+    if probed.dialect.instruction:
+        about["instruction"] = probed.dialect.instruction
     told = json.dumps([about, tokenizer.sha256, probed.behaviour], sort_keys=True)
     model = RemoteModel(transport, probed, tokenizer, about, hashlib.sha256(told.encode()).hexdigest())
     if model.context_length is None:

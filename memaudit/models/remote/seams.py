@@ -14,7 +14,6 @@ from itertools import accumulate
 
 import numpy as np
 
-from memaudit.models.remote.dialects.base import Written
 from memaudit.models.sampling import continuation_text
 from memaudit.records import TokenIds
 from memaudit.text.token_bytes import bytes_of
@@ -73,32 +72,36 @@ def spare(tokenizer: Tokenizer, prompt: TokenIds, true: TokenIds | None) -> int:
 
 
 def ids_behind(
-    tokenizer: Tokenizer, prompt: TokenIds, written: Written, true: TokenIds | None, *, apart: bool = False
+    tokenizer: Tokenizer,
+    prompt: TokenIds,
+    text: str,
+    true: TokenIds | None,
+    *,
+    ended: bool = False,
+    apart: bool = False,
 ) -> TokenIds:
-    """Return the tokens of what was written behind a prompt.
+    """Return the tokens of a text that was written behind a prompt.
 
-    Where a server gives text alone, a tokenizer may cut it elsewhere than the model did. So as far as the text is that
+    A tokenizer may cut it elsewhere than the model did. So as far as the text is that
     of the true tokens, these are what it is read as; the rest is encoded. The result has all true tokens exactly where
     the text begins with theirs.
 
     Args:
         tokenizer: Of the model.
         prompt: What the text stands behind, without a start token.
-        written: What the server gave.
+        text: What the server gave.
         true: The tokens it is compared with, if any.
+        ended: Whether the model ended it; else it may end inside a character.
         apart: Whether it is a reply of its own: white space at its beginning is then that of the true text.
     """
-    if written.ids is not None:
-        return np.asarray(written.ids, np.int32)
     true = np.empty(0, np.int32) if true is None else np.asarray(true, np.int32)
-    text = written.text
     if apart:
         before = continuation_text(tokenizer, prompt, true)
         text = before[: len(before) - len(before.lstrip())] + text.lstrip()
     same, kept, rest = _split(tokenizer, prompt, true, text)
     if same == len(true) and len(true):
         return np.concatenate([true, _encoded(tokenizer, np.concatenate([prompt, true]), rest)]).astype(np.int32)
-    if not written.ended:  # it ends inside a character, of which nothing is known
+    if not ended:
         rest = rest.rstrip(BROKEN)
     ids = np.concatenate([true[:kept], _encoded(tokenizer, np.concatenate([prompt, true[:kept]]), rest)])
     return _differing(tokenizer, ids.astype(np.int32), true, same)
@@ -173,10 +176,15 @@ def _inside(byte: int) -> bool:
 
 def moved(tokenizer: Tokenizer, prompts: Sequence[TokenIds]) -> tuple[int, int]:
     """Return how many prompts end or begin inside a character, and how many others are read as other tokens."""
-    sent = [as_text(tokenizer, prompt) for prompt in prompts]
-    read = tokenizer.encode_batch([each.text for each in sent])
-    cut = sum(each.cut for each in sent)
-    return cut, sum(
-        not each.cut and not np.array_equal(encoding.ids, prompt)
-        for each, encoding, prompt in zip(sent, read, prompts, strict=True)
-    )
+    special = list(special_ids(tokenizer))  # whose names a server reads as these
+    cut = otherwise = 0
+    for prompt in prompts:
+        parts = np.split(prompt, np.flatnonzero(np.isin(prompt, special)))
+        parts = [part[1:] if len(part) and part[0] in special else part for part in parts]
+        sent = [as_text(tokenizer, part) for part in parts]
+        read = tokenizer.encode_batch([each.text for each in sent])
+        if any(each.cut for each in sent):
+            cut += 1
+        elif not all(np.array_equal(one.ids, part) for one, part in zip(read, parts, strict=True)):
+            otherwise += 1
+    return cut, otherwise

@@ -197,10 +197,9 @@ class Transport:
                 raise NoAnswerError(f"{self.url}{path}: answers otherwise than it is asked: {last.why}")
             if number >= tries:
                 raise NoAnswerError(f"{self.url}{path}: no answer in {number} tries: {last.why}", _KEPT)
-            if last.wait is None:
-                self._waits.back_off(number, f"{self.url}: {last.why}", stopping(), bad=last.bad)
-            else:
+            if last.wait is not None:
                 self._waits.pause(last.wait, f"{self.url}: {last.why}")
+            self._waits.back_off(number, f"{self.url}: {last.why}", stopping(), bad=last.bad, paused=last.wait or 0.0)
 
     def _answer(self, path: str, sent: bytes, read: Read, tokens: int, key: str | None, *, again: bool) -> Any:
         """Ask once, and return what is kept of the answer."""
@@ -219,7 +218,7 @@ class Transport:
             try:
                 taken = _as_json(read(answer))
             except (BadAnswerError, LookupError, TypeError, ValueError, AttributeError) as error:
-                raise Fault(self._shown(_said_of(error)), bad=True) from None
+                raise Fault(self._shown(_said_of(error, answer, reply.body)), bad=True) from None
             if key is not None:
                 self._journal.keep(key, taken, booking.settled())
             return orjson.loads(taken)
@@ -318,5 +317,8 @@ def _as_json(value: Any) -> bytes:
     return told
 
 
-def _said_of(error: Exception) -> str:
-    return str(error) if isinstance(error, BadAnswerError) else f"another form ({type(error).__name__}: {error})"
+def _said_of(error: Exception, answer: Any, body: bytes) -> str:
+    """Return what is wrong with an answer, and what the server says of that where it does."""
+    wrong = str(error) if isinstance(error, BadAnswerError) else f"another form ({type(error).__name__}: {error})"
+    own = isinstance(answer, dict) and answer.get("error")
+    return f"{faults.what_is_said(body)}: {wrong}" if own else wrong

@@ -54,7 +54,9 @@ class Waits:
             if new and seconds >= 1:
                 self._tell(f"{why}: waits {math.ceil(seconds):,} s, as the server asks")
 
-    def back_off(self, tries: int, why: str, stopping: threading.Event, *, bad: bool = False) -> None:
+    def back_off(
+        self, tries: int, why: str, stopping: threading.Event, *, bad: bool = False, paused: float = 0.0
+    ) -> None:
         """Wait before a request is sent again, the longer the more often it was.
 
         Args:
@@ -62,17 +64,20 @@ class Waits:
             why: What became of it, in words.
             stopping: Ends the wait.
             bad: Whether it was answered, but otherwise than asked.
+            paused: Seconds that are waited anyway, as the server asked to.
 
         Raises:
             StoppedError: The job is to end.
         """
         seconds = min(LONGEST, (BAD_FIRST if bad else FIRST) * 2 ** (tries - 1)) * self._random.uniform(0.5, 1)
+        if paused >= seconds:
+            return
         with self._lock:
             now = time.monotonic()
             if tries >= _TOLD_FROM and now - self._told >= _TOLD_EVERY:
                 self._told = now
                 self._tell(f"{why}: asked again (try {tries + 1})")
-        self._sleep(seconds, stopping)
+        self._sleep(seconds - paused, stopping)
 
     def _sleep(self, seconds: float, stopping: threading.Event) -> None:
         if stopping.wait(seconds):

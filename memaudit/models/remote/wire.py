@@ -137,11 +137,11 @@ class _Line:
         try:
             reply = self._exchange(method, url, body)
         except BaseException as error:
-            failed = self._plain(error)
+            failed = self._plain(error, url)
         else:
             if not self._end():
                 return reply
-            failed = self._plain(TimeoutError())  # it was cut off, and what came of it looks whole
+            failed = self._plain(TimeoutError(), url)  # it was cut off, and what came of it looks whole
         finally:
             self._end()
         # Outside of the handler: what is raised here leads to no frame of a library.
@@ -202,7 +202,7 @@ class _Line:
         finally:
             response.close()
 
-    def _plain(self, error: BaseException) -> BaseException:
+    def _plain(self, error: BaseException, url: str) -> BaseException:
         """Return what to raise for an error, without its frames, their locals, and what it came from."""
         import httpx2
 
@@ -212,13 +212,15 @@ class _Line:
         if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.UnsupportedProtocol):
             return UnreachableError(f"no connection: {said or 'it takes too long'}", sent=False)
         if self._cut_for or isinstance(error, httpx2.TimeoutException):
-            return Fault(f"no whole answer within {self._timeout:g} s")
+            return Fault(f"no whole answer within {self._timeout:g} s (--timeout)")
         if isinstance(error, httpx2.ProxyError):
             return UnreachableError(f"the proxy refuses: {said}", sent=False)
         if isinstance(error, httpx2.HTTPError | OSError):
             return Fault(f"the connection broke: {said or type(error).__name__}")
         if isinstance(error, _TooLargeError):
-            return EndpointError(f"more than {LARGEST >> 20} MiB in one answer", "is this the address of a model?")
+            return EndpointError(
+                f"{url}: more than {LARGEST >> 20} MiB in one answer", "is this the address of a model?"
+            )
         error.__cause__ = error.__context__ = None
         return error.with_traceback(None)
 

@@ -48,7 +48,7 @@ def learnt(heads: int = 4) -> Learnt:
     folder = Path(_FOLDER.name) / str(heads)
     folder.mkdir()
     prose = " ".join(" ".join(text.split()) for _, text in sorted(topics.items()))
-    tokenizer = train_tokenizer("bpe", [prose[:40_000]], 512)
+    tokenizer = train_tokenizer("bpe", [prose[:40_000]], 400)
     [whole] = tokenizer.encode_batch([prose[:120_000]])
     length = PREFIX + SUFFIX
     texts = [tokenizer.decode(whole.ids[at : at + length]) for at in range(0, len(whole) - length, length)]

@@ -13,9 +13,10 @@ import numpy as np
 from memaudit.findings import Control
 from memaudit.models.base import LanguageModel
 from memaudit.models.remote.address import Api, Endpoint
-from memaudit.models.remote.dialects.base import SCORES, WRITES, Dialect, Scored, Written
+from memaudit.models.remote.dialects.base import SCORES, WRITES, Dialect
 from memaudit.models.remote.model import RemoteModel
 from memaudit.models.remote.probe import Probed
+from memaudit.models.remote.results import Scored, Written
 from memaudit.models.remote.transport import Transport
 from memaudit.records import Capabilities, Capability, Decoding, TokenIds, Window
 

@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 
 from memaudit.errors import ModelError
 from memaudit.models.remote.address import Endpoint
-from memaudit.models.remote.dialects.base import SCORES, Dialect, Scored, Written
+from memaudit.models.remote.dialects.base import SCORES, Dialect
 from memaudit.models.remote.dialects.echo import Echo, rank_by_value
 from memaudit.models.remote.dialects.given_text import NEUTRAL, rank_among, seed_for
 from memaudit.models.remote.dialects.sglang import Sglang
 from memaudit.models.remote.dialects.vllm import Vllm
+from memaudit.models.remote.results import Scored, Written
 from memaudit.models.remote.transport import BadAnswerError, RefusedRequestError, Transport
 from memaudit.records import Decoding, TokenIds, Window
 from memaudit.text.tokenize import special_ids

@@ -75,7 +75,7 @@ def test_what_was_paid_for_is_used_up(status: int, said: str, quota: bool) -> No
         ({"error": {"message": "m", "code": "c"}}, "c: m"),
         ({"error": "plain"}, "plain"),
         ({"detail": "d"}, "d"),
-        ({"detail": [{"loc": 1}]}, '{"detail":[{"loc":1}]}'),
+        ({"detail": [{"loc": 1}]}, '{"detail": [{"loc": 1}]}'),
         ([1], "[1]"),
         (None, "null"),
     ],
@@ -85,6 +85,7 @@ def test_what_an_error_says(body: object, said: str) -> None:
 
 
 def test_what_a_page_says() -> None:
+    assert what_is_said(b"[" * 600 + b"]" * 600) == "[" * 600 + "]" * 600
     assert what_is_said(b"<html>\n  <b>\xff no</b>" + b"x" * 10**6)[:20] == "<html> <b>\ufffd no</b>xx"
     assert what_is_said(b"") == ""
 

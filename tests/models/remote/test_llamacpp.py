@@ -216,6 +216,18 @@ def test_an_answer_that_was_changed_anywhere_is_refused(data: st.DataObject) -> 
         entries_of(answer, 3)
 
 
+def test_a_text_that_is_known_by_heart_hides_no_shift() -> None:
+    """All its log-probabilities are nearly nought, and nearly one another."""
+    answer = copy.deepcopy(GOOD)
+    content = answer["choices"][0]["logprobs"]["content"]
+    for entry, value in zip(content, (-1e-4, -3e-4, -2e-3), strict=True):
+        entry |= {"id": 7, "logprob": value, "top_logprobs": [{"id": 7, "logprob": value}]}
+    assert len(entries_of(answer, 3)) == 3
+    content[0]["logprob"], content[1]["logprob"] = content[1]["logprob"], content[0]["logprob"]
+    with pytest.raises(BadAnswerError):
+        entries_of(answer, 3)
+
+
 @pytest.mark.parametrize("answer", [None, [], {}, {"choices": []}, {"choices": [{"logprobs": None}]}, "<html>", 7])
 def test_what_is_no_answer_is_refused(answer: Any) -> None:
     with pytest.raises(BadAnswerError):

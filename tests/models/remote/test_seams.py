@@ -9,7 +9,6 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from memaudit.models.remote.dialects.base import Written
 from memaudit.models.remote.seams import as_text, ids_behind, moved, spare
 from memaudit.models.sampling import continuation_text
 from memaudit.records import TokenIds
@@ -84,7 +83,7 @@ def test_the_same_text_is_never_missed(name: str, data: st.DataObject, place: fl
     prompt, true, rest = cut(tokenizer, text, place, last)
     assume(len(true) and tokenizer.unknown_id not in true)
     shown = said(tokenizer, prompt, np.concatenate([true, rest]))
-    found = ids_behind(tokenizer, prompt, Written(shown, None, ended=False), true)
+    found = ids_behind(tokenizer, prompt, shown, true)
     assert np.array_equal(found[: len(true)], true)
 
 
@@ -97,7 +96,7 @@ def test_another_text_is_never_verbatim(name: str, data: st.DataObject, place: f
     assume(len(true))
     whole = true_text(tokenizer, prompt, true)
     shown = whole[:shared].decode("utf-8", "ignore") + other
-    found = ids_behind(tokenizer, prompt, Written(shown, None, ended=False), true)
+    found = ids_behind(tokenizer, prompt, shown, true)
     assert np.array_equal(found[: len(true)], true) == shown.encode().startswith(whole)
     matched = int(np.argmin(np.append(found[: len(true)] == true[: len(found)], False)))
     assert shown.encode().startswith(true_text(tokenizer, prompt, true[:matched])) or not matched
@@ -111,7 +110,7 @@ def test_what_differs_is_shown_as_it_was_written(name: str, data: st.DataObject)
     prompt, true, _ = cut(tokenizer, text, 0.5, 1.0)
     assume(len(true) and other and tokenizer.unknown_id not in ids_of(tokenizer, other))
     assume(not as_text(tokenizer, prompt).begun and not as_text(tokenizer, prompt).cut)
-    found = ids_behind(tokenizer, prompt, Written(other, None, ended=True), true)
+    found = ids_behind(tokenizer, prompt, other, true, ended=True)
     assert continuation_text(tokenizer, prompt, found) == other
 
 
@@ -150,22 +149,27 @@ def test_characters_that_tokens_cut() -> None:
     assert as_text(tokenizer, ids[3:]).text == "cd"
     assert spare(tokenizer, ids[:4], ids[4:]) == 2
     assert spare(tokenizer, ids[:2], ids[2:4]) == 3 and spare(tokenizer, ids[:2], ids[2:5]) == 0
-    behind = ids_behind(tokenizer, ids[:4], Written("€cd", None, ended=False), ids[4:])
+    behind = ids_behind(tokenizer, ids[:4], "€cd", ids[4:])
     assert np.array_equal(behind, ids[4:])
-    inside = ids_behind(tokenizer, ids[:2], Written("€", None, ended=False), ids[2:4])
+    inside = ids_behind(tokenizer, ids[:2], "€", ids[2:4])
     assert np.array_equal(inside[:2], ids[2:4])
-    unseen = ids_behind(tokenizer, ids[:2], Written("\ufffd", None, ended=False), ids[2:4])
+    unseen = ids_behind(tokenizer, ids[:2], "\ufffd", ids[2:4])
     assert not len(unseen)  # a part of a character that nothing shows
-    other = ids_behind(tokenizer, ids[:2], Written("₭", None, ended=False), ids[2:5])
+    other = ids_behind(tokenizer, ids[:2], "₭", ids[2:5])
     assert not np.array_equal(other[:3], ids[2:5])
     assert moved(tokenizer, [ids, ids[:4], ids[3:], ids[:2]]) == (2, 0)
+    ended = np.concatenate([ids[:2], [0], ids[2:]]).astype(np.int32)
+    assert moved(tokenizer, [ended, ids[:0]]) == (0, 0)
+    words = tokenizer_of("bpe")
+    halves = np.concatenate([ids_of(words, half) for half in ("th", "e cat")])
+    assert words.decode(halves) == "the cat" and moved(words, [ids_of(words, "the cat"), halves]) == (0, 1)
 
 
 def test_replacement_characters_of_a_text_are_characters() -> None:
     tokenizer = tokenizer_of("bpe")
     ids = ids_of(tokenizer, "odd \ufffd")
     assert as_text(tokenizer, ids).text == "odd \ufffd" and not as_text(tokenizer, ids).cut
-    assert np.array_equal(ids_behind(tokenizer, ids[:0], Written("odd \ufffd", None, ended=False), ids), ids)
+    assert np.array_equal(ids_behind(tokenizer, ids[:0], "odd \ufffd", ids), ids)
 
 
 def test_white_space_before_a_reply_is_not_compared() -> None:
@@ -173,20 +177,15 @@ def test_white_space_before_a_reply_is_not_compared() -> None:
     ids = ids_of(tokenizer, "the cat sat on")
     prompt, true = ids_of(tokenizer, "the"), ids_of(tokenizer, " cat sat")
     for shown in ("cat sat", " cat sat", "\n\ncat sat on"):
-        found = ids_behind(tokenizer, prompt, Written(shown, None, ended=False), true, apart=True)
+        found = ids_behind(tokenizer, prompt, shown, true, apart=True)
         assert np.array_equal(found[: len(true)], true)
-    strict = ids_behind(tokenizer, prompt, Written("cat sat", None, ended=False), true)
+    strict = ids_behind(tokenizer, prompt, "cat sat", true)
     assert not np.array_equal(strict[: len(true)], true)
     assert len(ids)
-
-
-def test_ids_are_taken_where_they_are_told() -> None:
-    given = Written("anything", [5, 6], ended=True)
-    assert ids_behind(tokenizer_of("byte"), np.array([9], np.int32), given, None).tolist() == [5, 6]
 
 
 def test_without_true_tokens_the_text_is_encoded() -> None:
     for name in OURS:
         tokenizer = tokenizer_of(name)
-        found = ids_behind(tokenizer, ids_of(tokenizer, "the"), Written(" cat", None, ended=False), None)
+        found = ids_behind(tokenizer, ids_of(tokenizer, "the"), " cat", None)
         assert tokenizer.decode(found) == " cat"

@@ -16,7 +16,7 @@ from memaudit.models.remote.dialects.base import WRITES
 from memaudit.models.remote.dialects.text import Text
 from memaudit.models.remote.model import RemoteModel
 from memaudit.models.remote.probe import Probed
-from memaudit.models.remote.seams import moved
+from memaudit.models.remote.seams import as_text, moved
 from memaudit.models.remote.transport import BadAnswerError, RefusedRequestError, Transport
 from memaudit.records import GREEDY, Decoding, TokenIds, Window
 from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
@@ -195,6 +195,19 @@ def test_more_is_asked_for_where_the_text_has_fewer_tokens_than_were_written() -
     assert len(written) == 6 and text.startswith(tokenizer().decode(written))
     [empty] = remote_of(dialect(lambda body: said("", "length"))).continuations([ids("the cat")], 3)
     assert empty.tolist() == [0, 0, 0]
+
+
+def test_prompts_that_are_read_otherwise_are_counted() -> None:
+    remote = remote_of(dialect(lambda body: said("x")))
+    whole = ids(KNOWN)
+    clean = [Window(whole[:8], whole[8:12])] * 20
+    halves = np.concatenate([ids("th"), ids("e cat")]).astype(np.int32)
+    inside = next(Window(whole[i:][:8], whole[:2]) for i in range(80) if as_text(tokenizer(), whole[i:][:8]).cut)
+    [control] = remote.check_prompts([*clean, Window(halves, whole[:2]), inside])
+    assert control.passed and "of 22 prompts, sent as text, 1 are read" in control.detail
+    assert "1 begin or end inside" in control.detail
+    assert not remote.check_prompts([Window(halves, whole[:2])])[0].passed
+    assert remote.check_prompts([]) == []
 
 
 def test_texts_are_gone_on_with_as_text() -> None:

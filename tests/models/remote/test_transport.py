@@ -218,6 +218,12 @@ def test_answers_of_another_form_end_by_name(server: str, told: Any) -> None:
     assert "answers otherwise than it is asked" in str(error)
 
 
+def test_an_error_with_status_200_is_quoted(server: str) -> None:
+    with Proxy(server, change_answer=lambda *_: {"error": {"message": "overloaded\n"}}) as proxy:
+        error, _ = refused(proxy)
+    assert "answers otherwise than it is asked: overloaded\\x0a: no log-probabilities" in str(error)
+
+
 def test_a_value_that_json_does_not_have_is_not_kept(server: str) -> None:
     with transport(server) as asker, pytest.raises(EndpointError, match="answers otherwise"):
         asker.ask(PATH, body(0), lambda _: [float("nan"), None], tokens=20)

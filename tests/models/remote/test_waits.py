@@ -50,6 +50,10 @@ def test_waits_grow_up_to_a_limit(clock: Clock) -> None:
     assert told[0] == "500: asked again (try 4)"
     assert 2 <= len(told) <= 5, "not at each"
     clock.slept.clear()
+    some.back_off(9, "429", clock, paused=10)
+    assert 5 <= clock.slept.pop() <= 20
+    some.back_off(9, "429", clock, paused=30)
+    assert clock.slept == []
     some.back_off(4, "odd", clock, bad=True)
     assert clock.slept[0] <= 0.4
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import ClassVar
 
+from memaudit.models.remote.results import Scored, Written
 from memaudit.models.remote.transport import Transport
 from memaudit.records import GREEDY, Capabilities, Capability, Decoding, TokenIds, Window
 from memaudit.text.tokenize import Tokenizer
@@ -14,32 +14,6 @@ WRITES: Capabilities = frozenset((Capability.CONTINUATIONS, Capability.WRITING))
 SCORES: Capabilities = WRITES | {Capability.LOG_PROBS, Capability.LEFT_TO_RIGHT}
 KNOWS_ALL: Capabilities = SCORES | {Capability.MOMENTS, Capability.DISTRIBUTIONS}
 """Of a server that lists every token of the vocabulary."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """What a server says of given tokens, one value a token."""
-
-    log_prob: list[float]
-    """Natural logarithms."""
-    rank: list[int]
-    """Tokens that it prefers to the true one; one that is not among the `Dialect.listed` likeliest has just that."""
-    mean: list[float] | None = None
-    """Of log p over the vocabulary; None where not all of it is listed."""
-    std: list[float] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What a server put behind a prompt."""
-
-    text: str
-    ids: list[int] | None
-    """Its tokens, without the end token; None where the server gives text alone."""
-    ended: bool
-    """Whether it stopped by itself: at its end token."""
-    log_prob: list[float] | None = None
-    """Of the tokens, where the server gives them."""
 
 
 class Dialect(ABC):

@@ -12,8 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from memaudit.models.remote.dialects.answers import only_choice
-from memaudit.models.remote.dialects.base import Written
 from memaudit.models.remote.dialects.text import Sent, Text, has_ended, used
+from memaudit.models.remote.results import Written
 from memaudit.models.remote.transport import BadAnswerError
 from memaudit.records import GREEDY, Decoding, TokenIds, Turn, Window
 

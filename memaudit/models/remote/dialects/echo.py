@@ -18,7 +18,7 @@ import numpy as np
 
 from memaudit.errors import ModelError
 from memaudit.models.remote.dialects.answers import check_usage, log_prob_of, only_choice, stopped
-from memaudit.models.remote.dialects.base import SCORES, Dialect, Scored, Written
+from memaudit.models.remote.dialects.base import SCORES, Dialect
 from memaudit.models.remote.dialects.given_text import (
     AGREES,
     check_begun,
@@ -29,6 +29,7 @@ from memaudit.models.remote.dialects.given_text import (
     without_end,
 )
 from memaudit.models.remote.dialects.vllm import ids_named, token_log_probs
+from memaudit.models.remote.results import Scored, Written
 from memaudit.models.remote.transport import BadAnswerError, RefusedRequestError, Transport
 from memaudit.records import Decoding, TokenIds
 from memaudit.text.tokenize import HuggingFaceTokenizer, Tokenizer, TrainedTokenizer

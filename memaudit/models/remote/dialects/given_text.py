@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from memaudit.errors import ModelError
-from memaudit.models.remote.dialects.base import Scored
+from memaudit.models.remote.results import Scored
 from memaudit.models.remote.transport import BadAnswerError
 from memaudit.records import TokenIds
 

@@ -23,7 +23,8 @@ from memaudit.models.remote.dialects.answers import (
     log_prob_of,
     only_choice,
 )
-from memaudit.models.remote.dialects.base import KNOWS_ALL, SCORES, WRITES, Dialect, Scored, Written
+from memaudit.models.remote.dialects.base import KNOWS_ALL, SCORES, WRITES, Dialect
+from memaudit.models.remote.results import Scored, Written
 from memaudit.models.remote.transport import BadAnswerError, Read, RefusedRequestError, Transport
 from memaudit.records import GREEDY, Decoding, FloatArray, TokenIds
 from memaudit.text.tokenize import Tokenizer, special_ids
@@ -42,6 +43,8 @@ BIAS = 1000.0
 """Added to the logit of a token that is to come: any model prefers it then."""
 AGREES = 1e-2
 """Nats by which a log-probability may differ from itself, asked in another way."""
+SAME = 1e-6
+"""Nats by which two words of one answer about one token may differ: a recited text has nothing but small ones."""
 NEUTRAL: Mapping[str, Any] = {
     "top_k": 0, "top_p": 1.0, "min_p": 0.0, "typical_p": 1.0, "top_n_sigma": -1.0, "xtc_probability": 0.0,
     "dynatemp_range": 0.0, "repeat_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,
@@ -246,7 +249,7 @@ def _entry(one: Any) -> Entry:
     least = min(top.values(), default=-math.inf)
     if len(top) != len(one["top_logprobs"]) or not top:
         raise BadAnswerError("the likeliest tokens are not told apart")
-    wrong = abs(top[token] - value) > AGREES if token in top else value > least + AGREES
+    wrong = abs(top[token] - value) > SAME if token in top else value > least + SAME
     if wrong:
         raise BadAnswerError("log-probabilities are not those of their tokens")
     return Entry(token, value, top)
@@ -285,7 +288,7 @@ def _moments(values: FloatArray) -> tuple[float, float]:
     """Return expectation and standard deviation of log p over a vocabulary, all of which is listed."""
     probs = np.exp(values)
     if abs(probs.sum() - 1) > ROUNDING:
-        raise BadAnswerError(f"the probabilities of the whole vocabulary add up to {probs.sum():.3g}")
+        raise BadAnswerError(f"the probabilities of the whole vocabulary add up to {probs.sum():g}")
     finite = np.where(probs > 0, values, 0.0)
     mean = float((probs * finite).sum())
     return mean, float(np.sqrt((probs * (finite - mean) ** 2).sum()))

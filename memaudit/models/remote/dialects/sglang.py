@@ -15,7 +15,7 @@ import numpy as np
 
 from memaudit.errors import ModelError
 from memaudit.models.remote.dialects.answers import id_of, log_prob_of
-from memaudit.models.remote.dialects.base import SCORES, Dialect, Scored, Written
+from memaudit.models.remote.dialects.base import SCORES, Dialect
 from memaudit.models.remote.dialects.given_text import (
     NEUTRAL,
     check_begun,
@@ -25,6 +25,7 @@ from memaudit.models.remote.dialects.given_text import (
     seed_for,
     without_end,
 )
+from memaudit.models.remote.results import Scored, Written
 from memaudit.models.remote.transport import BadAnswerError, RefusedRequestError
 from memaudit.records import Decoding, TokenIds
 

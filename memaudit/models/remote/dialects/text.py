@@ -15,7 +15,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from memaudit.errors import ModelError
 from memaudit.models.remote.dialects.answers import only_choice
-from memaudit.models.remote.dialects.base import Dialect, Written
+from memaudit.models.remote.dialects.base import Dialect
+from memaudit.models.remote.results import Written
 from memaudit.models.remote.seams import as_text
 from memaudit.models.remote.transport import BadAnswerError, RefusedRequestError, Transport
 from memaudit.records import GREEDY, Decoding, TokenIds

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from memaudit.models.remote.dialects.answers import check_usage, id_of, log_prob_of, only_choice, stopped
-from memaudit.models.remote.dialects.base import SCORES, Dialect, Scored, Written
+from memaudit.models.remote.dialects.base import SCORES, Dialect
 from memaudit.models.remote.dialects.given_text import (
     AGREES,
     NEUTRAL,
@@ -26,6 +26,7 @@ from memaudit.models.remote.dialects.given_text import (
     seed_for,
     without_end,
 )
+from memaudit.models.remote.results import Scored, Written
 from memaudit.models.remote.transport import BadAnswerError, RefusedRequestError
 from memaudit.records import Decoding, TokenIds
 

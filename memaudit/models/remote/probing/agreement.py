@@ -21,7 +21,9 @@ SAME = 1e-2
 """Nats within which two ways of asking the same agree, beside the noise that was measured."""
 GROSS = 0.5
 """Nats from which on a difference is no rounding."""
-PIECES = 4
+SEEN = 3
+"""Answers that a finding about most of them rests on at least."""
+PIECES = 3
 """Tokens that are asked about one by one."""
 AGREEMENT, GREEDILY, ALONE, READ = (
     "log-probabilities of a given text are those of the same text generated",
@@ -145,7 +147,7 @@ def refuse_shifted_lists(url: str, seen: Sequence[Exchange]) -> None:
         ModelError: It does so in most of its answers; in a few, it is a fault that passes.
     """
     told = [moved for exchange in seen if (moved := _moved(exchange.places)) is not None]
-    if told and 2 * sum(told) > len(told):
+    if 2 * sum(told) > len(told) and sum(told) >= SEEN:
         raise _shifted(url, "the log-probabilities of tokens and those in their lists of the likeliest ones")
 
 

@@ -10,12 +10,13 @@ from functools import partial
 
 import numpy as np
 
-from memaudit.models.remote.dialects.base import Dialect, Scored, Written
+from memaudit.models.remote.dialects.base import Dialect
 from memaudit.models.remote.probing.witness import Witness
+from memaudit.models.remote.results import Scored, Written
 from memaudit.records import GREEDY, Capability, TokenIds
 from memaudit.text.tokenize import Tokenizer
 
-WRITTEN = 12
+WRITTEN = 8
 """Tokens that are written behind a prompt."""
 TRUE = 8
 """Tokens of a passage that are scored behind its beginning."""

@@ -56,6 +56,8 @@ class Witness(Transport):
         self.inner = inner
         self.url, self.endpoint, self.tell = inner.url, inner.endpoint, inner.tell
         self.seen: list[Exchange] = []
+        self.given_up = 0
+        """Requests whose answers were bad for good."""
 
     @property
     def fingerprint(self) -> str | None:
@@ -90,6 +92,7 @@ class Witness(Transport):
             if answered:
                 return answered[0]
             if faults.total() == MOST or max(faults.values()) == SAME:
+                self.given_up += 1
                 [(reason, _)] = faults.most_common(1)
                 raise ModelError(f"{self.url}: {reason}", "another server, or another version of it, may answer this")
 
