@@ -160,17 +160,16 @@ def invocation_of(ctx: Any, **changed: Any) -> Invocation:
     while at.parent is not None:
         words, at = [at.info_name, *words], at.parent
     command = command_line(["memaudit", *words], _given(ctx, changed))
-    kept = {*NOT_REPEATED, *ctx.command.unused(ctx), *_of_this_call(ctx)}
-    return Invocation(command, tuple(set_elsewhere(ctx, kept=kept)))
+    return Invocation(command, tuple(set_elsewhere(ctx, kept={*NOT_REPEATED, *_left_out(ctx, changed)})))
 
 
 def _given(ctx: Any, changed: Mapping[str, Any]) -> Iterator[Given]:
     """Yield what a command was given that it has a use for."""
     from memaudit.runs.invocation import Given
 
-    unused = {*ctx.command.unused(ctx), *_of_this_call(ctx)}
+    left_out = _left_out(ctx, changed)
     for param in ctx.command.params:
-        if param.name not in ctx.params or param.name in unused:
+        if param.name not in ctx.params or param.name in left_out:
             continue
         value = changed.get(param.name, ctx.params[param.name])
         if param.param_type_name == "argument":
@@ -183,9 +182,11 @@ def _given(ctx: Any, changed: Mapping[str, Any]) -> Iterator[Given]:
             yield Given(param.name, shown, param.opts[0], implied=_implied(ctx, param, value))
 
 
-def _of_this_call(ctx: Any) -> set[str]:
-    """Return the names of flags that say how a server is asked and change no result: what a run may cost."""
-    return {p.name for p in ctx.command.params if p.name in OF_THIS_CALL and _under(p, REACHED)}
+def _left_out(ctx: Any, changed: Mapping[str, Any]) -> set[str]:
+    """Return the names of flags that a command has no use for, and those that change no result: what a run may cost."""
+    about = {param.name for param in ctx.command.params if _under(param, REACHED)}
+    of_others = beside_the_point({**ctx.params, **changed}, about)
+    return {*ctx.command.unused(ctx), *of_others, *(about & OF_THIS_CALL)}
 
 
 def _under(param: Any, heading: str) -> bool:

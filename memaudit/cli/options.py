@@ -50,9 +50,7 @@ def _variable_name(value: str) -> str:
     if value and not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", value):
         from memaudit.errors import InputError
 
-        raise InputError(
-            "--api-key-env: what it was given is not the name of a variable", "name one that holds the key"
-        )
+        raise InputError("--api-key-env: it was given no name of a variable", "name one that holds the key")
     return value
 
 

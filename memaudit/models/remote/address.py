@@ -80,9 +80,7 @@ def key_of(endpoint: Endpoint) -> str:
     if not endpoint.api_key_env:
         return ""
     if not _VARIABLE.fullmatch(endpoint.api_key_env):  # the key itself, perhaps: it is not repeated
-        raise InputError(
-            "--api-key-env: what it was given is not the name of a variable", "name one that holds the key"
-        )
+        raise InputError("--api-key-env: it was given no name of a variable", "name one that holds the key")
     key = os.environ.get(endpoint.api_key_env, "").strip()
     if not key:
         raise InputError(f"--api-key-env {endpoint.api_key_env}: no such variable is set, or it is empty")

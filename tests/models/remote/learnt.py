@@ -39,11 +39,16 @@ class Learnt(NamedTuple):
 
 
 @cache
-def learnt() -> Learnt:
-    """Return the model, the same within a process; it puts a start token before a text."""
-    folder = Path(_FOLDER.name)
+def learnt(heads: int = 4) -> Learnt:
+    """Return the model, the same within a process; it puts a start token before a text.
+
+    Args:
+        heads: Of its attention, 96 wide; vLLM's kernels for a CPU take widths of 32 alone, which three have.
+    """
+    folder = Path(_FOLDER.name) / str(heads)
+    folder.mkdir()
     prose = " ".join(" ".join(text.split()) for _, text in sorted(topics.items()))
-    tokenizer = train_tokenizer("bpe", [prose[:40_000]], 512)
+    tokenizer = train_tokenizer("bpe", [prose[:40_000]], 400)
     [whole] = tokenizer.encode_batch([prose[:120_000]])
     length = PREFIX + SUFFIX
     texts = [tokenizer.decode(whole.ids[at : at + length]) for at in range(0, len(whole) - length, length)]
@@ -51,7 +56,7 @@ def learnt() -> Learnt:
     texts = [text for text, each in zip(texts, encoded, strict=True) if len(each) == length][: KNOWN + UNSEEN]
     assert len(texts) == KNOWN + UNSEEN
     ids = np.array([encoding.ids for encoding in tokenizer.encode_batch(texts[:KNOWN])])
-    model = new_gpt(tokenizer, style="llama", width=96, layers=2, heads=4, context_length=CONTEXT, seed=1)
+    model = new_gpt(tokenizer, style="llama", width=96, layers=2, heads=heads, context_length=CONTEXT, seed=1)
     _teach(model.module, torch.tensor(np.insert(ids, 0, tokenizer.bos_id, axis=1)).long())
     model.save(folder / "model")
     write_gguf(folder / "model", folder / "model.gguf")

@@ -23,7 +23,7 @@ GROSS = 0.5
 """Nats from which on a difference is no rounding."""
 SEEN = 3
 """Answers that a finding about most of them rests on at least."""
-PIECES = 4
+PIECES = 3
 """Tokens that are asked about one by one."""
 AGREEMENT, GREEDILY, ALONE, READ = (
     "log-probabilities of a given text are those of the same text generated",

@@ -30,6 +30,7 @@ MOST_BEYOND = 131_072
 """Largest context that is probed for what lies beyond it: a longer prompt costs more than it tells."""
 SHARE = 4
 """A prompt beyond the context is sent where it takes at most this part of the budget."""
+NAME_IT = "name the tokenizer of the model that is served"
 NO_COUNT = "the server does not count the tokens of a prompt"
 
 
@@ -152,9 +153,9 @@ class Counter:
         cut = [self.tokenized(texts[0][0])]
         if cut[0] is not None:
             cut += [self.tokenized(text) for text, _ in texts[1:]]
-        if all(ids is not None for ids in cut):
-            same = sum(ids == list(ours) for ids, (_, ours) in zip(cut, texts, strict=True))
-            return self._told(same, len(texts), exact=True)
+        shown = [ids for ids in cut if ids is not None]
+        if len(shown) == len(texts):
+            return self._of_shown(texts, shown)
         try:
             counted = [self.count(text, len(ids)) for text, ids in texts]
         except RefusedRequestError:
@@ -163,18 +164,26 @@ class Counter:
         if len(more) < len(texts):
             return Control(TOKENIZATION, None, NO_COUNT)
         usual = max(set(more), key=more.count)
-        return self._told(more.count(usual), len(texts), exact=False)
-
-    def _told(self, same: int, of: int, *, exact: bool) -> Control:
-        """Return what texts say: ids that are the same in half of them are no accident, numbers of tokens may be."""
+        same, of = more.count(usual), len(texts)
         if 2 * same < of:
             raise ModelError(
-                f"{self.url}: cuts text into other tokens than --tokenizer does, {of - same} of {of} texts",
-                "name the tokenizer of the model that is served",
+                f"{self.url}: cuts text into other tokens than --tokenizer does, {of - same} of {of} texts", NAME_IT
             )
-        does = "cuts into the same ids" if exact else "counts as many tokens as we do in"
-        detail = f"the server {does} {same} of {of} texts in several scripts; prompts are sent as ids"
-        return Control(TOKENIZATION, exact or same == of, detail)
+        detail = f"the server counts as many tokens as we do in {same} of {of} texts in several scripts"
+        return Control(TOKENIZATION, same == of, f"{detail}; prompts are sent as ids")
+
+    def _of_shown(self, texts: Sequence[tuple[str, TokenIds]], shown: Sequence[list[int]]) -> Control:
+        """Judge by the ids that a server makes of texts: cut elsewhere, they stand for the same text still."""
+        size, of = self.tokenizer.vocab_size, len(texts)
+        same = sum(ids == list(ours) for ids, (_, ours) in zip(shown, texts, strict=True))
+        for ids, (text, _) in zip(shown, texts, strict=True):
+            if max(ids, default=0) >= size or self.tokenizer.decode(ids).strip() != text.strip():
+                raise ModelError(
+                    f"{self.url}: its ids stand for other text than those of --tokenizer, of '{one_line(text, 40)}'",
+                    NAME_IT,
+                )
+        detail = f"the server cuts {same} of {of} texts in several scripts into the same ids; prompts are sent as ids"
+        return Control(TOKENIZATION, True, detail)
 
     def tokenized(self, text: str) -> list[int] | None:
         """Return the ids that a server's own tokenizer makes of a text, where it has a door for that."""
@@ -188,13 +197,13 @@ class Counter:
             except ModelError:
                 return None
             if ids is not None:
-                return ids
+                return ids[1:] if ids[:1] == [self.bos] else ids
         return None
 
     def _texts(self) -> list[tuple[str, TokenIds]]:
         """Return texts that are encoded as what they were decoded from, with their ids."""
         lengths = [min(24, self.room)]
-        ids = prompts_of(self.tokenizer, SCRIPTS, lengths) + prompts_of(self.tokenizer, PLAIN[:2], lengths)
+        ids = prompts_of(self.tokenizer, (*SCRIPTS, PLAIN[0]), lengths)
         return [(self.tokenizer.decode(one), one) for one in ids]
 
     def _by_text(self) -> Reading:
@@ -251,7 +260,7 @@ class Counter:
         raise ModelError(
             f"{self.url}: cuts text into other tokens than --tokenizer does: {one.counted} where that has {one.sent}, "
             f"of '{one_line(text, 40)}'",
-            "name the tokenizer of the model that is served",
+            NAME_IT,
         )
 
     def _start_of_text(self, texts: Sequence[tuple[str, TokenIds]], *, puts: bool) -> str:

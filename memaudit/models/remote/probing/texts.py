@@ -30,10 +30,8 @@ PLAIN = (
 )
 """Long enough to be cut at any of the lengths below."""
 SCRIPTS = (
-    "Nach dem Regen riecht der Hof nach Kreide, und über die Mauer hängt schwer der Flieder.",
     "El tranvía número 9 pasó vacío; ¿quién viaja al muelle un lunes a las 6:45?",
     "Лодочник перевязал канат и долго смотрел, как туман уходит за мельницу.",
-    "Το μικρό καφενείο ανοίγει νωρίς, πριν φτάσει το πλοίο από το απέναντι νησί.",
     "雨停以后，孩子们把纸船放进院子里的水沟。",
     "الحارس يفتح البوابة الصغيرة قبل وصول العمال إلى الحديقة.",
     "पुस्तकालय के पीछे नीम का एक पुराना पेड़ खड़ा है।",

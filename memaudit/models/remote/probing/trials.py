@@ -16,7 +16,7 @@ from memaudit.models.remote.results import Scored, Written
 from memaudit.records import GREEDY, Capability, TokenIds
 from memaudit.text.tokenize import Tokenizer
 
-WRITTEN = 12
+WRITTEN = 8
 """Tokens that are written behind a prompt."""
 TRUE = 8
 """Tokens of a passage that are scored behind its beginning."""
