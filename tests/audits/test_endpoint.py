@@ -145,16 +145,6 @@ def test_a_chat_is_never_called_extractable(
     assert "k-extractable" in spoken(tmp_path / "c", completed.report, capsys)
 
 
-def test_conversations_are_not_wrapped_into_messages(tmp_path: Path) -> None:
-    rows = [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": t}]} for t in KNOWN]
-    file = tmp_path / "talk.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(InputError, match="leave out --api chat"):
-        audit(
-            pretended(oracle(KNOWN, 12), TEXT, api="chat"), str(file), str(file), out=tmp_path / "run", options=OPTIONS
-        )
-
-
 @pytest.mark.parametrize(
     ("measures", "options", "said"),
     [
