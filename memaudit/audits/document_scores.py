@@ -40,11 +40,14 @@ def readable(model: LanguageModel) -> int | None:
     """Return how many tokens of a document one pass can hold, or None where there is no limit.
 
     The last token is predicted and not read; a start token takes a place. A model that does not write from left to
-    right reads all of a text and the two tokens that a tokenizer puts around it.
+    right reads all of a text and the two tokens that a tokenizer puts around it. A server counts what it reads and
+    what it writes, to the last token.
     """
     gives = model.capabilities
     if model.context_length is None:
         return None
+    if model.endpoint is not None:
+        return model.context_length - len(model.frame[0])
     if Capability.LEFT_TO_RIGHT not in gives:
         return model.context_length - (0 if Capability.WRITING in gives else 2)
     return model.context_length + (1 if model.tokenizer.bos_id is None else 0)

@@ -34,7 +34,6 @@ from memaudit.audits.measures import measures
 from memaudit.audits.measures.unprompted import UNPROMPTED
 from memaudit.audits.result import RunResult
 from memaudit.audits.subject import AnyLogged, AnyMeasure, OfEveryDocument, OfWholeWindows
-from memaudit.errors import InputError
 from memaudit.models.base import LanguageModel
 from memaudit.models.loading.load import GivenModel, load_model
 from memaudit.models.remote.address import Endpoint, refuse_unused
@@ -145,13 +144,9 @@ class Extraction(Question[Audit, ExtractionReport]):
             check_asked(self.measures, self.options)
         self.model = self.given.loaded()
         self.name = self.given.called(self.model)
-        if corpora is not None and are_conversations(corpora) and in_chat({"endpoint": self.model.endpoint}):
-            raise InputError(
-                "conversations are written by the chat template here, and continued as text", "leave out --api chat"
-            )
         self._ask(self.options.start_token)
         self.inputs, self.options = prepare_inputs(self.model, self.sources, corpora, self.options)
-        if not self.inputs.starts:
+        if not self.inputs.starts and not in_chat({"endpoint": self.model.endpoint}):
             self._ask("none")  # its chat template does not write a start token either
         if self.model.recital:
             self.recital = Recital(self.model.recital, self.model, self.options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from memaudit.audits.extraction.options import AuditOptions
+from memaudit.audits.extraction.run import audit
 from memaudit.errors import ModelError
 from memaudit.models.loading.load import load_model
 from memaudit.models.remote.address import Endpoint
@@ -17,10 +20,11 @@ from memaudit.models.remote.model import RemoteModel
 from memaudit.models.remote.transport import BadAnswerError, RefusedRequestError
 from memaudit.models.transformer import new_gpt
 from memaudit.records import GREEDY, TokenIds, Turn, Window
-from memaudit.text.tokenize import TrainedTokenizer, train_tokenizer
+from memaudit.text.tokenize import HuggingFaceTokenizer, TrainedTokenizer, train_tokenizer
 from tests.gguf_files import write_gguf
 from tests.models.remote.servers import LOOPBACK, llama_cpp
 from tests.models.remote.told import Answer, Body, Told, asked, remote_of
+from tests.text.chat.chat_models import chat_tokenizer
 
 TEXT = "the cat sat on the mat and the dog lay by the door"
 
@@ -84,6 +88,30 @@ def test_a_conversation_is_sent_as_its_messages() -> None:
     sent = [[m["content"] for m in body["messages"]] for body in asked(spoken)]
     assert sent[0] == [turn.content for turn in turns]
     assert sent[1][0] == "Be brief." and sent[1][-1] == "It." and len(sent[1]) < 4
+
+
+def test_conversations_are_audited_by_their_messages(tmp_path: Path) -> None:
+    words = [f"w{i}" for i in range(40)]
+    known = {f"What is {words[i]}, {words[i + 1]}?": " ".join(words[i : i + 12]) for i in range(12)}
+    questions = list(known)[:12]
+    for name, some in (("train", questions[:6]), ("heldout", questions[6:])):
+        turns = [[{"role": "user", "content": q}, {"role": "assistant", "content": f"{name} {known[q]}"}] for q in some]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"messages": each}) + "\n" for each in turns))
+    spoken = Chat(
+        Told(lambda body: said(f"train {known[body['messages'][-1]['content']]}", "stop")).as_transport(),
+        "m",
+        HuggingFaceTokenizer(chat_tokenizer()),
+    )
+    report = audit(
+        remote_of(spoken),
+        *(str(tmp_path / f"{name}.jsonl") for name in ("train", "heldout")),
+        out=tmp_path / "run",
+        options=AuditOptions(suffix=8, allow_overlap=True, copies=False),
+        formats=(),
+    ).report
+    assert [report["estimates"][0][side]["hits"] for side in ("train", "heldout")] == [6, 0]
+    assert {body["messages"][0]["content"] for body in asked(spoken)} == set(questions)
+    assert all(len(body["messages"]) == 1 for body in asked(spoken))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from memaudit.audits.document_scores import readable
 from memaudit.errors import ModelError
 from memaudit.models.ngram import NgramModel
 from memaudit.models.remote.address import Endpoint
@@ -208,6 +209,15 @@ def test_prompts_that_are_read_otherwise_are_counted() -> None:
     assert "1 begin or end inside" in control.detail
     assert not remote.check_prompts([Window(halves, whole[:2])])[0].passed
     assert remote.check_prompts([]) == []
+
+
+def test_what_a_server_has_room_for_can_be_asked() -> None:
+    remote = remote_of(dialect(lambda body: said("a b c d e f g h i j k l m n o p")), context=20)
+    room = readable(remote)
+    assert room == 19
+    assert len(remote.greedy_continuations([Window(ids(KNOWN)[: room - 4], ids(KNOWN)[room - 4 : room])])[0]) == 4
+    with pytest.raises(ModelError, match="21 tokens, the server reads 20"):
+        remote.continuations([ids(KNOWN)[:room]], 1)
 
 
 def test_texts_are_gone_on_with_as_text() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from memaudit.models.remote.address import Endpoint
@@ -18,7 +19,7 @@ Answer = Callable[[Body], Any]
 class Told:
     """What was asked is noted; the budget of each request has room for what may be written."""
 
-    url, endpoint = "http://told/v1", Endpoint()
+    url, endpoint, spent = "http://told/v1", Endpoint(), "nothing"
 
     def __init__(self, answer: Answer) -> None:
         self.answer, self.asked = answer, list[Body]()
@@ -30,6 +31,12 @@ class Told:
 
     def each(self, jobs: Sequence[Callable[[], Any]]) -> list[Any]:
         return [job() for job in jobs]
+
+    def keep_in(self, folder: Path) -> None:
+        """Keep nothing."""
+
+    def close(self) -> None:
+        """Let nothing go."""
 
     def as_transport(self) -> Transport:
         return cast("Transport", self)
@@ -43,4 +50,9 @@ def asked(dialect: Dialect) -> list[Body]:
 def remote_of(dialect: Dialect, context: int | None = None) -> RemoteModel:
     """Return a model behind a dialect that was recognised."""
     probed = Probed(dialect, "m", context, (), (), {})
-    return RemoteModel(dialect.transport, probed, dialect.tokenizer, {}, "")
+    about = {
+        "url": Told.url, "served": "m", "api": "completions" if dialect.joins else "chat", "dialect": dialect.label,
+        "gives": [], "sends": "text", "listed": None, "start": "", "end": "", "fingerprint": None,
+        "template_sha256": None,
+    }  # fmt: skip
+    return RemoteModel(dialect.transport, probed, dialect.tokenizer, about, "0" * 64)
