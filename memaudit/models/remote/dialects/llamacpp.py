@@ -224,7 +224,7 @@ class LlamaCpp(Dialect):
         if answer.get("tokens_evaluated") != prompt:
             raise BadAnswerError(f"{answer.get('tokens_evaluated')} tokens of prompt were read, {prompt} were sent")
         reason = answer.get("stop_type")
-        if reason not in ("eos", "limit") or (reason == "eos") != bool(ids and ids[-1] in self._ends):
+        if reason not in ("eos", "limit") or (reason == "eos" and not (ids and ids[-1] in self._ends)):
             raise BadAnswerError("neither ended nor cut off, or ended without an end token")
         return {"ids": ids[:-1] if reason == "eos" else ids, "ended": reason == "eos"}
 
