@@ -274,6 +274,14 @@ def test_text_alone_is_asked_for_where_that_is_wanted() -> None:
         ]
 
 
+def test_messages_are_asked_for_and_the_template_is_named(llama: str) -> None:
+    probed = found(llama, api="chat")
+    assert outcomes(probed) == dict.fromkeys((GREEDILY, ALONE, FINGERPRINT), True)
+    assert (probed.dialect.name, probed.facts["sends"]) == ("chat", "messages")
+    assert len(probed.facts["template_sha256"]) == 64
+    assert len(probed.behaviour) == 3
+
+
 def test_a_long_prompt_that_is_cut_where_it_should_be_refused() -> None:
     with speaking(model(), "text", ["long-cut"], context=CONTEXT) as server:
         assert "beyond its context" in refused(server.address)
