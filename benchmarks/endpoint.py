@@ -166,7 +166,7 @@ def compare(
     same = sum(np.array_equal(one, other) for one, other in zip(theirs.ids, own.ids, strict=True))
     judged = sum(map(bool.__eq__, theirs.recited(windows), own.recited(windows)))
     about: Any = model.endpoint
-    note = f"asked as: {about['dialect']}"
+    note = f"asked as: {about['dialect']}; {about['fingerprint'] or 'no fingerprint'}"
     whole = WINDOWS if exact and theirs.scores is not None else None
     report.add(f"{name}: same ids", same, unit="of 100", goal=whole, note=note)
     report.add(f"{name}: same verdict", judged, unit="of 100", goal=WINDOWS)

@@ -42,6 +42,7 @@ TESTED_BY = {
     "audits/test_counterfactual.py": "audits.counterfactual.attack audits.counterfactual.conclude "
     "audits.suite cli.counterfactual",
     "audits/test_coverage.py": "audits.measures.covering",
+    "audits/test_endpoint.py": "audits.server_section report.glossary",
     "audits/test_error_rates.py": "audits.comparison.detection audits.detectors.order_totals",
     "audits/test_exploitation.py": "audits.exploitation.conclude audits.exploitation.section cli.exploitation",
     "audits/test_extraction.py": "audits.extraction.conclude audits.extraction.inputs audits.extraction.limits "

@@ -19,6 +19,7 @@ from memaudit.errors import InputError, ModelError, RunError
 from memaudit.models.remote.model import RemoteModel
 from memaudit.report.compare import compare, render_comparison
 from memaudit.report.endpoint import TITLE, VERBATIM, facts, in_chat, in_short, limit, lines, name_of, summary
+from memaudit.report.glossary import words_for
 from memaudit.report.kinds import kind_named
 from memaudit.report.terminal import console
 from memaudit.runs.directory import ANSWERS, read_run
@@ -143,6 +144,24 @@ def test_a_chat_is_never_called_extractable(
         pretended(oracle(KNOWN, 12), TEXT), *corpora, out=tmp_path / "c", options=OPTIONS, formats=FORMATS
     )
     assert "k-extractable" in spoken(tmp_path / "c", completed.report, capsys)
+
+
+def test_the_words_of_a_page_are_those_of_what_was_asked() -> None:
+    chat: Any = {"endpoint": pretended(oracle(["a b"]), TEXT, api="chat").endpoint}
+    terms = [[term for term, _ in words_for(*models)] for models in ((), ({"name": "m"},), (chat, {}), (chat,))]
+    assert terms[0] == terms[1] == terms[2]
+    assert set(terms[0]) - set(terms[3]) == {"Verbatim, k-extractable"}
+    assert set(terms[3]) - set(terms[0]) == {VERBATIM}
+
+
+def test_conversations_are_not_wrapped_into_messages(tmp_path: Path) -> None:
+    rows = [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": t}]} for t in KNOWN]
+    file = tmp_path / "talk.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(InputError, match="leave out --api chat"):
+        audit(
+            pretended(oracle(KNOWN, 12), TEXT, api="chat"), str(file), str(file), out=tmp_path / "run", options=OPTIONS
+        )
 
 
 @pytest.mark.parametrize(

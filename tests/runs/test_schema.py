@@ -25,6 +25,7 @@ from memaudit.audits.exploitation.run import ExploitationOptions
 from memaudit.audits.extraction.base_control import BASE
 from memaudit.audits.extraction.finished import FINISHED
 from memaudit.audits.extraction.options import AuditOptions
+from memaudit.audits.extraction.recital import Recital
 from memaudit.audits.extraction.start_token import START
 from memaudit.audits.gap.run import GapOptions
 from memaudit.audits.laws.run import LawsOptions
@@ -230,7 +231,8 @@ def test_a_line_of_a_measure_from_elsewhere_holds_what_it_likes() -> None:
 
 
 def test_every_measure_and_detector_of_ours_says_what_it_logs() -> None:
-    assert set(MEASURED) == {*MEASURES.builtin, *DETECTORS.builtin, "text", UNPROMPTED.name, FINISHED.name, BASE, START}
+    others = {"text", UNPROMPTED.name, FINISHED.name, Recital.name, BASE, START}
+    assert set(MEASURED) == {*MEASURES.builtin, *DETECTORS.builtin, *others}
 
 
 def stored(hint: Any) -> Any:

@@ -84,6 +84,7 @@ def probe(transport: Transport, endpoint: Endpoint, tokenizer: Tokenizer, *, tem
     counter = Counter(witness, served, tokenizer, context)
     if endpoint.api == "chat":
         reading = Reading(False, False, "what the chat template puts there", ())
+        counter.room //= 2  # the template takes some of it
     else:
         reading = counter.read()
     passages = _passages(counter)

@@ -436,6 +436,32 @@ def test_a_tie_with_the_likeliest_token_is_settled_by_id() -> None:
     assert dialect.score(begun([5]), ids([9, 9])).rank == [1, 0]
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"9": {"logprob": -1.5, "rank": 2}, "\u00b2": {"logprob": -1.0, "rank": 1}},
+        {"9": {"logprob": -1.5, "rank": 2}, "x": {"logprob": -1.0, "rank": 1}},
+        {"9": {"logprob": -1.5, "rank": 2}},
+        {"9": {"logprob": -1.5, "rank": 1}, "8": {"logprob": -1.6, "rank": 1}},
+        {"9": {"logprob": -1.5, "rank": 2}, "8": {"logprob": -1.6, "rank": 1}},
+        {"9": {"logprob": -1.5, "rank": 0}, "8": {"logprob": -1.0, "rank": 1}},
+        {"9": {"logprob": -1.5, "rank": 3}, "8": {"logprob": -1.0, "rank": 2}},
+        {"9": {"logprob": -1.5, "rank": True}},
+    ],
+)
+def test_ranks_that_do_not_fit_together_are_refused(row: dict[str, Any]) -> None:
+    """Of vLLM's: the likeliest token stands beside another, and a token that is the likeliest stands alone."""
+
+    def changed(answer: Any) -> Any:
+        answer["choices"][0]["prompt_logprobs"][2] = row
+        return answer
+
+    dialect = copy.copy(direct("vllm"))
+    dialect.transport = Direct(server_of("vllm"), changed)  # type: ignore[assignment]
+    with pytest.raises(BadAnswerError):
+        dialect.score(begun([5]), ids([9, 9]))
+
+
 def test_seeds_are_of_prompts_and_attempts() -> None:
     drawn = [seed_for(ids(prompt), seed, attempt) for prompt in ([1], [1, 2]) for seed in (0, 1) for attempt in (0, 1)]
     assert len(set(drawn)) == 8

@@ -114,6 +114,17 @@ def test_a_piece_that_no_grammar_takes_is_asked_token_by_token(
     assert told.rank == ours.rank.tolist()
 
 
+def test_answers_about_two_tokens_behind_one_prompt_are_kept_apart(
+    make: Make, local: LanguageModel, windows: list[Window]
+) -> None:
+    dialect, prompt = recognised(make(), windows[0]), windows[0].prefix
+    parts = [i for i in range(3, 259) if "\ufffd" in local.tokenizer.decode([i])][:2]
+    for part in parts:
+        suffix = np.array([part], np.int32)
+        [ours] = local.score([Window(prompt, suffix)]).log_prob
+        assert dialect.score(begun(windows[0]), suffix).log_prob == pytest.approx([ours], abs=CLOSE)
+
+
 def test_it_writes_what_the_model_writes(make: Make, local: LanguageModel, windows: list[Window]) -> None:
     dialect = recognised(make(), windows[0])
     for window, ours in zip(windows, local.greedy_continuations(windows), strict=True):

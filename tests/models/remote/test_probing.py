@@ -11,7 +11,7 @@ import pytest
 
 from memaudit.errors import ModelError
 from memaudit.models.remote.address import Endpoint
-from memaudit.models.remote.dialects.base import SCORES, Dialect, Scored, Written
+from memaudit.models.remote.dialects.base import SCORES, Dialect
 from memaudit.models.remote.probing.agreement import (
     AGREEMENT,
     GREEDILY,
@@ -35,6 +35,7 @@ from memaudit.models.remote.probing.serving import check_model, find_served
 from memaudit.models.remote.probing.texts import PLAIN, SCRIPTS, long_ids, prompt_of, prompts_of
 from memaudit.models.remote.probing.trials import Noise, Passage, Trial, behaviour_of, noise_between, try_alone
 from memaudit.models.remote.probing.witness import MOST, SAME, Exchange, Witness, exchange_of
+from memaudit.models.remote.results import Scored, Written
 from memaudit.models.remote.transport import BadAnswerError, RefusedRequestError, Transport
 from memaudit.records import GREEDY, Decoding, TokenIds
 from memaudit.text.tokenize import train_tokenizer
@@ -73,7 +74,7 @@ def nothing(_: str, __: Any) -> Any:
     raise RefusedRequestError("no", status=404)
 
 
-def listing(*entries: Any) -> Mapping[str, Any]:
+def listing(*entries: Any) -> dict[str, Any]:
     return {"/models": {"object": "list", "data": list(entries)}}
 
 

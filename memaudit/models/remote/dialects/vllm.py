@@ -180,9 +180,9 @@ def _or_not(read: Any) -> Any:
 
 
 def _is_row(row: Any) -> bool:
-    if not isinstance(row, Mapping) or not row:
+    if not isinstance(row, dict) or not row:
         return False
-    return all(isinstance(one, Mapping) and {"logprob", "rank"} <= set(one) for one in row.values())
+    return all(isinstance(one, dict) and "logprob" in one and "rank" in one for one in row.values())
 
 
 def _read_row(row: Any, token: int, place: int) -> tuple[float, int]:
@@ -191,14 +191,19 @@ def _read_row(row: Any, token: int, place: int) -> tuple[float, int]:
         return -math.inf, 0
     if not _is_row(row) or len(row) > 2:
         raise BadAnswerError("prompt_logprobs: a token without its log-probability and rank")
-    if str(token) not in row:
+    own = row.get(str(token))
+    if own is None:
         raise BadAnswerError(f"prompt_logprobs for other tokens than were sent, from token {place + 1:,} on")
-    values = {int(name): log_prob_of(one["logprob"]) for name, one in row.items() if name.isdigit()}
-    ranks = {int(name): one["rank"] for name, one in row.items() if name.isdigit()}
-    if len(values) != len(row) or not all(type(rank) is int and rank >= 1 for rank in ranks.values()):
+    value, rank = log_prob_of(own["logprob"]), own["rank"]
+    if type(rank) is not int or rank < 1:
         raise BadAnswerError("prompt_logprobs: a rank that is none")
-    best = min(ranks, key=lambda one: (ranks[one], one != token))
-    if ranks[best] != 1 or values[token] > values[best] + AGREES or (best != token and ranks[token] == 1):
+    beside = [(name, one) for name, one in row.items() if one is not own]
+    if not beside:
+        likeliest, best, fits = value, str(token), rank == 1
+    else:
+        [(best, one)] = beside
+        likeliest, fits = log_prob_of(one["logprob"]), one["rank"] == 1 < rank
+    if not fits or value > likeliest + AGREES or not (best.isascii() and best.isdigit()):
         raise BadAnswerError("prompt_logprobs: ranks are not those of their tokens")
-    tied = best != token and values[token] == values[best]
-    return values[token], int(token > best) if tied else ranks[token] - 1
+    tied = value == likeliest
+    return value, int(token > int(best)) if tied else rank - 1

@@ -15,7 +15,6 @@ from memaudit.models.remote.dialects.base import Dialect
 from memaudit.models.remote.probing.trials import LEAST, Noise, Trial, largest
 from memaudit.models.remote.probing.witness import Exchange, Place
 from memaudit.records import Capability, TokenIds
-from memaudit.stats import rounding
 
 SAME = 1e-2
 """Nats within which two ways of asking the same agree, beside the noise that was measured."""
@@ -52,6 +51,11 @@ def bound(value: float) -> str:
     return (
         "0 nats" if value == 0 else f"at most 1e{math.ceil(math.log10(value))} nats" if value < math.inf else "infinite"
     )
+
+
+def in_nats(value: float) -> str:
+    """Return a difference that is no noise, to a thousandth."""
+    return f"{round(1000 * value) / 1000:g}" if value < math.inf else "infinite"
 
 
 def check_agreement(url: str, dialect: Dialect, trials: Sequence[Trial], noise: Noise) -> tuple[Control, ...]:
@@ -97,7 +101,7 @@ def _judge(url: str, seen: Agreement, noise: Noise) -> Control:
     if seen.difference > GROSS + noise.difference:
         raise ModelError(
             f"{url}: log-probabilities of a given text are not those of the same text written: "
-            f"up to {rounding.significant(seen.difference)} nats apart",
+            f"up to {in_nats(seen.difference)} nats apart",
             "another version of the server, or a model without a template, may answer as asked",
         )
     if 4 * seen.passed_over > seen.generated:
@@ -212,8 +216,8 @@ def check_start(url: str, dialect: Dialect, trial: Trial) -> str:
             "last bit",
             "serve the model so that ids are read as they are sent",
         )
-    difference = rounding.significant(largest(without, trial.scored[0].log_prob))
-    return f"without it log-probabilities differ by up to {difference} nats"
+    difference = largest(without, trial.scored[0].log_prob)
+    return f"without it log-probabilities differ by up to {in_nats(difference)} nats"
 
 
 def check_noise(noise: Noise, connections: int) -> Control:
