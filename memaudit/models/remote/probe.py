@@ -22,6 +22,7 @@ from memaudit.models.remote.probing.agreement import (
     check_agreement,
     check_far,
     check_noise,
+    check_spaces,
     check_start,
     refuse_shifted_lists,
 )
@@ -213,6 +214,7 @@ def _tried(
         *(_with(control, start, shown=any(e.of_prompt for e in witness.seen)) for control in reading.controls),
         far,
         *agreement,
+        check_spaces(dialect, alone),
         check_noise(noise, witness.endpoint.connections),
         check_end(witness, dialect.served, prompt, end, name, alone),
         check_beyond(counter, takes_ids=ids) if witness.endpoint.api != "chat" else None,

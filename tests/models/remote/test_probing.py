@@ -19,6 +19,7 @@ from memaudit.models.remote.probing.agreement import (
     check_agreement,
     check_far,
     check_noise,
+    check_spaces,
     refuse_shifted_lists,
 )
 from memaudit.models.remote.probing.counting import (
@@ -378,6 +379,42 @@ def test_a_middle_that_changes_nothing_is_not_read() -> None:
     assert read.passed
     with pytest.raises(ModelError, match="two of 50 tokens that differ at token 25 alone"):
         check_far(URL, Made(lambda before, _: -1.0 - before[0]), prompts, passage().suffix)
+
+
+class OfText(Made):
+    """Writes one text, wherever it is asked to begin in it."""
+
+    takes_ids = False
+    whole = "One by one they came"
+
+    def __init__(self, tidied: Callable[[str], str]) -> None:
+        super().__init__(of_place)
+        self.tidied = tidied
+
+    def write(
+        self, prompt: TokenIds, length: int, decoding: Decoding, *, seed: int = 0, attempt: int = 0, kept: bool = True
+    ) -> Written:
+        at = len(prompt) - len(passage().prompt)
+        return Written(self.tidied(self.whole[at : at + length]), None, False)
+
+
+@pytest.mark.parametrize(
+    ("whole", "tidied", "passed"),
+    [
+        (OfText.whole, str, True),
+        (" " + OfText.whole, str, True),
+        (OfText.whole, str.strip, False),
+        ("Onebyonetheycame", str.strip, None),
+    ],
+)
+def test_white_space_that_is_taken_away_is_missed(
+    whole: str, tidied: Callable[[str], str], passed: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OfText, "whole", whole)
+    dialect = OfText(tidied)
+    told = check_spaces(dialect, [Trial(passage(), [dialect.write(passage().prompt, 16, GREEDY)] * 2)])
+    assert (None if told is None else told.passed) is passed
+    assert check_spaces(Made(of_place), [trial("One by one")]) is None
 
 
 def trial(text: str, *values: float) -> Trial:

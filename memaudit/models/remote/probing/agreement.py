@@ -9,12 +9,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from memaudit.errors import ModelError
+from memaudit.errors import ModelError, one_line
 from memaudit.findings import Control
 from memaudit.models.remote.dialects.base import Dialect
 from memaudit.models.remote.probing.trials import LEAST, Noise, Trial, largest
 from memaudit.models.remote.probing.witness import Exchange, Place
-from memaudit.records import Capability, TokenIds
+from memaudit.records import GREEDY, Capability, TokenIds
+from memaudit.text.tokenize import Tokenizer
 
 SAME = 1e-2
 """Nats within which two ways of asking the same agree, beside the noise that was measured."""
@@ -24,11 +25,12 @@ SEEN = 3
 """Answers that a finding about most of them rests on at least."""
 PIECES = 3
 """Tokens that are asked about one by one."""
-AGREEMENT, GREEDILY, ALONE, READ = (
+AGREEMENT, GREEDILY, ALONE, READ, SPACES = (
     "log-probabilities of a given text are those of the same text generated",
     "greedy decoding takes the likeliest token",
     "the same answers alone and in company",
     "what stands far before a token is read",
+    "white space before a text comes back",
 )
 """Names of controls."""
 
@@ -229,6 +231,44 @@ def check_start(url: str, dialect: Dialect, trial: Trial) -> str:
         )
     difference = largest(without, trial.scored[0].log_prob)
     return f"without it log-probabilities differ by up to {in_nats(difference)} nats"
+
+
+def check_spaces(dialect: Dialect, trials: Sequence[Trial]) -> Control | None:
+    """Check that white space at the beginning of a text comes back, by texts that are asked for again in the middle.
+
+    Returns:
+        None of a server that names the tokens it writes, and where nothing tells.
+    """
+    if dialect.takes_ids or not dialect.joins:
+        return None
+    texts = [trial.written[0].text for trial in trials]
+    if any(text[:1].isspace() for text in texts):
+        return Control(SPACES, True, "a text that was written begins with it")
+    for trial, text in zip(trials, texts, strict=True):
+        for whole in (text, f" {text}"):  # a space that it began with may be gone already
+            ids, at = _before_space(dialect.tokenizer, whole)
+            rest = whole.removeprefix(dialect.tokenizer.decode(ids[:at]))
+            if not at or len(rest.strip()) < LEAST:
+                continue
+            begun = np.concatenate([trial.passage.prompt, ids[:at]]).astype(np.int32)
+            told = dialect.write(begun, len(ids) - at, GREEDY, kept=False).text
+            if told[:1].isspace():
+                return Control(SPACES, True, "a text that is asked for in its middle begins with it")
+            common = min(len(told), len(rest.strip()))
+            if common >= LEAST and told[:common] == rest.strip()[:common]:
+                detail = f"'{one_line(told, 20)}' came where ' {one_line(rest.strip(), 20)}' had been written"
+                return Control(SPACES, False, f"{detail}: what follows a space is not recognised")
+    return None
+
+
+def _before_space(tokenizer: Tokenizer, text: str) -> tuple[TokenIds, int]:
+    """Return the ids of a text, and how many of them stand before white space within it; 0: there is none."""
+    ids = tokenizer.encode_batch([text])[0].ids
+    for at in range(1, len(ids)):
+        head = tokenizer.decode(ids[:at])
+        if head.strip() and text.startswith(head) and text[len(head) : len(head) + 1].isspace():
+            return ids, at
+    return ids, 0
 
 
 def check_noise(noise: Noise, connections: int) -> Control:
