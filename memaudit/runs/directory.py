@@ -373,16 +373,20 @@ def _settle_plan(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
         write_atomic(path, strict_json(wanted))
         return wanted
     stored = read_plan(folder)
-    if stored["identity"] != wanted["identity"] and _gives_way(folder, stored, wanted):
+    other = stored["identity"] != wanted["identity"]
+    told = another_server(stored, wanted, _NOT_IDENTITY) if other else ""
+    # What a server answered was paid for: it is not thrown away because another one answers today.
+    paid = bool(told) and (folder / ANSWERS).exists()
+    if other and not paid and _gives_way(folder, stored, wanted):
         if not same_models(stored, wanted):
             for kept in (folder / ANSWERS, *folder.glob(f"*/{ANSWERS}")):
                 kept.unlink(missing_ok=True)  # which another model gave
         write_atomic(path, strict_json(wanted))
         return wanted
-    if stored["identity"] != wanted["identity"]:
+    if other:
         names = sorted(set(differing(stored, wanted, _NOT_IDENTITY)))[:4] or ["identity"]
         which = ", ".join(f"{name} differs" for name in names)
-        if told := another_server(stored, wanted, _NOT_IDENTITY):
+        if told:
             raise RunError(told, f"choose another --out to audit the model as it is now, or delete {folder}")
         raise RunError(f"run belongs to another plan: {which}", f"choose another --out or delete {folder}")
     shown = {name: wanted[name] for name in _SHOWN if name in wanted}

@@ -235,6 +235,18 @@ def test_answers_of_another_model_are_not_taken_over(corpora: tuple[str, str], t
         assert [(kept / ANSWERS).exists() for kept in (folder, folder / "reference-1")] == [stays, stays]
 
 
+def test_another_server_throws_no_paid_answer_away(corpora: tuple[str, str], tmp_path: Path) -> None:
+    """Where no block of windows was finished either: the answers so far are those of the server that gave them."""
+    folder = tmp_path / "run"
+    audit(pretended(oracle(KNOWN, 12)), *corpora, out=folder, options=OPTIONS, name=URL)
+    (folder / "report.json").unlink()
+    (folder / "items.log").write_bytes(b"")
+    (folder / ANSWERS).write_bytes(b"paid")
+    with pytest.raises(RunError, match="another model answers than when the run began"):
+        audit(pretended(oracle(KNOWN, 12), behaviour=(-9.9,)), *corpora, out=folder, options=OPTIONS, name=URL)
+    assert (folder / ANSWERS).read_bytes() == b"paid"
+
+
 def test_an_endpoint_stands_beside_a_local_model(corpora: tuple[str, str], tmp_path: Path) -> None:
     audit(pretended(oracle(KNOWN, 12)), *corpora, out=tmp_path / "far", options=OPTIONS, name=URL)
     audit(oracle(KNOWN, 12), *corpora, out=tmp_path / "near", options=OPTIONS, name="models/here")

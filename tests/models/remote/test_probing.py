@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -261,6 +262,10 @@ def test_a_bad_answer_is_asked_for_again_and_a_habit_is_not() -> None:
     with pytest.raises(ModelError, match=f"{URL}: bad"):
         always.ask("/completions", {}, read, tokens=1)
     assert (len(always.seen), always.given_up) == (SAME, 1)
+    bare = transport(lambda *_: "bad")
+    bare.url = "http://h:1"
+    with pytest.raises(ModelError, match=re.escape("bad (is it http://h:1/v1?)")):
+        Witness(bare).ask("/completions", {}, read, tokens=1)
     numbers = iter(range(100))
     with pytest.raises(ModelError):
         Witness(transport(lambda *_: str(next(numbers)))).ask("/completions", {}, read, tokens=1)

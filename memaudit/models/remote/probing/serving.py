@@ -28,7 +28,10 @@ def find_served(transport: Transport, endpoint: Endpoint) -> tuple[str, int | No
     wanted = endpoint.served_name
     if not names:
         if not wanted:
-            raise ModelError(f"{transport.url}: lists no models at /models", "name one with --served-model-name")
+            raise ModelError(
+                f"{transport.url}: lists no models at /models",
+                "is this the address, which ends in /v1 as a rule? Or name a model with --served-model-name",
+            )
         return wanted, _stated(transport, {}), frozenset()
     if not wanted and len(entries) == 1:
         [wanted] = list(names)[:1]

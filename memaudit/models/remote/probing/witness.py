@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from memaudit.errors import ModelError
 from memaudit.models.remote.transport import Answer, BadAnswerError, Read, Transport
@@ -94,7 +95,8 @@ class Witness(Transport):
             if faults.total() == MOST or max(faults.values()) == SAME:
                 self.given_up += 1
                 [(reason, _)] = faults.most_common(1)
-                raise ModelError(f"{self.url}: {reason}", "another server, or another version of it, may answer this")
+                hint = "another server, or another version of it, may answer this"
+                raise ModelError(f"{self.url}: {reason}", hint if urlsplit(self.url).path else f"is it {self.url}/v1?")
 
     def each(self, jobs: Sequence[Callable[[], Answer]]) -> list[Answer]:
         """As the transport behind it."""
