@@ -84,7 +84,7 @@ def summary(model: Mapping[str, Any]) -> str:
     lacking = ", ".join(model.get("lacks", ()))
     missing = f"; not measured: {lacking}" if lacking else ""
     told = server["fingerprint"] or NONE
-    return f"{server['url']} serves {server['served']} ({in_short(model)}; fingerprint {told}){missing}."
+    return f"The server at {server['url']} serves {server['served']} ({in_short(model)}; fingerprint {told}){missing}."
 
 
 def limit(model: Mapping[str, Any]) -> str:

@@ -40,7 +40,7 @@ SHOWN = 200
 """Characters of what a server says that are shown."""
 MOST_SHOWN = 10**9
 """Seconds that somebody may ask to wait; whatever is longer is shown as that."""
-_OK, _TOO_SLOW = 200, 408
+_OK, _TOO_SLOW, _SERVERS = 200, 408, 500
 _KEPT = "what was answered is kept: run the same again"
 
 
@@ -262,7 +262,8 @@ class Transport:
         if status < 400:
             to = self._shown(reply.headers.get("location", ""))
             return NoAnswerError(f"{self.url}{path}: {status}: it has moved: {to}", "give that address")
-        return RefusedRequestError(f"{self.url}{path}: {shown}", status=status)
+        hint = "ask for fewer tokens: --prefix, --suffix" if "context" in said and status < _SERVERS else ""
+        return RefusedRequestError(f"{self.url}{path}: {shown}", hint, status=status)
 
     def _check_name(self, answer: Any) -> None:
         name = answer.get("system_fingerprint") if isinstance(answer, dict) else None

@@ -310,6 +310,13 @@ def test_tokens_that_were_not_needed_are_given_back(server: str) -> None:
         assert asker.spent == f"24 requests, 480 of {400 + 480} tokens, 0 asked again"
 
 
+def test_a_prompt_beyond_the_context_is_refused_with_what_to_do(server: str) -> None:
+    told = always(400, {"error": {"message": "exceeds the available context size"}})
+    fewer = pytest.raises(RefusedRequestError, match="ask for fewer tokens: --prefix")
+    with Proxy(server, answer=told) as proxy, transport(proxy.url) as asker, fewer:
+        job(asker, 1)()
+
+
 KEY = 'sk-Very/Secret"&Key-0123456789'
 
 
