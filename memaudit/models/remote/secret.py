@@ -9,6 +9,8 @@ from urllib.parse import quote
 STRUCK = "***"
 _PART = 8
 """Characters of the key in a row that are struck out wherever they stand: servers quote keys in part."""
+_SECRET = 16
+"""Characters of a key that is one: what is given to a server that wants none (``EMPTY``) may stand in any text."""
 
 
 class Secret:
@@ -41,6 +43,13 @@ class Secret:
         for form in (key, json.dumps(key)[1:-1], key.replace("/", "\\/"), html.escape(key), quote(key, safe="")):
             text = text.replace(form, STRUCK)
         return self._without_parts(text)
+
+    def struck_from_answer(self, body: bytes) -> bytes:
+        """Return an answer without the key: a server may put it into its fingerprint, a name, or a text."""
+        if len(self._key) >= _SECRET:
+            for form in (self._key, json.dumps(self._key)[1:-1], self._key.replace("/", "\\/")):
+                body = body.replace(form.encode(), STRUCK.encode())
+        return body
 
     def _without_parts(self, text: str) -> str:
         kept, place = [], 0

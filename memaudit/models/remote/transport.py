@@ -237,7 +237,7 @@ class Transport:
             raise
         self._reached = True
         if reply.status == _OK:
-            return reply
+            return Reply(reply.status, reply.headers, self._secret.struck_from_answer(reply.body))
         if 400 <= reply.status < 500 and reply.status != _TOO_SLOW:
             booking.took(0)
         raise self._refusal(path, reply)
