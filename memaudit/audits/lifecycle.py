@@ -26,6 +26,7 @@ from memaudit.runs.provenance import versions
 
 if TYPE_CHECKING:  # a run of many kinds asks none
     from memaudit.models.base import LanguageModel
+from memaudit.models.remote.resumed import going_on_in
 
 SCHEMA_VERSION = 1
 ANSWERS_OF_REFERENCE = "reference-"
@@ -120,7 +121,8 @@ def carry_out(question: Question[Result, Report], delivery: Delivery) -> Result:
         MemauditError: Bad input, a refused model, an unknown format, or a run directory that cannot be used.
     """
     chosen = writers(delivery.formats, question.kind, delivery.shown)  # refused before anything is read
-    question.prepare()
+    with going_on_in(delivery.out):
+        question.prepare()
     plan = sealed_plan(question.kind, question.plan(), delivery.invocation)
     return in_folder(question, plan, run_folder(delivery.out, question.folder_name, plan), chosen, delivery.shown)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import pytest
 
 import memaudit
 from memaudit.audits.extraction.result import Audit
+from memaudit.errors import EndpointError
 from memaudit.models.base import LanguageModel
 from memaudit.models.loading.load import load_model
 from memaudit.models.remote.address import Endpoint
 from memaudit.records import Window, WindowRecord
 from tests.models.remote.learnt import KNOWN, PREFIX, SUFFIX, UNSEEN, learnt
+from tests.models.remote.proxy import Proxy
 from tests.models.remote.servers import LOOPBACK, llama_cpp
 
 pytest.importorskip("xllamacpp")
@@ -85,6 +88,19 @@ def test_a_finished_run_is_read_again_without_asking_what_was_answered(
     again = audited(address, tmp_path / "run", **how)
     assert again.report == first.report
     assert (tmp_path / "run" / "answers.log").read_bytes().count(b'"key"') == kept
+
+
+def test_a_budget_is_that_of_all_sessions_the_probe_of_a_resumed_one_included(
+    address: str, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    with Proxy(address) as proxy:
+        for most in (70, 70, 80):
+            few = dataclasses.replace(endpoint, max_requests=most)
+            with pytest.raises(EndpointError, match=rf"the budget is used up: {most} of {most} requests"):
+                audited(proxy.url, tmp_path / "run", endpoint=few, limit=10)
+            assert len(proxy.seen) == most
+        enough = dataclasses.replace(endpoint, max_requests=2000)
+        assert audited(proxy.url, tmp_path / "run", endpoint=enough, limit=10).report["complete"]
 
 
 def neighbours(local: LanguageModel, windows: list[Window], row: int) -> int:

@@ -31,8 +31,10 @@ READ_PER_WRITTEN = 4
 """Tokens of a window that are read again for a token that is written, at most."""
 SEAM = 32
 """Tokens before a piece that it is decoded with, as a character may lie in two pieces."""
-MARGIN = 4
-"""Tokens by which a part of a text may have more than it has within the text."""
+CHARACTER = 4
+"""Tokens of a character at most: of a part of one nothing would come back, however often it is asked for."""
+MARGIN = 4 + CHARACTER
+"""Tokens by which a part of a text may have more than it has within the text, and room for a character."""
 _BROKEN = "\ufffd"
 
 
@@ -131,13 +133,13 @@ class RemoteWriter:
         return PIECE if self.sliding is None else max(PIECE, self.sliding.room // READ_PER_WRITTEN)
 
     def write(self, begun: Begun, tokens: int, attempts: int) -> list[Written]:
-        """Return what several attempts write next; errors as of `RemoteModel.write_on`."""
+        """Return what several attempts write next, a whole character at least; errors as of `RemoteModel.write_on`."""
         before = begun.given + begun.written
         rows = [Written("", 0, ended=False) for _ in range(attempts)]
         while going := [i for i, row in enumerate(rows) if not row.ended and row.tokens < tokens]:
             texts = [before + rows[i].text for i in going]
             windows, room = self._windows(texts)
-            count = min(room, tokens - max(rows[i].tokens for i in going))
+            count = max(CHARACTER, min(room, tokens - max(rows[i].tokens for i in going)))
             # Texts that come again further on are other texts: each place has a seed of its own.
             seed = self.decoding.seed + max(map(len, texts))
             new = self.model.write_on(windows, count, replace(self.decoding, seed=seed))

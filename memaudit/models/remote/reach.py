@@ -10,6 +10,7 @@ from collections.abc import Callable
 from memaudit.models.remote.address import Endpoint, address_of
 from memaudit.models.remote.model import RemoteModel, room_in
 from memaudit.models.remote.probe import probe
+from memaudit.models.remote.resumed import resumed_folder
 from memaudit.models.remote.transport import Transport
 from memaudit.text.tokenize import Tokenizer
 
@@ -39,6 +40,8 @@ def reach(
     """
     url = address_of(spec)
     transport = Transport(url, endpoint, tell or _on_standard_error)
+    if (folder := resumed_folder()) is not None:
+        transport.count(folder)
     probed = probe(transport, endpoint, tokenizer, template=template)
     about = {"url": url, "served": probed.served, "api": endpoint.api, **probed.facts}
     if probed.dialect.instruction:
