@@ -189,7 +189,7 @@ def _passages(counter: Counter) -> list[Passage]:
         whole = prompt_of(counter.tokenizer, text, length + TRUE)
         if whole is not None and len(whole) > TRUE:
             found.append(Passage(counter.begun(whole[:-TRUE]), whole[-TRUE:]))
-    if not found:
+    if not found or counter.room < 2 * TRUE:
         raise ModelError(f"{counter.url}: its context is too short for a probe", f"at least {2 * TRUE + 8} tokens")
     return found
 

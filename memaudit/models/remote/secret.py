@@ -7,6 +7,8 @@ import json
 from urllib.parse import quote
 
 STRUCK = "***"
+_LONG = 16
+"""Characters of a key that stands in no text by chance."""
 _PART = 8
 """Characters of the key in a row that are struck out wherever they stand: servers quote keys in part."""
 
@@ -38,9 +40,21 @@ class Secret:
         key = self._key
         if not key:
             return text
-        for form in (key, json.dumps(key)[1:-1], key.replace("/", "\\/"), html.escape(key), quote(key, safe="")):
+        for form in (*self._in_json(), html.escape(key), quote(key, safe="")):
             text = text.replace(form, STRUCK)
         return self._without_parts(text)
+
+    def struck_from_body(self, body: bytes) -> bytes:
+        """Return an answer without the key: a server may call itself or its model by it, and reports say these names.
+
+        A short one is left: ``EMPTY``, which servers on one's own machine are given, may be what a model writes.
+        """
+        for form in self._in_json() if len(self._key) >= _LONG else ():
+            body = body.replace(form.encode(), STRUCK.encode())
+        return body
+
+    def _in_json(self) -> tuple[str, ...]:
+        return self._key, json.dumps(self._key)[1:-1], self._key.replace("/", "\\/")
 
     def _without_parts(self, text: str) -> str:
         kept, place = [], 0
