@@ -43,6 +43,7 @@ TESTED_BY = {
     "audits.suite cli.counterfactual",
     "audits/test_coverage.py": "audits.measures.covering",
     "audits/test_endpoint.py": "audits.server_section report.glossary",
+    "audits/test_endpoint_alike.py": "models.remote.model models.remote.reach models.remote.resumed",
     "audits/test_error_rates.py": "audits.comparison.detection audits.detectors.order_totals",
     "audits/test_exploitation.py": "audits.exploitation.conclude audits.exploitation.section cli.exploitation",
     "audits/test_extraction.py": "audits.extraction.conclude audits.extraction.inputs audits.extraction.limits "
@@ -91,6 +92,7 @@ TESTED_BY = {
     "faults/test_swapped.py": "audits.contamination.search_target audits.lifecycle runs.inputs",
     "metrics/test_fuzzy.py": "metrics.ngrams",
     "models/loading/test_adapters.py": "models.loading.adapter_settings",
+    "models/remote/test_dialects.py": "models.remote.dialects.answers models.remote.results",
     "models/test_decoding.py": "models.torch_scores",
     "models/test_masked.py": "models.masked_rows",
     "models/test_ngram.py": "models.ngram_rows",
