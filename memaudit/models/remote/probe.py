@@ -200,9 +200,9 @@ def _tried(
     """Ask alone, in company and in pieces; return controls, and what the model is recognised by."""
     url, ids = witness.url, dialect.takes_ids
     alone = try_alone(dialect, passages)
-    start = check_start(url, dialect, alone[0])
-    far = check_far(url, dialect, _far(counter), passages[0].suffix)
     noise = noise_between(alone, try_in_company(witness, dialect, alone))
+    start = check_start(url, dialect, alone[0], noise)
+    far = check_far(url, dialect, _far(counter), passages[0].suffix, noise)
     agreement = check_agreement(url, dialect, alone, noise)
     prompt = passages[0].prompt if ids else passages[0].prompt[:0]
     end = counter.tokenizer.eos_id

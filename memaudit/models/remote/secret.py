@@ -54,7 +54,8 @@ class Secret:
         return body
 
     def _in_json(self) -> tuple[str, ...]:
-        return self._key, json.dumps(self._key)[1:-1], self._key.replace("/", "\\/")
+        escaped = json.dumps(self._key)[1:-1]
+        return self._key, escaped, escaped.replace("/", "\\/")
 
     def _without_parts(self, text: str) -> str:
         kept, place = [], 0

@@ -177,11 +177,13 @@ def _are_same(pairs: Sequence[tuple[float, float | None]]) -> bool:
     return len(known) >= LEAST - 1 and all(abs(one - other) <= SAME for one, other in known)
 
 
-def check_far(url: str, dialect: Dialect, pair: tuple[TokenIds, TokenIds], suffix: TokenIds) -> Control | None:
+def check_far(
+    url: str, dialect: Dialect, pair: tuple[TokenIds, TokenIds], suffix: TokenIds, noise: Noise
+) -> Control | None:
     """Check that two long prompts that differ at their beginning alone are not answered to the bit alike.
 
     Returns:
-        None of a server that gives no log-probabilities.
+        None of a server that gives no log-probabilities; not run where the same prompt is answered as differently.
 
     Raises:
         ModelError: They are: what stands at the beginning is not read.
@@ -195,10 +197,13 @@ def check_far(url: str, dialect: Dialect, pair: tuple[TokenIds, TokenIds], suffi
             "log-probabilities to the last bit",
             "start the server with a larger context",
         )
-    return Control(READ, True, f"another beginning changes what follows {len(pair[0]):,} tokens")
+    told = f"another beginning changes what follows {len(pair[0]):,} tokens"
+    if largest(one, other) <= noise.difference:
+        return Control(READ, None, f"{told} no more than asking again does")
+    return Control(READ, True, told)
 
 
-def check_start(url: str, dialect: Dialect, trial: Trial) -> str:
+def check_start(url: str, dialect: Dialect, trial: Trial, noise: Noise) -> str:
     """Check that a start token changes what follows, and return that in words; empty where nothing tells.
 
     Raises:
@@ -217,7 +222,8 @@ def check_start(url: str, dialect: Dialect, trial: Trial) -> str:
             "serve the model so that ids are read as they are sent",
         )
     difference = largest(without, trial.scored[0].log_prob)
-    return f"without it log-probabilities differ by up to {in_nats(difference)} nats"
+    beside = ", no more than when asked again" if difference <= noise.difference else ""
+    return f"without it log-probabilities differ by up to {in_nats(difference)} nats{beside}"
 
 
 def check_noise(noise: Noise, connections: int) -> Control:
