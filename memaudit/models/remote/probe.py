@@ -191,7 +191,7 @@ def _passages(counter: Counter) -> list[Passage]:
         whole = prompt_of(counter.tokenizer, text, length + TRUE)
         if whole is not None and len(whole) > TRUE:
             found.append(Passage(counter.begun(whole[:-TRUE]), whole[-TRUE:]))
-    if not found:
+    if not found or counter.room < 2 * TRUE:
         raise ModelError(f"{counter.url}: its context is too short for a probe", f"at least {2 * TRUE + 8} tokens")
     return found
 
@@ -202,9 +202,9 @@ def _tried(
     """Ask alone, in company and in pieces; return controls, and what the model is recognised by."""
     url, ids = witness.url, dialect.takes_ids
     alone = try_alone(dialect, passages)
-    start = check_start(url, dialect, alone[0])
-    far = check_far(url, dialect, _far(counter), passages[0].suffix)
     noise = noise_between(alone, try_in_company(witness, dialect, alone))
+    start = check_start(url, dialect, alone[0], noise)
+    far = check_far(url, dialect, _far(counter), passages[0].suffix, noise)
     agreement = check_agreement(url, dialect, alone, noise)
     prompt = passages[0].prompt if ids else passages[0].prompt[:0]
     end = counter.tokenizer.eos_id

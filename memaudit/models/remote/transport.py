@@ -6,6 +6,7 @@ import json
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -237,7 +238,7 @@ class Transport:
             raise
         self._reached = True
         if reply.status == _OK:
-            return Reply(reply.status, reply.headers, self._secret.struck_from_answer(reply.body))
+            return replace(reply, body=self._secret.struck_from_body(reply.body))
         if 400 <= reply.status < 500 and reply.status != _TOO_SLOW:
             booking.took(0)
         raise self._refusal(path, reply)
@@ -268,13 +269,14 @@ class Transport:
         name = answer.get("system_fingerprint") if isinstance(answer, dict) else None
         if not isinstance(name, str) or not name:
             return
+        name = self._shown(name)
         with self._lock:
             first = self._journal.fingerprint
             if first is None:
                 self._journal.note(Spent(), name)
             elif first != name:
                 raise EndpointError(
-                    f"{self.url}: system_fingerprint was {self._shown(first)}, is {self._shown(name)}: another model "
+                    f"{self.url}: system_fingerprint was {first}, is {name}: another model "
                     "or another server answers now",
                     "run again in a new folder",
                 )

@@ -177,7 +177,9 @@ def _are_same(pairs: Sequence[tuple[float, float | None]]) -> bool:
     return len(known) >= LEAST - 1 and all(abs(one - other) <= SAME for one, other in known)
 
 
-def check_far(url: str, dialect: Dialect, prompts: Sequence[TokenIds], suffix: TokenIds) -> Control | None:
+def check_far(
+    url: str, dialect: Dialect, prompts: Sequence[TokenIds], suffix: TokenIds, noise: Noise
+) -> Control | None:
     """Check that long prompts that differ in one place alone are not answered to the bit alike.
 
     Args:
@@ -185,9 +187,10 @@ def check_far(url: str, dialect: Dialect, prompts: Sequence[TokenIds], suffix: T
         dialect: That of the server.
         prompts: One, and others of its length that differ from it: at the beginning first, then further on.
         suffix: What is scored behind them.
+        noise: Of the same question asked again.
 
     Returns:
-        None of a server that gives no log-probabilities.
+        None of a server that gives no log-probabilities; not run where the same prompt is answered as differently.
 
     Raises:
         ModelError: They are: what stands there is not read.
@@ -206,10 +209,13 @@ def check_far(url: str, dialect: Dialect, prompts: Sequence[TokenIds], suffix: T
                 "start the server with a larger context",
             )
     further = f", and so does each of {len(others) - 1} places further on" if len(others) > 2 else ""
-    return Control(READ, True, f"another beginning changes what follows {length:,} tokens{further}")
+    told = f"another beginning changes what follows {length:,} tokens"
+    if any(largest(first, other) <= noise.difference for other in others):
+        return Control(READ, None, f"{told} no more than asking again does")
+    return Control(READ, True, f"{told}{further}")
 
 
-def check_start(url: str, dialect: Dialect, trial: Trial) -> str:
+def check_start(url: str, dialect: Dialect, trial: Trial, noise: Noise) -> str:
     """Check that a start token changes what follows, and return that in words; empty where nothing tells.
 
     Raises:
@@ -228,7 +234,8 @@ def check_start(url: str, dialect: Dialect, trial: Trial) -> str:
             "serve the model so that ids are read as they are sent",
         )
     difference = largest(without, trial.scored[0].log_prob)
-    return f"without it log-probabilities differ by up to {in_nats(difference)} nats"
+    beside = ", no more than when asked again" if difference <= noise.difference else ""
+    return f"without it log-probabilities differ by up to {in_nats(difference)} nats{beside}"
 
 
 def check_noise(noise: Noise, connections: int) -> Control:
