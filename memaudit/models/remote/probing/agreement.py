@@ -155,6 +155,22 @@ def refuse_shifted_lists(url: str, seen: Sequence[Exchange]) -> None:
         raise _shifted(url, "the log-probabilities of tokens and those in their lists of the likeliest ones")
 
 
+def refuse_shifted_prompts(url: str, seen: Sequence[Exchange]) -> None:
+    """Refuse a server that says of the tokens of a prompt what it said of their neighbours when it wrote them.
+
+    Raises:
+        ModelError: It does so in one of its answers.
+    """
+    for wrote in seen:
+        sent, values = wrote.sent, [place.value for place in wrote.places]
+        if not isinstance(sent, tuple) or wrote.wants_prompt:
+            continue
+        for told in seen:
+            whole = told.sent if told.of_sent and isinstance(told.sent, tuple) else ()
+            if len(whole) == len(sent) + len(values) and whole[: len(sent)] == sent:
+                _refuse_shifted(url, told.of_sent[len(sent) - 1 :], values, "prompt and generated")
+
+
 def _moved(places: Sequence[Place]) -> bool | None:
     """Return whether values are those of their neighbours; None where too few of them stand in a list to say."""
     pairs = [(place.value, place.own) for place in places]
