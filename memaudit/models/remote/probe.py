@@ -46,7 +46,9 @@ from memaudit.text.tokenize import Tokenizer
 QUIET = 1e-4
 """Nats by which answers may move for a model to be recognised by tenths of a nat."""
 FAR = 120
-"""Tokens of two prompts that differ at their beginning alone."""
+"""Tokens of prompts that differ in one place alone."""
+PLACES = 4
+"""Places in which they do: the first is the beginning, the others lie evenly behind it."""
 TRIES = 4
 """Times that a dialect is looked for in answers before the server is believed not to speak it."""
 
@@ -229,12 +231,21 @@ def _with(control: Control, start: str, *, shown: bool) -> Control:
     return Control(control.name, True, "; ".join(told))
 
 
-def _far(counter: Counter) -> tuple[TokenIds, TokenIds]:
-    """Return two prompts, as long as there is room for, that differ in the first tokens behind the start token."""
+def _far(counter: Counter) -> list[TokenIds]:
+    """Return a prompt, as long as there is room for, and others: of each, two tokens in one place are other ones.
+
+    The first of them differs behind the start token. A gateway may keep that and leave out the middle.
+    """
     ids = long_ids(counter.tokenizer, min(FAR, counter.room - TRUE))
-    other = ids.copy()
-    other[:2] = ids[2:4] if not np.array_equal(ids[:2], ids[2:4]) else ids[4:6]
-    return counter.begun(ids), counter.begun(other)
+    prompts = [ids]
+    for at in range(0, len(ids) - 1, -(-len(ids) // PLACES)):
+        for by in (2, 4):
+            other = ids.copy()
+            other[at : at + 2] = np.roll(ids, -by)[at : at + 2]
+            if not np.array_equal(other, ids):
+                prompts.append(other)
+                break
+    return [counter.begun(prompt) for prompt in prompts]
 
 
 def _template(witness: Witness, endpoint: Endpoint, template: str | None) -> tuple[tuple[Control, ...], str | None]:

@@ -156,6 +156,10 @@ def cut(ids: list[int]) -> list[int]:
     return ids[-20:]
 
 
+def cut_within(ids: list[int]) -> list[int]:
+    return ids if len(ids) <= 28 else [*ids[:6], *ids[-22:]]
+
+
 def templated(ids: list[int]) -> list[int]:
     head, tail = tokenizer().encode_batch(["User: ", "\nAssistant: "])
     return [*head.ids.tolist(), *ids, *tail.ids.tolist()]
@@ -196,7 +200,9 @@ def test_a_real_server_behind_one_that_changes_prompts_is_refused(
         assert REASONS[lie] in refused(liar.url)
 
 
-@pytest.mark.parametrize(("lie", "change"), [("start-missing", missing), ("prompt-cut", cut)])
+@pytest.mark.parametrize(
+    ("lie", "change"), [("start-missing", missing), ("prompt-cut", cut), ("prompt-cut", cut_within)]
+)
 def test_what_is_done_to_prompts_shows_where_counts_hide_it(
     llama: str, lie: str, change: Callable[[list[int]], list[int]]
 ) -> None:

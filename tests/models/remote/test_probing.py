@@ -383,6 +383,16 @@ def test_a_beginning_that_changes_nothing_is_not_read() -> None:
         check_far(URL, Made(of_place), pair, suffix, QUIET)
 
 
+def test_a_middle_that_changes_nothing_is_not_read() -> None:
+    first = np.arange(50, dtype=np.int32)
+    prompts = [first, np.append([9], first[1:]).astype(np.int32), np.where(first == 25, 9, first).astype(np.int32)]
+    read = check_far(URL, Made(lambda before, _: -1.0 - sum(before)), prompts, passage().suffix, QUIET)
+    assert read is not None
+    assert read.passed
+    with pytest.raises(ModelError, match="two of 50 tokens that differ at token 25 alone"):
+        check_far(URL, Made(lambda before, _: -1.0 - before[0]), prompts, passage().suffix, QUIET)
+
+
 def trial(text: str, *values: float) -> Trial:
     return Trial(passage(), [Written(text, None, False)] * 2, [Scored(list(values), [0] * len(values))] * 2)
 

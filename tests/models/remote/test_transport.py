@@ -356,6 +356,9 @@ def test_the_key_is_sent_and_shown_nowhere(
                 with pytest.raises(MemauditError) as caught:
                     job(asker, 1)()
                 shown += everything_of(caught.value)
+        proxy.answer = always(200, {"text": f"you sent {KEY}.", "system_fingerprint": f"fp-{KEY}"})
+        other = stack.enter_context(transport(proxy.url, shown.append, api_key_env="THE_KEY"))
+        shown += [other.ask(PATH, body(3), lambda answer: answer["text"], tokens=20), str(other.fingerprint)]
         proxy.answer, proxy.faults, proxy.share = None, ["reset", "hang", "half"], 1 / 3
         monkeypatch.setattr(module, "TRIES", 2)
         for which in range(6):

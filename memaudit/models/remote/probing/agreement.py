@@ -194,28 +194,40 @@ def _are_same(pairs: Sequence[tuple[float, float | None]]) -> bool:
 
 
 def check_far(
-    url: str, dialect: Dialect, pair: tuple[TokenIds, TokenIds], suffix: TokenIds, noise: Noise
+    url: str, dialect: Dialect, prompts: Sequence[TokenIds], suffix: TokenIds, noise: Noise
 ) -> Control | None:
-    """Check that two long prompts that differ at their beginning alone are not answered to the bit alike.
+    """Check that long prompts that differ in one place alone are not answered to the bit alike.
+
+    Args:
+        url: For the error.
+        dialect: That of the server.
+        prompts: One, and others of its length that differ from it: at the beginning first, then further on.
+        suffix: What is scored behind them.
+        noise: How differently the same prompt is answered.
 
     Returns:
         None of a server that gives no log-probabilities; not run where the same prompt is answered as differently.
 
     Raises:
-        ModelError: They are: what stands at the beginning is not read.
+        ModelError: They are: what stands there is not read.
     """
     if Capability.LOG_PROBS not in dialect.gives:
         return None
-    one, other = (dialect.score(prompt, suffix, kept=False).log_prob for prompt in pair)
-    if one == other:
-        raise ModelError(
-            f"{url}: cuts prompts: two of {len(pair[0]):,} tokens that differ at the beginning alone get the same "
-            "log-probabilities to the last bit",
-            "start the server with a larger context",
-        )
-    told = f"another beginning changes what follows {len(pair[0]):,} tokens"
-    if largest(one, other) <= noise.difference:
-        return Control(READ, None, f"{told} no more than asking again does")
+    first, *others = (dialect.score(prompt, suffix, kept=False).log_prob for prompt in prompts)
+    length = len(prompts[0])
+    for prompt, other in zip(prompts[1:], others, strict=True):
+        if first == other:
+            place = int(np.argmax(prompt != prompts[0]))
+            where = "the beginning" if prompt is prompts[1] else f"token {place:,}"
+            raise ModelError(
+                f"{url}: cuts prompts: two of {length:,} tokens that differ at {where} alone get the same "
+                "log-probabilities to the last bit",
+                "start the server with a larger context",
+            )
+    further = f", and so does each of {len(others) - 1} places further on" if len(others) > 2 else ""
+    told = f"another beginning changes what follows {length:,} tokens{further}"
+    if min(largest(first, other) for other in others) <= noise.difference:
+        return Control(READ, None, f"{told}, but in some place no more than asking again does")
     return Control(READ, True, told)
 
 
