@@ -24,6 +24,7 @@ from memaudit.models.remote.probing.agreement import (
     check_noise,
     check_start,
     refuse_shifted_lists,
+    refuse_shifted_prompts,
 )
 from memaudit.models.remote.probing.counting import START, WHOLE, Counter, Reading, check_beyond
 from memaudit.models.remote.probing.ending import END, NOT_SEEN, check_end
@@ -97,6 +98,7 @@ def probe(transport: Transport, endpoint: Endpoint, tokenizer: Tokenizer, *, tem
         controls, behaviour = _tried(witness, dialect, counter, passages, reading)
     except ModelError:
         refuse_shifted_lists(witness.url, witness.seen)  # the reason of what else is wrong then
+        refuse_shifted_prompts(witness.url, witness.seen)
         raise
     refuse_shifted_lists(witness.url, witness.seen)
     check_model(transport, served, names, {e.model for e in witness.seen if e.model})

@@ -7,10 +7,10 @@ import json
 from urllib.parse import quote
 
 STRUCK = "***"
-_LONG = 16
-"""Characters of a key that stands in no text by chance."""
 _PART = 8
 """Characters of the key in a row that are struck out wherever they stand: servers quote keys in part."""
+_SECRET = 16
+"""Characters of a key that is one: what is given to a server that wants none (``EMPTY``) may stand in any text."""
 
 
 class Secret:
@@ -44,18 +44,15 @@ class Secret:
             text = text.replace(form, STRUCK)
         return self._without_parts(text)
 
-    def struck_from_body(self, body: bytes) -> bytes:
-        """Return an answer without the key: a server may call itself or its model by it, and reports say these names.
-
-        A short one is left: ``EMPTY``, which servers on one's own machine are given, may be what a model writes.
-        """
-        for form in self._in_json() if len(self._key) >= _LONG else ():
+    def struck_from_answer(self, body: bytes) -> bytes:
+        """Return an answer without the key: a server may put it into its fingerprint, a name, or a text."""
+        for form in self._in_json() if len(self._key) >= _SECRET else ():
             body = body.replace(form.encode(), STRUCK.encode())
         return body
 
     def _in_json(self) -> tuple[str, ...]:
-        escaped = json.dumps(self._key)[1:-1]
-        return self._key, escaped, escaped.replace("/", "\\/")
+        forms = self._key, json.dumps(self._key)[1:-1]
+        return *forms, *(form.replace("/", "\\/") for form in forms)
 
     def _without_parts(self, text: str) -> str:
         kept, place = [], 0

@@ -240,6 +240,12 @@ def test_prompts_are_what_their_text_is_encoded_as() -> None:
         ),
         ({"prompt_logprobs": 1}, {"choices": [{"prompt_logprobs": None}]}, {"wants_prompt": True, "of_prompt": None}),
         ({"prompt_logprobs": 1}, {"choices": [{"prompt_logprobs": [None, {}]}]}, {"of_prompt": True}),
+        (
+            {"prompt": [1, 2], "prompt_logprobs": 1},
+            {"choices": [{"prompt_logprobs": [None, {"9": {"logprob": -1}, "2": {"logprob": -3}}]}]},
+            {"of_sent": (-3.0,)},
+        ),
+        ({"prompt": [1, 2]}, {"choices": [{"prompt_logprobs": [None, {"9": {"logprob": -1}}]}]}, {"of_sent": ()}),
         ({"echo": True}, {"choices": [{"logprobs": {"token_logprobs": [-1.0]}}]}, {"listed": True, "of_prompt": False}),
         ({"echo": True}, {"choices": [{"logprobs": {"token_logprobs": [None, -1.0]}}]}, {"of_prompt": True}),
         ({}, [{"error": 1}], {"counted": None, "of_generated": False}),

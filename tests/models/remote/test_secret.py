@@ -47,11 +47,11 @@ def test_nothing_shows_it() -> None:
 def test_an_answer_is_without_a_long_key(form: str) -> None:
     key = 'sk/a"very-long-key'
     for body in (json.dumps({"id": form.format(key)}), json.dumps(form.format(key)).replace("/", "\\/")):
-        struck = Secret(key).struck_from_body(body.encode())
+        struck = Secret(key).struck_from_answer(body.encode())
         assert b"very-long-key" not in struck
         assert STRUCK in str(json.loads(struck))
-    assert Secret("EMPTY").struck_from_body(b'{"text": "EMPTY"}') == b'{"text": "EMPTY"}'
-    assert Secret("").struck_from_body(b"any") == b"any"
+    assert Secret("EMPTY").struck_from_answer(b'{"text": "EMPTY"}') == b'{"text": "EMPTY"}'
+    assert Secret("").struck_from_answer(b"any") == b"any"
 
 
 def test_without_a_key_nothing_is_sent_or_struck_out() -> None:
@@ -68,6 +68,6 @@ def test_other_text_stays() -> None:
 def test_an_answer_holds_no_key_and_any_other_text() -> None:
     key = 'sk-Very/Secret"&Key-0123456789'
     for form in (key, json.dumps(key)[1:-1], key.replace("/", "\\/")):
-        assert Secret(key).struck_from_body(f"fp_{form}-1".encode()) == b"fp_***-1"
-    assert Secret("EMPTY").struck_from_body(b"THE BOX IS EMPTY") == b"THE BOX IS EMPTY"
-    assert Secret("").struck_from_body(b"any") == b"any"
+        assert Secret(key).struck_from_answer(f"fp_{form}-1".encode()) == b"fp_***-1"
+    assert Secret("EMPTY").struck_from_answer(b"THE BOX IS EMPTY") == b"THE BOX IS EMPTY"
+    assert Secret("").struck_from_answer(b"any") == b"any"

@@ -177,8 +177,8 @@ class LlamaCpp(Dialect):
             # The token that is looked up is named, by a bias of nothing: an answer is kept under all that was asked.
             how |= {"logprobs": ALL, "logit_bias": [[self._plain, BIAS], *([token, 0.0] for token in tokens)]}
         forced = tokens if way != "list" else [self._plain]
-        sizes = partial(_read_forced, listed=self.listed, least=self._least)
-        read = partial(sizes, prompt=len(prompt), forced=forced, tokens=tokens)
+        read = partial(_read_forced, prompt=len(prompt), forced=forced, tokens=tokens)
+        read = partial(read, listed=self.listed, least=self._least)
         found: Mapping[str, Any] = self._ask(prompt, len(tokens), how, read, kept=kept, attempt=attempt)
         return found
 

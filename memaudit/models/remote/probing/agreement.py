@@ -155,6 +155,22 @@ def refuse_shifted_lists(url: str, seen: Sequence[Exchange]) -> None:
         raise _shifted(url, "the log-probabilities of tokens and those in their lists of the likeliest ones")
 
 
+def refuse_shifted_prompts(url: str, seen: Sequence[Exchange]) -> None:
+    """Refuse a server that says of the tokens of a prompt what it said of their neighbours when it wrote them.
+
+    Raises:
+        ModelError: It does so in one of its answers.
+    """
+    for wrote in seen:
+        sent, values = wrote.sent, [place.value for place in wrote.places]
+        if not isinstance(sent, tuple) or wrote.wants_prompt:
+            continue
+        for told in seen:
+            whole = told.sent if told.of_sent and isinstance(told.sent, tuple) else ()
+            if len(whole) == len(sent) + len(values) and whole[: len(sent)] == sent:
+                _refuse_shifted(url, told.of_sent[len(sent) - 1 :], values, "prompt and generated")
+
+
 def _moved(places: Sequence[Place]) -> bool | None:
     """Return whether values are those of their neighbours; None where too few of them stand in a list to say."""
     pairs = [(place.value, place.own) for place in places]
@@ -187,7 +203,7 @@ def check_far(
         dialect: That of the server.
         prompts: One, and others of its length that differ from it: at the beginning first, then further on.
         suffix: What is scored behind them.
-        noise: Of the same question asked again.
+        noise: How differently the same prompt is answered.
 
     Returns:
         None of a server that gives no log-probabilities; not run where the same prompt is answered as differently.
@@ -209,10 +225,10 @@ def check_far(
                 "start the server with a larger context",
             )
     further = f", and so does each of {len(others) - 1} places further on" if len(others) > 2 else ""
-    told = f"another beginning changes what follows {length:,} tokens"
-    if any(largest(first, other) <= noise.difference for other in others):
-        return Control(READ, None, f"{told} no more than asking again does")
-    return Control(READ, True, f"{told}{further}")
+    told = f"another beginning changes what follows {length:,} tokens{further}"
+    if min(largest(first, other) for other in others) <= noise.difference:
+        return Control(READ, None, f"{told}, but in some place no more than asking again does")
+    return Control(READ, True, told)
 
 
 def check_start(url: str, dialect: Dialect, trial: Trial, noise: Noise) -> str:
