@@ -154,11 +154,11 @@ def test_the_words_of_a_page_are_those_of_what_was_asked() -> None:
     assert set(terms[3]) - set(terms[0]) == {VERBATIM}
 
 
-def test_conversations_are_not_wrapped_into_messages(tmp_path: Path) -> None:
+def test_conversations_need_a_template_to_be_cut_by(tmp_path: Path) -> None:
     rows = [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": t}]} for t in KNOWN]
     file = tmp_path / "talk.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(InputError, match="leave out --api chat"):
+    with pytest.raises(InputError, match="the model has no chat template"):
         audit(
             pretended(oracle(KNOWN, 12), TEXT, api="chat"), str(file), str(file), out=tmp_path / "run", options=OPTIONS
         )

@@ -129,7 +129,7 @@ def test_what_would_not_be_followed_is_refused_in_one_line(flags: list[str], sai
     ("flags", "said"),
     [
         ([], "no tokenizer named"),
-        (["--tokenizer", "TOKENIZER", "--api-key-env", "NOT_SET"], "--api-key-env NOT_SET: no such variable is set"),
+        (["--tokenizer", "TOKENIZER", "--api-key-env", "NOT_SET"], "--api-key-env: no variable NOT_SET is set"),
         (["--tokenizer", "TOKENIZER", "--measure", "infilling"], "infilling.* cannot be measured: .*vLLM"),
         (["--tokenizer", "TOKENIZER", "--measure", "probability", "--top-k", "4"], "leave out --temperature"),
         (["--tokenizer", "TOKENIZER", "--max-requests", "3"], "3"),

@@ -32,7 +32,7 @@ pytest.importorskip("xllamacpp")
 DOCUMENTS = 12
 KILLS = 20
 CONNECTIONS = 3
-RESULTS = ("report.json", "plan.json", "report.html")
+RESULTS = ("report.json", "plan.json")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def work(proxy: Proxied, tmp_path_factory: pytest.TempPathFactory) -> tuple[Work
     arguments = (
         *("audit", proxy.url, "--tokenizer", str(tiny().parent / "model"), "--connections", str(CONNECTIONS)),
         *("--timeout", "1.5", "--train", "train.jsonl", "--heldout", "heldout.jsonl", "--prefix", "12"),
-        *("--suffix", "10", "--out", "run"),
+        *("--suffix", "10", "--out", "run", "--format", "json"),
     )
     return Work("endpoint", arguments, "run", RESULTS), folder
 

@@ -83,7 +83,9 @@ def key_of(endpoint: Endpoint) -> str:
         raise InputError("--api-key-env: it was given no name of a variable", "name one that holds the key")
     key = os.environ.get(endpoint.api_key_env, "").strip()
     if not key:
-        raise InputError(f"--api-key-env {endpoint.api_key_env}: no such variable is set, or it is empty")
+        name = endpoint.api_key_env  # of small letters, it may be the key itself, which is not repeated
+        shown = name if name.isupper() else "with this name"
+        raise InputError(f"--api-key-env: no variable {shown} is set, or it is empty")
     if not (key.isascii() and key.isprintable()):
         raise InputError(f"--api-key-env {endpoint.api_key_env}: what it holds cannot be sent in a header")
     return key

@@ -66,8 +66,10 @@ class Crew:
         try:
             while (place := self._take()) is not None:
                 self._answers[place] = self._jobs[place]()
-        except StoppedError:
-            pass
+        except StoppedError as error:
+            if not self._stopping.is_set():  # cut off by somebody else: there is no answer, and the next job goes on
+                self._errors.append(error)
+                self._stopping.set()
         except BaseException as error:
             self._errors.append(error)
             self._stopping.set()  # nobody waits for another try any more; what is sent already is still taken in

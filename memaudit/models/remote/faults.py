@@ -22,6 +22,8 @@ _QUOTA = ("quota", "billing", "credit", "payment", "balance")
 """Words by which a status of 429 is told from "not so fast": that one ends some time by itself."""
 _USAGE, _LLAMA_CPP = ("prompt_tokens", "completion_tokens"), ("tokens_evaluated", "tokens_predicted")
 """Tokens read and written: in OpenAI's interface and SGLang's, and in llama.cpp's own."""
+MOST_COUNTED = 2**40
+"""Tokens of one request; whoever counts as many counts nothing."""
 SHOWN = 2000
 """Characters of what a server says that are looked at."""
 
@@ -123,4 +125,4 @@ def tokens_used(answer: Any) -> int | None:
 
 
 def _is_count(told: Any) -> TypeGuard[int]:
-    return type(told) is int and told >= 0
+    return type(told) is int and 0 <= told < MOST_COUNTED

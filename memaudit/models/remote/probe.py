@@ -25,6 +25,7 @@ from memaudit.models.remote.probing.agreement import (
     check_spaces,
     check_start,
     refuse_shifted_lists,
+    refuse_shifted_prompts,
 )
 from memaudit.models.remote.probing.counting import START, WHOLE, Counter, Reading, check_beyond
 from memaudit.models.remote.probing.ending import END, NOT_SEEN, check_end
@@ -98,6 +99,7 @@ def probe(transport: Transport, endpoint: Endpoint, tokenizer: Tokenizer, *, tem
         controls, behaviour = _tried(witness, dialect, counter, passages, reading)
     except ModelError:
         refuse_shifted_lists(witness.url, witness.seen)  # the reason of what else is wrong then
+        refuse_shifted_prompts(witness.url, witness.seen)
         raise
     refuse_shifted_lists(witness.url, witness.seen)
     check_model(transport, served, names, {e.model for e in witness.seen if e.model})
@@ -192,7 +194,7 @@ def _passages(counter: Counter) -> list[Passage]:
         whole = prompt_of(counter.tokenizer, text, length + TRUE)
         if whole is not None and len(whole) > TRUE:
             found.append(Passage(counter.begun(whole[:-TRUE]), whole[-TRUE:]))
-    if not found:
+    if not found or counter.room < 2 * TRUE:
         raise ModelError(f"{counter.url}: its context is too short for a probe", f"at least {2 * TRUE + 8} tokens")
     return found
 
@@ -203,9 +205,9 @@ def _tried(
     """Ask alone, in company and in pieces; return controls, and what the model is recognised by."""
     url, ids = witness.url, dialect.takes_ids
     alone = try_alone(dialect, passages)
-    start = check_start(url, dialect, alone[0])
-    far = check_far(url, dialect, _far(counter), passages[0].suffix)
     noise = noise_between(alone, try_in_company(witness, dialect, alone))
+    start = check_start(url, dialect, alone[0], noise)
+    far = check_far(url, dialect, _far(counter), passages[0].suffix, noise)
     agreement = check_agreement(url, dialect, alone, noise)
     prompt = passages[0].prompt if ids else passages[0].prompt[:0]
     end = counter.tokenizer.eos_id

@@ -40,16 +40,19 @@ class Secret:
         key = self._key
         if not key:
             return text
-        for form in (key, json.dumps(key)[1:-1], key.replace("/", "\\/"), html.escape(key), quote(key, safe="")):
+        for form in (*self._in_json(), html.escape(key), quote(key, safe="")):
             text = text.replace(form, STRUCK)
         return self._without_parts(text)
 
     def struck_from_answer(self, body: bytes) -> bytes:
         """Return an answer without the key: a server may put it into its fingerprint, a name, or a text."""
-        if len(self._key) >= _SECRET:
-            for form in (self._key, json.dumps(self._key)[1:-1], self._key.replace("/", "\\/")):
-                body = body.replace(form.encode(), STRUCK.encode())
+        for form in self._in_json() if len(self._key) >= _SECRET else ():
+            body = body.replace(form.encode(), STRUCK.encode())
         return body
+
+    def _in_json(self) -> tuple[str, ...]:
+        forms = self._key, json.dumps(self._key)[1:-1]
+        return *forms, *(form.replace("/", "\\/") for form in forms)
 
     def _without_parts(self, text: str) -> str:
         kept, place = [], 0

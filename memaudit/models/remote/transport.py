@@ -269,13 +269,14 @@ class Transport:
         name = answer.get("system_fingerprint") if isinstance(answer, dict) else None
         if not isinstance(name, str) or not name:
             return
+        name = self._shown(name)
         with self._lock:
             first = self._journal.fingerprint
             if first is None:
                 self._journal.note(Spent(), name)
             elif first != name:
                 raise EndpointError(
-                    f"{self.url}: system_fingerprint was {self._shown(first)}, is {self._shown(name)}: another model "
+                    f"{self.url}: system_fingerprint was {first}, is {name}: another model "
                     "or another server answers now",
                     "run again in a new folder",
                 )

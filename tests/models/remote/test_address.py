@@ -53,8 +53,11 @@ def test_a_key_comes_from_the_variable_that_is_named(monkeypatch: pytest.MonkeyP
     with pytest.raises(InputError, match="cannot be sent in a header") as refused:
         key_of(Endpoint(api_key_env="THE_KEY"))
     assert SECRET not in str(refused.value)
-    with pytest.raises(InputError, match="--api-key-env NO_SUCH_KEY: no such variable is set"):
+    with pytest.raises(InputError, match="--api-key-env: no variable NO_SUCH_KEY is set"):
         key_of(Endpoint(api_key_env="NO_SUCH_KEY"))
+    with pytest.raises(InputError, match="no variable with this name is set") as refused:
+        key_of(Endpoint(api_key_env="hf_AbCdEfGhIjKl"))
+    assert "hf_" not in str(refused.value)
     with pytest.raises(InputError, match="it was given no name of a variable") as refused:
         key_of(Endpoint(api_key_env=SECRET))
     assert SECRET not in str(refused.value)

@@ -62,6 +62,14 @@ def test_nobody_waits_for_another_try_after_an_error() -> None:
         Crew([wait, fail]).work(2, nothing)
 
 
+def test_a_job_that_somebody_else_cut_off_has_no_answer() -> None:
+    def cut_off() -> None:
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        Crew([cut_off, *[nothing] * 5]).work(2, nothing)
+
+
 def test_an_interruption_stops_those_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     class Interrupted(BaseException):
         pass

@@ -405,6 +405,21 @@ def test_a_rank_among_listed_tokens_is_that_among_all(values: Any, data: st.Data
     assert rank_among(token, float(values[token]), top, listed) == min(rank, listed)
 
 
+@pytest.mark.parametrize(
+    ("token", "own", "top"),
+    [
+        (7, -0.5, {7: -0.2, 8: -2.0}),  # the list has another value for it
+        (9, -1.0, {7: -0.2, 8: -2.0}),  # too likely for one outside
+        (7, -0.5, {}),
+    ],
+)
+def test_a_log_probability_that_is_not_that_of_its_list_has_no_rank(
+    token: int, own: float, top: dict[int, float]
+) -> None:
+    with pytest.raises(BadAnswerError, match="not those of their tokens"):
+        rank_among(token, own, top, 20)
+
+
 @given(weights=st.lists(st.integers(1, 10_000), min_size=3, max_size=12, unique=True), data=st.data())
 def test_a_rank_by_value_never_prefers_a_token_too_much(weights: list[int], data: st.DataObject) -> None:
     """Some texts stand for two tokens, of which one is not to be seen."""

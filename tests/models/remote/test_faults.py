@@ -105,6 +105,7 @@ def test_no_body_is_too_odd(body: bytes) -> None:
         ({"usage": {"prompt_tokens": -4, "completion_tokens": 2}}, None),
         ({"usage": {"prompt_tokens": True, "completion_tokens": 2}}, None),
         ({"usage": {"prompt_tokens": 4.5, "completion_tokens": 2}}, None),
+        ({"usage": {"prompt_tokens": 2**63, "completion_tokens": 2**63}}, None),
         ({"usage": "many"}, None),
         ({}, None),
         ([{"usage": {}}], None),

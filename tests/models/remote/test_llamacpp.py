@@ -125,6 +125,61 @@ def test_answers_about_two_tokens_behind_one_prompt_are_kept_apart(
         assert dialect.score(begun(windows[0]), suffix).log_prob == pytest.approx([ours], abs=CLOSE)
 
 
+def test_a_token_that_is_forced_and_a_list_behind_one_prompt_are_kept_apart(
+    make: Make, local: LanguageModel, windows: list[Window]
+) -> None:
+    dialect, prompt = recognised(make(), windows[0]), begun(windows[0])
+    dialect._by_grammar = False
+    suffix = np.array([dialect._plain], np.int32)
+    told = dialect.next_log_probs(prompt)
+    assert dialect.score(prompt, suffix).log_prob == pytest.approx([told[dialect._plain]], abs=CLOSE)
+    assert dialect.next_log_probs(prompt) == told
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_list_that_is_shorter_than_the_first_is_no_rank(
+    make: Make, windows: list[Window], whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not whole:
+        monkeypatch.setattr(llamacpp, "WHOLE", 256)
+    dialect = recognised(make(), windows[0])
+    inner, short = dialect.transport.ask, [True]
+
+    def cut(path: str, body: dict[str, Any], read: Any, **how: Any) -> Any:
+        def changed(answer: Any) -> Any:
+            for entry in answer["choices"][0]["logprobs"]["content"] if short and short.pop() else ():
+                entry["top_logprobs"] = entry["top_logprobs"][:40]
+            return read(answer)
+
+        return inner(path, body, changed, **how)
+
+    honest = dialect.score(begun(windows[0]), windows[0].suffix, kept=False)
+    dialect.transport.ask = cut  # type: ignore[method-assign,assignment]
+    assert dialect.score(begun(windows[0]), windows[0].suffix, kept=False).rank == honest.rank
+    assert not short
+
+
+def test_a_server_that_lists_fewer_than_it_is_asked_for_says_how_far_ranks_go(
+    make: Make, windows: list[Window]
+) -> None:
+    dialect = make()
+    inner = dialect.transport.ask
+
+    def few(path: str, body: dict[str, Any], read: Any, **how: Any) -> Any:
+        def changed(answer: Any) -> Any:
+            for choice in answer.get("choices", ()):
+                for entry in choice["logprobs"]["content"]:
+                    entry["top_logprobs"] = entry["top_logprobs"][:5]
+            return read(answer)
+
+        return inner(path, body, changed, **how)
+
+    dialect.transport.ask = few  # type: ignore[method-assign,assignment]
+    assert dialect.recognise(begun(windows[0]), windows[0].suffix)
+    assert (dialect.gives, dialect.listed) == (SCORES, 5)
+    assert max(dialect.score(begun(windows[-1]), windows[-1].suffix).rank) <= 5
+
+
 def test_it_writes_what_the_model_writes(make: Make, local: LanguageModel, windows: list[Window]) -> None:
     dialect = recognised(make(), windows[0])
     for window, ours in zip(windows, local.greedy_continuations(windows), strict=True):

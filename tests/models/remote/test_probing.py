@@ -103,6 +103,7 @@ def test_who_is_served_and_how_much_it_reads(got: Any, name: str, served: str, c
         (listing({"id": "a"}), "b", "does not serve b; it serves a"),
         (listing(*({"id": f"m{i}"} for i in range(20))), "x", "m7 and 12 more"),
         ({}, "", "lists no models"),
+        (listing({"id": "a\x1b[2J"}, {"id": "x" * 9999}), "", "lists no models"),
     ],
 )
 def test_a_name_that_is_not_clear_is_asked_for(got: Any, name: str, words: str) -> None:
@@ -181,6 +182,11 @@ def test_text_that_is_not_counted_is_left_to_the_recital_control() -> None:
     assert counter(answer, recital="known.txt").read().controls == ()
 
 
+def test_ids_that_are_none_are_no_tokens_of_a_text() -> None:
+    assert counter(lambda *_: {"tokens": [5, -1]}).tokenized("a") is None
+    assert counter(lambda *_: {"tokens": [5, 7]}).tokenized("a") == [5, 7]
+
+
 def test_a_missing_count_is_asked_for_again() -> None:
     left = [None, None, 7]
     assert counter(counting(lambda _: left.pop(0))).count([1, 2], 2) == 7
@@ -236,6 +242,12 @@ def test_prompts_are_what_their_text_is_encoded_as() -> None:
         ),
         ({"prompt_logprobs": 1}, {"choices": [{"prompt_logprobs": None}]}, {"wants_prompt": True, "of_prompt": None}),
         ({"prompt_logprobs": 1}, {"choices": [{"prompt_logprobs": [None, {}]}]}, {"of_prompt": True}),
+        (
+            {"prompt": [1, 2], "prompt_logprobs": 1},
+            {"choices": [{"prompt_logprobs": [None, {"9": {"logprob": -1}, "2": {"logprob": -3}}]}]},
+            {"of_sent": (-3.0,)},
+        ),
+        ({"prompt": [1, 2]}, {"choices": [{"prompt_logprobs": [None, {"9": {"logprob": -1}}]}]}, {"of_sent": ()}),
         ({"echo": True}, {"choices": [{"logprobs": {"token_logprobs": [-1.0]}}]}, {"listed": True, "of_prompt": False}),
         ({"echo": True}, {"choices": [{"logprobs": {"token_logprobs": [None, -1.0]}}]}, {"of_prompt": True}),
         ({}, [{"error": 1}], {"counted": None, "of_generated": False}),
@@ -369,21 +381,22 @@ def test_a_text_scored_otherwise_than_its_tokens_alone_is_shifted_or_wrapped() -
 def test_a_beginning_that_changes_nothing_is_not_read() -> None:
     pair = (np.arange(50, dtype=np.int32), np.append([9], np.arange(1, 50)).astype(np.int32))
     suffix = passage().suffix
-    read = check_far(URL, Made(lambda before, _: -1.0 - before[0]), pair, suffix)
-    assert read is not None
-    assert read.passed
+    for noise, passed in ((QUIET, True), (Noise(9.5, 0, 1, 1), None)):
+        read = check_far(URL, Made(lambda before, _: -1.0 - before[0]), pair, suffix, noise)
+        assert read is not None
+        assert read.passed is passed
     with pytest.raises(ModelError, match="cuts prompts: two of 50 tokens"):
-        check_far(URL, Made(of_place), pair, suffix)
+        check_far(URL, Made(of_place), pair, suffix, QUIET)
 
 
 def test_a_middle_that_changes_nothing_is_not_read() -> None:
     first = np.arange(50, dtype=np.int32)
     prompts = [first, np.append([9], first[1:]).astype(np.int32), np.where(first == 25, 9, first).astype(np.int32)]
-    read = check_far(URL, Made(lambda before, _: -1.0 - sum(before)), prompts, passage().suffix)
+    read = check_far(URL, Made(lambda before, _: -1.0 - sum(before)), prompts, passage().suffix, QUIET)
     assert read is not None
     assert read.passed
     with pytest.raises(ModelError, match="two of 50 tokens that differ at token 25 alone"):
-        check_far(URL, Made(lambda before, _: -1.0 - before[0]), prompts, passage().suffix)
+        check_far(URL, Made(lambda before, _: -1.0 - before[0]), prompts, passage().suffix, QUIET)
 
 
 class OfText(Made):

@@ -43,6 +43,17 @@ def test_nothing_shows_it() -> None:
             write(secret)
 
 
+@pytest.mark.parametrize("form", ["{}", "my {} model", '"{}"'])
+def test_an_answer_is_without_a_long_key(form: str) -> None:
+    key = 'sk/a"very-long-key'
+    for body in (json.dumps({"id": form.format(key)}), json.dumps(form.format(key)).replace("/", "\\/")):
+        struck = Secret(key).struck_from_answer(body.encode())
+        assert b"very-long-key" not in struck
+        assert STRUCK in str(json.loads(struck))
+    assert Secret("EMPTY").struck_from_answer(b'{"text": "EMPTY"}') == b'{"text": "EMPTY"}'
+    assert Secret("").struck_from_answer(b"any") == b"any"
+
+
 def test_without_a_key_nothing_is_sent_or_struck_out() -> None:
     assert Secret("").header() == {}
     assert Secret("").struck_from("any text") == "any text"

@@ -136,6 +136,7 @@ def test_a_server_that_does_not_know_the_path_speaks_something_else() -> None:
         ({"choices": []}, "one choice"),
         (said(None), "without text"),
         (said(["a"]), "without text"),
+        (said("a", "abort", completion_tokens=1), "given up: its finish_reason is abort"),
         (said("a", None), "no finish_reason"),
         (said(prompt_tokens=2), "2 tokens of prompt were read"),
         (said(prompt_tokens=99), "99 tokens of prompt were read"),

@@ -227,6 +227,31 @@ def test_an_error_with_status_200_is_quoted(server: str) -> None:
     assert "answers otherwise than it is asked: overloaded\\x0a: no log-probabilities" in str(error)
 
 
+def test_what_a_server_calls_itself_holds_no_key_and_stands_in_one_line(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THE_KEY", "sk-of-the-service-1234")
+    name = "fp\x1b[2J\n" + "x" * 10_000
+    change: Any = {"system_fingerprint": f"sk-of-the-service-1234 {name}", "usage": {"prompt_tokens": 2**64 - 1}}
+    with (
+        Proxy(server, change_answer=lambda _, __, answer: {**answer, **change}) as proxy,
+        transport(proxy.url, api_key_env="THE_KEY") as asker,
+    ):
+        asker.ask(PATH, body(0), lambda answer: len(answer["choices"]), tokens=20)
+        assert asker.fingerprint is not None
+        assert asker.fingerprint.startswith("*** fp\\x1b[2J\\x0ax")
+        assert len(asker.fingerprint) <= module.SHOWN
+
+
+def test_a_count_beyond_all_numbers_is_none(server: str, tmp_path: Path) -> None:
+    usage = {"prompt_tokens": 2**64 - 1, "completion_tokens": 2**64 - 1}
+    counting = Proxy(server, change_answer=lambda _, __, answer: {**answer, "usage": usage})
+    with counting as proxy, transport(proxy.url) as asker:
+        asker.keep_in(tmp_path)
+        asker.ask(PATH, body(0), lambda answer: len(answer["choices"]), tokens=20)
+        assert asker.spent == "1 requests, 20 tokens, 0 asked again"
+
+
 def test_a_value_that_json_does_not_have_is_not_kept(server: str) -> None:
     with transport(server) as asker, pytest.raises(EndpointError, match="answers otherwise"):
         asker.ask(PATH, body(0), lambda _: [float("nan"), None], tokens=20)

@@ -8,6 +8,8 @@ from typing import Any
 
 from memaudit.models.remote.transport import BadAnswerError
 
+LEAST = -1e30
+"""Whatever is less likely is as likely: single precision holds it."""
 ROUNDING = 1e-3
 """Nats by which a log-probability may exceed 0."""
 
@@ -47,10 +49,10 @@ def stopped(choice: Mapping[str, Any]) -> bool:
 
 
 def log_prob_of(value: Any) -> float:
-    """Return a log-probability, -inf for an impossible token, as some servers write it: as a large negative number."""
+    """Return a log-probability; that of an impossible token is a large negative number, since JSON has no infinity."""
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value > ROUNDING:
         raise BadAnswerError("a log-probability that is none")
-    return float(value)
+    return max(float(value), LEAST)
 
 
 def id_of(value: Any) -> int:

@@ -24,6 +24,7 @@ from memaudit.models.remote.dialects.answers import (
     only_choice,
 )
 from memaudit.models.remote.dialects.base import KNOWS_ALL, SCORES, WRITES, Dialect
+from memaudit.models.remote.dialects.given_text import seed_for
 from memaudit.models.remote.results import Scored, Written
 from memaudit.models.remote.transport import BadAnswerError, Read, RefusedRequestError, Transport
 from memaudit.records import GREEDY, Decoding, FloatArray, TokenIds
@@ -78,6 +79,8 @@ class LlamaCpp(Dialect):
     def __init__(self, transport: Transport, served: str, tokenizer: Tokenizer) -> None:
         super().__init__(transport, served, tokenizer)
         self._by_grammar = False
+        self._least = 1
+        """Tokens that each list holds, as the first one did: a shorter one would be read as a rank."""
         self._ends = special_ids(tokenizer) | {i for i in (tokenizer.eos_id, tokenizer.bos_id) if i is not None}
 
     def recognise(self, prompt: TokenIds, suffix: TokenIds) -> bool:
@@ -88,8 +91,8 @@ class LlamaCpp(Dialect):
             self.write(prompt, 1, GREEDY, kept=False)
         except (BadAnswerError, ModelError):
             return False
-        whole = len(likely) < most
-        self.listed = None if whole else most
+        whole = self.tokenizer.vocab_size <= len(likely) < most
+        self.listed, self._least = None if whole else len(likely), len(likely)
         likeliest = sorted(likely, key=likely.__getitem__, reverse=True)
         fit = [token for token in (*likeliest, *suffix.tolist()) if self._is_whole(token) and token not in self._ends]
         if not self._gives_raw(prompt, fit[1:2], likely, "bias"):
@@ -121,7 +124,7 @@ class LlamaCpp(Dialect):
         """Let it write, by its own sampler where tokens are drawn."""
         how: dict[str, Any] = {"temperature": 0.0}
         if not decoding.greedy:
-            how = {"temperature": decoding.temperature, "seed": (seed + attempt) % 2**31, **SAMPLING}
+            how = {"temperature": decoding.temperature, "seed": seed_for(prompt, seed, attempt), **SAMPLING}
             how |= {"top_k": decoding.top_k or 0, "top_p": decoding.top_p or 1.0}
         body = {"prompt": prompt.tolist(), "n_predict": length, "return_tokens": True, **NEUTRAL, **how}
         read = partial(self._read_written, prompt=len(prompt), most=length)
@@ -140,10 +143,12 @@ class LlamaCpp(Dialect):
     def _list(self, prompt: TokenIds, most: int, *, kept: bool) -> list[tuple[int, float]]:
         def read(answer: Any) -> list[list[Any]]:
             check_usage(answer, len(prompt), 1)
-            [entry] = entries_of(answer, 1, least=1)
+            [entry] = entries_of(answer, 1, least=1, listed=self._least)
             return [[token, value] for token, value in entry.top.items()]
 
-        listed = self._ask(prompt, 1, {"logprobs": most, "logit_bias": [[self._plain, BIAS]]}, read, kept=kept)
+        # Another bias than of a token that is scored: of these two answers other things are kept.
+        how = {"logprobs": most, "logit_bias": [[self._plain, BIAS / 2]]}
+        listed = self._ask(prompt, 1, how, read, kept=kept)
         return [(token, value) for token, value in listed]
 
     def _forced(
@@ -172,7 +177,8 @@ class LlamaCpp(Dialect):
             # The token that is looked up is named, by a bias of nothing: an answer is kept under all that was asked.
             how |= {"logprobs": ALL, "logit_bias": [[self._plain, BIAS], *([token, 0.0] for token in tokens)]}
         forced = tokens if way != "list" else [self._plain]
-        read = partial(_read_forced, prompt=len(prompt), forced=forced, tokens=tokens, listed=self.listed)
+        read = partial(_read_forced, prompt=len(prompt), forced=forced, tokens=tokens)
+        read = partial(read, listed=self.listed, least=self._least)
         found: Mapping[str, Any] = self._ask(prompt, len(tokens), how, read, kept=kept, attempt=attempt)
         return found
 
@@ -229,8 +235,14 @@ class LlamaCpp(Dialect):
         return {"ids": ids[:-1] if reason == "eos" else ids, "ended": reason == "eos"}
 
 
-def entries_of(answer: Any, most: int, *, least: int = 0) -> list[Entry]:
+def entries_of(answer: Any, most: int, *, least: int = 0, listed: int = 1) -> list[Entry]:
     """Return what an answer says of each token that it holds, in order; from ``least`` to ``most``.
+
+    Args:
+        answer: As it came.
+        most: Tokens.
+        least: Tokens.
+        listed: Likeliest tokens that are listed for each, at least.
 
     Raises:
         BadAnswerError: A field is missing, or what is said of a token and of the likeliest does not fit together.
@@ -239,7 +251,10 @@ def entries_of(answer: Any, most: int, *, least: int = 0) -> list[Entry]:
     content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
     if not isinstance(content, list) or not least <= len(content) <= most:
         raise BadAnswerError("no log-probabilities, or more than were asked for")
-    return [_entry(one) for one in content]
+    entries = [_entry(one) for one in content]
+    if any(len(entry.top) < listed for entry in entries):
+        raise BadAnswerError("the likeliest tokens are not as many as were asked for")
+    return entries
 
 
 def _entry(one: Any) -> Entry:
@@ -257,11 +272,11 @@ def _entry(one: Any) -> Entry:
 
 
 def _read_forced(
-    answer: Any, *, prompt: int, forced: Sequence[int], tokens: Sequence[int], listed: int | None
+    answer: Any, *, prompt: int, forced: Sequence[int], tokens: Sequence[int], listed: int | None, least: int
 ) -> dict[str, list[Any]]:
     """Return what is kept of an answer that should hold forced tokens and no others, and says something of others."""
     check_usage(answer, prompt, len(tokens))
-    entries = entries_of(answer, len(tokens))
+    entries = entries_of(answer, len(tokens), listed=least)
     if [entry.id for entry in entries] != list(forced):
         raise BadAnswerError("other tokens than the ones it was made to write")
     kept: dict[str, list[Any]] = {"log_prob": [], "rank": [], "mean": [], "std": []}

@@ -28,6 +28,8 @@ TRIED = 16
 """Tokens of each."""
 HOTTEST = Decoding(2.0)
 """Of the temperatures that every service takes."""
+GIVEN_UP = frozenset(("abort", "aborted", "cancelled", "error"))
+"""``finish_reason`` of a text that a server did not write to its end, and does another time."""
 CUT_OFF = ("length", "max_tokens")
 """``finish_reason`` of a text that was as long as it might be; whatever else a server says, it stopped by itself."""
 
@@ -229,6 +231,8 @@ def has_ended(choice: Mapping[str, Any], written: int | None, length: int) -> bo
         BadAnswerError: The answer says that it is as long as it might be, and is not; or it does not say at all.
     """
     reason = choice.get("finish_reason")
+    if reason in GIVEN_UP:
+        raise BadAnswerError(f"given up: its finish_reason is {reason}")
     if written is not None and written > length:
         raise BadAnswerError(f"{written:,} tokens were written, {length:,} were asked for")
     if reason in CUT_OFF:

@@ -157,6 +157,22 @@ def refuse_shifted_lists(url: str, seen: Sequence[Exchange]) -> None:
         raise _shifted(url, "the log-probabilities of tokens and those in their lists of the likeliest ones")
 
 
+def refuse_shifted_prompts(url: str, seen: Sequence[Exchange]) -> None:
+    """Refuse a server that says of the tokens of a prompt what it said of their neighbours when it wrote them.
+
+    Raises:
+        ModelError: It does so in one of its answers.
+    """
+    for wrote in seen:
+        sent, values = wrote.sent, [place.value for place in wrote.places]
+        if not isinstance(sent, tuple) or wrote.wants_prompt:
+            continue
+        for told in seen:
+            whole = told.sent if told.of_sent and isinstance(told.sent, tuple) else ()
+            if len(whole) == len(sent) + len(values) and whole[: len(sent)] == sent:
+                _refuse_shifted(url, told.of_sent[len(sent) - 1 :], values, "prompt and generated")
+
+
 def _moved(places: Sequence[Place]) -> bool | None:
     """Return whether values are those of their neighbours; None where too few of them stand in a list to say."""
     pairs = [(place.value, place.own) for place in places]
@@ -179,7 +195,9 @@ def _are_same(pairs: Sequence[tuple[float, float | None]]) -> bool:
     return len(known) >= LEAST - 1 and all(abs(one - other) <= SAME for one, other in known)
 
 
-def check_far(url: str, dialect: Dialect, prompts: Sequence[TokenIds], suffix: TokenIds) -> Control | None:
+def check_far(
+    url: str, dialect: Dialect, prompts: Sequence[TokenIds], suffix: TokenIds, noise: Noise
+) -> Control | None:
     """Check that long prompts that differ in one place alone are not answered to the bit alike.
 
     Args:
@@ -187,9 +205,10 @@ def check_far(url: str, dialect: Dialect, prompts: Sequence[TokenIds], suffix: T
         dialect: That of the server.
         prompts: One, and others of its length that differ from it: at the beginning first, then further on.
         suffix: What is scored behind them.
+        noise: How differently the same prompt is answered.
 
     Returns:
-        None of a server that gives no log-probabilities.
+        None of a server that gives no log-probabilities; not run where the same prompt is answered as differently.
 
     Raises:
         ModelError: They are: what stands there is not read.
@@ -208,10 +227,13 @@ def check_far(url: str, dialect: Dialect, prompts: Sequence[TokenIds], suffix: T
                 "start the server with a larger context",
             )
     further = f", and so does each of {len(others) - 1} places further on" if len(others) > 2 else ""
-    return Control(READ, True, f"another beginning changes what follows {length:,} tokens{further}")
+    told = f"another beginning changes what follows {length:,} tokens{further}"
+    if min(largest(first, other) for other in others) <= noise.difference:
+        return Control(READ, None, f"{told}, but in some place no more than asking again does")
+    return Control(READ, True, told)
 
 
-def check_start(url: str, dialect: Dialect, trial: Trial) -> str:
+def check_start(url: str, dialect: Dialect, trial: Trial, noise: Noise) -> str:
     """Check that a start token changes what follows, and return that in words; empty where nothing tells.
 
     Raises:
@@ -230,7 +252,8 @@ def check_start(url: str, dialect: Dialect, trial: Trial) -> str:
             "serve the model so that ids are read as they are sent",
         )
     difference = largest(without, trial.scored[0].log_prob)
-    return f"without it log-probabilities differ by up to {in_nats(difference)} nats"
+    beside = ", no more than when asked again" if difference <= noise.difference else ""
+    return f"without it log-probabilities differ by up to {in_nats(difference)} nats{beside}"
 
 
 def check_spaces(dialect: Dialect, trials: Sequence[Trial]) -> Control | None:

@@ -368,4 +368,4 @@ def _count_of(answer: Any) -> int | None:
 
 def _ids_of(answer: Any) -> list[int] | None:
     tokens = answer.get("tokens") if isinstance(answer, Mapping) else None
-    return tokens if isinstance(tokens, list) and all(type(i) is int for i in tokens) else None
+    return tokens if isinstance(tokens, list) and all(type(i) is int and i >= 0 for i in tokens) else None

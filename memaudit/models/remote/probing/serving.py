@@ -12,6 +12,8 @@ from memaudit.models.remote.transport import Transport
 LENGTHS = ("max_model_len", "context_length", "max_context_length", "context_window", "n_ctx", "max_total_tokens")
 """Names that servers have for the tokens that a model reads."""
 PLACES = ("meta", "default_generation_settings")
+LONGEST = 1024
+"""Characters of a name of a model."""
 NAMED = 8
 """Models that an error lists."""
 
@@ -61,7 +63,12 @@ def _entries(listed: Any) -> list[Mapping[str, Any]]:
 def _names(entry: Mapping[str, Any]) -> list[str]:
     aliases = entry.get("aliases")
     named = [entry.get("id"), *(aliases if isinstance(aliases, list) else ())]
-    return list(dict.fromkeys(name for name in named if isinstance(name, str) and name))
+    return list(dict.fromkeys(name for name in named if isinstance(name, str) and _is_name(name)))
+
+
+def _is_name(name: str) -> bool:
+    """Whether something can be a name of a model, which stands in reports and in every request."""
+    return 0 < len(name) <= LONGEST and name.isprintable()
 
 
 def _stated(transport: Transport, entry: Mapping[str, Any]) -> int | None:

@@ -48,6 +48,8 @@ class Exchange:
     """Whether there are log-probabilities of the prompt; None where a field for them is there and empty."""
     places: tuple[Place, ...]
     """What is said of every token of which something is said."""
+    of_sent: tuple[float, ...]
+    """Log-probabilities of the tokens that were sent, but for the first, where they stand by id; else none."""
 
 
 class Witness(Transport):
@@ -126,6 +128,7 @@ def exchange_of(path: str, body: Mapping[str, Any], answer: Any) -> Exchange:
         listed=listed,
         of_prompt=_of_prompt(body, choice, told, meta) if answered else False,
         places=tuple(_places(told, meta)),
+        of_sent=tuple(_of_sent(_sent(prompt), choice.get("prompt_logprobs"))),
     )
 
 
@@ -179,6 +182,15 @@ def _places(told: dict[str, Any], meta: dict[str, Any]) -> list[Place]:
         for place, (_, value, top) in enumerate(rows)
         if isinstance(value, int | float)
     ]
+
+
+def _of_sent(sent: tuple[int, ...] | str | None, rows: Any) -> list[float]:
+    """Return what rows, one a token, say of the tokens that were sent; nothing where one of them is not told."""
+    if not isinstance(sent, tuple) or not isinstance(rows, list) or len(rows) != len(sent):
+        return []
+    own = [_part(row, str(token)).get("logprob") for token, row in zip(sent[1:], rows[1:], strict=True)]
+    values = [float(value) for value in own if isinstance(value, int | float)]
+    return values if len(values) == len(own) else []
 
 
 def _row(entry: dict[str, Any]) -> tuple[Any, Any, dict[Any, Any]]:
