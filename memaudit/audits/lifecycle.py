@@ -140,6 +140,8 @@ def in_folder(
         for number, model in enumerate(question.models):
             model.keep_in(run.folder if number == 0 else run.folder / f"{ANSWERS_OF_REFERENCE}{number}")
         question.measure(run)
+        for model in question.models:
+            model.check_unchanged()
         report: Any = json.loads(strict_json(question.conclude(run)))
         question.derive(run, shown)
         known: Any = json.loads(strict_json(question.disclosed(report, shown)))

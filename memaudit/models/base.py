@@ -222,6 +222,9 @@ class LanguageModel(ABC):
     def keep_in(self, folder: Path) -> None:  # noqa: B027 (most have nothing to keep)
         """Keep what it answers in a run directory, where asking again would cost something."""
 
+    def check_unchanged(self) -> None:  # noqa: B027 (most are what they were)
+        """Refuse to conclude anything where another model answers at the end of a run than at its beginning."""
+
     @property
     def spent(self) -> str:
         """What asking it cost so far, in words; empty where that is nobody's concern."""

@@ -103,6 +103,25 @@ def test_a_budget_is_that_of_all_sessions_the_probe_of_a_resumed_one_included(
         assert audited(proxy.url, tmp_path / "run", endpoint=enough, limit=10).report["complete"]
 
 
+def test_a_model_that_is_exchanged_during_a_session_ends_the_run_for_good(
+    address: str, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    with Proxy(address) as proxy:
+
+        def exchanged(path: str, body: Any) -> Any:
+            """Answer as another model would, once the windows are asked: to another prompt, that is as long."""
+            late = len(proxy.posts) > 80 and isinstance(body.get("prompt"), list)
+            return {**body, "prompt": [body["prompt"][0], *body["prompt"][:0:-1]]} if late else body
+
+        proxy.change_request = exchanged
+        for _ in range(2):
+            with pytest.raises(EndpointError, match="another model answers at the end of a session"):
+                audited(proxy.url, tmp_path / "run", endpoint=endpoint, limit=10)
+            proxy.change_request = None  # the first one again: what was answered is still of both
+        assert not (tmp_path / "run" / "report.json").exists()
+        assert audited(proxy.url, tmp_path / "other", endpoint=endpoint, limit=10).report["complete"]
+
+
 def neighbours(local: LanguageModel, windows: list[Window], row: int) -> int:
     """Return how many tokens are as likely as the true one in a place, up to what rounding moves."""
     window, at = windows[row // SUFFIX], row % SUFFIX

@@ -38,6 +38,7 @@ from memaudit.text.tokenize import Tokenizer
 PROMPTS = "prompts are read as the tokens that they were cut as"
 READ_OTHERWISE = 0.1
 """Share of prompts that a server may read as other tokens: what it knows behind these may not come back."""
+MIXED = "another model answers at the end of a session than at its beginning: what was answered is of both"
 RETOLD = 3
 """Times that a text is asked for whose tokens, as it is read, are fewer than those that were written."""
 
@@ -104,6 +105,15 @@ class RemoteModel(LanguageModel):
         """Keep answers in a run directory: what was answered is not asked again."""
         folder.mkdir(mode=0o700, exist_ok=True)
         self.transport.keep_in(folder)
+
+    def check_unchanged(self) -> None:
+        """Refuse to conclude where the server answers the probe's passages otherwise than at the beginning.
+
+        Raises:
+            EndpointError: It does; what was answered is of two models, and the run directory remembers that.
+        """
+        if self.probed.changed():
+            self.transport.give_up(MIXED)
 
     @property
     def spent(self) -> str:

@@ -7,8 +7,9 @@ an audit rests on is asked for and looked at, and a server that does otherwise i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ from memaudit.models.remote.probing.texts import PLAIN, long_ids, prompt_of
 from memaudit.models.remote.probing.trials import (
     TRUE,
     Passage,
+    Trial,
+    answers_otherwise,
     behaviour_of,
     noise_between,
     try_alone,
@@ -69,6 +72,8 @@ class Probed:
     """What the model is recognised by: log-probabilities of probes to one decimal, or digests of continuations."""
     facts: Mapping[str, Any]
     """Of `memaudit.runs.parts.EndpointDescription`, but for the address."""
+    changed: Callable[[], bool]
+    """Asks the passages of the probe again, and returns whether another model answers now."""
 
 
 def probe(transport: Transport, endpoint: Endpoint, tokenizer: Tokenizer, *, template: str | None = None) -> Probed:
@@ -96,7 +101,7 @@ def probe(transport: Transport, endpoint: Endpoint, tokenizer: Tokenizer, *, tem
     if endpoint.api != "chat":
         dialect.puts_start = reading.puts_start
     try:
-        controls, behaviour = _tried(witness, dialect, counter, passages, reading)
+        controls, behaviour, alone = _tried(witness, dialect, counter, passages, reading)
     except ModelError:
         refuse_shifted_lists(witness.url, witness.seen)  # the reason of what else is wrong then
         refuse_shifted_prompts(witness.url, witness.seen)
@@ -122,6 +127,7 @@ def probe(transport: Transport, endpoint: Endpoint, tokenizer: Tokenizer, *, tem
             "fingerprint": witness.fingerprint,
             "template_sha256": template_sha256,
         },
+        changed=partial(answers_otherwise, dialect, alone),
     )
 
 
@@ -201,8 +207,8 @@ def _passages(counter: Counter) -> list[Passage]:
 
 def _tried(
     witness: Witness, dialect: Dialect, counter: Counter, passages: Sequence[Passage], reading: Reading
-) -> tuple[tuple[Control, ...], tuple[float | str | None, ...]]:
-    """Ask alone, in company and in pieces; return controls, and what the model is recognised by."""
+) -> tuple[tuple[Control, ...], tuple[float | str | None, ...], Sequence[Trial]]:
+    """Ask alone, in company and in pieces; return controls, what the model is recognised by, and what was asked."""
     url, ids = witness.url, dialect.takes_ids
     alone = try_alone(dialect, passages)
     noise = noise_between(alone, try_in_company(witness, dialect, alone))
@@ -221,7 +227,7 @@ def _tried(
         check_end(witness, dialect.served, prompt, end, name, alone),
         check_beyond(counter, takes_ids=ids) if witness.endpoint.api != "chat" else None,
     )
-    return tuple(filter(None, controls)), behaviour_of(alone, quiet=noise.difference <= QUIET)
+    return tuple(filter(None, controls)), behaviour_of(alone, quiet=noise.difference <= QUIET), alone
 
 
 def _with(control: Control, start: str, *, shown: bool) -> Control:

@@ -41,6 +41,8 @@ SHOWN = 200
 MOST_SHOWN = 10**9
 """Seconds that somebody may ask to wait; whatever is longer is shown as that."""
 _OK, _TOO_SLOW, _SERVERS = 200, 408, 500
+_GIVEN_UP = digest("", b"given up", 0)
+"""What a journal holds the reason under for which a run was given up."""
 _KEPT = "what was answered is kept: run the same again"
 
 
@@ -153,12 +155,26 @@ class Transport:
 
         Raises:
             RunError: What is kept there is damaged, or cannot be written.
-            EndpointError: The server called itself otherwise then.
+            EndpointError: The server called itself otherwise then, or the run was given up.
         """
         name = self.fingerprint
         self._journal.keep_in(folder)
+        if (why := self._journal.find(_GIVEN_UP)) is not None:
+            raise self._given_up(str(orjson.loads(why)))
         if name is not None:
             self._check_name({"system_fingerprint": name})
+
+    def give_up(self, why: str) -> None:
+        """End a run for good: nothing follows from its answers, in a later session neither.
+
+        Raises:
+            EndpointError: Always, with the reason.
+        """
+        self._journal.keep(_GIVEN_UP, _as_json(why), Spent())
+        raise self._given_up(why)
+
+    def _given_up(self, why: str) -> EndpointError:
+        return EndpointError(f"{self.url}: {why}", "run again in a new folder, once one model answers")
 
     def count(self, folder: Path) -> None:
         """Count what a run has spent that may be gone on with: a budget is that of all its sessions together.

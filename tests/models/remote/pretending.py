@@ -124,7 +124,7 @@ def pretended(
         "template_sha256": "ab" * 32 if api == "chat" else None,
     }
     controls = (Control(CHECK, True, "it counts as many tokens as we do"),)
-    probed = Probed(dialect, "some-model", model.context_length, controls, behaviour, facts)
+    probed = Probed(dialect, "some-model", model.context_length, controls, behaviour, facts, lambda: False)
     about = {"url": url, "served": "some-model", "api": api, **facts}
     told = hashlib.sha256(json.dumps([about, behaviour]).encode()).hexdigest()
     return RemoteModel(transport, probed, model.tokenizer, about, told)

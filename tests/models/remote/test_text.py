@@ -60,7 +60,9 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> Callable[[Speaking], RemoteModel
         transport = Transport(server.address, Endpoint(), print)
         spoken = Text(transport, server.served, tokenizer())
         assert spoken.recognise(np.append(np.int32(0), ids(KNOWN)[:12]), ids(KNOWN)[12:20])
-        return RemoteModel(transport, Probed(spoken, server.served, None, (), (), {}), tokenizer(), {}, "")
+        return RemoteModel(
+            transport, Probed(spoken, server.served, None, (), (), {}, lambda: False), tokenizer(), {}, ""
+        )
 
     return reach
 

@@ -49,7 +49,7 @@ def asked(dialect: Dialect) -> list[Body]:
 
 def remote_of(dialect: Dialect, context: int | None = None) -> RemoteModel:
     """Return a model behind a dialect that was recognised."""
-    probed = Probed(dialect, "m", context, (), (), {})
+    probed = Probed(dialect, "m", context, (), (), {}, lambda: False)
     about = {
         "url": Told.url, "served": "m", "api": "completions" if dialect.joins else "chat", "dialect": dialect.label,
         "gives": [], "sends": "text", "listed": None, "start": "", "end": "", "fingerprint": None,

@@ -22,6 +22,8 @@ TRUE = 8
 """Tokens of a passage that are scored behind its beginning."""
 ROUNDS = 2
 """Times that each is asked in company."""
+OTHER = 0.1
+"""Nats by which a log-probability moves that another model gives, and no noise that lets a verdict stand."""
 LEAST = 4
 """Tokens that a continuation has at least which others are checked by."""
 
@@ -136,6 +138,17 @@ def behaviour_of(trials: Sequence[Trial], *, quiet: bool) -> tuple[float | str |
     step = 10 if quiet else 1
     values = [trial.scored[0].log_prob[place] for trial in trials for place in (0, TRUE // 2)]
     return tuple(round(value * step) / step + 0.0 if math.isfinite(value) else None for value in values)
+
+
+def answers_otherwise(dialect: Dialect, trials: Sequence[Trial]) -> bool:
+    """Ask once more what was asked alone, and return whether it is another model that answers.
+
+    Where there are no log-probabilities, that is continuations none of which is one that came before.
+    """
+    if all(trial.scored for trial in trials):
+        again = [(_score(dialect, trial.passage), trial.scored[0]) for trial in trials]
+        return any(largest(now.log_prob, then.log_prob) > OTHER for now, then in again)
+    return not any(told_of(_write(dialect, t.passage.prompt)) in map(told_of, t.written) for t in trials)
 
 
 def _write(dialect: Dialect, prompt: TokenIds) -> Written:
