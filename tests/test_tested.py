@@ -43,7 +43,7 @@ TESTED_BY = {
     "audits.suite cli.counterfactual",
     "audits/test_coverage.py": "audits.measures.covering",
     "audits/test_endpoint.py": "audits.server_section report.glossary",
-    "audits/test_endpoint_alike.py": "models.remote.model models.remote.reach models.remote.resumed",
+    "audits/test_endpoint_alike.py": "models.remote.model models.remote.reach",
     "audits/test_error_rates.py": "audits.comparison.detection audits.detectors.order_totals",
     "audits/test_exploitation.py": "audits.exploitation.conclude audits.exploitation.section cli.exploitation",
     "audits/test_extraction.py": "audits.extraction.conclude audits.extraction.inputs audits.extraction.limits "

@@ -83,7 +83,7 @@ def test_an_address_is_audited_beside_a_local_model_and_resumed(
     again = run(*commands[0].split()[1:], "--out", far, "--connections", "3", cwd=tmp_path, THE_KEY=KEY)
     assert again.returncode == 1, again.stderr
     assert (far / "report.json").read_bytes() == report, "whatever it cost and however it was reached"
-    assert len(server.asked) - before == 2 * probe, "the probe alone is asked again"
+    assert len(server.asked) - before == 2 * probe + 3, "the probe alone, and its passages in the end"
 
 
 def test_samples_come_from_an_address(model: Learnt, server: Speaking) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from memaudit.errors import ModelError
+from memaudit.errors import EndpointError, ModelError
 from memaudit.findings import Control
 from memaudit.metrics.verbatim import matched_tokens
 from memaudit.models.base import LanguageModel
@@ -19,6 +19,7 @@ from memaudit.models.decoding import Settled, is_whole
 from memaudit.models.remote.dialects.base import Dialect
 from memaudit.models.remote.dialects.text import Text
 from memaudit.models.remote.probe import Probed
+from memaudit.models.remote.probing.trials import are_of_one_model
 from memaudit.models.remote.results import Scored, Written
 from memaudit.models.remote.seams import LONGEST, ids_behind, moved, spare
 from memaudit.models.remote.transport import Transport
@@ -102,9 +103,20 @@ class RemoteModel(LanguageModel):
         return [Control(PROMPTS, otherwise <= READ_OTHERWISE * len(windows), detail)]
 
     def keep_in(self, folder: Path) -> None:
-        """Keep answers in a run directory: what was answered is not asked again."""
+        """Keep answers in a run directory: what was answered is not asked again.
+
+        Raises:
+            EndpointError: They are another model's.
+        """
         folder.mkdir(mode=0o700, exist_ok=True)
         self.transport.keep_in(folder)
+        begun_with = self.transport.remember("marks", self.probed.marks)
+        if not are_of_one_model(begun_with, self.probed.marks, self.probed.noise):
+            raise EndpointError(
+                f"{self.transport.url}: another model answers than when the run began: it says other things of the same"
+                " passages",
+                "choose another --out",
+            )
 
     def check_unchanged(self) -> None:
         """Refuse to conclude where the server answers the probe's passages otherwise than at the beginning.
@@ -112,7 +124,7 @@ class RemoteModel(LanguageModel):
         Raises:
             EndpointError: It does; what was answered is of two models, and the run directory remembers that.
         """
-        if self.probed.changed():
+        if not are_of_one_model(self.probed.marks, self.probed.again(), self.probed.noise):
             self.transport.give_up(MIXED)
 
     @property

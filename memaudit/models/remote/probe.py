@@ -36,8 +36,9 @@ from memaudit.models.remote.probing.trials import (
     TRUE,
     Passage,
     Trial,
-    answers_otherwise,
+    ask_marks,
     behaviour_of,
+    marks_of,
     noise_between,
     try_alone,
     try_in_company,
@@ -72,8 +73,12 @@ class Probed:
     """What the model is recognised by: log-probabilities of probes to one decimal, or digests of continuations."""
     facts: Mapping[str, Any]
     """Of `memaudit.runs.parts.EndpointDescription`, but for the address."""
-    changed: Callable[[], bool]
-    """Asks the passages of the probe again, and returns whether another model answers now."""
+    marks: list[list[float | str | None]]
+    """What it said of the passages of the probe; see `memaudit.models.remote.probing.trials.are_of_one_model`."""
+    noise: float
+    """Nats by which the same answer moves."""
+    again: Callable[[], list[list[float | str | None]]]
+    """Asks these passages again, and returns what is said of them now."""
 
 
 def probe(transport: Transport, endpoint: Endpoint, tokenizer: Tokenizer, *, template: str | None = None) -> Probed:
@@ -101,7 +106,7 @@ def probe(transport: Transport, endpoint: Endpoint, tokenizer: Tokenizer, *, tem
     if endpoint.api != "chat":
         dialect.puts_start = reading.puts_start
     try:
-        controls, behaviour, alone = _tried(witness, dialect, counter, passages, reading)
+        controls, behaviour, alone, noise = _tried(witness, dialect, counter, passages, reading)
     except ModelError:
         refuse_shifted_lists(witness.url, witness.seen)  # the reason of what else is wrong then
         refuse_shifted_prompts(witness.url, witness.seen)
@@ -127,7 +132,9 @@ def probe(transport: Transport, endpoint: Endpoint, tokenizer: Tokenizer, *, tem
             "fingerprint": witness.fingerprint,
             "template_sha256": template_sha256,
         },
-        changed=partial(answers_otherwise, dialect, alone),
+        marks=marks_of(alone),
+        noise=noise,
+        again=partial(ask_marks, dialect, alone),
     )
 
 
@@ -207,8 +214,12 @@ def _passages(counter: Counter) -> list[Passage]:
 
 def _tried(
     witness: Witness, dialect: Dialect, counter: Counter, passages: Sequence[Passage], reading: Reading
-) -> tuple[tuple[Control, ...], tuple[float | str | None, ...], Sequence[Trial]]:
-    """Ask alone, in company and in pieces; return controls, what the model is recognised by, and what was asked."""
+) -> tuple[tuple[Control, ...], tuple[float | str | None, ...], Sequence[Trial], float]:
+    """Ask alone, in company and in pieces.
+
+    Returns:
+        Controls, what the model is recognised by, what was asked alone, and how far the same answer moves.
+    """
     url, ids = witness.url, dialect.takes_ids
     alone = try_alone(dialect, passages)
     noise = noise_between(alone, try_in_company(witness, dialect, alone))
@@ -227,7 +238,12 @@ def _tried(
         check_end(witness, dialect.served, prompt, end, name, alone),
         check_beyond(counter, takes_ids=ids) if witness.endpoint.api != "chat" else None,
     )
-    return tuple(filter(None, controls)), behaviour_of(alone, quiet=noise.difference <= QUIET), alone
+    return (
+        tuple(filter(None, controls)),
+        behaviour_of(alone, quiet=noise.difference <= QUIET and not noise.other),
+        alone,
+        noise.difference,
+    )
 
 
 def _with(control: Control, start: str, *, shown: bool) -> Control:

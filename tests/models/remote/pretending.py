@@ -41,6 +41,10 @@ class PretendedTransport:
         """Note the folder."""
         self.folders.append(folder)
 
+    def remember(self, name: str, value: Any) -> Any:
+        """Remember nothing: what is given now is what was given first."""
+        return value
+
     @property
     def spent(self) -> str:
         """How much was asked."""
@@ -124,7 +128,7 @@ def pretended(
         "template_sha256": "ab" * 32 if api == "chat" else None,
     }
     controls = (Control(CHECK, True, "it counts as many tokens as we do"),)
-    probed = Probed(dialect, "some-model", model.context_length, controls, behaviour, facts, lambda: False)
+    probed = Probed(dialect, "some-model", model.context_length, controls, behaviour, facts, [], 0.0, list)
     about = {"url": url, "served": "some-model", "api": api, **facts}
     told = hashlib.sha256(json.dumps([about, behaviour]).encode()).hexdigest()
     return RemoteModel(transport, probed, model.tokenizer, about, told)

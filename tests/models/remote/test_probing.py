@@ -35,7 +35,16 @@ from memaudit.models.remote.probing.counting import (
 from memaudit.models.remote.probing.ending import check_end
 from memaudit.models.remote.probing.serving import check_model, find_served
 from memaudit.models.remote.probing.texts import PLAIN, SCRIPTS, long_ids, prompt_of, prompts_of
-from memaudit.models.remote.probing.trials import Noise, Passage, Trial, behaviour_of, noise_between, try_alone
+from memaudit.models.remote.probing.trials import (
+    Noise,
+    Passage,
+    Trial,
+    are_of_one_model,
+    behaviour_of,
+    marks_of,
+    noise_between,
+    try_alone,
+)
 from memaudit.models.remote.probing.witness import MOST, SAME, Exchange, Witness, exchange_of
 from memaudit.models.remote.results import Scored, Written
 from memaudit.models.remote.transport import BadAnswerError, RefusedRequestError, Transport
@@ -461,11 +470,32 @@ def test_behaviour_hangs_on_no_last_bit() -> None:
     values = [-0.26, -7.0, -7.0, -7.0, -3.5, -7.0, -7.0, -7.0]
     assert behaviour_of([trial("a", *values)], quiet=True) == (-0.3, -3.5)
     assert behaviour_of([trial("a", *(v + 3e-6 for v in values))], quiet=True) == (-0.3, -3.5)
-    assert behaviour_of([trial("a", *values)], quiet=False) == (0.0, -4.0)
+    assert behaviour_of([trial("a", *values)], quiet=False) == ()
     text = [Trial(passage(), [Written(name, None, False)]) for name in "ab"]
     digests = behaviour_of(text, quiet=True)
     assert len(set(digests)) == 2
     assert all(isinstance(digest, str) for digest in digests)
+
+
+def test_a_model_is_known_again_through_the_noise_of_its_server() -> None:
+    values = [-0.26, -7.0, -7.0, -7.0, -3.5, -7.0, -7.0, -7.0]
+    marks = marks_of([trial("a", *values)])
+    assert marks == [values]
+    moved = marks_of([trial("a", *(v - 0.04 for v in values))])
+    other = marks_of([trial("a", *(v - 0.4 for v in values))])
+    assert are_of_one_model(marks, moved, 0.0)
+    assert not are_of_one_model(marks, other, 0.01)
+    assert are_of_one_model(marks, other, 0.05)  # a server whose answers move by that much
+    assert not are_of_one_model(marks, [values[:-1]], 1.0)
+    impossible = marks_of([trial("a", -math.inf, *values[1:])])
+    assert impossible[0][0] is None
+    assert are_of_one_model(impossible, impossible, 0.0)
+    assert not are_of_one_model(impossible, marks, 0.0)
+    texts = [
+        marks_of([Trial(passage(), [Written(name, None, False) for name in names])]) for names in ("ab", "bc", "cd")
+    ]
+    assert are_of_one_model(texts[0], texts[1], 0.0)
+    assert not are_of_one_model(texts[0], texts[2], 0.0)
 
 
 @pytest.mark.parametrize(

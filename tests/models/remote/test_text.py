@@ -61,7 +61,7 @@ def reached(monkeypatch: pytest.MonkeyPatch) -> Callable[[Speaking], RemoteModel
         spoken = Text(transport, server.served, tokenizer())
         assert spoken.recognise(np.append(np.int32(0), ids(KNOWN)[:12]), ids(KNOWN)[12:20])
         return RemoteModel(
-            transport, Probed(spoken, server.served, None, (), (), {}, lambda: False), tokenizer(), {}, ""
+            transport, Probed(spoken, server.served, None, (), (), {}, [], 0.0, list), tokenizer(), {}, ""
         )
 
     return reach

@@ -35,6 +35,10 @@ class Told:
     def keep_in(self, folder: Path) -> None:
         """Keep nothing."""
 
+    def remember(self, name: str, value: Any) -> Any:
+        """Remember nothing: what is given now is what was given first."""
+        return value
+
     def close(self) -> None:
         """Let nothing go."""
 
@@ -49,7 +53,7 @@ def asked(dialect: Dialect) -> list[Body]:
 
 def remote_of(dialect: Dialect, context: int | None = None) -> RemoteModel:
     """Return a model behind a dialect that was recognised."""
-    probed = Probed(dialect, "m", context, (), (), {}, lambda: False)
+    probed = Probed(dialect, "m", context, (), (), {}, [], 0.0, list)
     about = {
         "url": Told.url, "served": "m", "api": "completions" if dialect.joins else "chat", "dialect": dialect.label,
         "gives": [], "sends": "text", "listed": None, "start": "", "end": "", "fingerprint": None,

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -130,25 +131,51 @@ def digest(written: Written) -> str:
 def behaviour_of(trials: Sequence[Trial], *, quiet: bool) -> tuple[float | str | None, ...]:
     """Return what the model is recognised by in any session: it must not hang on the last bit of anything.
 
-    Log-probabilities of single tokens to one decimal, or to whole nats where the server's answers move; digests of
-    what is written where there are none.
+    Log-probabilities of single tokens to one decimal; digests of what is written where there are none. Nothing where
+    answers move by themselves: any figure would lie at an edge some day (see `marks_of`).
     """
+    if not quiet:
+        return ()
     if not all(trial.scored for trial in trials):
         return tuple(digest(trial.written[0]) for trial in trials)
-    step = 10 if quiet else 1
     values = [trial.scored[0].log_prob[place] for trial in trials for place in (0, TRUE // 2)]
-    return tuple(round(value * step) / step + 0.0 if math.isfinite(value) else None for value in values)
+    return tuple(round(value * 10) / 10 + 0.0 if math.isfinite(value) else None for value in values)
 
 
-def answers_otherwise(dialect: Dialect, trials: Sequence[Trial]) -> bool:
-    """Ask once more what was asked alone, and return whether it is another model that answers.
+def marks_of(trials: Sequence[Trial]) -> list[list[float | str | None]]:
+    """Return what a model is recognised by as it was said, to be compared with `are_of_one_model`: a list a passage."""
+    if not all(trial.scored for trial in trials):
+        return [[digest(written) for written in trial.written] for trial in trials]
+    return [[v if math.isfinite(v) else None for v in trial.scored[0].log_prob] for trial in trials]
 
-    Where there are no log-probabilities, that is continuations none of which is one that came before.
+
+def are_of_one_model(then: Sequence[Sequence[Any]], now: Sequence[Sequence[Any]], noise: float) -> bool:
+    """Return whether two lists of marks can be those of one model.
+
+    Log-probabilities differ by at most `OTHER`, or by ten times what asking again changes. Of continuations one is
+    that of before.
+
+    Args:
+        then: Of an earlier session.
+        now: Of this one.
+        noise: Nats by which the same answer moves.
     """
+    if [len(marks) for marks in then] != [len(marks) for marks in now]:
+        return False
+    if any(isinstance(mark, str) for marks in (*then, *now) for mark in marks):
+        return any(set(one) & set(other) for one, other in zip(then, now, strict=True))
+    pairs = [pair for one, other in zip(then, now, strict=True) for pair in zip(one, other, strict=True)]
+    return all(
+        one == other or (None not in (one, other) and abs(one - other) <= max(OTHER, 10 * noise))
+        for one, other in pairs
+    )
+
+
+def ask_marks(dialect: Dialect, trials: Sequence[Trial]) -> list[list[float | str | None]]:
+    """Ask once more what was asked alone, a request a passage, and return the marks of who answers now."""
     if all(trial.scored for trial in trials):
-        again = [(_score(dialect, trial.passage), trial.scored[0]) for trial in trials]
-        return any(largest(now.log_prob, then.log_prob) > OTHER for now, then in again)
-    return not any(told_of(_write(dialect, t.passage.prompt)) in map(told_of, t.written) for t in trials)
+        return marks_of([Trial(t.passage, t.written, [_score(dialect, t.passage)]) for t in trials])
+    return marks_of([Trial(t.passage, [_write(dialect, t.passage.prompt)] * len(t.written)) for t in trials])
 
 
 def _write(dialect: Dialect, prompt: TokenIds) -> Written:
