@@ -240,7 +240,8 @@ def test_saved_and_loaded_model_scores_bit_equal(model: LanguageModel, tmp_path:
 
 @pytest.mark.parametrize("name", [name for name in FRESH if name != "stranger"])
 def test_taught_passage_is_recited(name: str) -> None:
-    model = trained(name, steps=300 if "bert" in name else 150)
+    # Masked ones learn from a part of the tokens, and later on some processors than on others.
+    model = trained(name, steps=700 if "bert" in name else 150)
     prefix, suffix = PASSAGE[:8], PASSAGE[8:]
     [own] = model.continuations([prefix], len(suffix))
     assert model.tokenizer.decode(own) == TEXT[8:]
