@@ -173,8 +173,13 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
                 status, headers, told = self._ask(seen)
                 if seen.fault == "half":
                     return self._send(status, headers, told, half=True)
-                self._send(status, headers, _spoilt(seen.fault, told))
+                # Noted before it is sent: whoever has the answer may look at once, while this thread still waits.
                 seen.whole = not seen.fault and status == 200
+                try:
+                    self._send(status, headers, _spoilt(seen.fault, told))
+                except BaseException:
+                    seen.whole = False
+                    raise
             return None
 
         def _commit(self, seen: Seen) -> None:
