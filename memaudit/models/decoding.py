@@ -113,16 +113,25 @@ def choose(log_probs: FloatArray, decoding: Decoding, generators: Sequence[np.ra
     )
 
 
+def attempts_of(prompts: Sequence[TokenIds]) -> list[int]:
+    """Return how often each prompt stood before in a call: equal prompts are attempts of their own."""
+    seen: dict[bytes, int] = {}
+    attempts = []
+    for prompt in prompts:
+        key = np.asarray(prompt, dtype=np.int32).tobytes()
+        attempts.append(seen.get(key, 0))
+        seen[key] = attempts[-1] + 1
+    return attempts
+
+
 def generators_for(prompts: Sequence[TokenIds], seed: int) -> list[np.random.Generator]:
     """Return one random stream per prompt, fixed by the seed and the prompt's ids, whatever its batch.
 
     Equal prompts in one call get different streams: the second occurrence is a second attempt.
     """
-    seen: dict[bytes, int] = {}
     streams = []
-    for prompt in prompts:
+    for prompt, attempt in zip(prompts, attempts_of(prompts), strict=True):
         key = np.asarray(prompt, dtype=np.int32).tobytes()
-        attempt = seen[key] = seen.get(key, -1) + 1
         digest = hashlib.sha256(f"{seed}:{attempt}:".encode() + key).digest()
         streams.append(np.random.default_rng(int.from_bytes(digest[:16], "little")))
     return streams

@@ -15,7 +15,7 @@ from memaudit.errors import EndpointError, ModelError
 from memaudit.findings import Control
 from memaudit.metrics.verbatim import matched_tokens
 from memaudit.models.base import LanguageModel
-from memaudit.models.decoding import Settled, is_whole
+from memaudit.models.decoding import Settled, attempts_of, is_whole
 from memaudit.models.remote.dialects.base import Dialect
 from memaudit.models.remote.dialects.text import Text
 from memaudit.models.remote.probe import Probed
@@ -279,17 +279,6 @@ class RemoteModel(LanguageModel):
 def room_in(dialect: Dialect, context_length: int | None) -> int | None:
     """Return the tokens of a text that a server scores, which may need some of its context for itself."""
     return None if context_length is None else context_length - dialect.room
-
-
-def attempts_of(prompts: Sequence[TokenIds]) -> list[int]:
-    """Return how often each prompt stood before in a call: equal prompts are attempts of their own."""
-    seen: dict[bytes, int] = {}
-    attempts = []
-    for prompt in prompts:
-        key = np.asarray(prompt, np.int32).tobytes()
-        attempts.append(seen.get(key, 0))
-        seen[key] = attempts[-1] + 1
-    return attempts
 
 
 def _fill(scores: TokenScores, rows: slice, scored: Scored) -> None:

@@ -231,3 +231,12 @@ def test_texts_are_gone_on_with_as_text() -> None:
     assert remote.write_on(["a"], 5)[0].text == "<a>"
     with pytest.raises(ModelError, match="puts a start token"):
         remote.without_frame()
+
+
+def test_what_text_alone_does_not_tell_is_refused_in_one_line() -> None:
+    spoken, prompt = dialect(lambda _: said()), ids("the cat")
+    with pytest.raises(ModelError, match=r"gives no log-probabilities of a given text \(text alone\)"):
+        spoken.score(prompt, prompt)
+    with pytest.raises(ModelError, match=r"gives no next-token distribution \(text alone\)"):
+        spoken.next_log_probs(prompt)
+    assert asked(spoken) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from memaudit.errors import ModelError
 from memaudit.models.remote.results import Scored, Written
 from memaudit.models.remote.transport import Transport
 from memaudit.records import GREEDY, Capabilities, Capability, Decoding, TokenIds, Window
@@ -54,13 +55,33 @@ class Dialect(ABC):
         Nothing is kept of what is asked here.
         """
 
-    def score(self, prompt: TokenIds, suffix: TokenIds, *, kept: bool = True, attempt: int = 0) -> Scored:
-        """Return what the server says of ``suffix`` behind ``prompt`` (start token included)."""
-        raise NotImplementedError(f"{self.label} gives no log-probabilities of a given text")
+    def score(
+        self,
+        prompt: TokenIds,  # noqa: ARG002
+        suffix: TokenIds,  # noqa: ARG002
+        *,
+        kept: bool = True,  # noqa: ARG002
+        attempt: int = 0,  # noqa: ARG002
+    ) -> Scored:
+        """Return what the server says of ``suffix`` behind ``prompt`` (start token included), a value a token.
 
-    def next_log_probs(self, prompt: TokenIds, *, kept: bool = True) -> dict[int, float]:
-        """Return log p of every token of the vocabulary behind a prompt, of a dialect that `KNOWS_ALL`."""
-        raise NotImplementedError(f"{self.label} gives no distributions")
+        Raises:
+            ModelError: It gives no log-probabilities of a given text, or there is nothing before the first token.
+        """
+        raise ModelError(
+            f"{self.transport.url}: gives no log-probabilities of a given text ({self.label})",
+            "leave out what is measured by them",
+        )
+
+    def next_log_probs(self, prompt: TokenIds, *, kept: bool = True) -> dict[int, float]:  # noqa: ARG002
+        """Return log p of every token of the vocabulary by its id, behind a prompt.
+
+        Raises:
+            ModelError: The server does not list the whole vocabulary: it `KNOWS_ALL` or does not.
+        """
+        raise ModelError(
+            f"{self.transport.url}: gives no next-token distribution ({self.label})", "leave this measure out"
+        )
 
     @abstractmethod
     def write(

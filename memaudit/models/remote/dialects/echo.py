@@ -18,18 +18,10 @@ import numpy as np
 
 from memaudit.errors import ModelError
 from memaudit.models.remote.dialects.answers import check_usage, log_prob_of, only_choice, stopped
-from memaudit.models.remote.dialects.base import SCORES, Dialect
-from memaudit.models.remote.dialects.given_text import (
-    AGREES,
-    check_begun,
-    check_same,
-    rank_among,
-    scored,
-    seed_for,
-    without_end,
-)
+from memaudit.models.remote.dialects.base import SCORES
+from memaudit.models.remote.dialects.given_text import AGREES, GivenText, check_same, rank_among, seed_for, without_end
 from memaudit.models.remote.dialects.vllm import ids_named, token_log_probs
-from memaudit.models.remote.results import Scored, Written
+from memaudit.models.remote.results import Written
 from memaudit.models.remote.transport import BadAnswerError, RefusedRequestError, Transport
 from memaudit.records import Decoding, TokenIds
 from memaudit.text.tokenize import HuggingFaceTokenizer, Tokenizer, TrainedTokenizer
@@ -55,12 +47,12 @@ class Listing(NamedTuple):
     tops: list[Any]
 
 
-class Echo(Dialect):
+class Echo(GivenText):
     """See the module; how many tokens are listed, and whether by id, is settled by `recognise`."""
 
     name: ClassVar[str] = "echo"
     label: ClassVar[str] = "OpenAI's completions, echo"
-    room: ClassVar[int] = 1
+    path: ClassVar[str] = PATH
 
     def __init__(self, transport: Transport, served: str, tokenizer: Tokenizer) -> None:
         super().__init__(transport, served, tokenizer)
@@ -93,14 +85,6 @@ class Echo(Dialect):
                 self.gives, self.listed = SCORES, min(most, self._asked) if by_id else self._asked - 1
                 return True
         return False
-
-    def score(self, prompt: TokenIds, suffix: TokenIds, *, kept: bool = True, attempt: int = 0) -> Scored:
-        """Have the whole text echoed, and read what is said of its suffix."""
-        check_begun(prompt, self.transport.url)
-        ids = np.concatenate([prompt, suffix]).tolist()
-        read, body = partial(self._read_scores, ids=ids), self._scoring(ids)
-        found = self.transport.ask(PATH, body, read, tokens=len(ids) + 1, attempt=attempt, kept=kept)
-        return scored(found, len(suffix))
 
     def write(
         self, prompt: TokenIds, length: int, decoding: Decoding, *, seed: int = 0, attempt: int = 0, kept: bool = True

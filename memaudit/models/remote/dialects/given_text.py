@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 
 from memaudit.errors import ModelError
+from memaudit.models.remote.dialects.base import Dialect
 from memaudit.models.remote.results import Scored
 from memaudit.models.remote.transport import BadAnswerError
 from memaudit.records import TokenIds
@@ -21,6 +24,42 @@ NEUTRAL: Mapping[str, Any] = {
     "frequency_penalty": 0.0,
 }  # fmt: skip
 """Samplers as vLLM and SGLang name them, all switched off: else those of the model's folder or a launch flag hold."""
+
+
+class GivenText(Dialect):
+    """A dialect that scores a text as it is sent, in one request: it says how to ask for one, and reads what comes."""
+
+    path: ClassVar[str]
+    """As of `memaudit.models.remote.transport.Transport.ask`."""
+    room: ClassVar[int] = 1
+
+    def score(self, prompt: TokenIds, suffix: TokenIds, *, kept: bool = True, attempt: int = 0) -> Scored:
+        """Ask for what is said of the whole text, and return that of its suffix.
+
+        All of it is read and kept: where a suffix begins is not said in a request, so the same may be asked again for
+        another one.
+
+        Raises:
+            ModelError: Nothing stands before the first token.
+        """
+        check_begun(prompt, self.transport.url)
+        ids = np.concatenate([prompt, suffix]).tolist()
+        read = partial(self._read_scores, ids=ids)
+        most = len(ids) + self.room
+        found = self.transport.ask(self.path, self._scoring(ids), read, tokens=most, attempt=attempt, kept=kept)
+        return Scored(found["log_prob"][-len(suffix) :], found["rank"][-len(suffix) :])
+
+    @abstractmethod
+    def _scoring(self, ids: list[int]) -> dict[str, Any]:
+        """Return the body that asks for what is said of all tokens of a text."""
+
+    @abstractmethod
+    def _read_scores(self, answer: Any, *, ids: list[int]) -> dict[str, list[Any]]:
+        """Return ``log_prob`` and ``rank`` of all tokens of a text but the first, each of shape [tokens - 1].
+
+        Raises:
+            BadAnswerError: They are not of these tokens.
+        """
 
 
 def seed_for(prompt: TokenIds, seed: int, attempt: int) -> int:
@@ -78,15 +117,6 @@ def rank_among(token: int, own: float, top: Mapping[int, float], listed: int | N
     own = top[token]
     rank = sum(value > own or (value == own and other < token) for other, value in top.items())
     return rank if listed is None else min(rank, listed)
-
-
-def scored(found: Mapping[str, list[Any]], count: int) -> Scored:
-    """Return what was read of an answer about the last tokens of a text.
-
-    All of a text is read and kept: where its suffix begins is not said in a request, so the same may be asked again
-    for another suffix.
-    """
-    return Scored(found["log_prob"][-count:], found["rank"][-count:])
 
 
 def without_end(ids: list[int], ends: Sequence[int | None], *, ended: bool) -> list[int]:

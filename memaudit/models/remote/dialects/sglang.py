@@ -15,17 +15,9 @@ import numpy as np
 
 from memaudit.errors import ModelError
 from memaudit.models.remote.dialects.answers import id_of, log_prob_of
-from memaudit.models.remote.dialects.base import SCORES, Dialect
-from memaudit.models.remote.dialects.given_text import (
-    NEUTRAL,
-    check_begun,
-    check_same,
-    rank_among,
-    scored,
-    seed_for,
-    without_end,
-)
-from memaudit.models.remote.results import Scored, Written
+from memaudit.models.remote.dialects.base import SCORES
+from memaudit.models.remote.dialects.given_text import NEUTRAL, GivenText, check_same, rank_among, seed_for, without_end
+from memaudit.models.remote.results import Written
 from memaudit.models.remote.transport import BadAnswerError, RefusedRequestError
 from memaudit.records import Decoding, TokenIds
 
@@ -40,12 +32,12 @@ FIXED: Mapping[str, Any] = {
 """Its ``ignore_eos`` lets the end token be written and goes on behind it, as our own decoding does."""
 
 
-class Sglang(Dialect):
+class Sglang(GivenText):
     """See the module."""
 
     name: ClassVar[str] = "sglang"
     label: ClassVar[str] = "SGLang, input_token_logprobs"
-    room: ClassVar[int] = 1
+    path: ClassVar[str] = PATH
 
     def recognise(self, prompt: TokenIds, suffix: TokenIds) -> bool:
         """Look for entries of a prompt that hold log-probabilities and ids, with lists of the likeliest tokens."""
@@ -62,14 +54,6 @@ class Sglang(Dialect):
             return False
         self.gives, self.listed = SCORES, self._listed
         return bool(found)
-
-    def score(self, prompt: TokenIds, suffix: TokenIds, *, kept: bool = True, attempt: int = 0) -> Scored:
-        """Ask for the entries of the whole text, and read those of its suffix."""
-        check_begun(prompt, self.transport.url)
-        ids = np.concatenate([prompt, suffix]).tolist()
-        read, body = partial(self._read_scores, ids=ids), self._scoring(ids)
-        found = self.transport.ask(PATH, body, read, tokens=len(ids) + 1, attempt=attempt, kept=kept)
-        return scored(found, len(suffix))
 
     def write(
         self, prompt: TokenIds, length: int, decoding: Decoding, *, seed: int = 0, attempt: int = 0, kept: bool = True

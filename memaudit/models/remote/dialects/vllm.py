@@ -16,17 +16,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from memaudit.models.remote.dialects.answers import check_usage, id_of, log_prob_of, only_choice, stopped
-from memaudit.models.remote.dialects.base import SCORES, Dialect
-from memaudit.models.remote.dialects.given_text import (
-    AGREES,
-    NEUTRAL,
-    check_begun,
-    check_same,
-    scored,
-    seed_for,
-    without_end,
-)
-from memaudit.models.remote.results import Scored, Written
+from memaudit.models.remote.dialects.base import SCORES
+from memaudit.models.remote.dialects.given_text import AGREES, NEUTRAL, GivenText, check_same, seed_for, without_end
+from memaudit.models.remote.results import Written
 from memaudit.models.remote.transport import BadAnswerError, RefusedRequestError
 from memaudit.records import Decoding, TokenIds
 
@@ -41,12 +33,12 @@ FIXED: Mapping[str, Any] = {
 """Its ``ignore_eos`` lets the end token be written and goes on behind it, as our own decoding does."""
 
 
-class Vllm(Dialect):
+class Vllm(GivenText):
     """See the module."""
 
     name: ClassVar[str] = "vllm"
     label: ClassVar[str] = "vLLM, prompt_logprobs"
-    room: ClassVar[int] = 1
+    path: ClassVar[str] = PATH
 
     def recognise(self, prompt: TokenIds, suffix: TokenIds) -> bool:
         """Look for entries of a prompt that are keyed by id and have a rank."""
@@ -58,21 +50,11 @@ class Vllm(Dialect):
 
         try:
             ids = np.concatenate([prompt, suffix]).tolist()
-            body = self._body(ids, 1) | {"prompt_logprobs": 1}
-            found = self.transport.ask(PATH, body, _or_not(read), tokens=len(ids) + 1, kept=False)
+            found = self.transport.ask(PATH, self._scoring(ids), _or_not(read), tokens=len(ids) + 1, kept=False)
         except RefusedRequestError:
             return False
         self.gives, self.listed = SCORES, None
         return bool(found)
-
-    def score(self, prompt: TokenIds, suffix: TokenIds, *, kept: bool = True, attempt: int = 0) -> Scored:
-        """Ask for the entries of the whole text, and read those of its suffix."""
-        check_begun(prompt, self.transport.url)
-        ids = np.concatenate([prompt, suffix]).tolist()
-        body = self._body(ids, 1) | {"prompt_logprobs": 1}
-        read = partial(self._read_scores, ids=ids)
-        found = self.transport.ask(PATH, body, read, tokens=len(ids) + 1, attempt=attempt, kept=kept)
-        return scored(found, len(suffix))
 
     def write(
         self, prompt: TokenIds, length: int, decoding: Decoding, *, seed: int = 0, attempt: int = 0, kept: bool = True
@@ -88,6 +70,9 @@ class Vllm(Dialect):
 
     def _body(self, ids: list[int], length: int) -> dict[str, Any]:
         return {"model": self.served, "prompt": ids, "max_tokens": length, "temperature": 0.0, **FIXED}
+
+    def _scoring(self, ids: list[int]) -> dict[str, Any]:
+        return self._body(ids, 1) | {"prompt_logprobs": 1}
 
     def _read_scores(self, answer: Any, *, ids: list[int]) -> dict[str, list[Any]]:
         choice = self._checked(answer, ids, 1)
